@@ -1,0 +1,45 @@
+"""What a user can get wrong, said in one line.
+
+Everything below raises `UserError`; `jaxcnn.main` prints the line and exits with its code.
+A message names the thing, the reason and the fix.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+EXIT_USAGE = 2  # a name, path, shape, field or file that the user can correct
+EXIT_BAD_DATA = 65  # training stopped on bad data or on non-finite values
+EXIT_WORKDIR = 73  # workdir locked by another run, not writable, or full
+EXIT_STUCK = 74  # no step finished within the watchdog's time
+EXIT_PEER_LOST = 75  # another process of the same run is gone: start the run again
+EXIT_SIGTERM = 143  # asked to stop; the state was saved first
+
+
+class UserError(Exception):
+    """One clear line for the person at the terminal.
+
+    Args:
+      message: names the thing, the reason and the fix.
+      exit_code: what the command line returns for it.
+    """
+
+    def __init__(self, message: str, exit_code: int = EXIT_USAGE):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
+    """Returns "did you mean a, b or c?" for a misspelt name, or all the known names if few.
+
+    Args:
+      name: what the user wrote.
+      known: the names that would have been right.
+      count: how many to offer.
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=count, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(close) + "?"
+    if len(names) <= 12:
+        return "choose one of " + ", ".join(names)
+    return "for example " + ", ".join(names[:count]) + " …"

@@ -1,0 +1,12 @@
+"""Every test sees four CPU devices, no implicit rank promotion, and no network."""
+
+import os
+
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+)
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax  # noqa: E402  (after the flags, which are read when the backend starts)
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
