@@ -1,0 +1,15 @@
+"""Small Flax modules and constructors that several papers share."""
+
+from jaxcnn.layers.conv import Conv, ConvNormAct, he_normal_fan_out, symmetric_padding
+from jaxcnn.layers.head import classifier, global_average_pool
+from jaxcnn.layers.norm import batch_norm
+
+__all__ = [
+    "Conv",
+    "ConvNormAct",
+    "batch_norm",
+    "classifier",
+    "global_average_pool",
+    "he_normal_fan_out",
+    "symmetric_padding",
+]

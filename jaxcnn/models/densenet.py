@@ -1,0 +1,245 @@
+"""DenseNet.
+
+Huang, Liu, van der Maaten and Weinberger, "Densely Connected Convolutional Networks", 2016,
+arXiv 1608.06993.
+
+The paper's: dense blocks, growth rate, bottlenecks (B), compression in the transitions (C), both
+together (BC), a stem of 16 maps for CIFAR and of twice the growth rate for BC, dropout after every
+convolution but the first, ReLU. Of the released code (liuzhuang13/DenseNet): the fan-out form of He
+initialisation, the initial classifier U(±1/sqrt(fan_in)) with zero bias, dropout before the pool of
+a transition. The released script differs from the paper in one thing: it starts the plain CIFAR
+networks with twice the growth rate, too. Padding is symmetric.
+
+ImageNet, single-crop validation error in the paper (top-1 / top-5 %), parameters:
+
+  densenet121   25.02 / 7.71    7,978,856      densenet201   22.58 / 6.34   20,013,928
+  densenet169   23.80 / 6.85   14,149,480      densenet161   22.33 / 6.15   28,681,000
+
+CIFAR with augmentation, error in the paper (CIFAR-10 / CIFAR-100 %), parameters with 10 classes:
+
+  densenet_40_12    5.24 / 24.42    1,019,722   densenet_bc_100_12   4.51 / 22.27      769,162
+  densenet_100_12   4.10 / 20.20    6,979,642   densenet_bc_250_24   3.62 / 17.60   15,324,406
+  densenet_100_24   3.74 / 19.25   27,249,082   densenet_bc_190_40   3.46 / 17.18   25,624,430
+"""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxcnn.errors import UserError
+from jaxcnn.layers import (
+    Conv,
+    ConvNormAct,
+    batch_norm,
+    classifier,
+    global_average_pool,
+    he_normal_fan_out,
+)
+from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.models.checks import check_images
+
+
+class DenseLayer(nn.Module):
+    """[BN, ReLU, 1x1(4k), dropout,] BN, ReLU, 3x3(k), dropout; appended to its input.
+
+    Maps (N, H, W, C) to (N, H, W, C + growth_rate).
+    """
+
+    growth_rate: int
+    bottleneck: bool
+    conv: Constructor
+    norm: Constructor
+    act: Activation
+    dropout: Constructor
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns the input's channels followed by the new ones."""
+        y = self.act(self.norm(name="norm1")(x))
+        if self.bottleneck:
+            y = self.dropout()(self.conv(4 * self.growth_rate, (1, 1), name="conv1")(y))
+            y = self.act(self.norm(name="norm2")(y))
+        last = "conv2" if self.bottleneck else "conv1"
+        y = self.dropout()(self.conv(self.growth_rate, (3, 3), padding=1, name=last)(y))
+        return jnp.concatenate([x, y], axis=-1)
+
+
+class DenseBlock(nn.Module):
+    """Layers `layer1`, `layer2`, …, each of which sees the outputs of all before it."""
+
+    layer: Constructor
+    num_layers: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps (N, H, W, C) to (N, H, W, C + num_layers·growth_rate)."""
+        for i in range(self.num_layers):
+            x = self.layer(name=f"layer{i + 1}")(x)
+        return x
+
+
+class Transition(nn.Module):
+    """BN, ReLU, 1x1, dropout, 2x2 average pool.
+
+    Maps (N, H, W, C) to (N, floor(H/2), floor(W/2), features).
+    """
+
+    features: int
+    conv: Constructor
+    norm: Constructor
+    act: Activation
+    dropout: Constructor
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns fewer and smaller maps; see the class."""
+        x = self.act(self.norm(name="norm")(x))
+        x = self.dropout()(self.conv(self.features, (1, 1), name="conv")(x))
+        return nn.avg_pool(x, (2, 2), strides=(2, 2))
+
+
+class DenseNet(nn.Module):
+    """Stem, dense blocks with transitions between, BN, ReLU, global average pooling, classifier.
+
+    `apply(variables, images, train=False)` maps (N, H, W, C) to logits (N, num_classes) in at least
+    float32. With `train=True` the collection `batch_stats` must be mutable, and if `dropout_rate`
+    is positive an rng `dropout` is needed. Submodules: `stem`, `stage1`, `transition1`, `stage2`,
+    …, `final_norm`, `classifier`.
+
+    Attributes:
+      num_classes: 0 returns the pooled features.
+      stage_sizes: layers in each dense block.
+      growth_rate: channels that a layer adds, k.
+      bottleneck: B, a 1x1 convolution to 4k channels before each 3x3.
+      compression: θ; a transition keeps floor(θ·C) of its C channels. C of the paper is θ < 1.
+      stem_features: channels of the stem; None is 2k.
+      cifar_stem: a single 3x3 convolution for small images, instead of 7x7/2, BN, ReLU and a
+        max-pool.
+      dropout_rate: share of outputs dropped after each convolution but the first; the paper has 0.2
+        for CIFAR without augmentation, otherwise 0.
+      dtype: of the computation; the parameters of BN and its statistics stay as they are.
+      param_dtype: of the parameters.
+      norm_momentum: decay of the running statistics.
+      norm_epsilon: added to variances.
+      conv: constructor of convolutions.
+      norm: constructor of batch normalisation; see `jaxcnn.layers.batch_norm`.
+      act: activation of the whole network.
+
+    Raises:
+      UserError: if the images are not of rank 4, or so small that a transition leaves nothing.
+    """
+
+    num_classes: int = 1000
+    stage_sizes: Sequence[int] = (6, 12, 24, 16)
+    growth_rate: int = 32
+    bottleneck: bool = True
+    compression: float = 0.5
+    stem_features: int | None = None
+    cifar_stem: bool = False
+    dropout_rate: float = 0.0
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    norm_momentum: float = 0.9
+    norm_epsilon: float = 1e-5
+    conv: Constructor = Conv
+    norm: Constructor = nn.BatchNorm
+    act: Activation = nn.relu
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns logits, or features if `num_classes` is 0; see the class."""
+        halvings = len(self.stage_sizes) - 1
+        # The ImageNet stem leaves ceil(H/4), and each transition halves, rounding down.
+        check_images(images, smallest=2**halvings if self.cifar_stem else 4 * 2**halvings - 3)
+        conv = partial(
+            self.conv,
+            use_bias=False,
+            kernel_init=he_normal_fan_out,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+        )
+        norm = batch_norm(
+            self.norm,
+            train=train,
+            momentum=self.norm_momentum,
+            epsilon=self.norm_epsilon,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+        )
+        dropout = partial(nn.Dropout, self.dropout_rate, deterministic=not train)
+        handed_down: dict[str, Any] = {
+            "conv": conv,
+            "norm": norm,
+            "act": self.act,
+            "dropout": dropout,
+        }
+        layer = partial(DenseLayer, self.growth_rate, self.bottleneck, **handed_down)
+        stem_features = self.stem_features or 2 * self.growth_rate
+
+        if self.cifar_stem:
+            x = ConvNormAct(stem_features, (3, 3), conv, norm=None, act=None, name="stem")(images)
+        else:
+            stem = ConvNormAct(stem_features, (7, 7), conv, norm, self.act, strides=2, name="stem")
+            x = nn.max_pool(stem(images), (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        for i, size in enumerate(self.stage_sizes):
+            if i > 0:
+                kept = math.floor(self.compression * x.shape[-1])
+                x = Transition(kept, **handed_down, name=f"transition{i}")(x)
+            x = DenseBlock(layer, size, name=f"stage{i + 1}")(x)
+        x = global_average_pool(self.act(norm(name="final_norm")(x)))
+        if self.num_classes == 0:
+            return x
+        return classifier(self.num_classes, self.dtype, self.param_dtype)(x)
+
+
+IMAGENET_DEPTHS: dict[int, tuple[int, tuple[int, ...]]] = {  # growth rate, layers
+    121: (32, (6, 12, 24, 16)),
+    169: (32, (6, 12, 32, 32)),
+    201: (32, (6, 12, 48, 32)),
+    161: (48, (6, 12, 36, 24)),
+}
+
+
+def imagenet_densenet(depth: int, **fields: Any) -> DenseNet:
+    """Returns the ImageNet network of a depth of the paper; `fields` are those of `DenseNet`.
+
+    Raises:
+      UserError: for a depth that the paper does not have.
+    """
+    if depth not in IMAGENET_DEPTHS:
+        raise UserError(f"no DenseNet of depth {depth}: choose one of {list(IMAGENET_DEPTHS)}")
+    growth_rate, stage_sizes = IMAGENET_DEPTHS[depth]
+    return DenseNet(**{"growth_rate": growth_rate, "stage_sizes": stage_sizes, **fields})
+
+
+def cifar_densenet(depth: int, growth_rate: int, bc: bool = False, **fields: Any) -> DenseNet:
+    """Returns the CIFAR network of three equal blocks; `fields` are those of `DenseNet`.
+
+    Args:
+      depth: 3n+4, or 6n+4 with bottlenecks.
+      growth_rate: channels that a layer adds.
+      bc: bottlenecks, θ = 0.5 and a stem of 2k maps, instead of plain blocks, θ = 1 and 16 maps.
+        B or C alone: give `bottleneck` or `compression`, which here keeps the 16 maps.
+      **fields: of `DenseNet`.
+
+    Raises:
+      UserError: for another depth.
+    """
+    defaults = {
+        "num_classes": 10,
+        "bottleneck": bc,
+        "compression": 0.5 if bc else 1.0,
+        "stem_features": None if bc else 16,
+        "cifar_stem": True,
+    }
+    chosen = {**defaults, **fields}
+    step = 6 if chosen["bottleneck"] else 3
+    n, rest = divmod(depth - 4, step)
+    if n < 1 or rest:
+        raise UserError(f"no CIFAR DenseNet of depth {depth}: here it must be {step}n+4")
+    return DenseNet(**{"growth_rate": growth_rate, "stage_sizes": (n, n, n), **chosen})

@@ -1,0 +1,1 @@
+"""Functions on arrays, drop-in for their jax.lax or flax counterparts."""

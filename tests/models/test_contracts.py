@@ -1,0 +1,287 @@
+"""What every network promises, on the smallest member of each family."""
+
+from functools import partial
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from jaxcnn import create_model
+from jaxcnn.errors import UserError
+
+# name, the fields that make it small, the top-level submodules in the order of their use, and how
+# often the activation is applied
+SMALL = {
+    "lenet": ("lenet5_modern", {}, ["c1", "c3", "c5", "f6", "classifier"], 4),
+    "cifar_resnet": (
+        "cifar_resnet20",
+        {"stage_sizes": (1, 1), "width": 8},
+        ["stem", "stage1", "stage2", "classifier"],
+        5,
+    ),
+    "resnet": (
+        "resnet50",
+        {"stage_sizes": (1, 1), "width": 8},
+        ["stem", "stage1", "stage2", "classifier"],
+        7,
+    ),
+    "cifar_densenet": (
+        "densenet_40_12",
+        {"stage_sizes": (2, 1), "growth_rate": 4},
+        ["stem", "stage1", "transition1", "stage2", "final_norm", "classifier"],
+        5,
+    ),
+    "densenet": (
+        "densenet121",
+        {"stage_sizes": (2, 1), "growth_rate": 4},
+        ["stem", "stage1", "transition1", "stage2", "final_norm", "classifier"],
+        9,
+    ),
+}
+ALL = pytest.mark.parametrize("family", SMALL)
+WITH_NORM = pytest.mark.parametrize("family", [f for f in SMALL if f != "lenet"])
+
+
+def build(family, **fields):
+    name, small, *_ = SMALL[family]
+    return create_model(name, **{"num_classes": 5, **small, **fields})
+
+
+def images(batch=4, size=16):
+    return np.random.default_rng(7).normal(size=(batch, size, size, 3)).astype(np.float32)
+
+
+def train_apply(model, variables, x, **kwargs):
+    return model.apply(variables, x, train=True, mutable=["batch_stats"], **kwargs)
+
+
+@WITH_NORM
+def test_statistics_move_in_training_and_stay_in_evaluation(family, start):
+    model, x = build(family), images()
+    variables = start(model, x)
+    before = variables["batch_stats"]
+
+    @jax.jit
+    def both_modes(variables):
+        evaluated = model.apply(variables, x, mutable=["batch_stats"])
+        return evaluated, train_apply(model, variables, x)
+
+    (_, stayed), (logits, moved) = both_modes(variables)
+    jax.tree.map(np.testing.assert_array_equal, stayed["batch_stats"], before)
+    assert jax.tree.all(jax.tree.map(lambda a, b: np.all(a != b), before, moved["batch_stats"]))
+    garbage = jax.tree.map(lambda a: 3 * a + 1, before)
+    (other, _), (again, _) = both_modes({**variables, "batch_stats": garbage})
+    np.testing.assert_array_equal(logits, again)
+    assert np.abs(other - again).max() > 1e-3
+
+
+@pytest.mark.parametrize("family", ["resnet", "densenet"])
+@pytest.mark.parametrize("momentum", [0.9, 0.5])
+def test_running_statistics_decay_by_the_field(family, momentum, start):
+    x = images()
+    fields = {} if momentum == 0.9 else {"norm_momentum": momentum}
+    model = build(family, **fields)
+    variables = start(model, x)
+
+    @jax.jit
+    def step(variables):
+        return model.apply(
+            variables,
+            x,
+            train=True,
+            mutable=["batch_stats", "intermediates"],
+            capture_intermediates=lambda module, _: module.name == "conv",
+        )[1]
+
+    state = step(variables)
+    maps = np.asarray(state["intermediates"]["stem"]["conv"]["__call__"][0])
+    before, after = variables["batch_stats"]["stem"]["norm"], state["batch_stats"]["stem"]["norm"]
+    for key, batch in (("mean", maps.mean((0, 1, 2))), ("var", maps.var((0, 1, 2)))):
+        expected = momentum * before[key] + (1 - momentum) * batch
+        np.testing.assert_allclose(after[key], expected, rtol=1e-4, atol=1e-6)
+
+
+@WITH_NORM
+def test_epsilon_reaches_every_norm(family):
+    seen = []
+
+    def collect(call, args, kwargs, context):
+        if isinstance(context.module, nn.BatchNorm):
+            seen.append(context.module)
+        return call(*args, **kwargs)
+
+    for fields, expected in (({}, 1e-5), ({"norm_epsilon": 1e-3}, 1e-3)):
+        seen.clear()
+        with nn.intercept_methods(collect):
+            jax.eval_shape(build(family, **fields).init, jax.random.key(0), images())
+        assert seen
+        assert {norm.epsilon for norm in seen} == {expected}
+
+
+@ALL
+def test_bfloat16_computes_in_bfloat16_and_keeps_the_rest_in_float32(family):
+    x = images()
+    model = build(family, dtype=jnp.bfloat16)
+    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    step = partial(
+        model.apply,
+        train=True,
+        capture_intermediates=True,
+        mutable=["batch_stats", "intermediates"],
+    )
+    logits, state = jax.eval_shape(step, variables, x)
+    assert logits.dtype == jnp.float32
+    kept = (variables, state.get("batch_stats", {}))
+    assert {leaf.dtype for leaf in jax.tree.leaves(kept)} == {jnp.dtype("float32")}
+    inner = {k: v for k, v in state["intermediates"].items() if k not in ("__call__", "classifier")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(inner)} == {jnp.dtype("bfloat16")}
+    headless = build(family, dtype=jnp.bfloat16, num_classes=0)
+    features, _ = jax.eval_shape(headless.init_with_output, jax.random.key(0), x)
+    assert features.dtype == jnp.float32
+
+
+@ALL
+def test_bfloat16_is_close_to_float32(family, start):
+    x = images()
+    variables = start(build(family), x)
+
+    @jax.jit
+    def both(variables):
+        return build(family).apply(variables, x), build(family, dtype=jnp.bfloat16).apply(
+            variables, x
+        )
+
+    exact, rounded = both(variables)
+    assert 0 < np.abs(rounded - exact).max() < 0.05 * np.abs(exact).max()
+
+
+@ALL
+def test_float64_from_end_to_end(family):
+    with jax.enable_x64(True):
+        x = images().astype(np.float64)
+        model = build(family, dtype=jnp.float64, param_dtype=jnp.float64)
+        variables = jax.eval_shape(model.init, jax.random.key(0), x)
+        assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float64")}
+        program, (logits, state) = jax.make_jaxpr(partial(train_apply, model), return_shape=True)(
+            variables, x
+        )
+        assert "f64[" in str(program)
+        assert "f32[" not in str(program)
+        assert logits.dtype == jnp.float64
+        assert {leaf.dtype for leaf in jax.tree.leaves(state)} <= {jnp.dtype("float64")}
+
+
+@ALL
+def test_no_classes_gives_what_the_classifier_sees(family, start):
+    x = images()
+    model, headless = build(family), build(family, num_classes=0)
+    variables = start(model, x)
+    body = {**variables, "params": dict(variables["params"])}
+    head = body["params"].pop("classifier")
+    expected = jax.eval_shape(headless.init, jax.random.key(0), x)["params"]
+    assert jax.tree.structure(body["params"]) == jax.tree.structure(expected)
+    features, logits = jax.jit(lambda: (headless.apply(body, x), model.apply(variables, x)))()
+    assert features.ndim == 2
+    np.testing.assert_allclose(
+        features @ head["kernel"] + head["bias"][None], logits, rtol=1e-4, atol=1e-5
+    )
+
+
+@ALL
+def test_stages_have_stable_names(family):
+    *_, names, _ = SMALL[family]
+    x = images()
+    _, variables = jax.eval_shape(build(family).init_with_output, jax.random.key(0), x)
+    apply = partial(build(family).apply, capture_intermediates=True, mutable=["intermediates"])
+    _, state = jax.eval_shape(apply, variables, x)
+    assert set(state["intermediates"]) - {"__call__"} == set(names)
+    assert set(variables["params"]) == set(names)
+
+
+@ALL
+def test_parameters_are_named_on_purpose(family):
+    variables = jax.eval_shape(build(family).init, jax.random.key(0), images())
+    paths = ["/".join(path) for path in flax.traverse_util.flatten_dict(variables["params"])]
+    numbered_by_flax = [p for p in paths if any("_" in s and s[0].isupper() for s in p.split("/"))]
+    assert numbered_by_flax == []
+
+
+@ALL
+def test_activation_is_replaced_in_the_whole_network(family):
+    *_, count = SMALL[family]
+    x = images()
+    model = build(family, act=jnp.tanh)
+    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    program = str(jax.make_jaxpr(model.apply)(variables, x))
+    assert program.count("= tanh") == count
+    assert "relu" not in program
+    assert "relu" in str(jax.make_jaxpr(build(family).apply)(variables, x))
+
+
+@WITH_NORM
+def test_sync_bn_through_the_norm_field(family, start):
+    x = images(8)
+    halves = x.reshape(2, 4, *x.shape[1:])
+    synced = build(family, norm=partial(nn.BatchNorm, axis_name="batch"))
+    variables = start(build(family), x)
+
+    def in_halves(model):
+        run = jax.vmap(partial(train_apply, model), in_axes=(None, 0), axis_name="batch")
+        logits, state = run(variables, halves)
+        return logits.reshape(8, -1), state
+
+    whole, of_halves, unsynced = jax.jit(
+        lambda: (
+            train_apply(build(family), variables, x),
+            in_halves(synced),
+            in_halves(build(family)),
+        )
+    )()
+    np.testing.assert_allclose(of_halves[0], whole[0], rtol=1e-3, atol=1e-4)
+    for replica in range(2):
+        of_replica = jax.tree.map(lambda a: a[replica], of_halves[1])  # noqa: B023
+        close = partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5)
+        jax.tree.map(close, of_replica, whole[1])
+    assert np.abs(unsynced[0] - whole[0]).max() > 1e-2
+
+
+@ALL
+def test_one_image_at_a_time_gives_the_same_logits(family, start):
+    x = images()
+    model = build(family)
+    variables = start(model, x)
+    plain, mapped = jax.jit(
+        lambda: (
+            model.apply(variables, x),
+            jax.vmap(model.apply, in_axes=(None, 0))(variables, x[:, None]),
+        )
+    )()
+    np.testing.assert_allclose(mapped[:, 0], plain, rtol=1e-4, atol=1e-5)
+
+
+@ALL
+def test_gradients_reach_every_parameter_and_survive_checkpointing(family, start):
+    x = images()
+    model = build(family)
+    variables = start(model, x)
+    stats = {k: v for k, v in variables.items() if k != "params"}
+
+    def forward(params):
+        return model.apply({"params": params, **stats}, x)
+
+    def gradient(forward):
+        return jax.grad(lambda params: jnp.sum(forward(params) ** 2))(variables["params"])
+
+    expected, got = jax.jit(lambda: (gradient(forward), gradient(jax.checkpoint(forward))))()
+    assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(expected))
+    scale = max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5 * scale), got, expected)
+
+
+@ALL
+def test_images_of_wrong_rank_say_so(family):
+    with pytest.raises(UserError, match=r"\(N, H, W, C\)"):
+        build(family).init(jax.random.key(0), jnp.ones((16, 16, 3)))

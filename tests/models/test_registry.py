@@ -1,0 +1,141 @@
+"""Every name in MODELS against the table of exact counts, by shapes only."""
+
+import importlib
+import json
+import math
+import re
+from pathlib import Path
+
+import flax
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import linen as nn
+
+import jaxcnn.models
+from jaxcnn import create_model, list_models
+from jaxcnn.errors import EXIT_USAGE, UserError
+from jaxcnn.models import MODELS, input_size
+from jaxcnn.ops.conv import conv_general_dilated
+
+COUNTS = json.loads((Path(__file__).parent / "counts.json").read_text())
+
+
+def scalars(tree) -> int:
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+def test_registry_and_counts_have_the_same_rows():
+    assert sorted(MODELS) == sorted(COUNTS)
+
+
+SLOW = ("cifar_resnet1202",)
+NAMES = [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in sorted(MODELS)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_counts_are_exact(name, trace):
+    row, (logits, variables, convolutions) = COUNTS[name], trace(name)
+    assert scalars(variables["params"]) == row["params"]
+    assert scalars(variables.get("batch_stats", {})) == row["bn_stats"]
+    assert set(variables) <= {"params", "batch_stats"}
+    assert (logits.shape, logits.dtype) == ((2, row["num_classes"]), jnp.float32)
+    assert convolutions
+    assert all(conv.conv_general_dilated is conv_general_dilated for conv in convolutions)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if not n.values[0].startswith("lenet")])
+def test_depth_in_the_name_is_the_number_of_weighted_layers(name, trace):
+    """As the papers count: convolutions and the classifier, projections left out."""
+    paths = flax.traverse_util.flatten_dict(trace(name).variables["params"])
+    layers = [path for path in paths if path[-1] == "kernel" and "proj" not in path]
+    assert len(layers) == int(re.search(r"\d+", name)[0])
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_row_says_what_the_counts_say(name):
+    entry, row = MODELS[name], COUNTS[name]
+    assert list(entry.input_size) == row["input_size"]
+    assert list(entry.aliases) == row["aliases"]
+    assert create_model(name).num_classes == row["num_classes"]
+    assert input_size(name) == entry.input_size
+
+
+def test_aliases_find_their_row_and_only_that():
+    aliases = [alias for row in COUNTS.values() for alias in row["aliases"]]
+    assert len(aliases) == len(set(aliases))
+    assert not set(aliases) & set(MODELS)
+    for name, row in COUNTS.items():
+        for alias in row["aliases"]:
+            assert create_model(alias) == create_model(name)
+            assert input_size(alias) == tuple(row["input_size"])
+
+
+@pytest.mark.parametrize(
+    "name", ["densenet121", "resnet50", "cifar_resnet20", "densenet_bc_100_12"]
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_small_images_of_one_or_three_channels(name, channels):
+    images = jax.ShapeDtypeStruct((2, 32, 32, channels), jnp.float32)
+    logits, variables = jax.eval_shape(
+        create_model(name, 7).init_with_output, jax.random.key(0), images
+    )
+    assert logits.shape == (2, 7)
+    assert variables["params"]["stem"]["conv"]["kernel"].shape[2] == channels
+
+
+def test_registry_hides_no_file_of_the_package():
+    """A function named as its module would take the module's place in the package."""
+    for family in ("densenet", "lenet", "resnet"):
+        module = importlib.import_module(f"jaxcnn.models.{family}")
+        assert getattr(jaxcnn.models, family) is module
+
+
+def test_list_models_matches_and_sorts():
+    assert list_models() == sorted(MODELS)
+    assert list_models("densenet_bc_*") == [
+        "densenet_bc_100_12",
+        "densenet_bc_190_40",
+        "densenet_bc_250_24",
+    ]
+    assert list_models("no_such*") == []
+
+
+def test_overrides_reach_the_module():
+    model = create_model("densenet_40_12", 100, jnp.bfloat16, dropout_rate=0.2, act=nn.gelu)
+    assert (model.num_classes, model.dtype, model.dropout_rate) == (100, jnp.bfloat16, 0.2)
+    assert model.act is nn.gelu
+    assert model.growth_rate == 12
+    assert create_model("densenet_40_12").dropout_rate == 0
+
+
+@pytest.mark.parametrize("ask", [create_model, input_size])
+def test_unknown_name_offers_the_nearest(ask):
+    with pytest.raises(UserError, match=r"'densnet121'.*densenet121") as error:
+        ask("densnet121")
+    assert error.value.exit_code == EXIT_USAGE
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_name_offers_aliases_too():
+    with pytest.raises(UserError, match="resnet1202_cifar"):
+        create_model("resnet1203_cifar")
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "near"),
+    [
+        ("densenet121", "growthrate", "growth_rate"),
+        ("resnet50", "zero_init", "zero_init_last"),
+        ("resnet50", "growth_rate", "for example|did you mean"),
+        ("lenet5_modern", "norm", "choose one of act, conv"),
+    ],
+)
+def test_unknown_field_offers_the_nearest_of_that_network(name, field, near):
+    with pytest.raises(UserError, match=rf"{name} .*'{field}': .*({near})"):
+        create_model(name, **{field: 1})
+
+
+def test_module_machinery_is_no_field():
+    with pytest.raises(UserError, match="'parent'"):
+        create_model("resnet50", parent=None)
