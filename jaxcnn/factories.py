@@ -1,0 +1,150 @@
+"""Where the config stops: each factory unpacks its sections into plain arguments."""
+
+import dataclasses
+from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from jaxcnn import data
+from jaxcnn.data.augment import augment, normalize
+from jaxcnn.data.source import DataSource
+from jaxcnn.errors import UserError, nearest
+from jaxcnn.losses import Objective, make_objective
+from jaxcnn.models import create_model
+from jaxcnn.optim import Optimizer, decay_mask, make_transform
+from jaxcnn.parallel import AXIS
+from jaxcnn.schedules import length_in_steps, make_schedule
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
+
+
+def load_data(config: ConfigDict, split: str) -> DataSource:
+    """Returns a split, "train", "validation" or "test", of the section `data`.
+
+    Raises:
+      UserError: if the data are missing or not as described.
+    """
+    section = config.data
+    return data.load(
+        section.kind,
+        split,
+        name=section.name,
+        dir=section.dir,
+        image_size=section.image_size,
+        channels=section.channels,
+        num_classes=section.num_classes,
+        num_examples=section.num_examples,
+        holdout=section.holdout,
+        train_crop=section.train_crop,
+        eval_crop=section.eval_crop,
+        resize=section.resize,
+        scale_range=section.scale_range,
+        train_split=section.train_split,
+        test_split=section.test_split,
+    )
+
+
+def make_augment(config: ConfigDict) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """Returns (uint8 images, keys) → images, for training."""
+    section = config.data
+    return partial(
+        augment,
+        mean=section.mean,
+        std=section.std,
+        flip=section.flip,
+        pad=section.pad,
+        pad_mode=section.pad_mode,
+        color_jitter=section.color_jitter,
+        lighting=section.lighting,
+    )
+
+
+def make_normalize(config: ConfigDict) -> Callable[[jax.Array], jax.Array]:
+    """Returns uint8 images → images, for evaluation."""
+    return partial(normalize, mean=config.data.mean, std=config.data.std)
+
+
+def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
+    """Returns the network of the section `model`, with BatchNorm as `train.sync_bn` has it.
+
+    Raises:
+      UserError: for an unknown name, field or dtype.
+    """
+    section = config.model
+    if section.dtype not in DTYPES:
+        raise UserError(f"no model.dtype {section.dtype!r}: {nearest(section.dtype, DTYPES)}")
+    overrides = dict(section.overrides)
+    if section.dtype == "float64":
+        overrides.setdefault("param_dtype", jnp.float64)
+    model = create_model(section.name, num_classes, DTYPES[section.dtype], **overrides)
+    has_norm = "norm" in {field.name for field in dataclasses.fields(model)}
+    if config.train.sync_bn and has_norm:
+        model = model.clone(norm=partial(nn.BatchNorm, axis_name=AXIS))
+    return model
+
+
+def make_loss(config: ConfigDict) -> Objective:
+    """Returns the objective of the section `loss`."""
+    return make_objective(config.loss.label_smoothing, config.loss.aux_weight)
+
+
+def make_optimizer(
+    config: ConfigDict, *, total_steps: int, steps_per_epoch: Fraction, batch_size: int
+) -> Optimizer:
+    """Returns what the sections `optimizer` and `schedule` describe.
+
+    Args:
+      config: the whole config.
+      total_steps: length of the run.
+      steps_per_epoch: see `schedules.length_in_steps`.
+      batch_size: the global batch, which the rate is scaled to from `schedule.reference_batch`.
+
+    Raises:
+      UserError: for unknown names, unreadable lengths or patterns.
+    """
+    chosen, plan = config.optimizer, config.schedule
+    scale = batch_size / plan.reference_batch if plan.reference_batch else 1.0
+    schedule = make_schedule(
+        "constant" if plan.name == "plateau" else plan.name,
+        plan.learning_rate * scale,
+        total_steps=total_steps,
+        boundaries=tuple(
+            length
+            for text in plan.boundaries
+            if (length := length_in_steps(text, steps_per_epoch)) is not None
+        ),
+        factor=plan.factor,
+        every=length_in_steps(plan.every, steps_per_epoch),
+        final_fraction=plan.final_fraction,
+        power=plan.power,
+        warmup_steps=round(length_in_steps(plan.warmup, steps_per_epoch) or 0),
+        warmup_kind=plan.warmup_kind,
+        warmup_fraction=plan.warmup_fraction,
+    )
+    plateau = None
+    if plan.name == "plateau":
+        plateau = optax.contrib.reduce_on_plateau(
+            plan.factor,
+            plan.patience,
+            rtol=0.0,
+            atol=plan.threshold,
+            min_scale=plan.factor**plan.max_drops,
+        )
+    transform = make_transform(
+        chosen.name,
+        momentum=chosen.momentum,
+        nesterov=chosen.nesterov,
+        rms_decay=chosen.rms_decay,
+        epsilon=chosen.epsilon,
+        betas=(chosen.beta1, chosen.beta2),
+        weight_decay=chosen.weight_decay,
+        mask=decay_mask(chosen.decay_mask),
+        clip_norm=chosen.clip_norm,
+    )
+    return Optimizer(transform, schedule, plateau)

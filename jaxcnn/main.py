@@ -1,0 +1,163 @@
+"""The command line: `python -m jaxcnn.main --config=configs/densenet121.py`. Flags only."""
+
+import logging
+import os
+import runpy
+import sys
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+import flax
+from absl import app, flags
+from absl import logging as absl_logging
+from ml_collections import ConfigDict, config_flags
+
+from jaxcnn.errors import EXIT_PEER_LOST, UserError, nearest
+
+FLAGS = flags.FLAGS
+config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "A file of configs/, with :DATASET behind it for another of its data sets. Any field can be"
+    " set: --config.train.batch_size=128.",
+    lock_config=False,
+    accept_new_attributes=True,  # so that a misspelt field gets our answer, not a traceback
+)
+flags.DEFINE_string("workdir", "", "Where the run lives; runs/<config>-<dataset> by default.")
+flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do in the workdir.")
+flags.DEFINE_string("checkpoint", "latest", "For --mode=evaluate: latest, best or a step.")
+flags.DEFINE_string("split", "test", "For --mode=evaluate: test, validation or train.")
+flags.DEFINE_bool("profile", False, "Write a trace of a few steps to workdir/profile.")
+flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
+flags.DEFINE_string("coordinator", "", "Several processes: host:port of process 0, or auto.")
+flags.DEFINE_integer("num_processes", 1, "Several processes: how many.")
+flags.DEFINE_integer("process_id", 0, "Several processes: which one this is.")
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """Parses the command line.
+
+    Raises:
+      UserError: unknown flags, values of a wrong type, a config file that cannot be read.
+    """
+    try:
+        rest = FLAGS(argv)
+    except flags.UnrecognizedFlagError as error:
+        known = [name for name in FLAGS if "." not in name]
+        raise UserError(f"no flag --{error.flagname}: {nearest(error.flagname, known)}") from None
+    except flags.Error as error:
+        raise UserError(" ".join(str(error).split())) from None
+    except UserError:
+        raise
+    except Exception as error:  # whatever the config file, which is a program, raises
+        reason = str(error).strip().splitlines() or [""]
+        raise UserError(f"cannot read the config: {type(error).__name__}: {reason[-1]}") from error
+    if len(rest) > 1:
+        raise UserError(f"{rest[1]!r} is not a flag: write --config=FILE --workdir=DIR")
+    return rest
+
+
+def read_config() -> ConfigDict:
+    """Returns the config of the command line, its fields checked.
+
+    Raises:
+      UserError: no such file, or a field that it does not have.
+    """
+    if FLAGS.config is None:
+        raise UserError("--config is missing: for example --config=configs/densenet121.py")
+    path = FLAGS["config"].config_filename
+    if not isinstance(FLAGS.config, ConfigDict):
+        raise UserError(f"there is no config file {path.split(':')[0]!r}: see configs/")
+
+    def names(config: ConfigDict) -> set[str]:
+        return set(
+            flax.traverse_util.flatten_dict(config.to_dict(), keep_empty_nodes=True, sep=".")
+        )
+
+    file, *dataset = path.split(":", 1)
+    declared = names(runpy.run_path(file)["get_config"](*dataset))
+    for name in sorted(names(FLAGS.config) - declared):
+        if not name.startswith("model.overrides."):
+            raise UserError(f"the config has no field {name!r}: {nearest(name, declared)}")
+    return FLAGS.config.lock()
+
+
+def set_up_process() -> None:
+    """Joins the other processes, keeps compiled programs, and quiets the libraries."""
+    import jax
+
+    from jaxcnn import parallel
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcnn" / "xla"
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger = logging.getLogger("jaxcnn")
+    logger.addHandler(handler)
+    logger.propagate = False
+    if FLAGS.coordinator:
+        parallel.initialize(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+
+
+def main(argv: list[str]) -> None:
+    """Trains or evaluates."""
+    del argv
+    if FLAGS.mode == "evaluate":
+        if not FLAGS.workdir:
+            raise UserError("--mode=evaluate needs the --workdir of a run")
+        set_up_process()
+        from jaxcnn import evaluate
+
+        results = evaluate.run(Path(FLAGS.workdir), checkpoint=FLAGS.checkpoint, split=FLAGS.split)
+        for name, value in results.items():
+            print(f"{name} {value:.6g}")
+        return
+    config = read_config()
+    stem = Path(FLAGS["config"].config_filename.split(":")[0]).stem
+    directory = Path(FLAGS.workdir or f"runs/{stem}-{config.dataset}")
+    set_up_process()
+    from jaxcnn import train
+
+    train.run(config, directory, profile=FLAGS.profile)
+
+
+def leave(code: int, line: str) -> NoReturn:
+    """Prints the last line and ends the process with a code."""
+    import jax
+
+    print(f"\n{line}" if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    if jax.distributed.is_initialized():
+        os._exit(code)  # an orderly exit would wait for the other processes
+    sys.exit(code)
+
+
+def cli() -> NoReturn:
+    """Runs `main`; a mistake of the user ends in one line and its exit code."""
+    try:
+        app.run(main, flags_parser=parse_flags)
+    except UserError as error:
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        leave(error.exit_code, f"error: {error}")
+    except Exception as error:
+        import jax
+
+        if jax.distributed.is_initialized():
+            traceback.print_exc()
+            leave(EXIT_PEER_LOST, f"error: this or another process is lost: {error}")
+        if "RESOURCE_EXHAUSTED" in str(error):
+            leave(
+                2,
+                "error: the device's memory is full: lower --config.train.batch_size, or raise"
+                " --config.train.accumulate to take each batch in parts",
+            )
+        raise
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    cli()

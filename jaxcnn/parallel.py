@@ -1,0 +1,183 @@
+"""Devices and processes: the only file that knows about them.
+
+The state is one replicated tree without a leading device axis; a batch is split over devices along
+its first axis, in the order process 0 device 0, process 0 device 1, …, process 1 device 0, ….
+"""
+
+import collections
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxcnn.errors import EXIT_STUCK, UserError
+
+AXIS = "batch"
+
+
+def initialize(coordinator: str, num_processes: int, process_id: int) -> None:
+    """Joins the other processes of a run.
+
+    Args:
+      coordinator: host:port of process 0; "auto" asks SLURM, the TPU pod or Kubernetes.
+      num_processes: of the run; ignored with "auto".
+      process_id: 0 … num_processes - 1; ignored with "auto".
+
+    Raises:
+      UserError: if the others cannot be reached in time, or the address makes no sense.
+    """
+    if coordinator != "auto" and not 0 <= process_id < num_processes:
+        raise UserError(
+            f"--process_id={process_id} with --num_processes={num_processes}: it must be 0 to"
+            f" {num_processes - 1}"
+        )
+    try:
+        if coordinator == "auto":
+            jax.distributed.initialize()
+            return
+        host, _, port = coordinator.rpartition(":")
+        # Without a bind address the coordinator listens on every interface, without any
+        # authentication: a local run must stay local.
+        local = host in ("127.0.0.1", "localhost", "[::1]")
+        jax.distributed.initialize(
+            coordinator,
+            num_processes,
+            process_id,
+            initialization_timeout=60,
+            heartbeat_timeout_seconds=30,
+            shutdown_timeout_seconds=30,
+            coordinator_bind_address=f"{host}:{port}" if local else None,
+        )
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"cannot join the other processes at {coordinator!r}: {str(error).splitlines()[0]};"
+            " check --coordinator (host:port), --num_processes and --process_id"
+        ) from error
+
+
+def _mesh() -> Mesh:
+    return Mesh(np.array(jax.local_devices()), (AXIS,))
+
+
+def replicate(tree: Any) -> Any:
+    """Places a tree on every local device, in the layout that a donating `pmap_step` keeps."""
+    return jax.device_put(tree, NamedSharding(_mesh(), PartitionSpec()))
+
+
+def fetch(tree: Any) -> Any:
+    """Copies a replicated tree to NumPy arrays; typed keys become their raw data."""
+
+    def one(leaf: jax.Array) -> np.ndarray:
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        return np.asarray(leaf.addressable_shards[0].data)
+
+    return jax.tree.map(one, tree)
+
+
+def pmap_train_step(step: Callable) -> Callable:
+    """Maps (state, batch) → (state, metrics) over devices; the state is donated."""
+    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=0)
+
+
+def pmap_eval_step(step: Callable) -> Callable:
+    """Maps (variables, batch) → sums over devices."""
+    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None)
+
+
+def check_batch(name: str, size: int, parts: int = 1) -> None:
+    """Checks that a global batch can be split over all devices, then into `parts` each.
+
+    Raises:
+      UserError: with the nearest size that can.
+    """
+    devices = jax.device_count() * parts
+    if size < 1 or size % devices:
+        fitting = max(round(size / devices), 1) * devices
+        each = f" and {parts} microbatches" if parts > 1 else ""
+        raise UserError(
+            f"{name}={size} does not divide over {jax.device_count()} devices{each}:"
+            f" set --config.{name}={fitting}"
+        )
+
+
+def shard(batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    """Splits this process's rows [b, …] over its devices, [devices, b/devices, …]."""
+    devices = jax.local_device_count()
+    split = jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), batch)
+    return jax.device_put(split, NamedSharding(_mesh(), PartitionSpec(AXIS)))
+
+
+def prefetch(batches: Iterable[dict[str, np.ndarray]], depth: int = 2) -> Iterator[Any]:
+    """Yields sharded batches, `depth` of them on their way to the devices ahead of use."""
+    queue: collections.deque = collections.deque()
+    for batch in batches:
+        queue.append(shard(batch))
+        if len(queue) > depth:
+            yield queue.popleft()
+    yield from queue
+
+
+def agree(flag: bool) -> bool:
+    """True on every process if the flag is set on any. All processes must call it together."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+
+
+def barrier(name: str) -> None:
+    """Waits until every process is here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+class Watchdog:
+    """Ends a process whose peers hang: a collective would wait for them for ever."""
+
+    def __init__(self, seconds: float, say: Callable[[str], None]):
+        self._seconds, self._say = seconds, say
+        self._fed = time.monotonic()
+        self._stopped = threading.Event()
+
+    def feed(self) -> None:
+        """Says that the run moves."""
+        self._fed = time.monotonic()
+
+    def watch(self) -> None:
+        """Returns when stopped; ends the process with 74 when not fed in time."""
+        while time.monotonic() - self._fed < self._seconds:
+            if self._stopped.wait(min(self._seconds / 10, 1.0)):
+                return
+        self._say(
+            f"no step finished in {self._seconds:.0f} s: a device or another process hangs;"
+            " start the run again, it continues from its last checkpoint"
+        )
+        os._exit(EXIT_STUCK)
+
+    def stop(self) -> None:
+        """Lets go."""
+        self._stopped.set()
+
+
+@contextlib.contextmanager
+def watchdog(seconds: float, say: Callable[[str], None]) -> Iterator[Watchdog]:
+    """Watches a run from another thread inside the context.
+
+    Args:
+      seconds: allowed between two calls of `feed`; 0 switches it off.
+      say: called with one line before the process exits.
+    """
+    dog = Watchdog(seconds, say)
+    if seconds > 0:
+        threading.Thread(target=dog.watch, daemon=True).start()
+    try:
+        yield dog
+    finally:
+        dog.stop()

@@ -1,0 +1,296 @@
+"""Configs: every field with its default, data-set presets, and the papers' recipes.
+
+A file in `configs/` is one call: `recipes.densenet("densenet121", dataset)`. Lengths are texts such
+as "90epochs", "64000steps" or "never". Learning rates are given for `schedule.reference_batch`.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxcnn.errors import UserError, nearest
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def base_config() -> ConfigDict:
+    """Returns every field there is, with the default that a recipe starts from."""
+    config = ConfigDict()
+    config.seed = 0
+    config.dataset = ""  # label of the preset; part of the default workdir
+    config.allow_change = ""  # fields or sections, with commas, that a resumed run may change
+    config.debug_nans = False  # stop in the operation that makes a NaN (slow)
+    config.matmul_precision = (
+        "default"  # of float32 on accelerators: default | tensorfloat32 | float32
+    )
+
+    config.model = model = ConfigDict()
+    model.name = ""  # see jaxcnn.list_models()
+    model.dtype = "float32"  # of the computation: float32 | bfloat16 | float64
+    model.overrides = ConfigDict()  # any other field: --config.model.overrides.dropout_rate=0.2
+
+    config.data = data = ConfigDict()
+    data.kind = "digits"  # digits | synthetic | folder | tfds
+    data.name = ""  # of a TFDS data set
+    data.dir = ""  # of a folder, or of TFDS's data; "" is TFDS's own default
+    data.image_size = 32  # pixels
+    data.channels = 3
+    data.num_classes = 10  # of synthetic data; the others know theirs
+    data.num_examples = 2048  # of each synthetic split
+    data.train_split = "train"  # TFDS's names
+    data.test_split = "test"
+    data.holdout = 0  # training examples set apart as split "validation", evaluated during training
+    data.train_crop = "resize"  # resize | random_resized | scale_jitter | none
+    data.eval_crop = "resize"  # resize | center | none
+    data.resize = 0  # short side before the centre crop; 0 is image_size·256/224
+    data.scale_range = (256, 480)  # short sides of scale_jitter
+    data.mean = (0.5,)  # of pixels in [0, 1], per channel or one for all
+    data.std = (0.5,)
+    data.flip = False
+    data.pad = 0  # pixels around before a random crop of the same size
+    data.pad_mode = "constant"  # constant | reflect
+    data.color_jitter = 0.0  # fb.resnet: 0.4
+    data.lighting = 0.0  # AlexNet: 0.1
+    data.num_workers = 0  # processes that decode; 0 is a thread
+    data.max_bad_fraction = 0.001  # unreadable images before the run stops
+
+    config.optimizer = optimizer = ConfigDict()
+    optimizer.name = "sgd"  # sgd | rmsprop | adamw | lars | lamb
+    optimizer.momentum = 0.9
+    optimizer.nesterov = False
+    optimizer.rms_decay = 0.9  # rmsprop
+    optimizer.epsilon = 1e-8  # rmsprop, adamw, lamb
+    optimizer.beta1 = 0.9  # adamw, lamb
+    optimizer.beta2 = 0.999
+    optimizer.weight_decay = 1e-4
+    optimizer.decay_mask = ("kernel$",)  # regular expressions; what matches any decays
+    optimizer.clip_norm = 0.0  # of the whole gradient; 0 is off
+
+    config.schedule = schedule = ConfigDict()
+    schedule.name = "cosine"  # constant | step | exponential | cosine | polynomial | plateau
+    schedule.learning_rate = 0.1
+    schedule.reference_batch = 0  # batch size that the rate is for; 0 takes it as it is
+    schedule.boundaries = ()  # step: lengths
+    schedule.factor = 0.1  # step, exponential, plateau: one drop
+    schedule.every = "never"  # exponential: length between drops
+    schedule.final_fraction = 0.0  # cosine, polynomial: of the peak, at the end
+    schedule.power = 1.0  # polynomial
+    schedule.warmup = "0steps"
+    schedule.warmup_kind = "linear"  # linear | constant
+    schedule.warmup_fraction = 0.0  # of the peak, at the start
+    schedule.patience = 5  # plateau: evaluations without improvement before a drop
+    schedule.threshold = 1e-4  # plateau: the least that counts as improvement
+    schedule.max_drops = 3  # plateau
+    schedule.metric = "top1"  # plateau: top1 | top5 (as errors) | loss
+
+    config.loss = loss = ConfigDict()
+    loss.label_smoothing = 0.0
+    loss.aux_weight = 0.3  # of each auxiliary head
+
+    config.train = train = ConfigDict()
+    train.length = "10epochs"
+    train.batch_size = 64  # global
+    train.accumulate = 1  # microbatches per step and device
+    train.ema_decay = 0.0  # moving average of weights and statistics; 0 is off
+    train.ema_warmup = True
+    train.sync_bn = False  # BatchNorm over the global batch instead of each device's share
+    train.max_skipped = 10  # steps in a row with non-finite values before the run stops
+    train.watchdog_seconds = 1800.0  # several processes: none may hang longer; 0 is off
+
+    config.eval = evaluation = ConfigDict()
+    evaluation.every = "1epochs"
+    evaluation.batch_size = 256  # global; rounded up to the devices
+
+    config.checkpoint = checkpoint = ConfigDict()
+    checkpoint.every = "1epochs"
+    checkpoint.keep_latest = 2
+    checkpoint.keep_best = 1  # a better evaluation is saved at once
+    checkpoint.metric = "top1"  # higher is better: top1 | top5 (of EMA weights if there are any)
+
+    config.log = log = ConfigDict()
+    log.every = "20steps"
+    log.tensorboard = False
+    return config
+
+
+def from_saved(saved: dict[str, Any]) -> ConfigDict:
+    """Returns the config of a workdir; fields that it does not have yet get their defaults."""
+    config = base_config()
+
+    def fill(section: ConfigDict, values: dict[str, Any]) -> None:
+        for key, value in values.items():
+            if isinstance(value, dict) and isinstance(section.get(key), ConfigDict):
+                fill(section[key], value)
+            else:
+                section[key] = tuple(value) if isinstance(value, list) else value
+
+    fill(config, saved)
+    return config
+
+
+def to_saved(config: ConfigDict) -> dict[str, Any]:
+    """Returns a config as JSON values (tuples become lists)."""
+    return json.loads(config.to_json())
+
+
+# Data sets --------------------------------------------------------------------------------------
+
+
+def _digits(config: ConfigDict) -> None:
+    config.data.update(kind="digits", image_size=32, channels=1, mean=(0.305,), std=(0.34,))
+
+
+def _synthetic(config: ConfigDict) -> None:
+    config.data.update(kind="synthetic", image_size=32, channels=3)
+
+
+def _folder(config: ConfigDict) -> None:
+    config.data.update(kind="folder", image_size=224, num_workers=4, flip=True)
+    config.data.update(train_crop="random_resized", eval_crop="center")
+    config.data.update(mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+def _imagenet2012(config: ConfigDict) -> None:
+    _folder(config)
+    config.data.update(kind="tfds", name="imagenet2012", test_split="validation", num_classes=1000)
+    config.data.update(num_workers=16)
+    config.log.every = "100steps"
+
+
+def _small_tfds(
+    name: str, num_classes: int, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Callable[[ConfigDict], None]:
+    def preset(config: ConfigDict) -> None:
+        config.data.update(kind="tfds", name=name, image_size=32, channels=len(mean))
+        config.data.update(train_crop="none", eval_crop="none", mean=mean, std=std)
+        config.data.update(num_classes=num_classes, num_workers=2)
+        config.log.every = "100steps"
+
+    return preset
+
+
+DATASETS: dict[str, Callable[[ConfigDict], None]] = {
+    "digits": _digits,
+    "synthetic": _synthetic,
+    "folder": _folder,
+    "imagenet2012": _imagenet2012,
+    "cifar10": _small_tfds("cifar10", 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar100": _small_tfds("cifar100", 100, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+}
+
+
+def _start(
+    model: str, dataset: str, recipes: dict[str, Callable[[ConfigDict], None]]
+) -> ConfigDict:
+    """Base, data set, then the family's recipe for that data set."""
+    if dataset not in recipes:
+        raise UserError(f"{model} has no recipe for {dataset!r}: {nearest(dataset, recipes)}")
+    config = base_config()
+    config.model.name = model
+    config.dataset = dataset
+    DATASETS[dataset](config)
+    recipes[dataset](config)
+    return config
+
+
+def _short_digits(config: ConfigDict) -> None:
+    """Ours, for a laptop: shifts instead of flips (a mirrored digit is another shape)."""
+    config.data.pad = 4
+    config.train.update(length="8epochs", batch_size=64)
+    config.optimizer.update(nesterov=True, weight_decay=1e-4)
+    config.schedule.update(name="cosine", learning_rate=0.1, warmup="1epochs")
+
+
+def _fine_folder(config: ConfigDict) -> None:
+    """Ours, for a folder of a few thousand images: the short recipe at ImageNet's size."""
+    _short_digits(config)
+    config.data.pad = 0
+    config.train.update(length="30epochs", batch_size=32)
+    config.log.every = "10steps"
+
+
+# The papers' recipes ----------------------------------------------------------------------------
+
+
+def lenet(model: str, dataset: str = "digits") -> ConfigDict:
+    """LeNet-5 in today's form: SGD with momentum and a cosine instead of the paper's schedule."""
+
+    def digits(config: ConfigDict) -> None:
+        _short_digits(config)
+        config.data.pad = 2
+        config.train.length = "60epochs"
+        config.schedule.update(learning_rate=0.05, warmup="2epochs")
+        config.eval.every = config.checkpoint.every = "10epochs"
+        config.log.every = "100steps"
+
+    def synthetic(config: ConfigDict) -> None:
+        digits(config)
+        config.data.channels = 1
+
+    return _start(model, dataset, {"digits": digits, "synthetic": synthetic})
+
+
+def resnet(model: str, dataset: str = "digits") -> ConfigDict:
+    """ResNet ("Deep Residual Learning", §3.4 and §4.2) and its plain twins.
+
+    ImageNet: 600k steps of 256, a drop whenever the validation error stops, short side U[256, 480],
+    224 crop, flip, lighting, decay of all weights 1e-4. Ours: the channel mean instead of the
+    per-pixel mean. CIFAR: 64k steps of 128, drops at 32k and 48k, 45k/5k split, pad 4; the networks
+    of 110 layers and more start at a tenth of the rate.
+    """
+
+    def imagenet(config: ConfigDict) -> None:
+        config.data.update(train_crop="scale_jitter", scale_range=(256, 480), lighting=0.1)
+        config.train.update(length="600000steps", batch_size=256)
+        config.schedule.update(name="plateau", learning_rate=0.1, reference_batch=256)
+        config.optimizer.decay_mask = ("",)
+
+    def cifar(config: ConfigDict) -> None:
+        config.data.update(flip=True, pad=4, holdout=5000)
+        config.train.update(length="64000steps", batch_size=128)
+        config.schedule.update(name="step", learning_rate=0.1, reference_batch=128)
+        config.schedule.boundaries = ("32000steps", "48000steps")
+        config.optimizer.decay_mask = ("",)
+        if model.removeprefix("cifar_resnet").removeprefix("cifar_plain") in ("110", "1202"):
+            config.schedule.update(warmup="400steps", warmup_kind="constant", warmup_fraction=0.1)
+
+    small = {"digits": _short_digits, "synthetic": _short_digits, "folder": _fine_folder}
+    if model.startswith("cifar_"):
+        del small["folder"]
+        return _start(model, dataset, small | {"cifar10": cifar, "cifar100": cifar})
+    papers = {"imagenet2012": imagenet, "cifar10": cifar, "cifar100": cifar}
+    return _start(model, dataset, small | papers)
+
+
+def densenet(model: str, dataset: str = "digits") -> ConfigDict:
+    """DenseNet ("Densely Connected Convolutional Networks", §4.2), with fb.resnet's augmentation.
+
+    ImageNet: 90 epochs of 256, drops at 30 and 60. CIFAR: 300 epochs of 64, drops at half and three
+    quarters, flip and pad 4 (without them the paper adds dropout 0.2). Nesterov momentum, decay of
+    all weights 1e-4.
+    """
+
+    def paper(config: ConfigDict) -> None:
+        config.optimizer.update(nesterov=True, decay_mask=("",))
+        config.schedule.update(name="step", learning_rate=0.1)
+
+    def imagenet(config: ConfigDict) -> None:
+        paper(config)
+        config.data.update(color_jitter=0.4, lighting=0.1)
+        config.train.update(length="90epochs", batch_size=256)
+        config.schedule.update(boundaries=("30epochs", "60epochs"), reference_batch=256)
+
+    def cifar(config: ConfigDict) -> None:
+        paper(config)
+        config.data.update(flip=True, pad=4)
+        config.train.update(length="300epochs", batch_size=64)
+        config.schedule.update(boundaries=("150epochs", "225epochs"), reference_batch=64)
+
+    small = {"digits": _short_digits, "synthetic": _short_digits}
+    papers = {"cifar10": cifar, "cifar100": cifar}
+    if not model.startswith("densenet_"):
+        papers |= {"imagenet2012": imagenet, "folder": _fine_folder}
+    return _start(model, dataset, small | papers)

@@ -1,0 +1,113 @@
+"""Lengths in epochs or steps, and learning rates as functions of the step."""
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxcnn.errors import UserError, nearest
+
+Schedule = Callable[[jax.typing.ArrayLike], jax.Array]
+
+_LENGTH = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(epochs?|steps?)\s*")
+
+
+def length_in_steps(text: str, steps_per_epoch: Fraction) -> Fraction | None:
+    """Reads "90 epochs" or "64000steps"; "never" is None.
+
+    Args:
+      text: a number, then epochs or steps.
+      steps_per_epoch: examples per epoch over examples per step; epochs need not end on a step.
+
+    Returns:
+      The exact length in steps, which need not be whole.
+
+    Raises:
+      UserError: for any other text.
+    """
+    if text.strip() == "never":
+        return None
+    match = _LENGTH.fullmatch(text)
+    if match is None:
+        raise UserError(f"{text!r} is not a length: write it as 8epochs, 1000steps or never")
+    number = Fraction(match[1])
+    return number * steps_per_epoch if match[2].startswith("epoch") else number
+
+
+def is_due(step: int, period: Fraction | None) -> bool:
+    """True when a multiple of `period` lies in (step - 1, step]: once per period, on a step."""
+    return period is not None and period > 0 and step // period > (step - 1) // period
+
+
+def make_schedule(
+    name: str,
+    learning_rate: float,
+    *,
+    total_steps: int,
+    boundaries: tuple[Fraction, ...] = (),
+    factor: float = 0.1,
+    every: Fraction | None = None,
+    final_fraction: float = 0.0,
+    power: float = 1.0,
+    warmup_steps: int = 0,
+    warmup_kind: str = "linear",
+    warmup_fraction: float = 0.0,
+) -> Schedule:
+    """Returns the learning rate as a function of the step.
+
+    Args:
+      name: "constant" (also under a plateau, which scales it), "step" (times `factor` at each
+        boundary), "exponential" (times `factor` after each whole `every`, a staircase), "cosine"
+        or "polynomial" (from the peak to `final_fraction` of it at `total_steps`).
+      learning_rate: the peak, already scaled to the batch.
+      total_steps: length of the run.
+      boundaries: in steps, for "step".
+      factor: of one drop, for "step" and "exponential".
+      every: steps between drops, for "exponential".
+      final_fraction: of the peak, for "cosine" and "polynomial".
+      power: of "polynomial"; 1 is linear.
+      warmup_steps: steps before the schedule proper. Boundaries count from step 0; the two
+        annealing schedules begin where the warm-up ends.
+      warmup_kind: "linear" from `warmup_fraction` of the peak to the peak, or "constant" at it.
+      warmup_fraction: of the peak.
+
+    Raises:
+      UserError: for an unknown name or kind, or a missing `every`.
+    """
+    annealed = max(total_steps - warmup_steps, 1)
+    if name == "constant":
+        main = optax.constant_schedule(learning_rate)
+    elif name == "step":
+        drops = {max(round(boundary), 1): factor for boundary in boundaries}
+        main = optax.piecewise_constant_schedule(learning_rate, drops)
+    elif name == "exponential":
+        if every is None:
+            raise UserError("the exponential schedule needs schedule.every, for example 2epochs")
+        main = optax.exponential_decay(
+            learning_rate, max(round(every), 1), decay_rate=factor, staircase=True
+        )
+    elif name == "cosine":
+        main = optax.cosine_decay_schedule(learning_rate, annealed, alpha=final_fraction)
+    elif name == "polynomial":
+        main = optax.polynomial_schedule(
+            learning_rate, final_fraction * learning_rate, power, annealed
+        )
+    else:
+        names = ("constant", "step", "exponential", "cosine", "polynomial", "plateau")
+        raise UserError(f"no schedule named {name!r}: {nearest(name, names)}")
+    if warmup_kind not in ("linear", "constant"):
+        raise UserError(f"schedule.warmup_kind is {warmup_kind!r}: choose linear or constant")
+    shift = warmup_steps if name in ("cosine", "polynomial") else 0
+
+    def schedule(step: jax.typing.ArrayLike) -> jax.Array:
+        rate = jnp.asarray(main(jnp.asarray(step) - shift))
+        if warmup_steps == 0:
+            return rate
+        progress = jnp.asarray(step) / warmup_steps if warmup_kind == "linear" else 0.0
+        warming = learning_rate * (warmup_fraction + (1 - warmup_fraction) * progress)
+        return jnp.where(jnp.asarray(step) < warmup_steps, warming, rate)
+
+    return schedule

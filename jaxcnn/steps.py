@@ -1,0 +1,184 @@
+"""One training step and one evaluation step: pure functions of arrays."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from jaxcnn.data.augment import example_keys
+from jaxcnn.losses import Objective, cross_entropy
+from jaxcnn.metrics import classification_sums, top_k_hits
+from jaxcnn.optim import Optimizer
+from jaxcnn.state import TrainState
+
+Batch = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]
+Augment = Callable[[jax.Array, jax.Array], jax.Array]  # (uint8 images, keys [b]) → images
+Normalize = Callable[[jax.Array], jax.Array]  # uint8 images → images
+
+# What each use of the root key is folded with. Parameters are drawn from the root key itself.
+AUGMENT, DROPOUT, DROP_PATH = 1, 2, 3
+
+
+# XLA would compute a scalar again inside each of the kernels, one or more per parameter, that use it:
+# DenseNet-121 then compiles for minutes.
+behind_barrier = jax.lax.optimization_barrier
+
+
+def make_train_step(
+    model: nn.Module,
+    optimizer: Optimizer,
+    objective: Objective,
+    augment: Augment,
+    *,
+    accumulate: int = 1,
+    ema_decay: float = 0.0,
+    ema_warmup: bool = True,
+    axis_name: str | None = None,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """Returns (state, batch) → (state, metrics).
+
+    A batch holds `image` uint8 [b, H, W, C], `label` int32 [b], `index` and `epoch` int32 [b] (of
+    the augmentation keys) and `weight` float32 [b]. The loss is the weighted mean over the global
+    batch. Metrics are scalars: `loss`, `top1`, `learning_rate`, `grad_norm`, `skipped`.
+
+    If the loss or a gradient is not finite, everything but the step stays as it was and `skipped`
+    is 1.
+
+    Args:
+      model: the network.
+      optimizer: see `optim.make_optimizer`.
+      objective: see `losses.make_objective`.
+      augment: see `data.augment.augment`.
+      accumulate: microbatches, one after another, whose gradients are added; b must be a multiple.
+        BatchNorm sees each microbatch by itself.
+      ema_decay: of the moving averages; unused where the state has none.
+      ema_warmup: the decay is at most (1 + step) / (10 + step), as TensorFlow's.
+      axis_name: the mapped axis to reduce over; None on a single device without a map.
+    """
+
+    def over_devices(reduce: Callable, tree: Any) -> Any:
+        return tree if axis_name is None else reduce(tree, axis_name)
+
+    def rng_keys(state: TrainState, batch: Batch, part: jax.Array) -> dict[str, jax.Array]:
+        def root(use: int) -> jax.Array:
+            return jax.random.fold_in(state.rng, use)
+
+        def of_step(use: int) -> jax.Array:
+            return jax.random.fold_in(jax.random.fold_in(root(use), state.step), part)
+
+        dropout = of_step(DROPOUT)
+        if axis_name is not None:
+            dropout = jax.random.fold_in(dropout, jax.lax.axis_index(axis_name))
+        augmenting = example_keys(root(AUGMENT), batch["epoch"], batch["index"])
+        # Stochastic depth draws once per unit and batch: the same on every device.
+        return {"augment": augmenting, "dropout": dropout, "drop_path": of_step(DROP_PATH)}
+
+    def loss_and_gradients(
+        state: TrainState, batch_stats: Any, batch: Batch, part: jax.Array, total: jax.Array
+    ) -> tuple[Any, Any, jax.Array, jax.Array]:
+        """Shares of one device and microbatch: gradients, new statistics, loss, top-1 hits."""
+        keys = rng_keys(state, batch, part)
+        images = augment(batch["image"], keys.pop("augment"))
+
+        def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
+            logits, updated = model.apply(
+                {"params": params, "batch_stats": batch_stats},
+                images,
+                train=True,
+                rngs=keys,
+                mutable=["batch_stats", "aux"],
+            )
+            losses = objective(logits, updated.get("aux"), batch["label"])
+            hits = jnp.sum(top_k_hits(logits, batch["label"], 1) * batch["weight"])
+            loss = jnp.sum(jnp.where(batch["weight"] > 0, losses * batch["weight"], 0)) / total
+            return loss, (updated.get("batch_stats", {}), hits / total)
+
+        (loss, (stats, hits)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        return grads, stats, loss, hits
+
+    def accumulated(state: TrainState, batch: Batch, total: jax.Array) -> Any:
+        if accumulate == 1:
+            return loss_and_gradients(state, state.batch_stats, batch, jnp.int32(0), total)
+
+        def add_part(carry: Any, numbered: tuple[jax.Array, Batch]) -> tuple[Any, None]:
+            part, rows = numbered
+            grads, stats, loss, hits = loss_and_gradients(state, carry[1], rows, part, total)
+            sums = jax.tree.map(jnp.add, (carry[0], *carry[2:]), (grads, loss, hits))
+            return (sums[0], stats, *sums[1:]), None
+
+        parts = jax.tree.map(lambda x: x.reshape(accumulate, -1, *x.shape[1:]), batch)
+        one = jax.tree.map(lambda x: x[0], parts)
+        shapes = jax.eval_shape(
+            loss_and_gradients, state, state.batch_stats, one, jnp.int32(0), total
+        )
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        start = (zeros[0], state.batch_stats, *zeros[2:])
+        return jax.lax.scan(add_part, start, (jnp.arange(accumulate), parts))[0]
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        count = over_devices(jax.lax.psum, jnp.sum(batch["weight"]))
+        shares = accumulated(state, batch, jnp.maximum(count, 1))
+        grads, loss, top1 = over_devices(jax.lax.psum, (shares[0], *shares[2:]))
+        batch_stats = over_devices(jax.lax.pmean, shares[1])
+
+        rate = behind_barrier(optimizer.rate(state.step, state.opt_state))
+        transform_state = state.opt_state["transform"]
+        updates, transform_state = optimizer.transform(rate).update(
+            grads, transform_state, state.params
+        )
+        params = optax.apply_updates(state.params, updates)
+        ema = state.ema
+        if ema is not None:
+            decay = jnp.float32(ema_decay)
+            if ema_warmup:
+                decay = jnp.minimum(decay, (1 + state.step) / (10 + state.step))
+            fresh = {"params": params, "batch_stats": batch_stats}
+            ema = optax.incremental_update(fresh, ema, 1 - decay)
+
+        grad_norm = optax.tree.norm(grads)
+        finite = behind_barrier(jnp.isfinite(loss) & jnp.isfinite(grad_norm))
+        changed = state.replace(
+            params=params,
+            batch_stats=batch_stats,
+            opt_state={**state.opt_state, "transform": transform_state},
+            ema=ema,
+        )
+        state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), changed, state)
+        metrics = {
+            "loss": loss,
+            "top1": top1,
+            "learning_rate": rate,
+            "grad_norm": grad_norm,
+            "skipped": 1 - finite.astype(jnp.int32),
+        }
+        return state.replace(step=state.step + 1), metrics
+
+    return train_step
+
+
+def make_eval_step(
+    model: nn.Module, normalize: Normalize, *, axis_name: str | None = None
+) -> Callable[[dict[str, Any], Batch], Metrics]:
+    """Returns (variables, batch) → sums over the global batch.
+
+    They are those of `metrics.classification_sums` and `seen`, the rows that are no padding, read
+    or not.
+
+    Args:
+      model: the network.
+      normalize: see `data.augment.normalize`.
+      axis_name: the mapped axis to reduce over; None on a single device without a map.
+    """
+
+    def eval_step(variables: dict[str, Any], batch: Batch) -> Metrics:
+        logits = model.apply(variables, normalize(batch["image"]), train=False)
+        losses = cross_entropy(logits, batch["label"])
+        sums = classification_sums(logits, losses, batch["label"], batch["weight"])
+        sums["seen"] = jnp.sum(batch["index"] >= 0)
+        return sums if axis_name is None else jax.lax.psum(sums, axis_name)
+
+    return eval_step

@@ -1,0 +1,176 @@
+"""The directory of one run: who holds it, and what was run in it.
+
+workdir/
+  config.json       the resolved config
+  metrics.jsonl     one record per log or evaluation, and metrics.csv from the same
+  checkpoints/      one directory per step
+  .lock             held as long as a run writes here
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import socket
+import subprocess
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import flax
+import jax
+from ml_collections import ConfigDict
+
+from jaxcnn import recipes
+from jaxcnn.errors import EXIT_WORKDIR, UserError
+
+# What a run may be continued with: nothing here changes the numbers.
+FREE_TO_CHANGE = (
+    "allow_change",
+    "checkpoint",
+    "data.dir",
+    "data.max_bad_fraction",
+    "data.num_workers",
+    "debug_nans",
+    "eval",
+    "log",
+    "train.max_skipped",
+    "train.watchdog_seconds",
+)
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Makes the directory and holds it; a second run gets an error at once.
+
+    The lock is the operating system's, so a killed run leaves none behind. It does not reach over
+    NFS without lock support, nor to object stores.
+
+    Raises:
+      UserError: if another run holds it, or it cannot be written (exit code 73).
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = (workdir / ".lock").open("a+")
+    except OSError as error:
+        raise UserError(
+            f"cannot write to the workdir {workdir}: {error.strerror}; choose another --workdir",
+            EXIT_WORKDIR,
+        ) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise UserError(
+                f"the workdir {workdir} is in use by {holder}: wait for it, stop it, or choose"
+                " another --workdir",
+                EXIT_WORKDIR,
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+
+
+def write_config(workdir: Path, config: ConfigDict) -> None:
+    """Writes the resolved config, whole or not at all."""
+    partial = workdir / "config.json.partial"
+    partial.write_text(json.dumps(recipes.to_saved(config), indent=2) + "\n")
+    os.replace(partial, workdir / "config.json")
+
+
+def read_config(workdir: Path) -> ConfigDict:
+    """Returns the config of an earlier run.
+
+    Raises:
+      UserError: if there is none, or it cannot be read.
+    """
+    path = workdir / "config.json"
+    if not path.exists():
+        raise UserError(f"{workdir} is no workdir of a run: there is no config.json in it")
+    try:
+        return recipes.from_saved(json.loads(path.read_text()))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+
+
+def describe_run(config: ConfigDict, num_classes: int) -> dict[str, Any]:
+    """What stands beside the state in a checkpoint; JSON."""
+    return {
+        "config": recipes.to_saved(config),
+        "num_classes": num_classes,
+        "devices": jax.device_count(),
+        "processes": jax.process_count(),
+        "versions": versions(),
+        "git": git_revision(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions that the numbers depend on."""
+    names = ("jaxcnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    found = {}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return {"python": platform.python_version(), **found}
+
+
+def git_revision() -> str:
+    """The revision of the source, with "+" if files differ from it; "" outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        here = Path(__file__).parent
+        return subprocess.run(  # noqa: S603
+            ["git", "-C", str(here), *arguments],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=5,
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain", "-uno"))
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def check_unchanged(config: ConfigDict, saved: dict[str, Any], where: str) -> None:
+    """Refuses to continue a run with a config that would change its numbers.
+
+    Args:
+      config: of the run that starts; its `allow_change` names fields or sections that may differ.
+      saved: config of the run that is continued.
+      where: for the message.
+
+    Raises:
+      UserError: listing what differs.
+    """
+    allowed = [name.strip() for name in config.allow_change.split(",") if name.strip()]
+    here = _flat(recipes.to_saved(config))
+    there = _flat(recipes.to_saved(recipes.from_saved(saved)))
+
+    def is_free(name: str) -> bool:
+        return any(
+            name == free or name.startswith(f"{free}.") for free in (*FREE_TO_CHANGE, *allowed)
+        )
+
+    differing = [
+        f"{name} {there.get(name, 'unset')} → {here.get(name, 'unset')}"
+        for name in sorted(here.keys() | there.keys())
+        if here.get(name) != there.get(name) and not is_free(name)
+    ]
+    if differing:
+        names = ",".join(difference.split(" ", 1)[0] for difference in differing)
+        raise UserError(
+            f"{where} was begun with another config: {'; '.join(differing)}. Use another --workdir,"
+            f" or continue in spite of it with --config.allow_change={names}"
+        )
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    return flax.traverse_util.flatten_dict(config, sep=".")
