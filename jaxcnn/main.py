@@ -66,7 +66,7 @@ def read_config() -> ConfigDict:
     """
     if FLAGS.config is None:
         raise UserError("--config is missing: for example --config=configs/densenet121.py")
-    path = FLAGS["config"].config_filename
+    path = config_flags.get_config_filename(FLAGS["config"])
     if not isinstance(FLAGS.config, ConfigDict):
         raise UserError(f"there is no config file {path.split(':')[0]!r}: see configs/")
 
@@ -116,7 +116,7 @@ def main(argv: list[str]) -> None:
             print(f"{name} {value:.6g}")
         return
     config = read_config()
-    stem = Path(FLAGS["config"].config_filename.split(":")[0]).stem
+    stem = Path(config_flags.get_config_filename(FLAGS["config"]).split(":")[0]).stem
     directory = Path(FLAGS.workdir or f"runs/{stem}-{config.dataset}")
     set_up_process()
     from jaxcnn import train

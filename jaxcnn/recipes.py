@@ -5,7 +5,7 @@ as "90epochs", "64000steps" or "never". Learning rates are given for `schedule.r
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -183,7 +183,7 @@ DATASETS: dict[str, Callable[[ConfigDict], None]] = {
 
 
 def _start(
-    model: str, dataset: str, recipes: dict[str, Callable[[ConfigDict], None]]
+    model: str, dataset: str, recipes: Mapping[str, Callable[[ConfigDict], None]]
 ) -> ConfigDict:
     """Base, data set, then the family's recipe for that data set."""
     if dataset not in recipes:

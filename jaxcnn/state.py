@@ -12,8 +12,7 @@ from flax import linen as nn
 from jaxcnn.optim import Optimizer
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
     """Attributes are trees of arrays.
 
     Attributes:
@@ -39,54 +38,50 @@ class TrainState:
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
-def init_variables(
-    model: nn.Module, key: jax.Array, image_shape: tuple[int, int, int]
-) -> dict[str, Any]:
-    """`model.init` for images of a shape (H, W, C), without optimising a program that runs once.
-
-    On the CPU nearly all the time of a jitted `init` goes into optimising one random generator per
-    shape (DenseNet-121: 20 s, against 6 s without).
-    """
-    images = jnp.zeros((1, *image_shape))
-    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
-    return jax.jit(model.init).lower(key, images).compile(compiler_options=options)(key, images)
-
-
-def create_state(
-    variables: dict[str, Any], optimizer: Optimizer, rng: jax.Array, averaged: bool = False
-) -> TrainState:
-    """Returns the state at step 0.
+def lower_state(
+    model: nn.Module,
+    optimizer: Optimizer,
+    image_shape: tuple[int, int, int],
+    averaged: bool = False,
+) -> jax.stages.Lowered:
+    """Returns the program that makes the state at step 0 from a typed key, not yet compiled.
 
     Args:
-      variables: of the network, from `init_variables`.
+      model: the network.
       optimizer: see `factories.make_optimizer`.
-      rng: a typed key, `jax.random.key(seed)`.
+      image_shape: (H, W, C) of the images that the network gets.
       averaged: keep moving averages too.
     """
-    params, batch_stats = variables["params"], variables.get("batch_stats", {})
-    # A copy: donating the state to a step must not hand over one buffer twice.
-    ema = jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats})
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        batch_stats=batch_stats,
-        opt_state=optimizer.init(params),
-        ema=ema if averaged else None,
-        rng=rng,
-    )
-
-
-def saved_form(
-    model: nn.Module, optimizer: Optimizer, image_shape: tuple[int, int, int], averaged: bool
-) -> TrainState:
-    """Shapes and dtypes of a state in a checkpoint, nothing allocated; the key is raw data."""
 
     def make(rng: jax.Array) -> TrainState:
         variables = model.init(rng, jnp.zeros((1, *image_shape)))
-        state = create_state(variables, optimizer, rng, averaged)
-        return state.replace(rng=jax.random.key_data(rng))
+        params, batch_stats = variables["params"], variables.get("batch_stats", {})
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            batch_stats=batch_stats,
+            opt_state=optimizer.init(params),
+            ema={"params": params, "batch_stats": batch_stats} if averaged else None,
+            rng=rng,
+        )
 
-    return jax.eval_shape(make, jax.random.key(0))
+    return jax.jit(make).lower(jax.random.key(0))
+
+
+def create_state(program: jax.stages.Lowered, rng: jax.Array) -> TrainState:
+    """Returns the state at step 0 of a run with the root key `rng`.
+
+    The program runs once, so the CPU's compiler is told not to optimise it: it would spend its time
+    on one random generator for each shape (DenseNet-121: 20 s instead of 6 s).
+    """
+    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+    return program.compile(compiler_options=options)(rng)
+
+
+def saved_form(program: jax.stages.Lowered) -> TrainState:
+    """Shapes and dtypes of a state in a checkpoint; the key is raw data there."""
+    form = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), program.out_info)
+    return form.replace(rng=jax.eval_shape(jax.random.key_data, form.rng))
 
 
 def count_parameters(tree: Any) -> int:

@@ -23,7 +23,7 @@ Normalize = Callable[[jax.Array], jax.Array]  # uint8 images → images
 AUGMENT, DROPOUT, DROP_PATH = 1, 2, 3
 
 
-# XLA would compute a scalar again inside each of the kernels, one or more per parameter, that use it:
+# XLA would compute a scalar again inside every kernel that uses it, one or more per parameter:
 # DenseNet-121 then compiles for minutes.
 behind_barrier = jax.lax.optimization_barrier
 
@@ -175,7 +175,7 @@ def make_eval_step(
     """
 
     def eval_step(variables: dict[str, Any], batch: Batch) -> Metrics:
-        logits = model.apply(variables, normalize(batch["image"]), train=False)
+        logits: Any = model.apply(variables, normalize(batch["image"]), train=False)
         losses = cross_entropy(logits, batch["label"])
         sums = classification_sums(logits, losses, batch["label"], batch["weight"])
         sums["seen"] = jnp.sum(batch["index"] >= 0)

@@ -27,7 +27,7 @@ from jaxcnn.state import (
     TrainState,
     count_parameters,
     create_state,
-    init_variables,
+    lower_state,
     saved_form,
     state_sha256,
 )
@@ -111,7 +111,8 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
 
         # State: the newest whole checkpoint, or a fresh one.
         averaged = config.train.ema_decay > 0
-        form = saved_form(model, optimizer, source.image_shape, averaged)
+        program = lower_state(model, optimizer, source.image_shape, averaged)
+        form = saved_form(program)
         _say_start(log, config, directory, model, form, [source, watched], plan)
 
         def check(meta: dict[str, Any]) -> None:
@@ -120,9 +121,7 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
 
         restored = checkpoints.restore(form, check)
         if restored is None:
-            root = jax.random.key(config.seed)
-            variables = init_variables(model, root, source.image_shape)
-            state = create_state(variables, optimizer, root, averaged)
+            state = create_state(program, jax.random.key(config.seed))
         else:
             _say_restored(log, restored.step, restored.meta, config)
             state = restored.state.replace(rng=jax.random.wrap_key_data(restored.state.rng))
@@ -137,7 +136,8 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
         window = _Window(config, source, plan, start)
         watchdog = scope.enter_context(parallel.watchdog(_patience(config), log.say))
         trace = scope.enter_context(_tracing(directory / "profile", start, profile and writes))
-        best, results = checkpoints.best_value(), {}
+        best = checkpoints.best_value()
+        results: Results = {}
         batches = train_batches(
             source,
             batch_size=batch_size,
@@ -149,7 +149,7 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
             num_workers=config.data.num_workers,
             max_bad_fraction=config.data.max_bad_fraction,
         )
-        scope.callback(batches.close)
+        scope.enter_context(contextlib.closing(batches))
         for step, batch in enumerate(parallel.prefetch(batches), start + 1):
             state, metrics = train_step(state, batch)
             window.add(step, metrics)

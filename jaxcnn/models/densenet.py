@@ -42,6 +42,7 @@ from jaxcnn.layers import (
 )
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.models.checks import check_images
+from jaxcnn.ops.fusion import materialize_on_cpu
 
 
 class DenseLayer(nn.Module):
@@ -66,7 +67,7 @@ class DenseLayer(nn.Module):
             y = self.act(self.norm(name="norm2")(y))
         last = "conv2" if self.bottleneck else "conv1"
         y = self.dropout()(self.conv(self.growth_rate, (3, 3), padding=1, name=last)(y))
-        return jnp.concatenate([x, y], axis=-1)
+        return materialize_on_cpu(jnp.concatenate([x, y], axis=-1))
 
 
 class DenseBlock(nn.Module):

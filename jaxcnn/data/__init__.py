@@ -1,0 +1,103 @@
+"""Data: `load` gives a DataSource, `pipeline` makes batches of it, `augment` changes them.
+
+One kind of data set, one file. A batch is a pure function of (seed, step).
+"""
+
+from jaxcnn.data.source import DataSource
+from jaxcnn.errors import UserError, nearest
+
+KINDS = ("digits", "synthetic", "folder", "tfds")
+SPLITS = ("train", "validation", "test")
+
+__all__ = ["KINDS", "SPLITS", "DataSource", "load"]
+
+
+def load(
+    kind: str,
+    split: str,
+    *,
+    name: str = "",
+    dir: str = "",
+    image_size: int = 32,
+    channels: int = 3,
+    num_classes: int = 10,
+    num_examples: int = 1024,
+    holdout: int = 0,
+    train_crop: str = "resize",
+    eval_crop: str = "resize",
+    resize: int = 0,
+    scale_range: tuple[int, int] = (256, 480),
+    train_split: str = "train",
+    test_split: str = "test",
+) -> DataSource:
+    """Returns one split of a data set; every image is uint8 [image_size, image_size, channels].
+
+    Args:
+      kind: "digits" (ships inside scikit-learn), "synthetic" (made up), "folder" (image files) or
+        "tfds" (prepared by TensorFlow Datasets).
+      split: "train", "validation" (exists only where holdout > 0) or "test".
+      name: the TFDS name, such as "cifar10". tfds only.
+      dir: where the data lie. folder and tfds only.
+      image_size: pixels of each side.
+      channels: 1 (grey) or 3 (RGB); synthetic data take any number.
+      num_classes: synthetic only; the other kinds know theirs.
+      num_examples: of the training split and again of the test split. synthetic only.
+      holdout: how many training examples become the validation split; the same in every run.
+      train_crop: "resize", "random_resized", "scale_jitter" or "none"; see `crops.Cropper`. The
+        crops are for folder and tfds.
+      eval_crop: "center", "resize" or "none".
+      resize: short side in pixels before the centre crop; 0 is image_size × 256/224.
+      scale_range: least and greatest short side of "scale_jitter", in pixels.
+      train_split: the TFDS split to train on.
+      test_split: the TFDS split to test on ("validation" for imagenet2012).
+
+    Raises:
+      UserError: an unknown kind or split, an impossible size, or data that are missing or not as
+        the kind wants them.
+    """
+    for field, value, known in [("data kind", kind, KINDS), ("split", split, SPLITS)]:
+        if value not in known:
+            raise UserError(f"{field} {value!r} does not exist: {nearest(value, known)}")
+    for field, number, least in [
+        ("image_size", image_size, 1),
+        ("channels", channels, 1),
+        ("holdout", holdout, 0),
+    ]:
+        if number < least:
+            raise UserError(f"{field}={number} is too small: {least} or more")
+    if kind == "synthetic":
+        from jaxcnn.data.synthetic import load_synthetic
+
+        return load_synthetic(
+            split,
+            image_size=image_size,
+            channels=channels,
+            num_classes=num_classes,
+            num_examples=num_examples,
+            holdout=holdout,
+        )
+
+    from jaxcnn.data.crops import Cropper
+
+    low, high = scale_range
+    cropper = Cropper(image_size, channels, train_crop, eval_crop, resize, (low, high))
+    if kind == "digits":
+        from jaxcnn.data.digits import load_digits
+
+        return load_digits(split, image_size=image_size, channels=channels, holdout=holdout)
+    if kind == "folder":
+        from jaxcnn.data.folder import load_folder
+
+        return load_folder(split, dir=dir, cropper=cropper, holdout=holdout)
+
+    from jaxcnn.data.tfds import load_tfds
+
+    return load_tfds(
+        split,
+        name=name,
+        dir=dir,
+        cropper=cropper,
+        holdout=holdout,
+        train_split=train_split,
+        test_split=test_split,
+    )

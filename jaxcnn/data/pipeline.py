@@ -1,0 +1,320 @@
+"""Batches from a source: which examples, in which order, on which process.
+
+Training is one endless stream. The example at global position p = step × batch_size + i is
+number p mod N of epoch p div N, in that epoch's own order, so an epoch may end inside a batch and
+nothing is dropped. A batch is a function of (source, batch_size, seed, step) alone: resuming
+needs the step, and processes and workers change nothing but speed. Process q of Q delivers the
+q-th block of rows of every global batch.
+"""
+
+import functools
+import logging
+from collections.abc import Callable, Generator
+
+import numpy as np
+
+from jaxcnn.data.source import DataSource, UnreadableImageError, random_bits, random_order
+from jaxcnn.errors import EXIT_BAD_DATA, UserError
+
+Batch = dict[str, np.ndarray]
+"""The rows of one process, b = batch_size / process_count:
+
+image: uint8 [b, H, W, C].
+label: int32 [b].
+index: int32 [b], the position in the split; -1 for padding.
+epoch: int32 [b]; 0 in evaluation.
+weight: float32 [b], 1, or 0 for padding and for an image that could not be read (all zeros).
+"""
+
+_Problems = list[tuple[int, str]]  # index and reason of the images that could not be read
+
+NAMED = 10  # bad files named in the log; later ones are only counted
+_THREADS = 4  # without workers; Pillow decodes outside the interpreter's lock
+_log = logging.getLogger("jaxcnn")
+
+
+def train_batch(
+    source: DataSource,
+    *,
+    batch_size: int,
+    seed: int,
+    step: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Batch:
+    """Returns this process's rows of the training batch of one step.
+
+    An image that cannot be read has weight 0; here it is neither logged nor counted.
+
+    Args:
+      source: the training split.
+      batch_size: the global one.
+      seed: decides order and crops.
+      step: from 0.
+      process_index: which block of rows.
+      process_count: how many blocks.
+
+    Raises:
+      UserError: batch_size not a multiple of process_count, or a label outside the classes.
+    """
+    rows = _rows(batch_size, process_index, process_count)
+    batch, _ = _train_step(source, batch_size, seed, rows, step)
+    _check_labels(source, batch)
+    return batch
+
+
+def train_batches(
+    source: DataSource,
+    *,
+    batch_size: int,
+    seed: int,
+    start_step: int,
+    num_steps: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    num_workers: int = 0,
+    max_bad_fraction: float = 0.001,
+) -> Generator[Batch]:
+    """Yields this process's rows of the batches start_step … num_steps - 1, read ahead.
+
+    Images that cannot be read have weight 0; the first ten are named in the log. Close the
+    iterator (or use it up) to stop its workers. They import the main script again: a script that
+    asks for workers needs its `if __name__ == "__main__":`.
+
+    Args:
+      source: the training split.
+      batch_size: the global one.
+      seed: decides order and crops.
+      start_step: first step to yield, usually that of the restored state.
+      num_steps: the step to stop before.
+      process_index: which block of rows.
+      process_count: how many blocks.
+      num_workers: processes that read and decode; 0 uses threads. Data in memory need neither.
+      max_bad_fraction: of the split, that this process may find unreadable since start_step
+        before it stops; at least one file is allowed unless the fraction is 0.
+
+    Raises:
+      UserError: batch_size not a multiple of process_count (at once); while iterating, too many
+        unreadable images or a label outside the classes (both exit code 65).
+    """
+    rows = _rows(batch_size, process_index, process_count)
+    make = functools.partial(_train_step, source, batch_size, seed, rows)
+    limit = max(1, int(max_bad_fraction * source.num_examples)) if max_bad_fraction > 0 else 0
+    return _checked(source, _Bad(source, limit), make, start_step, num_steps, num_workers)
+
+
+def eval_batches(
+    source: DataSource,
+    *,
+    batch_size: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    num_workers: int = 0,
+) -> Generator[Batch]:
+    """Yields every example once, in order, without chance; the last global batch is padded.
+
+    Every process yields the same number of batches. Over all of them the rows with index >= 0
+    are the N examples; those among them with weight 0 could not be read, and the log says how
+    many. Close the iterator (or use it up) to stop its workers.
+
+    Args:
+      source: any split.
+      batch_size: the global one.
+      process_index: which block of rows.
+      process_count: how many blocks.
+      num_workers: processes that read and decode; 0 uses threads. Data in memory need neither.
+
+    Raises:
+      UserError: batch_size not a multiple of process_count (at once); while iterating, a label
+        outside the classes, or not one image that can be read (both exit code 65).
+    """
+    rows = _rows(batch_size, process_index, process_count)
+    make = functools.partial(_eval_step, source, batch_size, rows)
+    num_steps = -(-source.num_examples // batch_size)
+    return _checked(source, _Bad(source, None), make, 0, num_steps, num_workers)
+
+
+def _rows(batch_size: int, process_index: int, process_count: int) -> np.ndarray:
+    """Returns the rows of the global batch that this process delivers, int [b]."""
+    if batch_size < 1 or batch_size % process_count:
+        raise UserError(
+            f"batch_size={batch_size} must be a positive multiple of the {process_count} processes"
+        )
+    local = batch_size // process_count
+    return np.arange(process_index * local, (process_index + 1) * local)
+
+
+@functools.lru_cache(maxsize=4)  # a batch may cross epochs, and threads read ahead
+def _epoch_order(num_examples: int, seed: int, epoch: int) -> np.ndarray:
+    return random_order(num_examples, random_bits((seed, epoch), stream=0))
+
+
+def _train_step(
+    source: DataSource, batch_size: int, seed: int, rows: np.ndarray, step: int
+) -> tuple[Batch, _Problems]:
+    epoch, offset = np.divmod(step * batch_size + rows, source.num_examples)
+    index = np.empty_like(offset)
+    for number in np.unique(epoch):
+        here = epoch == number
+        index[here] = _epoch_order(source.num_examples, seed, int(number))[offset[here]]
+    return _gather(source, index, epoch, seed)
+
+
+def _eval_step(
+    source: DataSource, batch_size: int, rows: np.ndarray, step: int
+) -> tuple[Batch, _Problems]:
+    index = step * batch_size + rows
+    index = np.where(index < source.num_examples, index, -1)
+    return _gather(source, index, np.zeros_like(index), None)
+
+
+def _gather(
+    source: DataSource, index: np.ndarray, epoch: np.ndarray, seed: int | None
+) -> tuple[Batch, _Problems]:
+    """Reads the examples `index` (int [b], -1 for padding); without a seed nothing is random."""
+    real = index >= 0
+    problems: _Problems = []
+    if source.images is not None and source.labels is not None:
+        if real.all():
+            image, label = source.images[index], source.labels[index].astype(np.int32)
+        else:
+            image = np.zeros((len(index), *source.image_shape), np.uint8)
+            label = np.zeros(len(index), np.int32)
+            image[real], label[real] = source.images[index[real]], source.labels[index[real]]
+        weight = real.astype(np.float32)
+    else:
+        image = np.zeros((len(index), *source.image_shape), np.uint8)
+        label = np.zeros(len(index), np.int32)
+        weight = np.zeros(len(index), np.float32)
+        for row in np.flatnonzero(real):
+            number = int(index[row])
+            rng = None
+            if seed is not None:
+                bits = random_bits((seed, int(epoch[row])), stream=1, index=number)
+                rng = np.random.Generator(bits)
+            try:
+                image[row], label[row] = source.read(number, rng)
+                weight[row] = 1
+            except UnreadableImageError as error:
+                problems.append((number, str(error)))
+    batch = {
+        "image": image,
+        "label": label,
+        "index": index.astype(np.int32),
+        "epoch": epoch.astype(np.int32),
+        "weight": weight,
+    }
+    return batch, problems
+
+
+def _checked(
+    source: DataSource,
+    bad: "_Bad",
+    make: Callable[[int], tuple[Batch, _Problems]],
+    start: int,
+    stop: int,
+    num_workers: int,
+) -> Generator[Batch]:
+    """Makes the batches of the steps start … stop - 1; counts and checks in this process."""
+    if source.in_memory:
+        made: Generator[tuple[Batch, _Problems]] = (make(step) for step in range(start, stop))
+    else:
+        made = _read_ahead(make, start, stop, num_workers)
+    try:
+        for batch, problems in made:
+            bad.add(problems)
+            _check_labels(source, batch)
+            yield batch
+        bad.finish()
+    finally:
+        made.close()
+
+
+def _read_ahead(
+    make: Callable[[int], tuple[Batch, _Problems]], start: int, stop: int, num_workers: int
+) -> Generator[tuple[Batch, _Problems]]:
+    """Calls make(step) for start … stop - 1 in worker processes or threads, in order."""
+    import grain
+    from absl import flags
+
+    if stop <= start:
+        return
+    if num_workers and not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()  # grain's workers read absl flags; a library user has none
+    num_workers = min(num_workers, stop - start)
+    # An element is a whole batch, so grain's default of 500 read ahead would fill the memory.
+    threads = 1 if num_workers else _THREADS
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
+    batches = grain.MapDataset.range(start, stop).map(make).to_iter_dataset(options)
+    if num_workers:
+        batches = batches.mp_prefetch(
+            grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)
+        )
+    iterator = iter(batches)
+    try:
+        yield from map(_own, iterator) if num_workers else iterator
+    finally:
+        iterator.close()
+
+
+def _own(made: tuple[Batch, _Problems]) -> tuple[Batch, _Problems]:
+    """Copies out of shared memory, which whoever still holds a batch at exit would leak."""
+    batch, problems = made
+    return {field: np.array(rows) for field, rows in batch.items()}, problems
+
+
+def _check_labels(source: DataSource, batch: Batch) -> None:
+    """A label outside the classes gives a loss of 0 or NaN on the device, without an error."""
+    label = batch["label"]
+    wrong = np.flatnonzero((label < 0) | (label >= source.num_classes))
+    if len(wrong):
+        row = wrong[0]
+        raise UserError(
+            f"{source.describe(int(batch['index'][row]))} has label {label[row]}, outside the"
+            f" {source.num_classes} classes 0 to {source.num_classes - 1}: correct the data",
+            EXIT_BAD_DATA,
+        )
+
+
+class _Bad:
+    """The unreadable images found so far; each counts once, however often it comes round."""
+
+    def __init__(self, source: DataSource, limit: int | None):
+        self.source = source
+        self.limit = limit  # None: evaluation, which stops only if nothing is readable
+        self.seen: set[int] = set()
+
+    def add(self, problems: _Problems) -> None:
+        for index, reason in problems:
+            if index in self.seen:
+                continue
+            self.seen.add(index)
+            name = self.source.describe(index)
+            if len(self.seen) <= NAMED:
+                _log.warning("skipped unreadable image %s: %s", name, reason)
+            if self.limit is not None and len(self.seen) > self.limit:
+                raise UserError(
+                    f"{len(self.seen)} of the {self.source.num_examples} images of"
+                    f" {self.source.name} cannot be read, more than the {self.limit} allowed, the"
+                    f" last being {name} ({reason}): repair or remove them, or raise"
+                    " max_bad_fraction",
+                    EXIT_BAD_DATA,
+                )
+
+    def finish(self) -> None:
+        if not self.seen:
+            return
+        count, total = len(self.seen), self.source.num_examples
+        if self.limit is None and count == total:
+            raise UserError(
+                f"not one of the {total} images of {self.source.name} ({self.source.split}) can be"
+                f" read, {self.source.describe(0)} for example: check the files",
+                EXIT_BAD_DATA,
+            )
+        _log.warning(
+            "%d of %d images of %s (%s) could not be read and were skipped",
+            count,
+            total,
+            self.source.name,
+            self.source.split,
+        )

@@ -1,0 +1,147 @@
+"""What every kind of data set becomes: numbered examples of one shape, read one at a time.
+
+A source knows nothing about batches, epochs or processes; `pipeline` knows nothing about files.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from jaxcnn.errors import UserError
+
+Example = tuple[np.ndarray, int]
+
+
+class UnreadableImageError(Exception):
+    """One image cannot be decoded; the message says why. It costs that example, not the run."""
+
+
+def _no_read(index: int, rng: np.random.Generator | None) -> Example:
+    raise TypeError("a DataSource needs images and labels, or read")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DataSource:
+    """One split of a data set.
+
+    Either `images` and `labels` hold everything, or `read` fetches one example. In the second
+    case `read(index, rng)` returns a uint8 image of `image_shape` and its label; `rng` drives the
+    random crop of training and is None where the result must not depend on chance. It raises
+    `UnreadableImageError` for an image that cannot be decoded. Everything here can be sent to a
+    worker process.
+
+    Attributes:
+      name: what messages call the data set.
+      split: "train", "validation" or "test".
+      num_examples: examples in this split.
+      num_classes: labels are 0 … num_classes - 1.
+      image_shape: height, width and channels of every image.
+      class_names: one for each label.
+      describe: the file or record of an example, for messages.
+      images: uint8 [num_examples, H, W, C], or None.
+      labels: int32 [num_examples], or None.
+      read: fetches one example where `images` is None.
+    """
+
+    name: str
+    split: str
+    num_examples: int
+    num_classes: int
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    describe: Callable[[int], str]
+    images: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    read: Callable[[int, np.random.Generator | None], Example] = _no_read
+
+    @property
+    def in_memory(self) -> bool:
+        """True if the whole split lies in `images` and `labels`."""
+        return self.images is not None
+
+    def subset(self, positions: np.ndarray, split: str) -> "DataSource":
+        """Returns the examples at `positions` (int [m]), in that order, as the split `split`."""
+        positions = np.asarray(positions)
+        describe = self.describe  # not self, whose arrays the new source would then keep alive
+        changes: dict = {}
+        if self.images is not None and self.labels is not None:
+            changes = {"images": self.images[positions], "labels": self.labels[positions]}
+        else:
+            read = self.read
+            changes = {"read": lambda index, rng: read(int(positions[index]), rng)}
+        return dataclasses.replace(
+            self,
+            split=split,
+            num_examples=len(positions),
+            describe=lambda index: describe(int(positions[index])),
+            **changes,
+        )
+
+
+def random_bits(key: tuple[int, int], *, stream: int = 0, index: int = 0) -> np.random.Philox:
+    """Returns a Philox counter generator that depends on its arguments alone.
+
+    Args:
+      key: two integers, usually the seed and the epoch.
+      stream: keeps the uses apart: 0 order, 1 crops, 2 held-out part, 3 synthetic images.
+      index: the example.
+    """
+    words = np.array([value % 2**64 for value in key], dtype=np.uint64)
+    # The generator itself counts in the low words; ours stay out of its reach.
+    counter = np.array([0, 0, index, stream], dtype=np.uint64)
+    return np.random.Philox(key=words, counter=counter)
+
+
+def random_order(count: int, bits: np.random.Philox) -> np.ndarray:
+    """Returns a permutation of range(count), int64.
+
+    Sorting raw bits instead of `Generator.permutation`: NumPy keeps the bits of Philox the same
+    in all versions but not the methods of Generator, and a resumed run may meet another NumPy.
+    """
+    return np.argsort(bits.random_raw(count), kind="stable")
+
+
+def split_holdout(
+    source: DataSource, split: str, holdout: int, *, labels: np.ndarray | None
+) -> DataSource:
+    """Divides a training split into "train" and "validation".
+
+    Args:
+      source: all training examples.
+      split: "train" or "validation".
+      holdout: how many examples to hold out; 0 leaves the training split whole.
+      labels: int [num_examples] to draw every class in proportion; None draws without regard to
+        class. The division is the same in every run.
+
+    Raises:
+      UserError: there is no validation part, or it leaves too little on either side.
+    """
+    if holdout == 0 and split == "train":
+        return source
+    if holdout == 0:
+        raise UserError(
+            f"{source.name} has no validation split: nothing is held out of the training examples;"
+            " set holdout to the number of examples to hold out"
+        )
+    least = source.num_classes if labels is not None else 1
+    if not least <= holdout <= source.num_examples - least:
+        raise UserError(
+            f"holdout={holdout} does not fit {source.name}: of {source.num_examples} training"
+            f" examples hold out {least} to {source.num_examples - least}"
+        )
+    if labels is None:
+        order = random_order(source.num_examples, random_bits((0, 0), stream=2))
+        kept, held = np.sort(order[holdout:]), np.sort(order[:holdout])
+    else:
+        from sklearn.model_selection import train_test_split
+
+        try:
+            kept, held = train_test_split(
+                np.arange(source.num_examples), test_size=holdout, stratify=labels, random_state=0
+            )
+        except ValueError as error:  # a class with a single example
+            raise UserError(
+                f"cannot hold {holdout} examples out of {source.name} class by class: {error}"
+            ) from None
+    return source.subset(kept if split == "train" else held, split)

@@ -1,0 +1,102 @@
+"""Made-up images with something to learn, for tests and for measuring speed.
+
+Every class is a coarse pattern of 4×4 blocks; an image is half its class, half noise. A pixel is
+a function of (split, index, position) alone: no file, no seed, the same everywhere.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from jaxcnn.data.source import DataSource, Example, random_bits, split_holdout
+from jaxcnn.errors import UserError
+
+MEMORY_LIMIT = 256 * 2**20  # bytes; above this an image is made when it is asked for
+_BLOCKS = 4
+
+
+def load_synthetic(
+    split: str,
+    *,
+    image_size: int = 32,
+    channels: int = 3,
+    num_classes: int = 10,
+    num_examples: int = 1024,
+    holdout: int = 0,
+) -> DataSource:
+    """Returns `num_examples` images, uint8 [image_size, image_size, channels].
+
+    Training and test examples differ in their noise; example `i` has label `i % num_classes`.
+
+    Args:
+      split: "train", "validation" (the part held out of training) or "test".
+      image_size: pixels.
+      channels: any number.
+      num_classes: how many patterns.
+      num_examples: in the training split and again in the test split.
+      holdout: training examples that become the validation split, the classes in proportion.
+
+    Raises:
+      UserError: a size below 1, or a holdout that does not fit.
+    """
+    for field, value in [("num_classes", num_classes), ("num_examples", num_examples)]:
+        if value < 1:
+            raise UserError(f"{field}={value}: synthetic data needs at least 1")
+    shape = (image_size, image_size, channels)
+    part = 1 if split == "test" else 0
+    part_name = "test" if part else "train"  # a held-out image keeps its training name
+
+    def read(index: int, rng: np.random.Generator | None) -> Example:
+        del rng  # no crops
+        label = index % num_classes
+        return _draw(part, index, label, shape), label
+
+    source = DataSource(
+        name="synthetic",
+        split=split,
+        num_examples=num_examples,
+        num_classes=num_classes,
+        image_shape=shape,
+        class_names=tuple(f"pattern {label}" for label in range(num_classes)),
+        describe=lambda index: f"synthetic {part_name} image {index}",
+        read=read,
+    )
+    labels = np.arange(num_examples, dtype=np.int32) % num_classes
+    if split != "test":
+        source = split_holdout(source, split, holdout, labels=labels)
+    return _in_memory(source) if source.num_examples * np.prod(shape) <= MEMORY_LIMIT else source
+
+
+def _draw(part: int, index: int, label: int, shape: tuple[int, int, int]) -> np.ndarray:
+    height, width, channels = shape
+    size = height * width * channels
+    noise = _noise(max(2**20, 4 * size))
+    start = int(random_bits((part, 0), stream=3, index=index).random_raw()) % (len(noise) - size)
+    image = noise[start : start + size].reshape(shape).copy()
+    bands = (
+        _bytes((2, label), _BLOCKS * _BLOCKS * channels).reshape(_BLOCKS, _BLOCKS, channels) >> 1
+    )
+    bands = bands[:, np.arange(width) * _BLOCKS // width]  # [blocks, width, channels]
+    for row, band in enumerate(bands):
+        image[-(-row * height // _BLOCKS) : -(-(row + 1) * height // _BLOCKS)] += band
+    return image
+
+
+@functools.lru_cache(maxsize=2)
+def _noise(count: int) -> np.ndarray:
+    """Returns bytes below 128; an image takes a window of them, as drawing afresh is slow."""
+    return _bytes((3, 0), count) >> 1
+
+
+def _bytes(key: tuple[int, int], count: int) -> np.ndarray:
+    # "<u8": the same bytes on a machine of the other byte order.
+    bits = random_bits(key, stream=3)
+    return bits.random_raw(-(-count // 8)).astype("<u8").view(np.uint8)[:count]
+
+
+def _in_memory(source: DataSource) -> DataSource:
+    examples = [source.read(index, None) for index in range(source.num_examples)]
+    images = np.stack([image for image, _ in examples])
+    labels = np.array([label for _, label in examples], dtype=np.int32)
+    return dataclasses.replace(source, images=images, labels=labels)

@@ -1,0 +1,177 @@
+"""Data sets prepared by TensorFlow Datasets in ArrayRecord format, read without TensorFlow.
+
+Nothing is downloaded and the network is never touched: a data set that is not there is an error
+at once, with the way to prepare it.
+"""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxcnn.data.crops import Cropper
+from jaxcnn.data.source import DataSource, Example, UnreadableImageError, split_holdout
+from jaxcnn.errors import UserError
+
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+_READABLE = ("array_record",)
+
+
+def load_tfds(
+    split: str,
+    *,
+    name: str,
+    dir: str = "",
+    cropper: Cropper,
+    holdout: int = 0,
+    train_split: str = "train",
+    test_split: str = "test",
+) -> DataSource:
+    """Returns a prepared TFDS data set, its images decoded when they are asked for.
+
+    Args:
+      split: "train", "validation" (the part held out of training, drawn without regard to class)
+        or "test".
+      name: as in TFDS: "cifar10", with a config "imagenet_resized/32x32", with a version
+        "cifar10:3.0.2". Without a version the newest one found.
+      dir: the folder of TFDS; by default the environment's TFDS_DATA_DIR, else
+        ~/tensorflow_datasets.
+      cropper: decodes one image to uint8 [size, size, channels].
+      holdout: training examples that become the validation split.
+      train_split: the TFDS split to train on.
+      test_split: the TFDS split to test on.
+
+    Raises:
+      UserError: not prepared, prepared in another format than ArrayRecord, a split that does not
+        exist, or no image and class label among the features.
+    """
+    if not name:
+        raise UserError("data of kind 'tfds' needs a name, such as cifar10")
+    root = Path(dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    folder = _find(root, name)
+    _check_format(folder, name)
+
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(str(folder))
+    wanted = test_split if split == "test" else train_split
+    if wanted not in builder.info.splits:
+        known = sorted(builder.info.splits)
+        raise UserError(
+            f"{name} has no split {wanted!r} (it has {', '.join(known)}): set"
+            f" {'test_split' if split == 'test' else 'train_split'}"
+        )
+    features = builder.info.features
+    image_key = _feature(features, tfds.features.Image, name)
+    label_key = _feature(features, tfds.features.ClassLabel, name)
+    # The bytes stay encoded, so that crops are decoded once, at the size that is needed.
+    decoders = {
+        key: tfds.decode.SkipDecoding()
+        for key, feature in features.items()
+        if isinstance(feature, tfds.features.Image)
+    }
+    records: Any = builder.as_data_source(wanted, decoders=decoders)
+
+    def describe(index: int) -> str:
+        return f"{name} {wanted} record {index}"
+
+    def read(index: int, rng: np.random.Generator | None) -> Example:
+        try:
+            record = records[index]
+        except Exception as error:  # a damaged file: what is raised depends on where it is cut
+            raise UnreadableImageError(" ".join(str(error).split())) from error
+        return cropper(record[image_key], rng, describe(index)), int(record[label_key])
+
+    source = DataSource(
+        name=name,
+        split=split,
+        num_examples=len(records),
+        num_classes=features[label_key].num_classes,
+        image_shape=(cropper.size, cropper.size, cropper.channels),
+        class_names=tuple(features[label_key].names),
+        describe=describe,
+        read=read,
+    )
+    return source if split == "test" else split_holdout(source, split, holdout, labels=None)
+
+
+def _find(root: Path, name: str) -> Path:
+    """Returns root/name[/config]/version, the newest version if none is named."""
+    path, _, version = name.partition(":")
+    folder = root / path
+    if ".." in Path(path).parts or Path(path).is_absolute():
+        raise UserError(f"{name!r} is not the name of a TFDS data set; give the folder as dir")
+    if version:
+        if (folder / version / "dataset_info.json").is_file():
+            return folder / version
+        raise UserError(f"{name} is not prepared: no {folder / version}. {_recipe(path)}")
+    found = _versions(folder)
+    if found:
+        return found[-1]
+    if folder.is_dir():
+        configs = [entry.name for entry in sorted(folder.iterdir()) if _versions(entry)]
+        if configs:
+            raise UserError(
+                f"{name} has configs and none is named: choose one of"
+                f" {', '.join(f'{path}/{config}' for config in configs)}"
+            )
+    if root.is_dir() and folder.parent.is_dir():
+        others = [e.name for e in folder.parent.iterdir() if e.is_dir() and e.name != folder.name]
+        hint = f"; found there: {', '.join(sorted(others)[:8])}" if others else ""
+    else:
+        hint = ""
+    raise UserError(f"{name} is not prepared: nothing in {folder}{hint}. {_recipe(path)}")
+
+
+def _versions(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    numbered = [
+        (tuple(int(part) for part in match.groups()), entry)
+        for entry in folder.iterdir()
+        if (match := _VERSION.fullmatch(entry.name)) and (entry / "dataset_info.json").is_file()
+    ]
+    return [entry for _, entry in sorted(numbered)]
+
+
+def _check_format(folder: Path, name: str) -> None:
+    """Refuses what cannot be read at random places, before the slow import of TFDS."""
+    try:
+        info = json.loads((folder / "dataset_info.json").read_text())
+        formats = [info.get("fileFormat", "tfrecord"), *info.get("alternativeFileFormats", [])]
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{folder / 'dataset_info.json'} cannot be read ({error}): prepare {name} again"
+        ) from None
+    if not set(formats) & set(_READABLE):
+        raise UserError(
+            f"{name} in {folder} is stored as {formats[0]}, which allows no random access:"
+            " TensorFlow-free reading needs array_record. On a machine with TensorFlow:"
+            f" `tfds convert_format --dataset_version_dir={folder} --out_file_format=array_record"
+            f" --out_dir=DIR/{name.partition(':')[0]}/{folder.name}`, then set dir=DIR"
+        )
+
+
+def _recipe(path: str) -> str:
+    return (
+        "On a machine with TensorFlow run"
+        f" `tfds build {path} --file_format=array_record`, then copy its data folder here and set"
+        " dir or TFDS_DATA_DIR"
+    )
+
+
+def _feature(features: Any, kind: type, name: str) -> str:
+    """Returns the key of the only top-level feature of a type."""
+    found = [key for key, feature in features.items() if isinstance(feature, kind)]
+    usual = {"Image": "image", "ClassLabel": "label"}[kind.__name__]
+    if usual in found:
+        return usual
+    if len(found) != 1:
+        raise UserError(
+            f"{name} is no data set for classifying images: {len(found)} features of type"
+            f" {kind.__name__} among {', '.join(features)}, not one"
+        )
+    return found[0]

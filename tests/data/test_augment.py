@@ -1,0 +1,193 @@
+"""Augmentation against NumPy, and its randomness against what is promised."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcnn.data.augment import (
+    GREY,
+    PCA_COMPONENTS,
+    PCA_SCALE,
+    augment,
+    example_keys,
+    normalize,
+)
+from jaxcnn.errors import UserError
+
+PLAIN = {"mean": (0.0,), "std": (1.0,)}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+EVERYTHING = {
+    "mean": MEAN,
+    "std": STD,
+    "flip": True,
+    "pad": 2,
+    "color_jitter": 0.4,
+    "lighting": 0.1,
+}
+
+
+def keys(count, epoch=0, repeat=0, start=0):
+    index = jnp.arange(start, start + count)
+    return example_keys(jax.random.key(5), jnp.full(count, epoch), index, repeat)
+
+
+def images(count=16, height=8, width=8, channels=3, seed=0):
+    shape = (count, height, width, channels)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(MEAN, STD), ((0.5,), (0.25,))])
+def test_normalize_is_the_formula(mean, std):
+    pixels = images()
+    expected = (pixels / 255 - np.array(mean)) / np.array(std)
+    for found in (
+        normalize(pixels, mean=mean, std=std),
+        augment(pixels, keys(16), mean=mean, std=std),
+    ):
+        assert found.dtype == jnp.float32
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
+
+
+def test_keys_are_the_folds_that_are_documented_and_all_differ():
+    key = jax.random.key(5)
+    found = example_keys(key, jnp.array([3, 4]), jnp.array([7, -1]), 2)
+    fold_in = jax.random.fold_in
+    assert found[0] == fold_in(fold_in(fold_in(key, 3), 7), 2)
+    every = [
+        jax.random.key_data(keys(50, epoch, repeat))
+        for epoch, repeat in itertools.product(range(3), (0, 1))
+    ]
+    assert len(np.unique(np.concatenate(every), axis=0)) == 300
+
+
+def test_an_example_is_changed_the_same_wherever_it_stands_in_the_batch():
+    pixels, run = images(), jax.jit(lambda x, k: augment(x, k, **EVERYTHING))
+    whole = np.asarray(run(pixels, keys(16)))
+    order = np.random.default_rng(1).permutation(16)
+    np.testing.assert_array_equal(run(pixels[order], keys(16)[order]), whole[order])
+    halves = [run(pixels[part], keys(16)[part]) for part in (slice(0, 8), slice(8, 16))]
+    np.testing.assert_allclose(np.concatenate(halves), whole, atol=1e-6)
+    assert not np.allclose(whole, run(pixels, keys(16, epoch=1)))
+    assert not np.allclose(whole, run(pixels, keys(16, repeat=1)))
+
+
+def test_replicas_change_their_part_as_one_device_changes_the_whole():
+    pixels, k = images(), keys(16)
+    apply = jax.pmap(lambda x, k: augment(x, k, **EVERYTHING))
+    parts = apply(pixels.reshape(4, 4, 8, 8, 3), k.reshape(4, 4))
+    whole = jax.jit(lambda x, k: augment(x, k, **EVERYTHING))(pixels, k)
+    np.testing.assert_allclose(np.asarray(parts).reshape(whole.shape), whole, atol=1e-6)
+
+
+def test_half_of_the_images_are_flipped():
+    pixels = np.repeat(images(1), 4000, axis=0)
+    found = np.asarray(augment(pixels, keys(4000), flip=True, **PLAIN))
+    plain = np.asarray(normalize(pixels[:1], **PLAIN))[0]
+    flipped = (found == plain[:, ::-1]).all((1, 2, 3))
+    assert np.array_equal(~flipped, (found == plain).all((1, 2, 3)))
+    assert abs(flipped.mean() - 0.5) < 0.03
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect"])
+def test_every_padded_crop_is_drawn_equally_often(mode):
+    pad, count = 2, 5000
+    pixels = np.repeat(images(1), count, axis=0)
+    found = np.asarray(augment(pixels, keys(count), pad=pad, pad_mode=mode, mean=MEAN, std=STD))
+    plain = np.asarray(normalize(pixels[:1], mean=MEAN, std=STD))[0]
+    # Zeros around the normalised image: black pixels would not be zero.
+    around = np.pad(plain, ((pad, pad), (pad, pad), (0, 0)), mode=mode)
+    counts = [
+        np.isclose(found, around[top : top + 8, left : left + 8], atol=1e-6).all((1, 2, 3)).sum()
+        for top, left in itertools.product(range(2 * pad + 1), repeat=2)
+    ]
+    assert sum(counts) == count
+    chi_squared = sum((n - count / 25) ** 2 / (count / 25) for n in counts)
+    assert chi_squared < 52  # 24 degrees of freedom: one in a thousand
+
+
+def blends(image, order, weights):
+    """fb.resnet's brightness (0), contrast (1) and saturation (2), one after the other."""
+    for change in order:
+        grey = image @ np.array(GREY)
+        other = [0, grey.mean(), grey[..., None]][change]
+        image = weights[change] * image + (1 - weights[change]) * other
+    return image
+
+
+def test_colour_jitter_is_three_blends_in_any_order_with_weights_in_the_range():
+    count, amount = 400, 0.4
+    pixels = np.repeat(images(1, seed=3), count, axis=0)
+    found = np.asarray(augment(pixels, keys(count), color_jitter=amount, **PLAIN), np.float64)
+    start = pixels[0] / 255
+    weights = []
+    for image in found:
+        # Brightness alone moves the mean grey, contrast also spreads the greys, saturation
+        # also the colours: the three weights can be read off the result.
+        ratios = []
+        for of in (lambda x: x.mean(), np.std):
+            ratios.append(of(image @ np.array(GREY)) / of(start @ np.array(GREY)))
+        colour = [(x - (x @ np.array(GREY))[..., None]).std() for x in (image, start)]
+        ratios.append(colour[0] / colour[1])
+        weights.append([ratios[0], ratios[1] / ratios[0], ratios[2] / ratios[1]])
+        for order in itertools.permutations(range(3)):
+            np.testing.assert_allclose(blends(start, order, weights[-1]), image, atol=1e-4)
+    weights = np.array(weights)
+    assert weights.min() > 1 - amount - 1e-3
+    assert weights.max() < 1 + amount + 1e-3
+    assert np.abs(weights.mean(0) - 1).max() < 4 * amount / math.sqrt(3 * count)
+    assert np.abs(weights.std(0) - amount / math.sqrt(3)).max() < 0.03
+    assert np.abs(np.corrcoef(weights.T) - np.eye(3)).max() < 0.2
+
+
+def test_lighting_shifts_whole_images_with_the_published_covariance():
+    count = 20000
+    pixels = np.full((count, 2, 2, 3), 100, np.uint8)
+    found = np.asarray(augment(pixels, keys(count), lighting=0.1, **PLAIN), np.float64) - 100 / 255
+    assert np.ptp(found, axis=(1, 2)).max() < 1e-6  # one shift for all pixels of an image
+    shift = found[:, 0, 0]
+    components = np.array(PCA_COMPONENTS)
+    expected = components @ np.diag((0.1 * np.array(PCA_SCALE)) ** 2) @ components.T
+    np.testing.assert_allclose(np.cov(shift.T), expected, atol=0.03 * expected.max())
+    assert np.abs(shift.mean(0)).max() < 1e-3
+    assert PCA_SCALE == (0.2175, 0.0188, 0.0045)
+    np.testing.assert_allclose(components.T @ components, np.eye(3), atol=2e-3)
+    # The second component has a hundredth of the first one's variance: look along it.
+    along = shift @ components
+    np.testing.assert_allclose(along.std(0), 0.1 * np.array(PCA_SCALE), rtol=0.06)
+
+
+def test_one_change_does_not_move_the_draws_of_another():
+    pixels = np.repeat(images(1), 64, axis=0)
+    alone = np.asarray(augment(pixels, keys(64), flip=True, **PLAIN))
+    plain = np.asarray(normalize(pixels[:1], **PLAIN))[0]
+    flipped = (alone == plain[:, ::-1]).all((1, 2, 3))
+    colour = np.asarray(augment(pixels, keys(64), lighting=0.1, **PLAIN))
+    both = np.asarray(augment(pixels, keys(64), flip=True, lighting=0.1, **PLAIN))
+    expected = np.where(flipped[:, None, None, None], colour[:, :, ::-1], colour)
+    np.testing.assert_allclose(both, expected, atol=1e-6)
+
+
+def test_one_channel_can_be_flipped_and_shifted():
+    found = augment(images(channels=1), keys(16), flip=True, pad=2, mean=(0.5,), std=(0.5,))
+    assert found.shape == (16, 8, 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("channels", "options", "message"),
+    [
+        (1, {"color_jitter": 0.4}, "color_jitter needs RGB images and these have 1"),
+        (1, {"lighting": 0.1}, "lighting needs RGB images and these have 1"),
+        (3, {"mean": (0.1, 0.2)}, "mean has 2 numbers for images of 3"),
+        (1, {"std": STD}, "std has 3 numbers for images of 1"),
+        (3, {"pad": 8, "pad_mode": "reflect"}, "pad=8 must be smaller than the 8x8"),
+        (3, {"pad": 1, "pad_mode": "edge"}, "pad_mode='edge' does not exist"),
+        (3, {"pad": -1}, "pad=-1 must not be negative"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(channels, options, message):
+    with pytest.raises(UserError, match=message):
+        augment(images(channels=channels), keys(16), **(PLAIN | options))
