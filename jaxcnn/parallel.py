@@ -17,7 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxcnn.errors import EXIT_STUCK, UserError
+from jaxcnn.errors import EXIT_PEER_LOST, EXIT_STUCK, UserError
 
 AXIS = "batch"
 
@@ -31,7 +31,7 @@ def initialize(coordinator: str, num_processes: int, process_id: int) -> None:
       process_id: 0 … num_processes - 1; ignored with "auto".
 
     Raises:
-      UserError: if the others cannot be reached in time, or the address makes no sense.
+      UserError: if the numbers make no sense, or (exit code 75) the others cannot be reached.
     """
     if coordinator != "auto" and not 0 <= process_id < num_processes:
         raise UserError(
@@ -40,7 +40,7 @@ def initialize(coordinator: str, num_processes: int, process_id: int) -> None:
         )
     try:
         if coordinator == "auto":
-            jax.distributed.initialize()
+            jax.distributed.initialize(heartbeat_timeout_seconds=30, shutdown_timeout_seconds=30)
             return
         host, _, port = coordinator.rpartition(":")
         # Without a bind address the coordinator listens on every interface, without any
@@ -50,7 +50,7 @@ def initialize(coordinator: str, num_processes: int, process_id: int) -> None:
             coordinator,
             num_processes,
             process_id,
-            initialization_timeout=60,
+            initialization_timeout=60 if local else 300,  # a cluster starts over minutes
             heartbeat_timeout_seconds=30,
             shutdown_timeout_seconds=30,
             coordinator_bind_address=f"{host}:{port}" if local else None,
@@ -58,7 +58,8 @@ def initialize(coordinator: str, num_processes: int, process_id: int) -> None:
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"cannot join the other processes at {coordinator!r}: {str(error).splitlines()[0]};"
-            " check --coordinator (host:port), --num_processes and --process_id"
+            " check --coordinator (host:port), --num_processes and --process_id",
+            EXIT_PEER_LOST,
         ) from error
 
 
@@ -72,14 +73,8 @@ def replicate(tree: Any) -> Any:
 
 
 def fetch(tree: Any) -> Any:
-    """Copies a replicated tree to NumPy arrays; typed keys become their raw data."""
-
-    def one(leaf: jax.Array) -> np.ndarray:
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            leaf = jax.random.key_data(leaf)
-        return np.asarray(leaf.addressable_shards[0].data)
-
-    return jax.tree.map(one, tree)
+    """Copies a replicated tree to NumPy arrays."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_shards[0].data), tree)
 
 
 def pmap_train_step(step: Callable) -> Callable:

@@ -21,7 +21,8 @@ class TrainState(flax.struct.PyTreeNode):
       batch_stats: running statistics of BatchNorm, {} without it.
       opt_state: see `optim.Optimizer`.
       ema: {"params", "batch_stats"} averaged over steps, or None.
-      rng: the root key; it never changes, every use folds in a constant and the step.
+      rng: data of the root key (`jax.random.wrap_key_data` makes the key of it); it never changes,
+        every use folds in a constant and the step. As data, because pmap waits for typed keys.
     """
 
     step: jax.Array
@@ -62,7 +63,7 @@ def lower_state(
             batch_stats=batch_stats,
             opt_state=optimizer.init(params),
             ema={"params": params, "batch_stats": batch_stats} if averaged else None,
-            rng=rng,
+            rng=jax.random.key_data(rng),
         )
 
     return jax.jit(make).lower(jax.random.key(0))
@@ -74,14 +75,13 @@ def create_state(program: jax.stages.Lowered, rng: jax.Array) -> TrainState:
     The program runs once, so the CPU's compiler is told not to optimise it: it would spend its time
     on one random generator for each shape (DenseNet-121: 20 s instead of 6 s).
     """
-    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+    options: Any = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
     return program.compile(compiler_options=options)(rng)
 
 
 def saved_form(program: jax.stages.Lowered) -> TrainState:
-    """Shapes and dtypes of a state in a checkpoint; the key is raw data there."""
-    form = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), program.out_info)
-    return form.replace(rng=jax.eval_shape(jax.random.key_data, form.rng))
+    """Shapes and dtypes of the state that a program makes, and of its checkpoints."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), program.out_info)
 
 
 def count_parameters(tree: Any) -> int:

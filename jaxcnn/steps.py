@@ -23,8 +23,8 @@ Normalize = Callable[[jax.Array], jax.Array]  # uint8 images → images
 AUGMENT, DROPOUT, DROP_PATH = 1, 2, 3
 
 
-# XLA would compute a scalar again inside every kernel that uses it, one or more per parameter:
-# DenseNet-121 then compiles for minutes.
+# Without it XLA:CPU computes a scalar again inside every kernel that uses it (one or more for each
+# parameter), and DenseNet-121 compiles for minutes.
 behind_barrier = jax.lax.optimization_barrier
 
 
@@ -65,7 +65,7 @@ def make_train_step(
 
     def rng_keys(state: TrainState, batch: Batch, part: jax.Array) -> dict[str, jax.Array]:
         def root(use: int) -> jax.Array:
-            return jax.random.fold_in(state.rng, use)
+            return jax.random.fold_in(jax.random.wrap_key_data(state.rng), use)
 
         def of_step(use: int) -> jax.Array:
             return jax.random.fold_in(jax.random.fold_in(root(use), state.step), part)
@@ -124,6 +124,7 @@ def make_train_step(
         shares = accumulated(state, batch, jnp.maximum(count, 1))
         grads, loss, top1 = over_devices(jax.lax.psum, (shares[0], *shares[2:]))
         batch_stats = over_devices(jax.lax.pmean, shares[1])
+        grads, batch_stats, loss = behind_barrier((grads, batch_stats, loss))
 
         rate = behind_barrier(optimizer.rate(state.step, state.opt_state))
         transform_state = state.opt_state["transform"]

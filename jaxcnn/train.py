@@ -124,7 +124,7 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
             state = create_state(program, jax.random.key(config.seed))
         else:
             _say_restored(log, restored.step, restored.meta, config)
-            state = restored.state.replace(rng=jax.random.wrap_key_data(restored.state.rng))
+            state = restored.state
         if writes:
             workdir.write_config(directory, config)
             log.rewind(0 if restored is None else restored.step)
@@ -198,8 +198,9 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
             test = factories.load_data(config, "test")
             results |= evaluate_state(make_evaluator(config, model, test), state, "test")
         digest = state_sha256(parallel.fetch(state.variables()))
-        log.record(plan.stamp(plan.total) | results | {"state_sha256": digest})
-        return _say_result(log, log.records()[-1], directory)
+        record = plan.stamp(plan.total) | results | {"state_sha256": digest}
+        log.record(record)
+        return _say_result(log, record, directory)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,19 @@
+"""Plain-110, ResNet-110 for CIFAR without its shortcuts.
+
+He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385.
+
+CIFAR-10: the paper says that the error stays above 60 % and shows no curve; that it hardly trains
+is the point of the comparison. CIFAR-100: not in the paper.
+1,727,962 parameters (1,733,812 with 100 classes); 252.89 MMACs per 32x32 image.
+
+  python -m jaxcnn.main --config=configs/cifar_plain110.py            # digits, offline
+  python -m jaxcnn.main --config=configs/cifar_plain110.py:cifar10    # the paper's recipe
+  python -m jaxcnn.main --config=configs/cifar_plain110.py:cifar100   # the same
+  python -m jaxcnn.main --config=configs/cifar_plain110.py:synthetic  # made-up images
+"""
+
+from jaxcnn import recipes
+
+
+def get_config(dataset="digits"):
+    return recipes.resnet("cifar_plain110", dataset)

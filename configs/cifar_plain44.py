@@ -1,0 +1,19 @@
+"""Plain-44, ResNet-44 for CIFAR without its shortcuts.
+
+He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385.
+
+CIFAR-10: the paper shows the error in curves only, which get worse with depth from 20 to 56 layers,
+on the training set, too. CIFAR-100: not in the paper.
+658,586 parameters (664,436 with 100 classes); 97.17 MMACs per 32x32 image.
+
+  python -m jaxcnn.main --config=configs/cifar_plain44.py            # digits, offline
+  python -m jaxcnn.main --config=configs/cifar_plain44.py:cifar10    # the paper's recipe
+  python -m jaxcnn.main --config=configs/cifar_plain44.py:cifar100   # the same
+  python -m jaxcnn.main --config=configs/cifar_plain44.py:synthetic  # made-up images
+"""
+
+from jaxcnn import recipes
+
+
+def get_config(dataset="digits"):
+    return recipes.resnet("cifar_plain44", dataset)

@@ -1,0 +1,19 @@
+"""ResNet-32 for CIFAR, shortcut A (identity, zero channels).
+
+He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385.
+
+CIFAR-10 test error 7.51 % in the paper, with flips and crops of the image padded by 4; whole images
+are tested. CIFAR-100: not in the paper.
+464,154 parameters (470,004 with 100 classes); 68.86 MMACs per 32x32 image.
+
+  python -m jaxcnn.main --config=configs/cifar_resnet32.py            # digits, offline
+  python -m jaxcnn.main --config=configs/cifar_resnet32.py:cifar10    # the paper's recipe
+  python -m jaxcnn.main --config=configs/cifar_resnet32.py:cifar100   # the same
+  python -m jaxcnn.main --config=configs/cifar_resnet32.py:synthetic  # made-up images
+"""
+
+from jaxcnn import recipes
+
+
+def get_config(dataset="digits"):
+    return recipes.resnet("cifar_resnet32", dataset)

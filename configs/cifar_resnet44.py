@@ -1,0 +1,19 @@
+"""ResNet-44 for CIFAR, shortcut A (identity, zero channels).
+
+He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385.
+
+CIFAR-10 test error 7.17 % in the paper, with flips and crops of the image padded by 4; whole images
+are tested. CIFAR-100: not in the paper.
+658,586 parameters (664,436 with 100 classes); 97.17 MMACs per 32x32 image.
+
+  python -m jaxcnn.main --config=configs/cifar_resnet44.py            # digits, offline
+  python -m jaxcnn.main --config=configs/cifar_resnet44.py:cifar10    # the paper's recipe
+  python -m jaxcnn.main --config=configs/cifar_resnet44.py:cifar100   # the same
+  python -m jaxcnn.main --config=configs/cifar_resnet44.py:synthetic  # made-up images
+"""
+
+from jaxcnn import recipes
+
+
+def get_config(dataset="digits"):
+    return recipes.resnet("cifar_resnet44", dataset)

@@ -1,0 +1,20 @@
+"""DenseNet-BC of depth 250 and growth rate 24, for CIFAR: bottlenecks, transitions halve the width.
+
+Huang, Liu, van der Maaten and Weinberger, "Densely Connected Convolutional Networks", 2016,
+arXiv 1608.06993.
+
+CIFAR-10 test error 3.62 %, CIFAR-100 17.60 % in the paper, both with flips and crops of the image
+padded by 4; whole images are tested.
+15,324,406 parameters (15,480,556 with 100 classes); 5.419 GMACs per 32x32 image.
+
+  python -m jaxcnn.main --config=configs/densenet_bc_250_24.py            # digits, offline
+  python -m jaxcnn.main --config=configs/densenet_bc_250_24.py:cifar10    # the paper's recipe
+  python -m jaxcnn.main --config=configs/densenet_bc_250_24.py:cifar100   # the same
+  python -m jaxcnn.main --config=configs/densenet_bc_250_24.py:synthetic  # made-up images
+"""
+
+from jaxcnn import recipes
+
+
+def get_config(dataset="digits"):
+    return recipes.densenet("densenet_bc_250_24", dataset)

@@ -1,0 +1,21 @@
+"""ResNet-34 with shortcut A: identity, zero channels where the width grows.
+
+He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385.
+
+ImageNet-1k validation error, top-1 / top-5 %, in the paper: 25.03 / 7.76 with ten 224 crops. A run
+here tests one centre crop. CIFAR at 32x32 with this network: no published figure.
+21,623,848 parameters; 3.644 GMACs per 224x224 image.
+
+  python -m jaxcnn.main --config=configs/resnet34_a.py               # digits, offline
+  python -m jaxcnn.main --config=configs/resnet34_a.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/resnet34_a.py:cifar10       # the paper's CIFAR recipe
+  python -m jaxcnn.main --config=configs/resnet34_a.py:cifar100      # the same
+  python -m jaxcnn.main --config=configs/resnet34_a.py:folder --config.data.dir=DIR
+  python -m jaxcnn.main --config=configs/resnet34_a.py:synthetic     # made-up images
+"""
+
+from jaxcnn import recipes
+
+
+def get_config(dataset="digits"):
+    return recipes.resnet("resnet34_a", dataset)

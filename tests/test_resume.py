@@ -1,0 +1,138 @@
+"""A run that is stopped, killed or damaged ends with the same bits as one that is not."""
+
+import random
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.runs import TINY, digest_of_newest, finish, records, start
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory) -> Path:
+    workdir = tmp_path_factory.mktemp("unbroken")
+    finish(start(*TINY, f"--workdir={workdir}"))
+    return workdir
+
+
+def wait_for_step(workdir: Path, step: int) -> None:
+    deadline = time.monotonic() + 120
+    while not any(record["step"] >= step for record in records(workdir)):
+        assert time.monotonic() < deadline, "no such step in two minutes"
+        time.sleep(0.02)
+
+
+def run_with_kills(workdir: Path, kills: int, seed: int) -> None:
+    """Kills −9 at random moments between the first step of a process and its end."""
+    chance = random.Random(seed)  # noqa: S311
+    for _ in range(kills):
+        process = start(*TINY, f"--workdir={workdir}")
+        before = len(records(workdir))
+        while process.poll() is None and len(records(workdir)) <= before:
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 0.6))
+        process.kill()
+        process.communicate()
+    finish(start(*TINY, f"--workdir={workdir}"))
+
+
+def assert_same_end(workdir: Path, unbroken: Path) -> None:
+    assert digest_of_newest(workdir) == digest_of_newest(unbroken)
+    assert records(workdir)[-1]["state_sha256"] == records(unbroken)[-1]["state_sha256"]
+    steps = [record["step"] for record in records(workdir) if "train/loss" in record]
+    assert steps == sorted(set(steps)), "a step is recorded twice, or out of order"
+
+
+@pytest.mark.slow
+def test_three_kills(tmp_path, unbroken):
+    run_with_kills(tmp_path, 3, seed=1)
+    assert_same_end(tmp_path, unbroken)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("seed", [2, 3])
+def test_ten_kills(tmp_path, unbroken, seed):
+    run_with_kills(tmp_path, 10, seed)
+    assert_same_end(tmp_path, unbroken)
+
+
+@pytest.mark.slow
+def test_sigterm_saves_the_last_logged_step_and_exits_143(tmp_path, unbroken):
+    process = start(*TINY, f"--workdir={tmp_path}")
+    wait_for_step(tmp_path, 5)
+    process.send_signal(signal.SIGTERM)
+    _, err = finish(process, code=143)
+    last = records(tmp_path)[-1]["step"]
+    assert int(digest_of_newest(tmp_path)["newest"]) == last < 48
+    assert f"step {last}" in err
+    finish(start(*TINY, f"--workdir={tmp_path}"))
+    assert_same_end(tmp_path, unbroken)
+
+
+def flip_bit(step: Path) -> str:
+    largest = max((step / "state").rglob("*"), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    return ""
+
+
+def truncate(step: Path) -> str:
+    largest = max((step / "state").rglob("*"), key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+    return ""
+
+
+def remove_item(step: Path) -> str:
+    shutil.rmtree(step / "digests")
+    return ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", [flip_bit, truncate, remove_item])
+def test_damaged_checkpoint_is_set_aside_and_the_run_goes_on(tmp_path, unbroken, damage):
+    workdir = tmp_path / "run"
+    process = start(*TINY, f"--workdir={workdir}")
+    wait_for_step(workdir, 20)
+    process.send_signal(signal.SIGTERM)
+    finish(process, code=143)
+    newest = workdir / "checkpoints" / digest_of_newest(workdir)["newest"]
+    damage(newest)
+    out, err = finish(start(*TINY, f"--workdir={workdir}"))
+    assert (newest.parent / f"{newest.name}.corrupt").is_dir()
+    assert str(newest) in err
+    assert "damaged" in err
+    continued = int(re.search(r"continues\s+from step (\d+)", out)[1])
+    assert 0 < continued < int(newest.name)
+    assert_same_end(workdir, unbroken)
+
+
+@pytest.mark.slow
+def test_finished_run_prints_its_result_again_and_changes_nothing(unbroken):
+    before = (unbroken / "metrics.jsonl").read_bytes()
+    out, _ = finish(start(*TINY, f"--workdir={unbroken}"))
+    assert "is finished" in out
+    assert out.splitlines()[-1].startswith("step 48: test top1")
+    assert (unbroken / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_changed_config_is_refused_with_the_difference(unbroken):
+    changed = (*TINY, f"--workdir={unbroken}", "--config.optimizer.momentum=0.5")
+    _, err = finish(start(*changed), code=2)
+    assert err.count("\n") == 1
+    assert "optimizer.momentum 0.9 → 0.5" in err
+
+
+@pytest.mark.slow
+def test_second_run_in_a_workdir_is_refused(tmp_path):
+    first = start(*TINY, f"--workdir={tmp_path}")
+    wait_for_step(tmp_path, 1)
+    _, err = finish(start(*TINY, f"--workdir={tmp_path}"), code=73)
+    assert f"process {first.pid}" in err
+    first.kill()
+    first.communicate()
