@@ -1,0 +1,113 @@
+"""Every config on every data set of its recipe: built in the gate, stepped for one per family."""
+
+import contextlib
+import functools
+import runpy
+from fractions import Fraction
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcnn import factories, parallel, recipes
+from jaxcnn.data.pipeline import train_batch
+from jaxcnn.errors import UserError
+from jaxcnn.evaluate import make_evaluator
+from jaxcnn.state import create_state, lower_state
+from jaxcnn.steps import make_train_step
+
+FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+FAMILIES = ("lenet5", "cifar_resnet20", "resnet18", "densenet_40_12", "densenet121")
+
+
+def offered(file):
+    found = {}
+    for dataset in recipes.DATASETS:
+        with contextlib.suppress(UserError):
+            found[dataset] = runpy.run_path(str(file))["get_config"](dataset)
+    return found
+
+
+PRODUCT = [(file.stem, dataset) for file in FILES for dataset in offered(file)]
+
+
+def config_of(stem, dataset):
+    file = next(file for file in FILES if file.stem == stem)
+    return offered(file)[dataset]
+
+
+@functools.lru_cache(maxsize=1)
+def shapes(model, image_shape):
+    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    return jax.eval_shape(model.apply, variables, images), variables
+
+
+@pytest.mark.parametrize("stem", [file.stem for file in FILES])
+def test_network_of_every_data_set_is_built(stem):
+    seen = set()
+    for config in offered(next(file for file in FILES if file.stem == stem)).values():
+        size, channels, classes = (
+            config.data[field] for field in ("image_size", "channels", "num_classes")
+        )
+        # Parameters depend on the channels, and the classifier alone on the classes; of the
+        # remaining differences the size decides whether the network fits.
+        if (size, channels) in seen:
+            continue
+        seen.add((size, channels))
+        logits, _ = shapes(factories.make_model(config, classes), (size, size, channels))
+        assert logits.shape == (2, classes)
+        assert logits.dtype == jnp.float32
+
+
+def two_steps(config):
+    """Trains two steps and evaluates once on made-up data of the config's shape."""
+    config.data.update(kind="synthetic", num_examples=16)
+    config.data.holdout = 0
+    config.train.batch_size = config.eval.batch_size = (
+        8  # two images on each device, or BN sees one
+    )
+    source = factories.load_data(config, "train")
+    model = factories.make_model(config, source.num_classes)
+    optimizer = factories.make_optimizer(
+        config, total_steps=2, steps_per_epoch=Fraction(2), batch_size=8
+    )
+    step = parallel.pmap_train_step(
+        make_train_step(
+            model,
+            optimizer,
+            factories.make_loss(config),
+            factories.make_augment(config),
+            ema_decay=config.train.ema_decay,
+            axis_name=parallel.AXIS,
+        )
+    )
+    averaged = config.train.ema_decay > 0
+    program = lower_state(model, optimizer, source.image_shape, averaged)
+    state = parallel.replicate(create_state(program, jax.random.key(0)))
+    before = parallel.fetch(state.params)
+    for number in range(2):
+        batch = train_batch(source, batch_size=8, seed=0, step=number)
+        state, metrics = step(state, parallel.shard(batch))
+        assert np.isfinite(metrics["loss"])
+        assert not metrics["skipped"]
+    moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), before, parallel.fetch(state.params))
+    assert all(jax.tree.leaves(moved)), "a parameter does not move"
+    results = make_evaluator(config, model, source)(parallel.replicate(state.variables()))
+    assert 0 <= results["top1"] <= results["top5"] <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stem", FAMILIES)
+def test_one_of_each_family_takes_two_steps_in_the_shape_of_its_paper(stem):
+    datasets = offered(next(file for file in FILES if file.stem == stem))
+    paper = next(name for name in ("cifar10", "imagenet2012", "digits") if name in datasets)
+    two_steps(datasets[paper])
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("stem", "dataset"), PRODUCT)
+def test_every_config_takes_two_steps(stem, dataset):
+    two_steps(config_of(stem, dataset))
