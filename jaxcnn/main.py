@@ -90,7 +90,7 @@ def set_up_process() -> None:
     from jaxcnn import parallel
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcnn" / "xla"
-    if not jax.config.read("jax_compilation_cache_dir"):
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # jax reads that itself
         jax.config.update("jax_compilation_cache_dir", str(cache))
     absl_logging.set_verbosity(absl_logging.WARNING)
     handler = logging.StreamHandler()

@@ -150,6 +150,8 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
             max_bad_fraction=config.data.max_bad_fraction,
         )
         scope.enter_context(contextlib.closing(batches))
+        if start < plan.total:
+            log.say("compiling the training step, a minute for a deep network on a CPU …")
         for step, batch in enumerate(parallel.prefetch(batches), start + 1):
             state, metrics = train_step(state, batch)
             window.add(step, metrics)
@@ -163,7 +165,8 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
             stopping = bool(stop) if alone else log_due and parallel.agree(bool(stop))
             if log_due or stopping:
                 log.record(window.close(step))
-                log.progress(window.line)
+                if not evaluation_due:
+                    log.progress(window.line)
             results = {}
             if evaluation_due:
                 results = evaluate_state(evaluate, state, watched.split)
