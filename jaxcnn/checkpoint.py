@@ -69,7 +69,7 @@ class Checkpoints:
         if best:
             policies.append(
                 preservation_policy.BestN(
-                    get_metric_fn=lambda metrics: metrics[self._metric],
+                    get_metric_fn=self._score,
                     n=best,
                     keep_checkpoints_without_metrics=False,
                 )
@@ -78,6 +78,7 @@ class Checkpoints:
             options = ocp.CheckpointManagerOptions(read_only=True, create=False)
         else:
             options = ocp.CheckpointManagerOptions(
+                best_fn=self._score,  # without it Orbax writes no metrics
                 preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
                 cleanup_tmp_directories=True,  # the caller holds the workdir's lock
                 todelete_subdir="trash",  # a rename: a killed deletion leaves no half of a step
@@ -92,6 +93,9 @@ class Checkpoints:
                 "meta": ocp.JsonCheckpointHandler(),
             },
         )
+
+    def _score(self, metrics: dict[str, float]) -> float:
+        return metrics.get(self._metric, -math.inf)  # of an earlier run by another metric
 
     def latest(self) -> int | None:
         """The newest step, or None. A step that is still being written counts."""
@@ -141,6 +145,9 @@ class Checkpoints:
         )
         try:
             self._wait()
+        except Exception as error:
+            self._fail(error, final=False)
+        try:
             if self._manager.latest_step() != step:  # an interrupted run may save twice at a step
                 if not self._manager.save(step, args=items, metrics=metrics):
                     raise OSError(f"Orbax declined to write step {step}")
@@ -149,8 +156,6 @@ class Checkpoints:
                 self._wait()
         except Exception as error:
             self._fail(error, final)
-        else:
-            self._failures = 0
 
     def wait(self) -> None:
         """Returns when everything saved is on the disk.
@@ -164,8 +169,11 @@ class Checkpoints:
             self._fail(error, final=True)
 
     def close(self) -> None:
-        """Lets go of Orbax's threads."""
-        self._manager.close()
+        """Lets go of Orbax's threads; logs what could not be written."""
+        try:
+            self._manager.close()
+        except Exception as error:
+            LOG.warning("the last checkpoint was not written: %s", error)
 
     def restore(
         self,
@@ -206,6 +214,10 @@ class Checkpoints:
                 return found
             self._quarantine(candidate, problem or "damaged as another process reads it")
         damaged = sorted(path.name for path in self._directory.glob("*.corrupt*"))
+        if step is not None:
+            raise UserError(
+                f"checkpoint {step} in {self._directory} is damaged: choose another", EXIT_BAD_DATA
+            )
         if steps or damaged:
             raise UserError(
                 f"no whole checkpoint is left in {self._directory} ({', '.join(damaged) or steps}"
@@ -262,7 +274,8 @@ class Checkpoints:
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
         self._failures += 1
         self._unflushed = None
-        if final or self._failures >= ALLOWED_FAILURES:
+        # The other processes may not have seen it, and reopening without them would hang.
+        if final or self._failures >= ALLOWED_FAILURES or jax.process_count() > 1:
             raise UserError(
                 f"cannot write checkpoints to {self._directory}: {reason}; free space or make it"
                 " writable, then start the run again: it continues from the last whole checkpoint",
@@ -273,7 +286,11 @@ class Checkpoints:
 
     def _wait(self) -> None:
         self._manager.wait_until_finished()
-        if self._unflushed is None or self._read_only or jax.process_index() != 0:
+        if self._unflushed is None:
+            return
+        self._failures = 0
+        if jax.process_index() != 0:
+            self._unflushed = None
             return
         # Orbax flushes arrays but neither its JSON files nor the renamed directory.
         folder = self._directory / str(self._unflushed)

@@ -129,6 +129,11 @@ def make_optimizer(
     )
     plateau = None
     if plan.name == "plateau":
+        if not (0 < plan.factor < 1 and plan.threshold > 0 and plan.patience > 0):
+            raise UserError(
+                "a plateau needs schedule.factor between 0 and 1, schedule.threshold and"
+                " schedule.patience above 0"
+            )
         plateau = optax.contrib.reduce_on_plateau(
             plan.factor,
             plan.patience,

@@ -47,12 +47,16 @@ def parse_flags(argv: list[str]) -> list[str]:
         known = [name for name in FLAGS if "." not in name]
         raise UserError(f"no flag --{error.flagname}: {nearest(error.flagname, known)}") from None
     except flags.Error as error:
-        raise UserError(" ".join(str(error).split())) from None
+        text = str(error)  # with the whole traceback, if a config file raised a ValueError
+        text = text.splitlines()[-1] if "Traceback" in text else " ".join(text.split())
+        raise UserError(text) from error
     except UserError:
         raise
     except Exception as error:  # whatever the config file, which is a program, raises
-        reason = str(error).strip().splitlines() or [""]
-        raise UserError(f"cannot read the config: {type(error).__name__}: {reason[-1]}") from error
+        cause = error.args[0] if isinstance(error, KeyError) else error  # KeyError shows its repr
+        reason = str(cause).strip().splitlines() or [""]
+        file = next((flag for flag in argv if flag.startswith("--config=")), "--config")
+        raise UserError(f"cannot read {file}: {type(error).__name__}: {reason[-1]}") from error
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is not a flag: write --config=FILE --workdir=DIR")
     return rest
@@ -92,7 +96,7 @@ def set_up_process() -> None:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcnn" / "xla"
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # jax reads that itself
         jax.config.update("jax_compilation_cache_dir", str(cache))
-    absl_logging.set_verbosity(absl_logging.WARNING)
+    absl_logging.set_verbosity(absl_logging.ERROR)  # Orbax warns of what is meant
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     logger = logging.getLogger("jaxcnn")

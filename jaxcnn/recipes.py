@@ -125,10 +125,14 @@ def from_saved(saved: dict[str, Any]) -> ConfigDict:
             if isinstance(value, dict) and isinstance(section.get(key), ConfigDict):
                 fill(section[key], value)
             else:
-                section[key] = tuple(value) if isinstance(value, list) else value
+                section[key] = _tuples(value)
 
     fill(config, saved)
     return config
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def to_saved(config: ConfigDict) -> dict[str, Any]:

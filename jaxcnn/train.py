@@ -181,7 +181,7 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
                 best = max(best, value or best)
                 checkpoints.save(
                     step,
-                    parallel.fetch(state),
+                    _finite(parallel.fetch(state), step),
                     meta,
                     None if value is None else {config.checkpoint.metric: value},
                     final=stopping or step == plan.total,
@@ -357,6 +357,22 @@ def _tracing(directory: Path, start: int, wanted: bool) -> Iterator[Callable[[in
 
 def _patience(config: ConfigDict) -> float:
     return config.train.watchdog_seconds if jax.process_count() > 1 else 0.0
+
+
+def _finite(state: TrainState, step: int) -> TrainState:
+    """Returns a state that may be saved.
+
+    Raises:
+      UserError: if a parameter or statistic is not finite, though loss and gradients were.
+    """
+    for leaf in jax.tree.leaves((state.params, state.batch_stats)):
+        if not np.all(np.isfinite(leaf)):
+            raise UserError(
+                f"parameters or statistics are not finite after step {step}, so they are not saved;"
+                " lower schedule.learning_rate and start again from the last checkpoint",
+                EXIT_BAD_DATA,
+            )
+    return state
 
 
 def _observe(state: TrainState, optimizer: Optimizer, value: float) -> TrainState:

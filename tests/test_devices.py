@@ -23,7 +23,11 @@ from jaxcnn.state import create_state, leaf_digests, lower_state
 from jaxcnn.steps import make_train_step
 from tests.runs import ROOT, environment, finish, losses, records, start
 
-SHORT = ("--config.train.length=20steps", "--config.log.every=1steps", "--config.train.sync_bn=True")
+SHORT = (
+    "--config.train.length=20steps",
+    "--config.log.every=1steps",
+    "--config.train.sync_bn=True",
+)
 LENET = (f"--config={ROOT}/configs/lenet5.py", *SHORT)
 RESNET20 = (
     f"--config={ROOT}/configs/cifar_resnet20.py",
@@ -83,9 +87,7 @@ def test_devices_see_the_global_batch_in_order():
     split = parallel.shard(whole)
     assert split["image"].shape == (4, 2, 32, 32, 1)
     for device, shard in enumerate(split["image"].addressable_shards):
-        np.testing.assert_array_equal(
-            shard.data[0], whole["image"][2 * device : 2 * device + 2]
-        )
+        np.testing.assert_array_equal(shard.data[0], whole["image"][2 * device : 2 * device + 2])
 
 
 def test_replicas_stay_bit_equal_for_20_steps():

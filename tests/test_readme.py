@@ -14,14 +14,14 @@ def test_example_runs_with_jax_and_flax_alone(tmp_path):
     check = """
 import sys
 assert logits.shape == (8, 10), logits.shape
-assert jnp.isfinite(logits).all() and all(jnp.any(g != 0) for g in jax.tree.leaves(grads))
+assert jnp.isfinite(logits).all() and all(jnp.any(g != 0) for g in jax.tree.leaves(gradients))
 loaded = {"ml_collections", "tensorflow", "grain", "sklearn", "optax"} & set(sys.modules)
 assert not loaded, loaded
 """
     script = tmp_path / "example.py"
     script.write_text(example + check)
     subprocess.run([sys.executable, script], cwd=tmp_path, check=True, timeout=300)
-    assert len(example.splitlines()) <= 25
+    assert sum(bool(line.strip()) for line in example.splitlines()) <= 16
 
 
 def test_files_that_it_names_are_there():

@@ -1,0 +1,165 @@
+"""Who may import whom, read from the sources."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "jaxcnn"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+BASE = {"jaxcnn.errors", *sys.stdlib_module_names, "jax", "flax", "numpy"}
+CONFIG_IS_KNOWN_IN = {"factories", "recipes", "workdir", "train", "evaluate", "main"}
+RUN = ("steps", "parallel", "train", "evaluate", "main")
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in FILES}
+
+
+def imports(path):
+    """Full names of all that a file imports, anywhere in it: modules, or modules of the names."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.add(full if full in MODULES else node.module)
+    return found
+
+
+def within(name, roots):
+    return any(name == root or name.startswith(f"{root}.") for root in roots)
+
+
+def offending(paths, allowed):
+    return {
+        f"{module_name(path)} imports {name}"
+        for path in paths
+        for name in imports(path)
+        if not allowed(name)
+    }
+
+
+def test_the_reader_of_imports_reads_them(tmp_path):
+    source = tmp_path / "x.py"
+    source.write_text("import a.b\ndef f():\n    from jaxcnn import steps\n    from c import d\n")
+    assert imports(source) == {"a.b", "jaxcnn.steps", "c"}
+    assert len(FILES) > 20
+
+
+@pytest.mark.parametrize(
+    ("room", "below"),
+    [
+        ("ops", {"jaxcnn.ops"}),
+        ("layers", {"jaxcnn.ops", "jaxcnn.layers"}),
+        ("models", {"jaxcnn.ops", "jaxcnn.layers", "jaxcnn.models"}),
+    ],
+)
+def test_networks_import_only_downwards_and_only_jax_flax_numpy(room, below):
+    files = list((PACKAGE / room).rglob("*.py"))
+    assert files
+    assert not offending(files, lambda name: within(name, BASE | below))
+
+
+def year(path):
+    found = re.search(r"\b(?:19|20)\d\d\b", ast.get_docstring(ast.parse(path.read_text())) or "")
+    return int(found[0]) if found else None
+
+
+def test_a_paper_imports_no_later_one():
+    papers = {
+        name: year(path) for name, path in MODULES.items() if name.startswith("jaxcnn.models.")
+    }
+    assert papers["jaxcnn.models.lenet"] == 1998
+    assert papers["jaxcnn.models.densenet"] == 2016
+    later = {
+        f"{name} ({own}) imports {other} ({papers[other]})"
+        for name, own in papers.items()
+        for other in imports(MODULES[name])
+        if own and papers.get(other) and papers[other] > own
+    }
+    assert not later
+
+
+@pytest.mark.parametrize(
+    "room", ["data", "losses", "optim", "metrics", "state", "schedules", "ops", "layers", "models"]
+)
+def test_the_parts_do_not_know_the_run(room):
+    files = [path for name, path in MODULES.items() if within(name, [f"jaxcnn.{room}"])]
+    assert files
+    run = [f"jaxcnn.{name}" for name in RUN]
+    assert not offending(files, lambda name: not within(name, run))
+
+
+def test_steps_stand_below_devices_below_the_run():
+    order = [f"jaxcnn.{name}" for name in RUN]
+    upwards = {
+        f"{name} imports {other}"
+        for number, name in enumerate(order)
+        for other in imports(MODULES[name])
+        if within(other, order[number + 1 :])
+    }
+    assert upwards <= {"jaxcnn.train imports jaxcnn.evaluate"}  # it evaluates as it goes
+
+
+def test_nothing_imports_the_command_line():
+    assert not offending(FILES, lambda name: not within(name, ["jaxcnn.main"]))
+
+
+def test_configs_stop_at_the_factories():
+    rest = [path for path in FILES if path.stem not in CONFIG_IS_KNOWN_IN]
+    assert len(rest) == len(FILES) - len(CONFIG_IS_KNOWN_IN)
+    known = ("ml_collections", "jaxcnn.factories", "jaxcnn.recipes")
+    assert not offending(rest, lambda name: not within(name, known))
+
+
+def test_a_pure_step_knows_no_files_and_no_devices():
+    known = {name for name in imports(MODULES["jaxcnn.steps"]) if not name.startswith("jaxcnn.")}
+    assert known <= {"collections.abc", "typing", "jax", "jax.numpy", "optax", "flax"}
+
+
+def test_tensorflow_torch_and_pickle_are_never_imported():
+    never = ("tensorflow", "torch", "pickle", "cloudpickle", "dill")
+    files = [*FILES, *(ROOT / "configs").rglob("*.py")]
+    assert not offending(files, lambda name: not within(name, never))
+
+
+def test_a_config_file_needs_the_package_only():
+    files = sorted((ROOT / "configs").rglob("*.py"))
+    assert files
+    allowed = {*sys.stdlib_module_names, "jaxcnn", "ml_collections"}
+    assert not offending(files, lambda name: within(name, allowed))
+
+
+def modules_after(*statements):
+    program = "; ".join(["import sys", *statements, "print(*sorted(sys.modules))"])
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
+    )
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_costs_jax_and_flax():
+    loaded = modules_after("import jaxcnn", "jaxcnn.create_model('densenet121')")
+    assert "jaxcnn.models.densenet" in loaded
+    never = "optax", "orbax", "ml_collections", "absl.app", "PIL", "sklearn", "grain"
+    for name in (*never, "tensorflow_datasets", "tensorflow", "torch"):
+        assert name not in loaded
+
+
+def test_training_never_loads_tensorflow_or_torch():
+    loaded = modules_after("import jaxcnn.train, jaxcnn.evaluate, jaxcnn.main")
+    for name in ("tensorflow", "torch", "tensorflow_datasets", "grain", "sklearn", "matplotlib"):
+        assert name not in loaded

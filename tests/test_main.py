@@ -1,0 +1,111 @@
+"""What a person mistypes ends in one line and an exit code."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CONFIG = f"--config={ROOT}/configs/lenet5.py"
+
+
+def run(directory, *flags):
+    """The command line in a process of its own, as a user without a terminal sees it."""
+    return subprocess.run(
+        [sys.executable, "-m", "jaxcnn.main", *flags],
+        cwd=directory,
+        env={**os.environ, "XDG_CACHE_HOME": str(directory / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """Config files that are none."""
+    for name, text in {
+        "syntax": "def get_config(:\n",
+        "raises": "def get_config(dataset='digits'):\n    raise ValueError('no luck')\n",
+        "missing": "import no_such_module\n",
+        "without": "x = 1\n",
+    }.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    return tmp_path
+
+
+MISTAKES = {
+    "unknown flag": ([CONFIG, "--workdri=x"], "--workdri", "workdir"),
+    "unknown field": ([CONFIG, "--config.train.batch_sise=8"], "train.batch_sise", "batch_size"),
+    "unknown section": ([CONFIG, "--config.trian.batch_size=8"], "trian", 'mean "train"'),
+    "wrong type": ([CONFIG, "--config.train.batch_size=many"], "batch_size", "many"),
+    "wrong choice": ([CONFIG, "--mode=predict"], "mode", "evaluate"),
+    "no config": ([], "--config is missing", "configs/"),
+    "empty config": (["--config="], "", ""),
+    "no such file": (["--config=configs/nothing.py"], "configs/nothing.py", ""),
+    "a directory": (["--config=."], "", ""),
+    "unknown data set": ([f"{CONFIG}:digit"], "'digit'", "digits"),
+    "not a flag": ([CONFIG, "train"], "'train'", "--workdir=DIR"),
+    "syntax error": (["--config=syntax.py"], "SyntaxError", "syntax.py"),
+    "config raises": (["--config=raises.py"], "no luck", ""),
+    "config imports": (["--config=missing.py"], "no_such_module", ""),
+    "no get_config": (["--config=without.py"], "get_config", ""),
+    "unknown model": (
+        [CONFIG, "--config.model.name=lenet5_modrn", "--workdir=x"],
+        "lenet5_modrn",
+        "lenet5_modern",
+    ),
+    "unknown override": (
+        [CONFIG, "--config.model.overrides.widht=2", "--workdir=x"],
+        "widht",
+        "LeNet5Modern",
+    ),
+    "bad length": ([CONFIG, "--config.train.length=8", "--workdir=x"], "'8'", "8epochs"),
+    "bad batch": ([CONFIG, "--config.train.batch_size=0", "--workdir=x"], "batch_size=0", ""),
+    "evaluate nowhere": (["--mode=evaluate"], "--workdir", ""),
+    "evaluate nothing": (["--mode=evaluate", "--workdir=x"], "x", "config.json"),
+}
+
+
+@pytest.mark.parametrize(("flags", "thing", "fix"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_2(broken, flags, thing, fix):
+    done = run(broken, *flags)
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    assert thing in lines[0]
+    assert fix in lines[0]
+    assert "\\" not in lines[0], "escapes are for programs"
+    assert "Traceback" not in lines[0]
+    assert done.returncode == 2
+
+
+def test_debug_shows_the_traceback_before_the_line(tmp_path):
+    done = run(tmp_path, "--debug", "--config=configs/nothing.py")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+
+
+def test_a_workdir_that_cannot_be_is_refused_before_anything_is_loaded(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    done = run(tmp_path, CONFIG, "--workdir=file")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: cannot write to the workdir file")
+    assert done.returncode == 73
+    assert done.stdout == ""
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_last_of_two_values_of_a_field_counts(tmp_path):
+    flags = ["--config.train.length=8", "--config.train.length=9"]
+    assert "'9' is not a length" in run(tmp_path, CONFIG, "--workdir=x", *flags).stderr
+
+
+def test_help_lists_the_flags(tmp_path):
+    done = run(tmp_path, "--help")
+    assert "--config" in done.stdout
+    assert "--workdir" in done.stdout
+    assert "Traceback" not in done.stderr

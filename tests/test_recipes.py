@@ -1,0 +1,286 @@
+"""Every config file loads anywhere and says what the paper says; no field does nothing."""
+
+import ast
+import contextlib
+import json
+import re
+import runpy
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from jaxcnn import data, factories, list_models, recipes
+from jaxcnn.errors import UserError
+from jaxcnn.schedules import length_in_steps
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "configs").glob("*.py"))
+COUNTS = json.loads((ROOT / "tests" / "models" / "counts.json").read_text())
+EXAMPLES = {"cifar10": 50000, "cifar100": 50000, "imagenet2012": 1281167}
+
+by_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def load(file):
+    """The file's `get_config`."""
+    return runpy.run_path(str(file))["get_config"]
+
+
+def offered(get_config):
+    """The data sets for which a file has a recipe."""
+    found = {}
+    for name in recipes.DATASETS:
+        with contextlib.suppress(UserError):
+            found[name] = get_config(name)
+    return found
+
+
+def optimizer_of(config, examples=None):
+    batch = config.train.batch_size
+    examples = examples or EXAMPLES.get(config.dataset, 1437) - config.data.holdout
+    per_epoch = Fraction(examples, batch)
+    total = -int(-length_in_steps(config.train.length, per_epoch) // 1)
+    optimizer = factories.make_optimizer(
+        config, total_steps=total, steps_per_epoch=per_epoch, batch_size=batch
+    )
+    return optimizer, total
+
+
+@by_file
+def test_a_file_loads_anywhere_for_all_its_data_sets_and_builds(file):
+    get_config = load(file)
+    configs = offered(get_config)
+    assert {"digits", "synthetic"} <= configs.keys()
+    assert get_config().to_dict() == configs["digits"].to_dict(), "digits are the default"
+    fields = recipes.base_config().to_dict()
+    for dataset, config in configs.items():
+        assert config.dataset == dataset
+        assert config.model.name in list_models()
+        found = config.to_dict()
+        assert {s: set(f) for s, f in found.items() if isinstance(f, dict)} == {
+            s: set(f) for s, f in fields.items() if isinstance(f, dict)
+        }
+        section = config.data
+        assert section.kind in data.KINDS
+        assert len(section.mean) == len(section.std)
+        assert len(section.mean) in (1, section.channels)
+        for text in (config.eval.every, config.checkpoint.every, config.log.every):
+            length_in_steps(text, Fraction(1))
+        optimizer, total = optimizer_of(config)
+        assert total > 0
+        assert float(optimizer.learning_rate(total // 2)) > 0
+        factories.make_model(config, section.num_classes)
+        factories.make_loss(config)
+
+
+@by_file
+def test_a_file_is_named_after_its_network_and_its_text_is_right(file):
+    get_config = load(file)
+    configs = offered(get_config)
+    name = configs["digits"].model.name
+    assert name == {"lenet5": "lenet5_modern"}.get(file.stem, file.stem)
+    text = ast.get_docstring(ast.parse(file.read_text()))
+    assert f"{COUNTS[name]['params']:,} parameters" in text
+    commands = re.findall(r"--config=configs/(\w+)\.py(?::(\w+))?", text)
+    assert {stem for stem, _ in commands} == {file.stem}
+    assert {dataset or "digits" for _, dataset in commands} == configs.keys()
+
+
+def test_every_network_has_a_file():
+    names = {load(file)().model.name for file in FILES}
+    assert names == set(list_models())
+
+
+def test_an_unknown_data_set_is_answered_with_the_nearest():
+    with pytest.raises(UserError, match=r"densenet121 has no recipe for 'cifar1'.*cifar10"):
+        load(ROOT / "configs" / "densenet121.py")("cifar1")
+    with pytest.raises(UserError, match=r"lenet5_modern has no recipe for 'cifar10'.*digits"):
+        load(ROOT / "configs" / "lenet5.py")("cifar10")
+
+
+def test_two_configs_share_nothing():
+    first, second = recipes.base_config(), recipes.base_config()
+    first.model.overrides.dropout_rate = 0.2
+    first.data.image_size = 8
+    assert second.to_dict() == recipes.base_config().to_dict()
+
+
+# The papers' values -----------------------------------------------------------------------------
+
+
+def values(config, **expected):
+    """The same fields of the config: section__field=value."""
+    found = {}
+    for name in expected:
+        section, field = name.split("__")
+        found[name] = config[section][field]
+    assert found == expected
+
+
+def rates(config, steps):
+    optimizer, _ = optimizer_of(config)
+    return [float(optimizer.learning_rate(step)) for step in steps]
+
+
+@pytest.mark.parametrize("model", ["densenet_40_12", "densenet_bc_190_40"])
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
+def test_densenet_on_cifar(model, dataset):
+    config = recipes.densenet(model, dataset)
+    values(
+        config,
+        optimizer__name="sgd",
+        optimizer__momentum=0.9,
+        optimizer__nesterov=True,
+        optimizer__weight_decay=1e-4,
+        optimizer__decay_mask=("",),
+        train__batch_size=64,
+        train__length="300epochs",
+        data__flip=True,
+        data__pad=4,
+        data__image_size=32,
+        data__holdout=0,
+        loss__label_smoothing=0.0,
+    )
+    assert config.model.overrides.to_dict() == {}  # no dropout where there is augmentation
+    half, three_quarters = 150 * 50000 / 64, 225 * 50000 / 64
+    near = [0, half - 1, half + 1, three_quarters - 1, three_quarters + 1, 300 * 50000 / 64 - 1]
+    assert rates(config, map(int, near)) == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_densenet_on_imagenet():
+    config = recipes.densenet("densenet121", "imagenet2012")
+    values(
+        config,
+        optimizer__momentum=0.9,
+        optimizer__nesterov=True,
+        optimizer__weight_decay=1e-4,
+        optimizer__decay_mask=("",),
+        train__batch_size=256,
+        train__length="90epochs",
+        data__train_crop="random_resized",
+        data__eval_crop="center",
+        data__image_size=224,
+        data__flip=True,
+        data__color_jitter=0.4,
+        data__lighting=0.1,
+        data__mean=(0.485, 0.456, 0.406),
+        data__std=(0.229, 0.224, 0.225),
+        data__test_split="validation",
+        data__num_classes=1000,
+    )
+    epoch = 1281167 / 256
+    near = [0, int(30 * epoch) - 1, int(30 * epoch) + 2, int(60 * epoch) - 1, int(60 * epoch) + 2]
+    assert rates(config, near) == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001])
+
+
+@pytest.mark.parametrize(
+    ("model", "first"),
+    [
+        ("cifar_resnet20", 0.1),
+        ("cifar_resnet56", 0.1),
+        ("cifar_resnet110", 0.01),
+        ("cifar_resnet1202", 0.01),
+        ("cifar_plain110", 0.01),
+        ("resnet50", 0.1),
+    ],
+)
+def test_resnet_on_cifar(model, first):
+    config = recipes.resnet(model, "cifar10")
+    values(
+        config,
+        optimizer__name="sgd",
+        optimizer__momentum=0.9,
+        optimizer__nesterov=False,
+        optimizer__weight_decay=1e-4,
+        optimizer__decay_mask=("",),
+        train__batch_size=128,
+        train__length="64000steps",
+        data__flip=True,
+        data__pad=4,
+        data__holdout=5000,
+    )
+    found = rates(config, [0, 399, 400, 31999, 32000, 47999, 48000, 63999])
+    assert found == pytest.approx([first, first, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_resnet_on_imagenet():
+    values(
+        recipes.resnet("resnet50", "imagenet2012"),
+        optimizer__momentum=0.9,
+        optimizer__nesterov=False,
+        optimizer__weight_decay=1e-4,
+        optimizer__decay_mask=("",),
+        schedule__name="plateau",
+        schedule__learning_rate=0.1,
+        schedule__factor=0.1,
+        train__batch_size=256,
+        train__length="600000steps",
+        data__train_crop="scale_jitter",
+        data__scale_range=(256, 480),
+        data__flip=True,
+        data__lighting=0.1,
+        data__color_jitter=0.0,
+    )
+
+
+def test_a_rate_for_another_batch_is_scaled():
+    config = recipes.densenet("densenet_40_12", "cifar10")
+    config.train.batch_size = 256
+    assert rates(config, [0]) == pytest.approx([0.4])
+
+
+# Fields -----------------------------------------------------------------------------------------
+
+
+def section_of(node, aliases):
+    """The config section that an expression stands for: `config.data`, or a name given to it."""
+    if isinstance(node, ast.Name):
+        return aliases.get(node.id)
+    if isinstance(node, ast.Attribute):
+        owner = node.value.attr if isinstance(node.value, ast.Attribute) else ""
+        owner = node.value.id if isinstance(node.value, ast.Name) else owner
+        if owner.lstrip("_") == "config":
+            return node.attr
+    return None
+
+
+def fields_read(function):
+    """(section, field) for each `config.section.field`, (field,) for each `config.field`."""
+    aliases, found = {}, set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign):
+            target, pairs = node.targets[0], [(node.targets[0], node.value)]
+            if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                pairs = zip(target.elts, node.value.elts, strict=True)
+            for name, value in pairs:
+                if isinstance(name, ast.Name) and (section := section_of(value, {})):
+                    aliases[name.id] = section
+    for node in ast.walk(function):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+            if section := section_of(node.value, aliases):
+                found.add(f"{section}.{node.attr}")
+            elif section := section_of(node, {}):
+                found.add(section)
+    return found
+
+
+def test_every_field_is_read_and_every_field_that_is_read_exists():
+    read = set()
+    for path in (ROOT / "jaxcnn").rglob("*.py"):
+        if path.stem != "recipes":
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.FunctionDef):
+                    read |= fields_read(node)
+    base = recipes.base_config().to_dict()
+    sections = {name for name, value in base.items() if isinstance(value, dict)}
+    fields = {f"{section}.{field}" for section in sections for field in base[section]}
+    fields |= base.keys() - sections
+    assert not fields - read, "fields that nothing reads"
+    strange = {name for name in read if name.split(".")[0] in sections and "." in name} - fields
+    assert not {name for name in strange if name.split(".")[1] not in ("update", "overrides")}

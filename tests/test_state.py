@@ -1,0 +1,164 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from jaxcnn import parallel, recipes
+from jaxcnn.factories import make_optimizer
+from jaxcnn.models.densenet import DenseNet
+from jaxcnn.models.lenet import LeNet5Modern
+from jaxcnn.state import (
+    count_parameters,
+    create_state,
+    leaf_digests,
+    lower_state,
+    saved_form,
+    state_sha256,
+)
+
+SHAPE = (16, 16, 1)
+
+
+def small_densenet():
+    return DenseNet(num_classes=5, growth_rate=4, stage_sizes=(1, 1), cifar_stem=True)
+
+
+def optimizer_of(name="sgd", schedule="cosine"):
+    config = recipes.base_config()
+    config.optimizer.name, config.schedule.name = name, schedule
+    return make_optimizer(config, total_steps=10, steps_per_epoch=10, batch_size=8)
+
+
+def fresh(model, optimizer=None, averaged=False, seed=0):
+    program = lower_state(model, optimizer or optimizer_of(), SHAPE, averaged)
+    return create_state(program, jax.random.key(seed))
+
+
+@pytest.mark.parametrize("model", [small_densenet(), LeNet5Modern()], ids=["densenet", "lenet"])
+def test_a_fresh_state_has_the_values_of_the_model_s_own_init(model):
+    state = fresh(model, seed=3)
+    plain = model.init(jax.random.key(3), jnp.zeros((1, *SHAPE)))
+
+    def close(a, b):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+
+    jax.tree.map(close, state.params, plain["params"])
+    jax.tree.map(close, state.batch_stats, plain.get("batch_stats", {}))
+    jax.tree.map(np.testing.assert_array_equal, state.opt_state, optimizer_of().init(state.params))
+    assert state.step == 0
+    assert state.ema is None
+    np.testing.assert_array_equal(state.rng, jax.random.key_data(jax.random.key(3)))
+
+
+def test_different_seeds_give_different_parameters():
+    kernels = [fresh(LeNet5Modern(), seed=seed).params["c1"]["kernel"] for seed in (0, 1)]
+    assert not np.allclose(*kernels)
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+@pytest.mark.parametrize(
+    ("name", "schedule"), [("sgd", "plateau"), ("adamw", "cosine"), ("lars", "cosine")]
+)
+def test_what_is_saved_has_the_promised_form(name, schedule, averaged):
+    program = lower_state(small_densenet(), optimizer_of(name, schedule), SHAPE, averaged)
+    form = saved_form(program)
+    real = parallel.fetch(parallel.replicate(create_state(program, jax.random.key(0))))
+    assert jax.tree.structure(form) == jax.tree.structure(real)
+
+    def same(promised, leaf):
+        assert isinstance(promised, jax.ShapeDtypeStruct)
+        assert (promised.shape, promised.dtype) == (leaf.shape, leaf.dtype)
+
+    jax.tree.map(same, form, real)
+
+
+def test_averages_start_at_the_weights_and_the_state_can_be_donated():
+    state = fresh(small_densenet(), averaged=True)
+    pairs = zip(jax.tree.leaves(state.variables()), jax.tree.leaves(state.ema), strict=True)
+    for leaf, average in pairs:
+        np.testing.assert_array_equal(leaf, average)
+    step = parallel.pmap_train_step(lambda state, batch: (state.replace(step=state.step + 1), 0))
+    state, _ = step(parallel.replicate(state), jnp.zeros((4, 1)))  # no buffer handed over twice
+    assert parallel.fetch(state.step) == 1
+
+
+def test_variables_are_raw_or_averaged():
+    state = fresh(small_densenet(), averaged=True)
+    state = state.replace(ema=jax.tree.map(lambda x: x + 1, state.ema))
+    raw, averaged = state.variables(), state.variables(averaged=True)
+    assert raw.keys() == averaged.keys() == {"params", "batch_stats"}
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a + 1, b), raw, averaged)
+
+
+def test_parameters_are_counted_as_scalars():
+    params = nn.Dense(5).init(jax.random.key(0), jnp.zeros((1, 7)))["params"]
+    assert count_parameters(params) == 7 * 5 + 5
+    assert count_parameters({"scalar": jnp.zeros(()), "none": None}) == 1
+
+
+def example_variables():
+    return {
+        "params": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "bias": np.ones(1)},
+        "batch_stats": {"mean": np.zeros((), np.float32)},
+    }
+
+
+def with_leaf(change):
+    variables = example_variables()
+    variables["params"]["kernel"] = change(variables["params"]["kernel"])
+    return variables
+
+
+def flip_one_bit(array):
+    changed = array.copy()
+    changed.view(np.uint32)[1, 2] ^= 1
+    return changed
+
+
+def renamed():
+    variables = example_variables()
+    variables["params"]["weight"] = variables["params"].pop("kernel")
+    return variables
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        with_leaf(flip_one_bit),
+        with_leaf(lambda x: x.view(np.int32)),
+        with_leaf(lambda x: x.reshape(3, 2)),
+        with_leaf(lambda x: x.reshape(1, 2, 3)),
+        with_leaf(lambda x: x.T.copy().T * -1),
+        renamed(),
+        {"params": example_variables()["params"]},
+    ],
+    ids=["bit", "dtype", "shape", "rank", "sign", "name", "missing"],
+)
+def test_any_difference_changes_the_digest(other):
+    assert state_sha256(other) != state_sha256(example_variables())
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {key: example_variables()[key] for key in ("batch_stats", "params")},
+        with_leaf(lambda x: x.T.copy().T),  # other strides
+        with_leaf(jnp.asarray),
+    ],
+    ids=["order", "strides", "jax"],
+)
+def test_equal_bits_have_equal_digests(same):
+    assert state_sha256(same) == state_sha256(example_variables())
+
+
+def test_signed_zero_and_quiet_nan_are_bits_like_others():
+    assert leaf_digests({"x": np.float32([0.0])}) != leaf_digests({"x": np.float32([-0.0])})
+    nans = np.uint32([0x7FC00000, 0x7FC00001]).view(np.float32)
+    assert leaf_digests({"x": nans[:1]}) != leaf_digests({"x": nans[1:]})
+
+
+def test_digests_are_by_path_and_read_bfloat16():
+    tree = {"a": (np.ones(2, jnp.bfloat16), {"b": np.zeros((), np.int32)})}
+    assert set(leaf_digests(tree)) == {"a/0", "a/1/b"}

@@ -1,0 +1,215 @@
+import contextlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+from jaxcnn import recipes, workdir
+from jaxcnn.errors import EXIT_WORKDIR, UserError
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from jaxcnn.workdir import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the workdir."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_held_workdir_is_refused_until_its_holder_is_killed(tmp_path, holder):
+    for _ in range(2):  # a refusal must not wipe out the holder's name
+        with (
+            pytest.raises(UserError, match=rf"in use by process {holder.pid} on ") as info,
+            workdir.locked(tmp_path / "run"),
+        ):
+            pass
+        assert info.value.exit_code == EXIT_WORKDIR
+    holder.kill()
+    holder.wait()
+    with workdir.locked(tmp_path / "run"):
+        assert str(holder.pid) not in (tmp_path / "run" / ".lock").read_text()
+
+
+def test_a_workdir_is_made_and_let_go_again(tmp_path):
+    for _ in range(2):
+        with workdir.locked(tmp_path / "a" / "b"):
+            assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_a_file_where_the_workdir_should_be_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UserError, match="cannot write") as info, workdir.locked(path):
+            pass
+        assert info.value.exit_code == EXIT_WORKDIR
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+# Config -----------------------------------------------------------------------------------------
+
+
+def config_with(**changes):
+    """A config with fields changed: section__field=value."""
+    config = recipes.densenet("densenet_40_12", "cifar10")
+    config.model.overrides.dropout_rate = 0.2
+    for name, value in changes.items():
+        section, _, field = name.rpartition("__")
+        (config[section] if section else config)[field] = value
+    return config
+
+
+def typed(values):
+    """Nested values with their types, so that (1,) is not [1] and 1 is not 1.0."""
+    if isinstance(values, dict):
+        return {key: typed(value) for key, value in values.items()}
+    if isinstance(values, (tuple, list)):
+        return type(values), [typed(value) for value in values]
+    return type(values), values
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        recipes.base_config(),
+        config_with(),
+        recipes.resnet("resnet50", "imagenet2012"),
+        config_with(schedule__learning_rate=1.0, data__mean=(), optimizer__decay_mask=("a", "b")),
+    ],
+    ids=["base", "densenet", "resnet", "changed"],
+)
+def test_a_saved_config_comes_back_with_its_types(tmp_path, config):
+    assert typed(recipes.from_saved(recipes.to_saved(config)).to_dict()) == typed(config.to_dict())
+    workdir.write_config(tmp_path, config)
+    assert typed(workdir.read_config(tmp_path).to_dict()) == typed(config.to_dict())
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_nested_tuples_come_back_as_tuples():
+    config = recipes.base_config()
+    config.model.overrides.stages = ((1, 64), (2, 128))
+    found = recipes.from_saved(recipes.to_saved(config))
+    assert found.model.overrides.stages == ((1, 64), (2, 128))
+
+
+def test_a_field_that_an_older_config_does_not_have_gets_its_default():
+    saved = recipes.to_saved(config_with(train__batch_size=17))
+    del saved["train"]["max_skipped"], saved["log"]
+    found = recipes.from_saved(saved)
+    assert found.train.batch_size == 17
+    assert found.train.max_skipped == recipes.base_config().train.max_skipped
+    assert found.log.every == recipes.base_config().log.every
+
+
+def test_a_directory_without_a_config_is_no_workdir(tmp_path):
+    with pytest.raises(UserError, match=r"no workdir of a run.*config\.json"):
+        workdir.read_config(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"train": 3}', '{"train": {"length": 5}}'])
+def test_an_unreadable_config_is_named(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match=r"config\.json cannot be read"):
+        workdir.read_config(tmp_path)
+
+
+def test_the_description_of_a_run_is_json():
+    config = config_with()
+    meta = workdir.describe_run(config, 10)
+    assert json.loads(json.dumps(meta)) == meta
+    assert meta["config"] == recipes.to_saved(config)
+    assert {"python", "jax", "flax", "optax", "orbax-checkpoint"} <= meta["versions"].keys()
+
+
+# Going on with another config -------------------------------------------------------------------
+
+
+def check(here, there):
+    workdir.check_unchanged(here, recipes.to_saved(there), "runs/x")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"log__every": "1steps", "log__tensorboard": True},
+        {"checkpoint__every": "3steps", "checkpoint__keep_latest": 9},
+        {"eval__every": "2epochs", "eval__batch_size": 8},
+        {"data__dir": "/elsewhere", "data__num_workers": 7, "data__max_bad_fraction": 0.5},
+        {"debug_nans": True, "train__max_skipped": 3, "train__watchdog_seconds": 9.0},
+        {"allow_change": "seed"},
+    ],
+    ids=lambda changes: ",".join(changes) or "none",
+)
+def test_what_does_not_change_the_numbers_is_free(changes):
+    check(config_with(**changes), config_with())
+
+
+@pytest.mark.parametrize(
+    ("changes", "listed"),
+    [
+        ({"seed": 1}, ["seed 0 → 1"]),
+        ({"train__batch_size": 128}, [r"train\.batch_size 64 → 128"]),
+        ({"data__mean": (0.1, 0.2)}, [r"data\.mean \[0\.4914, .*\] → \[0\.1, 0\.2\]"]),
+        ({"data__dirs": ""}, [r"data\.dirs unset → "]),
+        (
+            {"optimizer__momentum": 0.8, "schedule__learning_rate": 0.2, "log__every": "1steps"},
+            [r"optimizer\.momentum 0\.9 → 0\.8", r"schedule\.learning_rate 0\.1 → 0\.2"],
+        ),
+    ],
+    ids=["top", "number", "tuple", "like a free one", "two"],
+)
+def test_differences_are_listed_with_the_way_to_allow_them(changes, listed):
+    here, there = config_with(**changes), config_with()
+    names = ",".join(item.split(" ", 1)[0] for item in listed)
+    message = rf"^runs/x was begun .*: {'; '.join(listed)}\. .*--config\.allow_change={names}$"
+    with pytest.raises(UserError, match=message):
+        check(here, there)
+    here.allow_change = names.replace("\\", "")
+    check(here, there)
+
+
+def test_an_override_that_was_taken_away_differs():
+    here = config_with()
+    del here.model.overrides["dropout_rate"]
+    with pytest.raises(UserError, match=r"model\.overrides\.dropout_rate 0\.2 → unset"):
+        check(here, config_with())
+
+
+@pytest.mark.parametrize(
+    ("allowed", "passes"),
+    [
+        ("train", True),
+        (" seed , train ", True),
+        ("train.batch_size,train.length", True),
+        ("train.batch_size", False),
+        ("train.batch", False),
+        ("schedule", False),
+        ("", False),
+    ],
+)
+def test_a_change_is_allowed_by_field_or_section(allowed, passes):
+    here = config_with(train__batch_size=8, train__length="1epochs", allow_change=allowed)
+    with contextlib.nullcontext() if passes else pytest.raises(UserError, match=r"train\.length"):
+        check(here, config_with())
+
+
+def test_a_run_of_an_older_version_can_go_on():
+    saved = recipes.to_saved(config_with())
+    del saved["train"]["max_skipped"], saved["schedule"]["power"]
+    workdir.check_unchanged(config_with(), saved, "runs/x")
