@@ -21,7 +21,7 @@ assert not loaded, loaded
     script = tmp_path / "example.py"
     script.write_text(example + check)
     subprocess.run([sys.executable, script], cwd=tmp_path, check=True, timeout=300)
-    assert sum(bool(line.strip()) for line in example.splitlines()) <= 16
+    assert sum(bool(line.strip()) for line in example.splitlines()) <= 15
 
 
 def test_files_that_it_names_are_there():
