@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -327,7 +328,18 @@ def _numerics(config: ConfigDict) -> Iterator[None]:
             scope.enter_context(jax.enable_x64(True))
         if config.debug_nans:
             scope.enter_context(jax.debug_nans(True))
-        yield
+        try:
+            yield
+        except FloatingPointError as error:
+            ours = [
+                frame
+                for frame in traceback.extract_tb(error.__traceback__)
+                if Path(frame.filename).is_relative_to(Path(__file__).parent)
+            ]
+            raise UserError(
+                f"the first NaN comes from {ours[-1].filename}:{ours[-1].lineno}: {ours[-1].line}",
+                EXIT_BAD_DATA,
+            ) from error
 
 
 @contextlib.contextmanager

@@ -121,3 +121,12 @@ def test_batch_that_does_not_divide_is_refused(tmp_path):
     flags = (*LENET, f"--workdir={tmp_path}", "--config.train.batch_size=30")
     _, err = finish(start(*flags, devices=4), code=2)
     assert "set --config.train.batch_size=32" in err
+
+
+def test_a_nan_stops_the_run_and_debug_nans_names_its_line(tmp_path):
+    flags = (*LENET, "--config.schedule.learning_rate=1e30")
+    _, err = finish(start(*flags, f"--workdir={tmp_path / 'a'}"), code=65)
+    assert "10 steps in a row" in err
+    found = (*flags, f"--workdir={tmp_path / 'b'}", "--config.debug_nans=True")
+    _, err = finish(start(*found), code=65)
+    assert "jaxcnn/models/lenet.py:" in err.splitlines()[-1]
