@@ -19,7 +19,7 @@ from jaxcnn.losses import Objective, make_objective
 from jaxcnn.models import create_model
 from jaxcnn.optim import Optimizer, decay_mask, make_transform
 from jaxcnn.parallel import AXIS
-from jaxcnn.schedules import length_in_steps, make_schedule
+from jaxcnn.schedules import Plan, length_in_steps, make_schedule
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 
@@ -92,6 +92,34 @@ def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
 def make_loss(config: ConfigDict) -> Objective:
     """Returns the objective of the section `loss`."""
     return make_objective(config.loss.label_smoothing, config.loss.aux_weight)
+
+
+def make_plan(config: ConfigDict, num_examples: int) -> Plan:
+    """Returns the lengths of a run over so many training examples, in steps.
+
+    Raises:
+      UserError: for lengths that cannot be read, a run of no length, or an unknown metric.
+    """
+    steps_per_epoch = Fraction(num_examples, config.train.batch_size)
+    length, *periods = (
+        length_in_steps(text, steps_per_epoch)
+        for text in (
+            config.train.length,
+            config.log.every,
+            config.eval.every,
+            config.checkpoint.every,
+        )
+    )
+    for field, metrics in (
+        ("checkpoint", ("top1", "top5")),
+        ("schedule", ("top1", "top5", "loss")),
+    ):
+        if config[field].metric not in metrics:
+            raise UserError(f"{field}.metric={config[field].metric}: choose {' or '.join(metrics)}")
+    if not length:
+        raise UserError("train.length must be positive, for example 8epochs")
+    total = -int(-length // 1)  # the last step is the first one that reaches the length
+    return Plan(total, steps_per_epoch, *periods)
 
 
 def make_optimizer(

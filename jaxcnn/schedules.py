@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +36,28 @@ def length_in_steps(text: str, steps_per_epoch: Fraction) -> Fraction | None:
         raise UserError(f"{text!r} is not a length: write it as 8epochs, 1000steps or never")
     number = Fraction(match[1])
     return number * steps_per_epoch if match[2].startswith("epoch") else number
+
+
+class Plan(NamedTuple):
+    """The lengths of a run in steps; periods are exact, need not be whole, and None is never.
+
+    Attributes:
+      total: steps of the run.
+      steps_per_epoch: see `length_in_steps`.
+      log: between records.
+      evaluate: between evaluations.
+      save: between checkpoints.
+    """
+
+    total: int
+    steps_per_epoch: Fraction
+    log: Fraction | None
+    evaluate: Fraction | None
+    save: Fraction | None
+
+    def stamp(self, step: int) -> dict[str, Any]:
+        """What every record begins with."""
+        return {"step": step, "epoch": round(float(step / self.steps_per_epoch), 4)}
 
 
 def is_due(step: int, period: Fraction | None) -> bool:

@@ -1,32 +1,26 @@
 """A training run, from top to bottom."""
 
 import contextlib
-import dataclasses
-import time
 import traceback
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from flax import linen as nn
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, parallel, workdir
+from jaxcnn import factories, parallel, report, workdir
 from jaxcnn.checkpoint import Checkpoints
-from jaxcnn.data.pipeline import train_batch, train_batches
-from jaxcnn.data.source import DataSource
+from jaxcnn.data.pipeline import train_batches
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
 from jaxcnn.evaluate import Results, check_classes, evaluate_state, make_evaluator
-from jaxcnn.logbook import Logbook, Record, duration
+from jaxcnn.logbook import Logbook, Record
 from jaxcnn.optim import Optimizer
-from jaxcnn.schedules import is_due, length_in_steps
+from jaxcnn.schedules import Plan, is_due
 from jaxcnn.signals import stop_request
 from jaxcnn.state import (
     TrainState,
-    count_parameters,
     create_state,
     lower_state,
     saved_form,
@@ -34,7 +28,6 @@ from jaxcnn.state import (
 )
 from jaxcnn.steps import make_train_step
 
-STEPS_IN_FLIGHT = 2  # more would only hold memory, and delay a signal
 PROFILED_STEPS = (10, 15)  # counted from the first step of this process
 
 
@@ -83,10 +76,10 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
         watched = factories.load_data(config, "validation" if config.data.holdout else "test")
         batch_size = config.train.batch_size
         parallel.check_batch("train.batch_size", batch_size, config.train.accumulate)
-        plan = _Plan(config, Fraction(source.num_examples, batch_size))
+        plan = factories.make_plan(config, source.num_examples)
         if finished := _finished(log, checkpoints, plan):
             log.say(f"{directory} is finished: nothing left to train")
-            return _say_result(log, finished, directory)
+            return report.say_result(log, finished, directory)
 
         # Network, optimizer, steps: pure functions.
         model = factories.make_model(config, source.num_classes)
@@ -114,7 +107,7 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
         averaged = config.train.ema_decay > 0
         program = lower_state(model, optimizer, source.image_shape, averaged)
         form = saved_form(program)
-        _say_start(log, config, directory, model, form, [source, watched], plan)
+        report.say_start(log, config, directory, model, form, [source, watched], plan)
 
         def check(meta: dict[str, Any]) -> None:
             workdir.check_unchanged(config, meta["config"], f"the checkpoint in {directory}")
@@ -124,7 +117,7 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
         if restored is None:
             state = create_state(program, jax.random.key(config.seed))
         else:
-            _say_restored(log, restored.step, restored.meta, config)
+            report.say_restored(log, restored.step, restored.meta, config)
             state = restored.state
         if writes:
             workdir.write_config(directory, config)
@@ -134,7 +127,7 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
         state = parallel.replicate(state)
 
         # Loop: step; log; evaluate; show the plateau; save; stop if asked to.
-        window = _Window(config, source, plan, start)
+        window = report.Window(config, source, plan, start)
         watchdog = scope.enter_context(parallel.watchdog(_patience(config), log.say))
         trace = scope.enter_context(_tracing(directory / "profile", start, profile and writes))
         best = checkpoints.best_value()
@@ -173,7 +166,7 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
                 results = evaluate_state(evaluate, state, watched.split)
                 watchdog.feed()
                 log.record(plan.stamp(step) | results)
-                log.say(f"{window.line}  {_score(results)}")
+                log.say(f"{window.line}  {report.score(results)}")
                 state = _observe(state, optimizer, _plateau_value(config, results, watched.split))
             value = results.get(_key(config, watched.split))
             better = value is not None and config.checkpoint.keep_best and value > best
@@ -204,115 +197,7 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
         digest = state_sha256(parallel.fetch(state.variables()))
         record = plan.stamp(plan.total) | results | {"state_sha256": digest}
         log.record(record)
-        return _say_result(log, record, directory)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Plan:
-    """The lengths of a run in steps; periods are exact and need not be whole."""
-
-    config: ConfigDict
-    steps_per_epoch: Fraction
-
-    def _steps(self, text: str) -> Fraction | None:
-        return length_in_steps(text, self.steps_per_epoch)
-
-    @property
-    def total(self) -> int:
-        length = self._steps(self.config.train.length)
-        if length is None or length <= 0:
-            raise UserError("train.length must be positive, for example 8epochs")
-        return -int(-length // 1)  # the last step is the first one that reaches the length
-
-    @property
-    def log(self) -> Fraction | None:
-        return self._steps(self.config.log.every)
-
-    @property
-    def evaluate(self) -> Fraction | None:
-        return self._steps(self.config.eval.every)
-
-    @property
-    def save(self) -> Fraction | None:
-        return self._steps(self.config.checkpoint.every)
-
-    def stamp(self, step: int) -> Record:
-        return {"step": step, "epoch": round(float(step / self.steps_per_epoch), 4)}
-
-
-class _Window:
-    """Metrics since the last record; they stay on the devices until it is due."""
-
-    def __init__(self, config: ConfigDict, source: DataSource, plan: _Plan, start: int):
-        self.line = ""
-        self._config, self._source, self._plan = config, source, plan
-        self._metrics: list[dict[str, jax.Array]] = []
-        self._skipped = 0  # in a row, up to now
-        self._first = start + 1
-        self._begun = self._opened = time.monotonic()
-
-    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
-        self._metrics.append(metrics)
-        behind = self._metrics[-1 - STEPS_IN_FLIGHT :][0]
-        jax.block_until_ready(metrics if step == self._first else behind)
-        if step == self._first:  # leaves compilation out of the speed
-            self._begun = self._opened = time.monotonic()
-
-    def close(self, step: int) -> Record:
-        """Returns the means since the last record.
-
-        Raises:
-          UserError: if too many steps in a row were not finite.
-        """
-        fetched = parallel.fetch(self._metrics)
-        steps = range(step - len(fetched) + 1, step + 1)
-        for number, metrics in zip(steps, fetched, strict=True):
-            self._skipped = self._skipped + 1 if metrics["skipped"] else 0
-            if self._skipped >= self._config.train.max_skipped:
-                raise self._not_finite(number, metrics)
-        taken = [metrics for metrics in fetched if not metrics["skipped"]] or fetched
-        means = {
-            f"train/{key}": float(np.mean([metrics[key] for metrics in taken]))
-            for key in ("loss", "top1", "grad_norm")
-        }
-        now = time.monotonic()
-        timed = len(fetched) - (steps[0] == self._first)
-        speed = timed * self._config.train.batch_size / max(now - self._opened, 1e-9)
-        per_step = (now - self._begun) / max(step - self._first, 1)
-        record = self._plan.stamp(step) | means
-        record["train/learning_rate"] = float(fetched[-1]["learning_rate"])
-        record["train/skipped"] = len(fetched) - len(taken) if taken is not fetched else len(taken)
-        record["images_per_second"] = round(speed, 1)
-        left = "" if timed < 1 else f"  {duration(per_step * (self._plan.total - step))} left"
-        self.line = (
-            f"step {step}/{self._plan.total}  epoch {record['epoch']:.2f}"
-            f"  loss {means['train/loss']:.4f}  top1 {means['train/top1']:.1%}"
-            f"  {speed:,.0f} images/s{left}"
-        )
-        self._metrics, self._opened = [], now
-        return record
-
-    def resume(self) -> None:
-        """Leaves the time since the last record out of the next speed: an evaluation, a save."""
-        self._opened = time.monotonic()
-
-    def _not_finite(self, step: int, metrics: dict[str, np.ndarray]) -> UserError:
-        batch = train_batch(
-            self._source,
-            batch_size=self._config.train.batch_size,
-            seed=self._config.seed,
-            step=step - 1,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
-        examples = ", ".join(str(index) for index in batch["index"][:8])
-        return UserError(
-            f"{self._skipped} steps in a row up to step {step} were not finite (loss"
-            f" {metrics['loss']:.3g}, gradient norm {metrics['grad_norm']:.3g}, learning rate"
-            f" {metrics['learning_rate']:.3g}, examples {examples} …) and were skipped; lower"
-            " schedule.learning_rate, or find the operation with --config.debug_nans",
-            EXIT_BAD_DATA,
-        )
+        return report.say_result(log, record, directory)
 
 
 @contextlib.contextmanager
@@ -407,92 +292,8 @@ def _plateau_value(config: ConfigDict, results: Results, split: str) -> float:
     return value if metric == "loss" else 1 - value
 
 
-def _finished(log: Logbook, checkpoints: Checkpoints, plan: _Plan) -> Record | None:
+def _finished(log: Logbook, checkpoints: Checkpoints, plan: Plan) -> Record | None:
     """The last record, if it is the result of the last step."""
     last = (log.records() or [{}])[-1]
     whole = "state_sha256" in last and last["step"] == plan.total == checkpoints.latest()
     return last if whole else None
-
-
-def _score(results: Results) -> str:
-    """Returns "test top1 97.50 %, top1_ema 97.78 %"."""
-    shown = {key: value for key, value in results.items() if key.partition("/")[2][:4] == "top1"}
-    parts = [f"{key.partition('/')[2]} {value:.2%}" for key, value in shown.items()]
-    return f"{next(iter(shown)).partition('/')[0]} {', '.join(parts)}"
-
-
-def _say_start(
-    log: Logbook,
-    config: ConfigDict,
-    directory: Path,
-    model: nn.Module,
-    form: TrainState,
-    sources: list[DataSource],
-    plan: _Plan,
-) -> None:
-    source = sources[0]
-    sizes = ", ".join(f"{part.num_examples:,} {part.split}" for part in sources)
-    shape = "x".join(str(side) for side in source.image_shape)
-    device = jax.devices()[0]
-    processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
-    share = config.train.batch_size // jax.device_count()
-    norm = "the global batch" if config.train.sync_bn else f"each device's {share}"
-    precision = config.matmul_precision
-    if precision == "default":
-        precision = {
-            "cpu": "full float32",
-            "gpu": "TF32 where the GPU has it (--config.matmul_precision=float32 for full)",
-            "tpu": "bfloat16 products (--config.matmul_precision=float32 for full)",
-        }.get(device.platform, "the platform's default")
-    lines = {
-        "model": f"{config.model.name}, {count_parameters(form.params):,} parameters,"
-        f" computed in {config.model.dtype}",
-        "data": f"{source.name}, {sizes}, {shape}, {source.num_classes} classes",
-        "devices": f"{jax.device_count()} x {device.device_kind}{processes}; float32 products:"
-        f" {precision}",
-        "batch": f"{config.train.batch_size}"
-        + (f" in {config.train.accumulate} parts" if config.train.accumulate > 1 else "")
-        + (f", BatchNorm over {norm}" if form.batch_stats else ""),
-        "steps": f"{plan.total:,} ({config.train.length}, {float(plan.steps_per_epoch):.1f} each"
-        " epoch)",
-        "optimizer": f"{config.optimizer.name}, {config.schedule.name} schedule from"
-        f" {config.schedule.learning_rate:g}"
-        + (
-            f" per {config.schedule.reference_batch} images"
-            if config.schedule.reference_batch
-            else ""
-        ),
-        "workdir": str(directory),
-    }
-    for name, line in lines.items():
-        log.say(f"{name:<10} {line}")
-
-
-def _say_restored(log: Logbook, step: int, meta: dict[str, Any], config: ConfigDict) -> None:
-    log.say(f"{'continues':<10} from step {step:,}")
-    before, now = meta["devices"], jax.device_count()
-    if before != now:
-        effect = (
-            "the same batches, sums in another order"
-            if config.train.sync_bn
-            else "the same batches, but BatchNorm sees other shares of them (train.sync_bn=True"
-            " would not)"
-        )
-        log.say(f"{'devices':<10} {before} before, {now} now: {effect}")
-
-
-def _say_result(log: Logbook, record: Record, directory: Path) -> Record:
-    """The last lines of a run; the very last is the accuracy with the workdir."""
-    log.write_csv()
-    log.say(f"state_sha256 {record['state_sha256']}")
-    log.say(
-        f"step {record['step']}: test top1 {record['test/top1']:.2%}, top5"
-        f" {record['test/top5']:.2%}, loss {record['test/loss']:.4f}"
-        + (
-            f", averaged weights top1 {record['test/top1_ema']:.2%}"
-            if "test/top1_ema" in record
-            else ""
-        )
-        + f"  ({directory})"
-    )
-    return record

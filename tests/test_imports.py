@@ -13,8 +13,8 @@ PACKAGE = ROOT / "jaxcnn"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 BASE = {"jaxcnn.errors", *sys.stdlib_module_names, "jax", "flax", "numpy"}
-CONFIG_IS_KNOWN_IN = {"factories", "recipes", "workdir", "train", "evaluate", "main"}
-RUN = ("steps", "parallel", "train", "evaluate", "main")
+CONFIG_IS_KNOWN_IN = {"factories", "recipes", "workdir", "report", "train", "evaluate", "main"}
+RUN = ("steps", "parallel", "report", "train", "evaluate", "main")
 
 
 def module_name(path):

@@ -1,0 +1,183 @@
+"""What a run tells the person who watches it: the start, its progress, the result."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from jaxcnn import parallel
+from jaxcnn.data.pipeline import train_batch
+from jaxcnn.data.source import DataSource
+from jaxcnn.errors import EXIT_BAD_DATA, UserError
+from jaxcnn.evaluate import Results
+from jaxcnn.logbook import Logbook, Record, duration
+from jaxcnn.schedules import Plan
+from jaxcnn.state import TrainState, count_parameters
+
+STEPS_IN_FLIGHT = 2  # more would only hold memory, and delay a signal
+
+
+class Window:
+    """Metrics since the last record; they stay on the devices until it is due."""
+
+    def __init__(self, config: ConfigDict, source: DataSource, plan: Plan, start: int):
+        self.line = ""
+        self._config, self._source, self._plan = config, source, plan
+        self._metrics: list[dict[str, jax.Array]] = []
+        self._skipped = 0  # in a row, up to now
+        self._first = start + 1
+        self._begun = self._opened = time.monotonic()
+
+    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
+        """Takes the metrics of a step, and waits for those of a few steps ago."""
+        self._metrics.append(metrics)
+        behind = self._metrics[-1 - STEPS_IN_FLIGHT :][0]
+        jax.block_until_ready(metrics if step == self._first else behind)
+        if step == self._first:  # leaves compilation out of the speed
+            self._begun = self._opened = time.monotonic()
+
+    def close(self, step: int) -> Record:
+        """Returns the means since the last record.
+
+        Raises:
+          UserError: if too many steps in a row were not finite.
+        """
+        fetched = parallel.fetch(self._metrics)
+        steps = range(step - len(fetched) + 1, step + 1)
+        for number, metrics in zip(steps, fetched, strict=True):
+            self._skipped = self._skipped + 1 if metrics["skipped"] else 0
+            if self._skipped >= self._config.train.max_skipped:
+                raise self._not_finite(number, metrics)
+        taken = [metrics for metrics in fetched if not metrics["skipped"]] or fetched
+        means = {
+            f"train/{key}": float(np.mean([metrics[key] for metrics in taken]))
+            for key in ("loss", "top1", "grad_norm")
+        }
+        now = time.monotonic()
+        timed = len(fetched) - (steps[0] == self._first)
+        speed = timed * self._config.train.batch_size / max(now - self._opened, 1e-9)
+        per_step = (now - self._begun) / max(step - self._first, 1)
+        record = self._plan.stamp(step) | means
+        record["train/learning_rate"] = float(fetched[-1]["learning_rate"])
+        record["train/skipped"] = len(fetched) - len(taken) if taken is not fetched else len(taken)
+        record["images_per_second"] = round(speed, 1)
+        left = "" if timed < 1 else f"  {duration(per_step * (self._plan.total - step))} left"
+        self.line = (
+            f"step {step}/{self._plan.total}  epoch {record['epoch']:.2f}"
+            f"  loss {means['train/loss']:.4f}  top1 {means['train/top1']:.1%}"
+            f"  {speed:,.0f} images/s{left}"
+        )
+        self._metrics, self._opened = [], now
+        return record
+
+    def resume(self) -> None:
+        """Leaves the time since the last record out of the next speed: an evaluation, a save."""
+        self._opened = time.monotonic()
+
+    def _not_finite(self, step: int, metrics: dict[str, np.ndarray]) -> UserError:
+        batch = train_batch(
+            self._source,
+            batch_size=self._config.train.batch_size,
+            seed=self._config.seed,
+            step=step - 1,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        examples = ", ".join(str(index) for index in batch["index"][:8])
+        return UserError(
+            f"{self._skipped} steps in a row up to step {step} were not finite (loss"
+            f" {metrics['loss']:.3g}, gradient norm {metrics['grad_norm']:.3g}, learning rate"
+            f" {metrics['learning_rate']:.3g}, examples {examples} …) and were skipped; lower"
+            " schedule.learning_rate, or find the operation with --config.debug_nans",
+            EXIT_BAD_DATA,
+        )
+
+
+def score(results: Results) -> str:
+    """Returns "test top1 97.50 %, top1_ema 97.78 %"."""
+    shown = {key: value for key, value in results.items() if key.partition("/")[2][:4] == "top1"}
+    parts = [f"{key.partition('/')[2]} {value:.2%}" for key, value in shown.items()]
+    return f"{next(iter(shown)).partition('/')[0]} {', '.join(parts)}"
+
+
+def say_start(
+    log: Logbook,
+    config: ConfigDict,
+    directory: Path,
+    model: nn.Module,
+    form: TrainState,
+    sources: list[DataSource],
+    plan: Plan,
+) -> None:
+    """Says what is about to run, on what, and where."""
+    source = sources[0]
+    sizes = ", ".join(f"{part.num_examples:,} {part.split}" for part in sources)
+    shape = "x".join(str(side) for side in source.image_shape)
+    device = jax.devices()[0]
+    processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    share = config.train.batch_size // jax.device_count()
+    norm = "the global batch" if config.train.sync_bn else f"each device's {share}"
+    precision = config.matmul_precision
+    if precision == "default":
+        precision = {
+            "cpu": "full float32",
+            "gpu": "TF32 where the GPU has it (--config.matmul_precision=float32 for full)",
+            "tpu": "bfloat16 products (--config.matmul_precision=float32 for full)",
+        }.get(device.platform, "the platform's default")
+    lines = {
+        "model": f"{config.model.name}, {count_parameters(form.params):,} parameters,"
+        f" computed in {config.model.dtype}",
+        "data": f"{source.name}, {sizes}, {shape}, {source.num_classes} classes",
+        "devices": f"{jax.device_count()} x {device.device_kind}{processes}; float32 products:"
+        f" {precision}",
+        "batch": f"{config.train.batch_size}"
+        + (f" in {config.train.accumulate} parts" if config.train.accumulate > 1 else "")
+        + (f", BatchNorm over {norm}" if form.batch_stats else ""),
+        "steps": f"{plan.total:,} ({config.train.length}, {float(plan.steps_per_epoch):.1f} each"
+        " epoch)",
+        "optimizer": f"{config.optimizer.name}, {config.schedule.name} schedule from"
+        f" {config.schedule.learning_rate:g}"
+        + (
+            f" per {config.schedule.reference_batch} images"
+            if config.schedule.reference_batch
+            else ""
+        ),
+        "workdir": str(directory),
+    }
+    for name, line in lines.items():
+        log.say(f"{name:<10} {line}")
+
+
+def say_restored(log: Logbook, step: int, meta: dict[str, Any], config: ConfigDict) -> None:
+    """Says where a run goes on, and what other devices mean for it."""
+    log.say(f"{'continues':<10} from step {step:,}")
+    before, now = meta["devices"], jax.device_count()
+    if before != now:
+        effect = (
+            "the same batches, sums in another order"
+            if config.train.sync_bn
+            else "the same batches, but BatchNorm sees other shares of them (train.sync_bn=True"
+            " would not)"
+        )
+        log.say(f"{'devices':<10} {before} before, {now} now: {effect}")
+
+
+def say_result(log: Logbook, record: Record, directory: Path) -> Record:
+    """The last lines of a run; the very last is the accuracy with the workdir."""
+    log.write_csv()
+    log.say(f"state_sha256 {record['state_sha256']}")
+    log.say(
+        f"step {record['step']}: test top1 {record['test/top1']:.2%}, top5"
+        f" {record['test/top5']:.2%}, loss {record['test/loss']:.4f}"
+        + (
+            f", averaged weights top1 {record['test/top1_ema']:.2%}"
+            if "test/top1_ema" in record
+            else ""
+        )
+        + f"  ({directory})"
+    )
+    return record
