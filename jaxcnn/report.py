@@ -13,7 +13,6 @@ from jaxcnn import parallel
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.data.source import DataSource
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
-from jaxcnn.evaluate import Results
 from jaxcnn.logbook import Logbook, Record, duration
 from jaxcnn.schedules import Plan
 from jaxcnn.state import TrainState, count_parameters
@@ -97,7 +96,7 @@ class Window:
         )
 
 
-def score(results: Results) -> str:
+def score(results: dict[str, float]) -> str:
     """Returns "test top1 97.50 %, top1_ema 97.78 %"."""
     shown = {key: value for key, value in results.items() if key.partition("/")[2][:4] == "top1"}
     parts = [f"{key.partition('/')[2]} {value:.2%}" for key, value in shown.items()]
