@@ -1,8 +1,19 @@
-"""The classic convolutional networks as pure Flax modules, and a small research loop around them.
+"""The classic convolutional networks as Flax modules, and the research loop around them.
 
-Importing the package costs jax and flax, nothing more.
+Importing the package loads nothing; the first use of a name loads jax and flax.
 """
 
-from jaxcnn.models import create_model, list_models
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxcnn.models import create_model, list_models
 
 __all__ = ["create_model", "list_models"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'jaxcnn' has no attribute {name!r}")
+    from jaxcnn import models
+
+    return getattr(models, name)

@@ -8,7 +8,6 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-import flax
 from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import ConfigDict, config_flags
@@ -74,6 +73,8 @@ def read_config() -> ConfigDict:
     if not isinstance(FLAGS.config, ConfigDict):
         raise UserError(f"there is no config file {path.split(':')[0]!r}: see configs/")
 
+    import flax
+
     def names(config: ConfigDict) -> set[str]:
         return set(
             flax.traverse_util.flatten_dict(config.to_dict(), keep_empty_nodes=True, sep=".")
@@ -101,6 +102,7 @@ def set_up_process() -> None:
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     logger = logging.getLogger("jaxcnn")
     logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
     logger.propagate = False
     if FLAGS.coordinator:
         parallel.initialize(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
@@ -141,6 +143,9 @@ def leave(code: int, line: str) -> NoReturn:
 
 def cli() -> NoReturn:
     """Runs `main`; a mistake of the user ends in one line and its exit code."""
+    # XLA logs as errors what is none: a slow compilation, a program kept by the same processor.
+    # What fails comes as an exception. It is read when jaxlib is loaded.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         app.run(main, flags_parser=parse_flags)
     except UserError as error:

@@ -46,6 +46,7 @@ def shapes(model, image_shape):
 
 
 @pytest.mark.parametrize("stem", [file.stem for file in FILES])
+@pytest.mark.slow
 def test_network_of_every_data_set_is_built(stem):
     seen = set()
     for config in offered(next(file for file in FILES if file.stem == stem)).values():
