@@ -5,6 +5,8 @@ arrays, a SHA-256 per array (Orbax does not notice a flipped bit), and what the 
 versions, devices.
 """
 
+import hashlib
+import json
 import logging
 import math
 import os
@@ -25,6 +27,7 @@ from jaxcnn.state import leaf_digests
 
 LOG = logging.getLogger("jaxcnn")
 ALLOWED_FAILURES = 3
+SEAL = "seal"  # among the digests, that of the digests and the description themselves
 
 
 class Restored(NamedTuple):
@@ -64,6 +67,7 @@ class Checkpoints:
         self._manager = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
+        self._set_aside_unreadable_metrics()
         latest, best = self._keep
         policies: list[Any] = [preservation_policy.LatestN(n=max(latest, 1))]
         if best:
@@ -93,6 +97,29 @@ class Checkpoints:
                 "meta": ocp.JsonCheckpointHandler(),
             },
         )
+
+    def _set_aside_unreadable_metrics(self) -> None:
+        """Orbax reads all of them when it opens the directory, and would fail on one."""
+        for path in self._directory.glob("[0-9]*/metrics/metrics"):
+            step = path.parent.parent
+            if not step.name.isdecimal():
+                continue
+            try:
+                json.loads(path.read_bytes())
+            except ValueError:
+                if self._read_only:
+                    raise UserError(
+                        f"checkpoint {step} is damaged: its metrics", EXIT_BAD_DATA
+                    ) from None
+                if jax.process_index() == 0:
+                    step.rename(step.with_name(f"{step.name}.corrupt"))
+                    LOG.warning(
+                        "checkpoint %s is damaged, renamed %s.corrupt, the one before it is used:"
+                        " its metrics cannot be read",
+                        step,
+                        step.name,
+                    )
+        parallel.barrier("metrics")
 
     def _score(self, metrics: dict[str, float]) -> float:
         return metrics.get(self._metric, -math.inf)  # of an earlier run by another metric
@@ -140,7 +167,7 @@ class Checkpoints:
         nested = _nested(state)
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(nested),
-            digests=ocp.args.JsonSave(_describe(nested)),
+            digests=ocp.args.JsonSave({**(leaves := _describe(nested)), SEAL: _seal(leaves, meta)}),
             meta=ocp.args.JsonSave(meta),
         )
         try:
@@ -231,6 +258,8 @@ class Checkpoints:
             step,
             args=ocp.args.Composite(meta=ocp.args.JsonRestore(), digests=ocp.args.JsonRestore()),
         )
+        if texts.digests.pop(SEAL, "") != _seal(texts.digests, texts.meta):
+            raise ValueError("its description is not what was saved")
         check(texts.meta)
         wanted = _nested(template)
         _compare(texts.digests, wanted, f"{self._directory}/{step}")
@@ -321,6 +350,11 @@ def _describe(nested: Any) -> dict[str, Any]:
         path: {"sha256": digests[path], "dtype": str(leaf.dtype), "shape": list(leaf.shape)}
         for path, leaf in leaves.items()
     }
+
+
+def _seal(leaves: dict[str, Any], meta: dict[str, Any]) -> str:
+    """SHA-256 of what stands beside the arrays."""
+    return hashlib.sha256(json.dumps([leaves, meta], sort_keys=True).encode()).hexdigest()
 
 
 def _compare(saved: dict[str, Any], wanted: Any, where: str) -> None:

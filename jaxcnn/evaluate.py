@@ -12,6 +12,7 @@ from jaxcnn.checkpoint import Checkpoints
 from jaxcnn.data.pipeline import eval_batches
 from jaxcnn.data.source import DataSource
 from jaxcnn.errors import UserError
+from jaxcnn.numerics import numerics
 from jaxcnn.state import TrainState, lower_state, saved_form
 from jaxcnn.steps import make_eval_step
 from jaxcnn.workdir import read_config
@@ -80,30 +81,31 @@ def run(directory: Path, *, checkpoint: str = "latest", split: str = "test") -> 
       UserError: no such workdir, checkpoint or split, or data that do not fit the network.
     """
     config = read_config(directory)
-    source = factories.load_data(config, split)
-    model = factories.make_model(config, source.num_classes)
-    optimizer = factories.make_optimizer(
-        config, total_steps=1, steps_per_epoch=Fraction(1), batch_size=config.train.batch_size
-    )
-    averaged = config.train.ema_decay > 0
-    template = saved_form(lower_state(model, optimizer, source.image_shape, averaged))
-    checkpoints = Checkpoints(
-        directory / "checkpoints", metric=config.checkpoint.metric, read_only=True
-    )
-    try:
-        found = checkpoints.restore(
-            template,
-            lambda meta: check_classes(source, meta, directory),
-            _chosen_step(checkpoints, checkpoint, directory),
+    with numerics(config):
+        source = factories.load_data(config, split)
+        model = factories.make_model(config, source.num_classes)
+        optimizer = factories.make_optimizer(
+            config, total_steps=1, steps_per_epoch=Fraction(1), batch_size=config.train.batch_size
         )
-    finally:
-        checkpoints.close()
-    if found is None:
-        raise UserError(f"there is no checkpoint in {directory} yet")
-    evaluate = make_evaluator(config, model, source)
-    results: Results = {"step": found.step}
-    results |= evaluate_state(evaluate, found.state, split)
-    return results
+        averaged = config.train.ema_decay > 0
+        template = saved_form(lower_state(model, optimizer, source.image_shape, averaged))
+        checkpoints = Checkpoints(
+            directory / "checkpoints", metric=config.checkpoint.metric, read_only=True
+        )
+        try:
+            found = checkpoints.restore(
+                template,
+                lambda meta: check_classes(source, meta, directory),
+                _chosen_step(checkpoints, checkpoint, directory),
+            )
+        finally:
+            checkpoints.close()
+        if found is None:
+            raise UserError(f"there is no checkpoint in {directory} yet")
+        evaluate = make_evaluator(config, model, source)
+        results: Results = {"step": found.step}
+        results |= evaluate_state(evaluate, found.state, split)
+        return results
 
 
 def evaluate_state(evaluate: Evaluator, state: TrainState, split: str) -> Results:

@@ -100,6 +100,16 @@ def make_plan(config: ConfigDict, num_examples: int) -> Plan:
     Raises:
       UserError: for lengths that cannot be read, a run of no length, or an unknown metric.
     """
+    for field, least in (
+        ("train.batch_size", 1),
+        ("train.accumulate", 1),
+        ("train.max_skipped", 1),
+        ("eval.batch_size", 1),
+        ("data.num_workers", 0),
+    ):
+        section, name = field.split(".")
+        if config[section][name] < least:
+            raise UserError(f"{field}={config[section][name]} is too small: {least} or more")
     steps_per_epoch = Fraction(num_examples, config.train.batch_size)
     length, *periods = (
         length_in_steps(text, steps_per_epoch)

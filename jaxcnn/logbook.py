@@ -1,5 +1,6 @@
 """What a run says: lines on the terminal, and records in the workdir."""
 
+import contextlib
 import csv
 import json
 import os
@@ -100,7 +101,8 @@ class Logbook:
 
     def close(self) -> None:
         """Writes the CSV file and leaves the terminal on a fresh line."""
-        self.write_csv()
+        with contextlib.suppress(OSError):  # of a full disk the run has said so already
+            self.write_csv()
         if self._live:
             print(flush=True)
             self._live = False

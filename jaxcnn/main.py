@@ -1,5 +1,6 @@
 """The command line: `python -m jaxcnn.main --config=configs/densenet121.py`. Flags only."""
 
+import errno
 import logging
 import os
 import runpy
@@ -12,7 +13,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import ConfigDict, config_flags
 
-from jaxcnn.errors import EXIT_PEER_LOST, UserError, nearest
+from jaxcnn.errors import EXIT_PEER_LOST, EXIT_WORKDIR, UserError, nearest
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
@@ -155,15 +156,17 @@ def cli() -> NoReturn:
     except Exception as error:
         import jax
 
-        if jax.distributed.is_initialized():
-            traceback.print_exc()
-            leave(EXIT_PEER_LOST, f"error: this or another process is lost: {error}")
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            leave(EXIT_WORKDIR, f"error: cannot write to the workdir: {error}")
         if "RESOURCE_EXHAUSTED" in str(error):
             leave(
                 2,
                 "error: the device's memory is full: lower --config.train.batch_size, or raise"
                 " --config.train.accumulate to take each batch in parts",
             )
+        if jax.distributed.is_initialized():
+            traceback.print_exc()
+            leave(EXIT_PEER_LOST, f"error: this or another process is lost: {error}")
         raise
     sys.exit(0)
 

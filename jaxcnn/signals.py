@@ -38,7 +38,8 @@ class StopRequest:
         if self.signal is not None:
             os._exit(128 + number)
         self.signal = signal.Signals(number)
-        self._say(f"{self.signal.name}: finishing the step and saving (once more: leave at once)")
+        with contextlib.suppress(RuntimeError):  # it may come while the run itself prints
+            self._say(f"{self.name}: finishing the step and saving (once more: leave at once)")
 
 
 @contextlib.contextmanager

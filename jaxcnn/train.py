@@ -1,7 +1,6 @@
 """A training run, from top to bottom."""
 
 import contextlib
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from jaxcnn.data.pipeline import train_batches
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
 from jaxcnn.evaluate import Results, check_classes, evaluate_state, make_evaluator
 from jaxcnn.logbook import Logbook, Record
+from jaxcnn.numerics import numerics
 from jaxcnn.optim import Optimizer
 from jaxcnn.schedules import Plan, is_due
 from jaxcnn.signals import stop_request
@@ -56,7 +56,7 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
         if writes:
             scope.enter_context(workdir.locked(directory))
         parallel.barrier("workdir")
-        scope.enter_context(_numerics(config))
+        scope.enter_context(numerics(config))
         log = Logbook(directory, active=writes, tensorboard=config.log.tensorboard)
         scope.callback(log.close)
         stop = scope.enter_context(stop_request(log.say))
@@ -75,8 +75,8 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
         source = factories.load_data(config, "train")
         watched = factories.load_data(config, "validation" if config.data.holdout else "test")
         batch_size = config.train.batch_size
-        parallel.check_batch("train.batch_size", batch_size, config.train.accumulate)
         plan = factories.make_plan(config, source.num_examples)
+        parallel.check_batch("train.batch_size", batch_size, config.train.accumulate)
         if finished := _finished(log, checkpoints, plan):
             log.say(f"{directory} is finished: nothing left to train")
             return report.say_result(log, finished, directory)
@@ -124,6 +124,10 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
             log.rewind(0 if restored is None else restored.step)
         meta = workdir.describe_run(config, source.num_classes)
         start = int(state.step)
+        if start > plan.total:
+            raise UserError(
+                f"{directory} is at step {start}, beyond train.length={plan.total}steps"
+            )
         state = parallel.replicate(state)
 
         # Loop: step; log; evaluate; show the plateau; save; stop if asked to.
@@ -201,33 +205,6 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
 
 
 @contextlib.contextmanager
-def _numerics(config: ConfigDict) -> Iterator[None]:
-    """Sets jax's number formats and checks for the run."""
-    precisions = ("default", "tensorfloat32", "float32")
-    if config.matmul_precision not in precisions:
-        raise UserError(f"matmul_precision={config.matmul_precision!r}: choose one of {precisions}")
-    with contextlib.ExitStack() as scope:
-        if config.matmul_precision != "default":
-            scope.enter_context(jax.default_matmul_precision(config.matmul_precision))
-        if config.model.dtype == "float64":
-            scope.enter_context(jax.enable_x64(True))
-        if config.debug_nans:
-            scope.enter_context(jax.debug_nans(True))
-        try:
-            yield
-        except FloatingPointError as error:
-            ours = [
-                frame
-                for frame in traceback.extract_tb(error.__traceback__)
-                if Path(frame.filename).is_relative_to(Path(__file__).parent)
-            ]
-            raise UserError(
-                f"the first NaN comes from {ours[-1].filename}:{ours[-1].lineno}: {ours[-1].line}",
-                EXIT_BAD_DATA,
-            ) from error
-
-
-@contextlib.contextmanager
 def _tracing(directory: Path, start: int, wanted: bool) -> Iterator[Callable[[int, Any], None]]:
     """Yields (step, metrics) → None, which starts and stops the profiler at the right steps."""
     running = False
@@ -266,7 +243,8 @@ def _finite(state: TrainState, step: int) -> TrainState:
         if not np.all(np.isfinite(leaf)):
             raise UserError(
                 f"parameters or statistics are not finite after step {step}, so they are not saved;"
-                " lower schedule.learning_rate and start again from the last checkpoint",
+                " lower the rate and start again from the last checkpoint, with"
+                " --config.allow_change=schedule.learning_rate",
                 EXIT_BAD_DATA,
             )
     return state

@@ -69,4 +69,7 @@ def digest_of_newest(workdir: Path) -> dict[str, str]:
     steps = [path for path in (workdir / "checkpoints").iterdir() if path.name.isdecimal()]
     newest = max(steps, key=lambda path: int(path.name))
     saved = json.loads((newest / "digests" / "metadata").read_text())
-    return {"newest": newest.name, **{name: entry["sha256"] for name, entry in saved.items()}}
+    return {
+        "newest": newest.name,
+        **{name: entry["sha256"] for name, entry in saved.items() if name != "seal"},
+    }

@@ -13,7 +13,16 @@ PACKAGE = ROOT / "jaxcnn"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 BASE = {"jaxcnn.errors", *sys.stdlib_module_names, "jax", "flax", "numpy"}
-CONFIG_IS_KNOWN_IN = {"factories", "recipes", "workdir", "report", "train", "evaluate", "main"}
+CONFIG_IS_KNOWN_IN = {
+    "factories",
+    "recipes",
+    "workdir",
+    "report",
+    "numerics",
+    "train",
+    "evaluate",
+    "main",
+}
 RUN = ("steps", "parallel", "report", "train", "evaluate", "main")
 
 

@@ -92,8 +92,14 @@ def remove_item(step: Path) -> str:
     return ""
 
 
+def change_description(step: Path) -> str:
+    path = step / "meta" / "metadata"
+    path.write_text(path.read_text().replace("0.9", "0.8"))
+    return ""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", [flip_bit, truncate, remove_item])
+@pytest.mark.parametrize("damage", [flip_bit, truncate, remove_item, change_description])
 def test_damaged_checkpoint_is_set_aside_and_the_run_goes_on(tmp_path, unbroken, damage):
     workdir = tmp_path / "run"
     process = start(*TINY, f"--workdir={workdir}")
