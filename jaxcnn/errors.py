@@ -12,7 +12,6 @@ EXIT_BAD_DATA = 65  # training stopped on bad data or on non-finite values
 EXIT_WORKDIR = 73  # workdir locked by another run, not writable, or full
 EXIT_STUCK = 74  # no step finished within the watchdog's time
 EXIT_PEER_LOST = 75  # another process of the same run is gone: start the run again
-EXIT_SIGTERM = 143  # asked to stop; the state was saved first
 
 
 class UserError(Exception):

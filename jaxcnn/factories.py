@@ -82,6 +82,10 @@ def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
     overrides = dict(section.overrides)
     if section.dtype == "float64":
         overrides.setdefault("param_dtype", jnp.float64)
+    plain = create_model(section.name, num_classes)
+    for field, value in overrides.items():
+        if callable(getattr(plain, field, None)) and not callable(value):
+            raise UserError(f"model.overrides.{field} takes a function: set it in Python")
     model = create_model(section.name, num_classes, DTYPES[section.dtype], **overrides)
     has_norm = "norm" in {field.name for field in dataclasses.fields(model)}
     if config.train.sync_bn and has_norm:
