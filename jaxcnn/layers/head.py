@@ -1,4 +1,4 @@
-"""What stands behind the last stage: global average pooling and the linear classifier."""
+"""What stands behind a stage: global average pooling, the linear classifier, auxiliary logits."""
 
 from typing import Any
 
@@ -29,3 +29,9 @@ def classifier(num_classes: int, dtype: Any, param_dtype: Any) -> nn.Dense:
         param_dtype=param_dtype,
         name="classifier",
     )
+
+
+def sow_auxiliary(module: nn.Module, name: str, logits: jax.Array) -> None:
+    """Puts an auxiliary head's logits into collection `aux`, if the caller made it mutable."""
+    if not module.is_initializing():
+        module.sow("aux", name, logits, reduce_fn=lambda _, new: new, init_fn=lambda: None)

@@ -1,5 +1,3 @@
-import inspect
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,38 +5,6 @@ import pytest
 from flax import linen as nn
 
 from jaxcnn.layers import Conv, ConvNormAct, classifier, global_average_pool, symmetric_padding
-from jaxcnn.ops.conv import conv_general_dilated
-
-
-def test_conv_boundary_has_the_signature_of_lax():
-    def calls(function):
-        return [
-            (p.name, p.default, p.kind) for p in inspect.signature(function).parameters.values()
-        ]
-
-    assert calls(conv_general_dilated) == calls(jax.lax.conv_general_dilated)
-
-
-def test_conv_boundary_passes_every_argument_on():
-    lhs = jax.random.normal(jax.random.key(0), (2, 9, 8, 4), jnp.bfloat16)
-    rhs = jax.random.normal(jax.random.key(1), (3, 2, 2, 6), jnp.bfloat16)
-    arguments = {
-        "window_strides": (2, 1),
-        "padding": ((1, 0), (2, 1)),
-        "lhs_dilation": (1, 2),
-        "rhs_dilation": (2, 1),
-        "dimension_numbers": ("NHWC", "HWIO", "NHWC"),
-        "feature_group_count": 2,
-        "precision": jax.lax.Precision.HIGHEST,
-        "preferred_element_type": jnp.float32,
-    }
-    expected = jax.make_jaxpr(lambda x, w: jax.lax.conv_general_dilated(x, w, **arguments))
-    got = jax.make_jaxpr(lambda x, w: conv_general_dilated(x, w, **arguments))
-    assert str(got(lhs, rhs)) == str(expected(lhs, rhs))
-    grouped = jax.make_jaxpr(
-        lambda x, w: conv_general_dilated(x, w, (1, 1), "VALID", batch_group_count=2)
-    )(jnp.ones((2, 4, 5, 5)), jnp.ones((6, 4, 3, 3)))
-    assert "batch_group_count=2" in str(grouped)
 
 
 @pytest.mark.parametrize(

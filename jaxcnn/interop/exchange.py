@@ -1,0 +1,210 @@
+"""A torch state and Flax variables, each made from the other."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from flax import traverse_util
+
+from jaxcnn.errors import UserError, nearest
+from jaxcnn.interop.names import Library, Rule, name_in_torch
+from jaxcnn.interop.tables import LIBRARIES
+from jaxcnn.models import create_model, input_size
+
+LEAVES = {
+    "kernel": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+IGNORED = "num_batches_tracked"
+
+Path = tuple[str, ...]
+
+
+class _Place(NamedTuple):
+    """Where a leaf of our variables is in a torch state."""
+
+    key: str
+    rule: Rule
+    leaf: jax.ShapeDtypeStruct  # ours
+    shape: tuple[int, ...]  # torch's
+
+
+def from_torch(
+    state: Mapping[str, Any], library: str, name: str, **overrides: Any
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Returns our network of a torch library's name, and its variables from that library's state.
+
+    The number of classes and of input channels, and whether there are auxiliary heads, are read off
+    the state. Arrays are cast to the network's `param_dtype`. `num_batches_tracked` is ignored.
+
+    Args:
+      state: key → array; convolutions (O, I, H, W), dense layers (O, I), as in a `state_dict`.
+      library: "torchvision" or "timm".
+      name: the library's name of the network, such as "resnet50" or "mobilenetv1_100".
+      **overrides: fields of our network, for a member that has no name of its own
+        (`growth_rate=12, stage_sizes=(4, 4, 4), stem_features=24`) or another `dtype`.
+
+    Returns:
+      The module, and {"params": …, "batch_stats": …}.
+
+    Raises:
+      UserError: for an unknown library, name or field, or a state that is not this network's; the
+        message lists what is missing, what is left over and what has another shape.
+    """
+    chosen = _find(library, name)
+    state = {_today(key, chosen): value for key, value in state.items()}
+    state = {key: value for key, value in state.items() if not key.endswith(IGNORED)}
+    for prefix, field in chosen.optional.items():
+        present = any(key.startswith(prefix) for key in state)
+        if not overrides.setdefault(field, present):
+            state = {key: value for key, value in state.items() if not key.startswith(prefix)}
+    rules = _rules(_build(chosen, overrides), chosen)
+    head, _ = name_in_torch(rules, "classifier")
+    model = _build(chosen, overrides, num_classes=_length(state, f"{head}.weight", 0))
+    places = _places(model, rules, _length(state, f"{rules[0].key}.weight", 1), chosen)
+    _compare(
+        {place.key: place.shape for place in places.values()},
+        {key: np.shape(value) for key, value in state.items()},
+        f"this is no state of {library}'s {name}",
+    )
+    flat = {
+        path: jnp.asarray(_to_flax(np.asarray(state[place.key]), place), place.leaf.dtype)
+        for path, place in places.items()
+    }
+    return model, traverse_util.unflatten_dict(flat)
+
+
+def to_torch(
+    variables: Mapping[str, Any], library: str, name: str, **overrides: Any
+) -> dict[str, np.ndarray]:
+    """Returns the state from which `from_torch` makes these variables: its inverse.
+
+    The counters `num_batches_tracked` are left out; torch fills them in.
+
+    Args:
+      variables: of the network that `from_torch` returns for these names and overrides.
+      library: see `from_torch`.
+      name: see `from_torch`.
+      **overrides: see `from_torch`.
+
+    Raises:
+      UserError: for an unknown library, name or field, or variables of another network.
+    """
+    chosen = _find(library, name)
+    given = traverse_util.flatten_dict(jax.tree.map(np.asarray, dict(variables)))
+    for field in chosen.optional.values():
+        overrides.setdefault(field, any("aux" in part for path in given for part in path))
+    rules = _rules(_build(chosen, overrides), chosen)
+    stem = [a for path, a in given.items() if re.fullmatch(rules[0].path, "/".join(path[1:-1]))]
+    head = given.get(("params", "classifier", "kernel"))
+    model = _build(chosen, overrides, num_classes=None if head is None else head.shape[-1])
+    places = _places(model, rules, next((a.shape[2] for a in stem if a.ndim == 4), None), chosen)
+    _compare(
+        {"/".join(path): place.leaf.shape for path, place in places.items()},
+        {"/".join(path): leaf.shape for path, leaf in given.items()},
+        f"these are no variables of our {chosen.model} as {library}'s {name}",
+    )
+    return {
+        place.key: np.ascontiguousarray(_to_torch(given[path], path[-1], place.rule))
+        for path, place in places.items()
+    }
+
+
+def _find(library: str, name: str) -> Library:
+    if library not in LIBRARIES:
+        raise UserError(f"no library {library!r}: {nearest(library, LIBRARIES)}")
+    networks = LIBRARIES[library]
+    if name not in networks:
+        raise UserError(f"no table for {library}'s {name!r}: {nearest(name, networks)}")
+    return networks[name]
+
+
+def _today(key: str, chosen: Library) -> str:
+    for pattern, replacement in chosen.renamed:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def _build(
+    chosen: Library, overrides: Mapping[str, Any], num_classes: int | None = None
+) -> nn.Module:
+    return create_model(chosen.model, **{"num_classes": num_classes, **chosen.fields, **overrides})
+
+
+def _rules(model: nn.Module, chosen: Library) -> Sequence[Rule]:
+    return chosen.rules(model) if callable(chosen.rules) else chosen.rules
+
+
+def _length(state: Mapping[str, Any], key: str, axis: int) -> int | None:
+    """Returns the length of an axis; None if there is no such array, which is said later."""
+    shape = np.shape(state[key]) if key in state else ()
+    return shape[axis] if axis < len(shape) else None
+
+
+def _places(
+    model: nn.Module, rules: Sequence[Rule], channels: int | None, chosen: Library
+) -> dict[Path, _Place]:
+    """Returns the place of every leaf of a network's variables; nothing is allocated."""
+    height, width, usual = input_size(chosen.model)
+    images = jax.ShapeDtypeStruct((1, height, width, channels or usual), jnp.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    places = {}
+    for path, leaf in traverse_util.flatten_dict(shapes).items():
+        module, rule = name_in_torch(rules, "/".join(path[1:-1]))
+        layout: Callable[[Any], Any] = lambda x, last=path[-1], rule=rule: _to_torch(x, last, rule)
+        torch_shape = jax.eval_shape(layout, leaf).shape
+        places[path] = _Place(f"{module}.{LEAVES[path[-1]]}", rule, leaf, torch_shape)
+    return places
+
+
+def _to_torch(leaf: Any, name: str, rule: Rule) -> Any:
+    """Turns the axes of a leaf into torch's order."""
+    if name != "kernel":
+        return leaf
+    if leaf.ndim == 4:
+        return leaf.transpose(3, 2, 0, 1)
+    if rule.spatial is None:
+        return leaf.transpose(1, 0)
+    kernel = leaf.reshape(*rule.spatial, -1, leaf.shape[-1]).transpose(3, 2, 0, 1)
+    return kernel if rule.as_conv else kernel.reshape(kernel.shape[0], -1)
+
+
+def _to_flax(array: np.ndarray, place: _Place) -> np.ndarray:
+    """Turns the axes of a torch array into ours."""
+    if len(place.leaf.shape) == 4:
+        return array.transpose(2, 3, 1, 0)
+    if place.rule.spatial is not None and array.ndim > 1:
+        array = array.reshape(array.shape[0], -1, *place.rule.spatial).transpose(2, 3, 1, 0)
+        return array.reshape(place.leaf.shape)
+    return array.T
+
+
+def _compare(
+    expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]], what: str
+) -> None:
+    """Raises `UserError` with every difference between two lists of names and shapes."""
+    complaints = {
+        "missing": [key for key in expected if key not in given],
+        "not used": [key for key in given if key not in expected],
+        "misshapen": [
+            f"{key} {given[key]} instead of {shape}"
+            for key, shape in expected.items()
+            if key in given and given[key] != shape
+        ],
+    }
+    found = "; ".join(
+        f"{len(keys)} {kind}: {_some(keys)}" for kind, keys in complaints.items() if keys
+    )
+    if found:
+        raise UserError(f"{what}: {found}. Another member takes its fields, such as stage_sizes")
+
+
+def _some(keys: Sequence[str], most: int = 12) -> str:
+    return ", ".join(keys[:most]) + (", …" if len(keys) > most else "")

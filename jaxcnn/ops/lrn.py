@@ -1,0 +1,40 @@
+"""Local response normalisation."""
+
+import jax
+import jax.numpy as jnp
+
+
+def local_response_norm(
+    x: jax.Array,
+    size: int = 5,
+    k: float = 2.0,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    alpha_over_n: bool = False,
+) -> jax.Array:
+    """Divides each value by (k + α·Σ a²)^β over `size` neighbouring channels.
+
+    Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural Networks", 2012,
+    §3.3; the defaults are the paper's.
+
+    Args:
+      x: (…, C).
+      size: n, channels in the sum, itself in the middle; floor(n/2) on either side.
+      k: added to the sum.
+      alpha: factor of the plain sum of squares.
+      beta: exponent.
+      alpha_over_n: divide α by n, as Caffe and torch do.
+
+    Returns:
+      The same shape and dtype.
+    """
+    reach = size // 2
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    window = (1,) * (x.ndim - 1) + (2 * reach + 1,)
+    pads = ((0, 0),) * (x.ndim - 1) + ((reach, reach),)
+    squares = jnp.square(x.astype(wide))
+    sums = jax.lax.reduce_window(
+        squares, jnp.zeros((), wide), jax.lax.add, window, (1,) * x.ndim, pads
+    )
+    factor = alpha / size if alpha_over_n else alpha
+    return (x * (k + factor * sums) ** -beta).astype(x.dtype)

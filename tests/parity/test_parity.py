@@ -1,0 +1,159 @@
+"""The same weights give the same logits, gradients and training as in torchvision and timm."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import traverse_util
+
+from jaxcnn.interop import from_torch, to_torch
+from tests.parity import references
+from tests.parity.references import relative_error
+
+# Full-size images and the widest networks are left to `pytest -m exhaustive`.
+IN_THE_GATE = {"alexnet_224", "vgg11_224"}
+
+
+def marked(kind, kept):
+    return [
+        pytest.param(name, marks=() if kept(name) else pytest.mark.exhaustive)
+        for name in references.names(kind)
+    ]
+
+
+def network(name, dtype=jnp.float32, **fields):
+    entry = references.entry(name)
+    return from_torch(
+        references.state(name),
+        entry["library"],
+        entry["model"],
+        dtype=dtype,
+        param_dtype=dtype,
+        **fields,
+    )
+
+
+def without_dropout(name):
+    """Fields for the training mode of the references, which drop nothing."""
+    model, _ = network(name)
+    return {"dropout_rate": 0.0} if hasattr(model, "dropout_rate") else {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "name", marked("forward", lambda n: n in IN_THE_GATE or not n.endswith(("_224", "_299")))
+)
+def test_logits(name, precision):
+    entry, expected = references.entry(name), references.arrays(name)
+    with jax.enable_x64(precision == "float64"):
+        model, variables = network(name, jnp.dtype(precision))
+        images = references.images(entry["input_shape"], 0).astype(precision)
+        mutable = ["aux"] if "aux1" in expected else []
+        logits, sown = jax.jit(lambda v, x: model.apply(v, x, mutable=mutable))(variables, images)
+    got = {"logits": logits, **sown.get("aux", {})}
+    tolerance = entry["tol" if precision == "float32" else "tol_x64"]
+    for key, value in got.items():
+        assert value.dtype == precision
+        assert relative_error(value, expected[key]) <= tolerance, key
+    assert set(got) == {key for key in expected if not key.startswith("stage")}
+
+
+def gradients(model, variables, images, labels):
+    """Returns (loss, logits, updated statistics), gradients."""
+
+    def loss(params):
+        logits, updates = model.apply(
+            {**variables, "params": params}, images, train=True, mutable=["batch_stats"]
+        )
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return losses.mean(), (logits, updates)
+
+    return jax.value_and_grad(loss, has_aux=True)(variables["params"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", marked("grad", lambda n: n.endswith("64") or "alexnet" in n))
+def test_gradients(name):
+    entry, expected = references.entry(name), references.arrays(name)
+    with jax.enable_x64(True):
+        model, variables = network(name, jnp.float64, **without_dropout(name))
+        images = references.images(entry["input_shape"], 0).astype(np.float64)
+        step = jax.jit(lambda v, x: gradients(model, v, x, jnp.arange(8)))
+        (loss, (logits, updates)), grads = step(variables, images)
+        named = to_torch({"params": grads, **updates}, entry["library"], entry["model"])
+
+    assert relative_error(loss, expected["loss"]) <= entry["tol_grad_x64"]
+    assert relative_error(logits, expected["logits"]) <= entry["tol_x64"]
+    for key, norm, along in zip(
+        entry["params"], expected["grad_norm"], expected["grad_proj"], strict=True
+    ):
+        if key in entry["grad_zero"]:
+            continue
+        gradient = named[key]
+        direction = references.normal(f"grad:{key}", gradient.shape)
+        assert abs(np.linalg.norm(gradient) - norm) <= entry["tol_grad_x64"] * norm, key
+        assert abs(np.vdot(direction, gradient) - along) <= entry["tol_grad_x64"] * norm, key
+    for end in ("first", "last") if "bn_first" in entry else ():
+        for ours, theirs in (("mean", "mean"), ("var", "var_biased")):
+            key = f"{entry[f'bn_{end}']}.running_{ours}"
+            assert relative_error(named[key], expected[f"bn_{end}_{theirs}"]) <= entry["tol_x64"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", marked("trajectory", lambda n: True))
+def test_ten_steps_of_training(name):
+    entry, expected = references.entry(name), references.arrays(name)
+    sgd = entry["sgd"]
+    optimizer = optax.chain(
+        optax.add_decayed_weights(sgd["weight_decay"]),
+        optax.sgd(sgd["lr"], sgd["momentum"], nesterov=sgd["nesterov"]),
+    )
+    with jax.enable_x64(True):
+        model, variables = network(name, jnp.float64, **without_dropout(name))
+
+        @jax.jit
+        def step(variables, opt_state, images, labels):
+            (loss, (_, stats)), grads = gradients(model, variables, images, labels)
+            updates, opt_state = optimizer.update(grads, opt_state, variables["params"])
+            params = optax.apply_updates(variables["params"], updates)
+            return {"params": params, **stats}, opt_state, loss
+
+        opt_state, losses = optimizer.init(variables["params"]), []
+        for number in range(sgd["steps"]):
+            images = references.images(entry["input_shape"], number).astype(np.float64)
+            labels = (jnp.arange(8) + number) % 10
+            variables, opt_state, loss = step(variables, opt_state, images, labels)
+            losses.append(loss)
+        logits = jax.jit(model.apply)(variables, images)
+
+    for got, loss, tolerance in zip(
+        losses, expected["losses"], entry["tol_losses_x64"], strict=True
+    ):
+        assert abs(got - loss) <= tolerance * abs(loss)
+    assert relative_error(logits, expected["final_logits_biased_var"]) <= entry["tol_x64"]
+
+
+def test_weights_and_images_are_those_of_the_references():
+    for name in ("resnet18_64", "mobilenetv1_100_64"):
+        entry = references.entry(name)
+        images = references.images(entry["input_shape"], 0).transpose(0, 3, 1, 2)
+        assert references.checksum([images]) == entry["images_crc32"]
+
+
+@pytest.mark.parametrize(
+    "name", sorted({references.entry(name)["state"] for name in references.names("forward")})
+)
+def test_weights_come_back_bit_by_bit(name):
+    entry, state = references.entry(name), references.state(name)
+    counters = {"some.num_batches_tracked": np.zeros((), np.int64)}
+    _, variables = from_torch(state | counters, entry["library"], entry["model"])
+    back = to_torch(variables, entry["library"], entry["model"])
+    assert sorted(back) == sorted(state)
+    for key, value in back.items():
+        assert value.dtype == np.float32
+        assert value.flags.c_contiguous
+        np.testing.assert_array_equal(value, state[key], strict=True)
+    leaves = traverse_util.flatten_dict(variables)
+    assert sum(leaf.size for leaf in leaves.values()) == sum(a.size for a in state.values())
