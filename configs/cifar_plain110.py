@@ -12,8 +12,8 @@ is the point of the comparison. CIFAR-100: not in the paper.
   python -m jaxcnn.main --config=configs/cifar_plain110.py:synthetic  # made-up images
 """
 
-from jaxcnn import recipes
+from jaxcnn import papers
 
 
 def get_config(dataset="digits"):
-    return recipes.resnet("cifar_plain110", dataset)
+    return papers.resnet("cifar_plain110", dataset)

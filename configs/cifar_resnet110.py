@@ -12,8 +12,8 @@ and crops of the image padded by 4; whole images are tested. CIFAR-100: not in t
   python -m jaxcnn.main --config=configs/cifar_resnet110.py:synthetic  # made-up images
 """
 
-from jaxcnn import recipes
+from jaxcnn import papers
 
 
 def get_config(dataset="digits"):
-    return recipes.resnet("cifar_resnet110", dataset)
+    return papers.resnet("cifar_resnet110", dataset)

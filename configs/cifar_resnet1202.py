@@ -13,8 +13,8 @@ in the paper.
   python -m jaxcnn.main --config=configs/cifar_resnet1202.py:synthetic  # made-up images
 """
 
-from jaxcnn import recipes
+from jaxcnn import papers
 
 
 def get_config(dataset="digits"):
-    return recipes.resnet("cifar_resnet1202", dataset)
+    return papers.resnet("cifar_resnet1202", dataset)

@@ -12,8 +12,8 @@ are tested. CIFAR-100: not in the paper.
   python -m jaxcnn.main --config=configs/cifar_resnet56.py:synthetic  # made-up images
 """
 
-from jaxcnn import recipes
+from jaxcnn import papers
 
 
 def get_config(dataset="digits"):
-    return recipes.resnet("cifar_resnet56", dataset)
+    return papers.resnet("cifar_resnet56", dataset)

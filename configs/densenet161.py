@@ -16,8 +16,8 @@ no published figure.
   python -m jaxcnn.main --config=configs/densenet161.py:synthetic     # made-up images
 """
 
-from jaxcnn import recipes
+from jaxcnn import papers
 
 
 def get_config(dataset="digits"):
-    return recipes.densenet("densenet161", dataset)
+    return papers.densenet("densenet161", dataset)

@@ -16,8 +16,8 @@ no published figure.
   python -m jaxcnn.main --config=configs/densenet201.py:synthetic     # made-up images
 """
 
-from jaxcnn import recipes
+from jaxcnn import papers
 
 
 def get_config(dataset="digits"):
-    return recipes.densenet("densenet201", dataset)
+    return papers.densenet("densenet201", dataset)

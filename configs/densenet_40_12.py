@@ -13,8 +13,8 @@ padded by 4; whole images are tested.
   python -m jaxcnn.main --config=configs/densenet_40_12.py:synthetic  # made-up images
 """
 
-from jaxcnn import recipes
+from jaxcnn import papers
 
 
 def get_config(dataset="digits"):
-    return recipes.densenet("densenet_40_12", dataset)
+    return papers.densenet("densenet_40_12", dataset)

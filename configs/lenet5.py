@@ -11,8 +11,8 @@ published): digits of 28x28 centred in 32x32, no distortions.
   python -m jaxcnn.main --config=configs/lenet5.py:synthetic  # made-up images
 """
 
-from jaxcnn import recipes
+from jaxcnn import papers
 
 
 def get_config(dataset="digits"):
-    return recipes.lenet("lenet5_modern", dataset)
+    return papers.lenet("lenet5_modern", dataset)

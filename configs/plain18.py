@@ -15,8 +15,8 @@ published figure.
   python -m jaxcnn.main --config=configs/plain18.py:synthetic     # made-up images
 """
 
-from jaxcnn import recipes
+from jaxcnn import papers
 
 
 def get_config(dataset="digits"):
-    return recipes.resnet("plain18", dataset)
+    return papers.resnet("plain18", dataset)

@@ -15,8 +15,8 @@ this network: no published figure.
   python -m jaxcnn.main --config=configs/plain34.py:synthetic     # made-up images
 """
 
-from jaxcnn import recipes
+from jaxcnn import papers
 
 
 def get_config(dataset="digits"):
-    return recipes.resnet("plain34", dataset)
+    return papers.resnet("plain34", dataset)

@@ -14,8 +14,8 @@ here tests one centre crop. CIFAR at 32x32 with this network: no published figur
   python -m jaxcnn.main --config=configs/resnet101_v1.py:synthetic     # made-up images
 """
 
-from jaxcnn import recipes
+from jaxcnn import papers
 
 
 def get_config(dataset="digits"):
-    return recipes.resnet("resnet101_v1", dataset)
+    return papers.resnet("resnet101_v1", dataset)

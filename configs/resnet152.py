@@ -16,8 +16,8 @@ this network: no published figure.
   python -m jaxcnn.main --config=configs/resnet152.py:synthetic     # made-up images
 """
 
-from jaxcnn import recipes
+from jaxcnn import papers
 
 
 def get_config(dataset="digits"):
-    return recipes.resnet("resnet152", dataset)
+    return papers.resnet("resnet152", dataset)

@@ -16,8 +16,8 @@ figure.
   python -m jaxcnn.main --config=configs/resnet18.py:synthetic     # made-up images
 """
 
-from jaxcnn import recipes
+from jaxcnn import papers
 
 
 def get_config(dataset="digits"):
-    return recipes.resnet("resnet18", dataset)
+    return papers.resnet("resnet18", dataset)

@@ -15,8 +15,8 @@ centre crop. CIFAR at 32x32 with this network: no published figure.
   python -m jaxcnn.main --config=configs/resnet34.py:synthetic     # made-up images
 """
 
-from jaxcnn import recipes
+from jaxcnn import papers
 
 
 def get_config(dataset="digits"):
-    return recipes.resnet("resnet34", dataset)
+    return papers.resnet("resnet34", dataset)

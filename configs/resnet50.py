@@ -16,8 +16,8 @@ this network: no published figure.
   python -m jaxcnn.main --config=configs/resnet50.py:synthetic     # made-up images
 """
 
-from jaxcnn import recipes
+from jaxcnn import papers
 
 
 def get_config(dataset="digits"):
-    return recipes.resnet("resnet50", dataset)
+    return papers.resnet("resnet50", dataset)

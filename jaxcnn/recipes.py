@@ -1,16 +1,14 @@
-"""Configs: every field with its default, data-set presets, and the papers' recipes.
+"""Configs: every field with its default, and data-set presets; the papers' recipes are `papers`.
 
-A file in `configs/` is one call: `recipes.densenet("densenet121", dataset)`. Lengths are texts such
-as "90epochs", "64000steps" or "never". Learning rates are given for `schedule.reference_batch`.
+Lengths are texts such as "90epochs", "64000steps" or "never". Learning rates are given for
+`schedule.reference_batch`.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from ml_collections import ConfigDict
-
-from jaxcnn.errors import UserError, nearest
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -184,117 +182,3 @@ DATASETS: dict[str, Callable[[ConfigDict], None]] = {
     "cifar10": _small_tfds("cifar10", 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "cifar100": _small_tfds("cifar100", 100, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
 }
-
-
-def _start(
-    model: str, dataset: str, recipes: Mapping[str, Callable[[ConfigDict], None]]
-) -> ConfigDict:
-    """Base, data set, then the family's recipe for that data set."""
-    if dataset not in recipes:
-        raise UserError(f"{model} has no recipe for {dataset!r}: {nearest(dataset, recipes)}")
-    config = base_config()
-    config.model.name = model
-    config.dataset = dataset
-    DATASETS[dataset](config)
-    recipes[dataset](config)
-    return config
-
-
-def _short_digits(config: ConfigDict) -> None:
-    """Ours, for a laptop: AdamW, and shifts instead of flips (a mirrored digit is no digit)."""
-    config.data.pad = 2
-    config.train.update(length="8epochs", batch_size=64)
-    config.optimizer.update(name="adamw", weight_decay=0.05)
-    config.schedule.update(name="cosine", learning_rate=0.002, warmup="1epochs")
-
-
-def _fine_folder(config: ConfigDict) -> None:
-    """Ours, for a folder of a few thousand images: the short recipe at ImageNet's size."""
-    _short_digits(config)
-    config.data.pad = 0
-    config.train.update(length="30epochs", batch_size=32)
-    config.log.every = "10steps"
-
-
-# The papers' recipes ----------------------------------------------------------------------------
-
-
-def lenet(model: str, dataset: str = "digits") -> ConfigDict:
-    """LeNet-5 in today's form: SGD with momentum and a cosine instead of the paper's schedule."""
-
-    def digits(config: ConfigDict) -> None:
-        config.data.pad = 2
-        config.train.length = "60epochs"
-        config.optimizer.nesterov = True
-        config.schedule.update(name="cosine", learning_rate=0.05, warmup="2epochs")
-        config.eval.every = config.checkpoint.every = "10epochs"
-        config.log.every = "100steps"
-
-    def synthetic(config: ConfigDict) -> None:
-        digits(config)
-        config.data.channels = 1
-
-    return _start(model, dataset, {"digits": digits, "synthetic": synthetic})
-
-
-def resnet(model: str, dataset: str = "digits") -> ConfigDict:
-    """ResNet ("Deep Residual Learning", §3.4 and §4.2) and its plain twins.
-
-    ImageNet: 600k steps of 256, a drop whenever the validation error stops, short side U[256, 480],
-    224 crop, flip, lighting, decay of all weights 1e-4. Ours: the channel mean instead of the
-    per-pixel mean. CIFAR: 64k steps of 128, drops at 32k and 48k, 45k/5k split, pad 4; the networks
-    of 110 layers and more start at a tenth of the rate.
-    """
-
-    def imagenet(config: ConfigDict) -> None:
-        config.data.update(train_crop="scale_jitter", scale_range=(256, 480), lighting=0.1)
-        config.train.update(length="600000steps", batch_size=256)
-        config.schedule.update(name="plateau", learning_rate=0.1, reference_batch=256)
-        config.optimizer.decay_mask = ("",)
-
-    def cifar(config: ConfigDict) -> None:
-        config.data.update(flip=True, pad=4, holdout=5000)
-        config.train.update(length="64000steps", batch_size=128)
-        config.schedule.update(name="step", learning_rate=0.1, reference_batch=128)
-        config.schedule.boundaries = ("32000steps", "48000steps")
-        config.optimizer.decay_mask = ("",)
-        if model.removeprefix("cifar_resnet").removeprefix("cifar_plain") in ("110", "1202"):
-            config.schedule.update(warmup="400steps", warmup_kind="constant", warmup_fraction=0.1)
-
-    small = {"digits": _short_digits, "synthetic": _short_digits, "folder": _fine_folder}
-    if model.startswith("cifar_"):
-        del small["folder"]
-        return _start(model, dataset, small | {"cifar10": cifar, "cifar100": cifar})
-    papers = {"imagenet2012": imagenet, "cifar10": cifar, "cifar100": cifar}
-    return _start(model, dataset, small | papers)
-
-
-def densenet(model: str, dataset: str = "digits") -> ConfigDict:
-    """DenseNet ("Densely Connected Convolutional Networks", §4.2), with fb.resnet's augmentation.
-
-    ImageNet: 90 epochs of 256, drops at 30 and 60. CIFAR: 300 epochs of 64, drops at half and three
-    quarters, flip and pad 4 (without them the paper adds dropout 0.2). Nesterov momentum, decay of
-    all weights 1e-4.
-    """
-
-    def paper(config: ConfigDict) -> None:
-        config.optimizer.update(nesterov=True, decay_mask=("",))
-        config.schedule.update(name="step", learning_rate=0.1)
-
-    def imagenet(config: ConfigDict) -> None:
-        paper(config)
-        config.data.update(color_jitter=0.4, lighting=0.1)
-        config.train.update(length="90epochs", batch_size=256)
-        config.schedule.update(boundaries=("30epochs", "60epochs"), reference_batch=256)
-
-    def cifar(config: ConfigDict) -> None:
-        paper(config)
-        config.data.update(flip=True, pad=4)
-        config.train.update(length="300epochs", batch_size=64)
-        config.schedule.update(boundaries=("150epochs", "225epochs"), reference_batch=64)
-
-    small = {"digits": _short_digits, "synthetic": _short_digits}
-    papers = {"cifar10": cifar, "cifar100": cifar}
-    if not model.startswith("densenet_"):
-        papers |= {"imagenet2012": imagenet, "folder": _fine_folder}
-    return _start(model, dataset, small | papers)

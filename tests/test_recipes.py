@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxcnn import data, factories, list_models, recipes
+from jaxcnn import data, factories, list_models, papers, recipes
 from jaxcnn.errors import UserError
 from jaxcnn.schedules import length_in_steps
 
@@ -84,7 +84,8 @@ def test_a_file_is_named_after_its_network_and_its_text_is_right(file):
     get_config = load(file)
     configs = offered(get_config)
     name = configs["digits"].model.name
-    assert name == {"lenet5": "lenet5_modern"}.get(file.stem, file.stem)
+    known_as = {"lenet5": "lenet5_modern", "mobilenet_v1": "mobilenet_v1_100"}
+    assert name == known_as.get(file.stem, file.stem)
     text = ast.get_docstring(ast.parse(file.read_text()))
     assert f"{COUNTS[name]['params']:,} parameters" in text
     commands = re.findall(r"--config=configs/(\w+)\.py(?::(\w+))?", text)
@@ -131,7 +132,7 @@ def rates(config, steps):
 @pytest.mark.parametrize("model", ["densenet_40_12", "densenet_bc_190_40"])
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
 def test_densenet_on_cifar(model, dataset):
-    config = recipes.densenet(model, dataset)
+    config = papers.densenet(model, dataset)
     values(
         config,
         optimizer__name="sgd",
@@ -154,7 +155,7 @@ def test_densenet_on_cifar(model, dataset):
 
 
 def test_densenet_on_imagenet():
-    config = recipes.densenet("densenet121", "imagenet2012")
+    config = papers.densenet("densenet121", "imagenet2012")
     values(
         config,
         optimizer__momentum=0.9,
@@ -191,7 +192,7 @@ def test_densenet_on_imagenet():
     ],
 )
 def test_resnet_on_cifar(model, first):
-    config = recipes.resnet(model, "cifar10")
+    config = papers.resnet(model, "cifar10")
     values(
         config,
         optimizer__name="sgd",
@@ -211,7 +212,7 @@ def test_resnet_on_cifar(model, first):
 
 def test_resnet_on_imagenet():
     values(
-        recipes.resnet("resnet50", "imagenet2012"),
+        papers.resnet("resnet50", "imagenet2012"),
         optimizer__momentum=0.9,
         optimizer__nesterov=False,
         optimizer__weight_decay=1e-4,
@@ -230,7 +231,7 @@ def test_resnet_on_imagenet():
 
 
 def test_a_rate_for_another_batch_is_scaled():
-    config = recipes.densenet("densenet_40_12", "cifar10")
+    config = papers.densenet("densenet_40_12", "cifar10")
     config.train.batch_size = 256
     assert rates(config, [0]) == pytest.approx([0.4])
 

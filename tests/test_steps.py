@@ -9,7 +9,7 @@ import optax
 import pytest
 from flax import linen as nn
 
-from jaxcnn import create_model, factories, parallel, recipes
+from jaxcnn import create_model, factories, papers, parallel
 from jaxcnn.data.augment import augment, normalize
 from jaxcnn.losses import make_objective
 from jaxcnn.models.densenet import DenseNet
@@ -441,7 +441,7 @@ def test_statistics_are_the_mean_over_devices():
 
 
 def small_densenet_config(**train):
-    config = recipes.densenet("densenet121", "synthetic")
+    config = papers.densenet("densenet121", "synthetic")
     config.model.overrides.update(growth_rate=4, stage_sizes=(1,), stem_features=4, cifar_stem=True)
     config.train.update(**train)
     return config

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from jaxcnn import recipes, workdir
+from jaxcnn import papers, recipes, workdir
 from jaxcnn.errors import EXIT_WORKDIR, UserError
 
 HOLD = """
@@ -66,7 +66,7 @@ def test_a_file_where_the_workdir_should_be_is_refused(tmp_path):
 
 def config_with(**changes):
     """A config with fields changed: section__field=value."""
-    config = recipes.densenet("densenet_40_12", "cifar10")
+    config = papers.densenet("densenet_40_12", "cifar10")
     config.model.overrides.dropout_rate = 0.2
     for name, value in changes.items():
         section, _, field = name.rpartition("__")
@@ -88,7 +88,7 @@ def typed(values):
     [
         recipes.base_config(),
         config_with(),
-        recipes.resnet("resnet50", "imagenet2012"),
+        papers.resnet("resnet50", "imagenet2012"),
         config_with(schedule__learning_rate=1.0, data__mean=(), optimizer__decay_mask=("a", "b")),
     ],
     ids=["base", "densenet", "resnet", "changed"],

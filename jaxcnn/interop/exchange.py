@@ -1,7 +1,8 @@
 """A torch state and Flax variables, each made from the other."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -158,9 +159,8 @@ def _places(
     places = {}
     for path, leaf in traverse_util.flatten_dict(shapes).items():
         module, rule = name_in_torch(rules, "/".join(path[1:-1]))
-        layout: Callable[[Any], Any] = lambda x, last=path[-1], rule=rule: _to_torch(x, last, rule)
-        torch_shape = jax.eval_shape(layout, leaf).shape
-        places[path] = _Place(f"{module}.{LEAVES[path[-1]]}", rule, leaf, torch_shape)
+        torch_leaf = jax.eval_shape(partial(_to_torch, name=path[-1], rule=rule), leaf)
+        places[path] = _Place(f"{module}.{LEAVES[path[-1]]}", rule, leaf, torch_leaf.shape)
     return places
 
 

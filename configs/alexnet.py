@@ -1,0 +1,21 @@
+"""AlexNet: two towers (grouped convolutions), LRN, 227x227 images.
+
+Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks",
+2012.
+
+ImageNet-1k validation error, top-1 / top-5 %: 40.7 / 18.2 with ten 224 crops in the paper (one
+network). A run here tests one centre crop.
+The smallest images that leave anything are 63x63: digits are enlarged to 64x64.
+60,965,224 parameters; 724.4 MMACs per 227x227 image.
+
+  python -m jaxcnn.main --config=configs/alexnet.py               # digits, offline
+  python -m jaxcnn.main --config=configs/alexnet.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/alexnet.py:folder --config.data.dir=DIR
+  python -m jaxcnn.main --config=configs/alexnet.py:synthetic     # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.alexnet("alexnet", dataset)

@@ -1,0 +1,20 @@
+"""AlexNet in one tower: no groups, no LRN.
+
+Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks",
+2012.
+
+ImageNet-1k validation error: no published figure. A run here tests one centre crop.
+The smallest images that leave anything are 63x63: digits are enlarged to 64x64.
+62,378,344 parameters; 1.135 GMACs per 227x227 image.
+
+  python -m jaxcnn.main --config=configs/alexnet_one_tower.py               # digits, offline
+  python -m jaxcnn.main --config=configs/alexnet_one_tower.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/alexnet_one_tower.py:folder --config.data.dir=DIR
+  python -m jaxcnn.main --config=configs/alexnet_one_tower.py:synthetic     # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.alexnet("alexnet_one_tower", dataset)

@@ -1,0 +1,19 @@
+"""ResNet-110 v2 for CIFAR: full pre-activation, basic units, shortcut A.
+
+He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027.
+
+CIFAR-10 test error 6.37 % in the paper (median of 5), with flips and crops of the image padded by
+4; whole images are tested.
+1,727,962 parameters; 252.9 MMACs per 32x32 image.
+
+  python -m jaxcnn.main --config=configs/cifar_resnet110_v2.py            # digits, offline
+  python -m jaxcnn.main --config=configs/cifar_resnet110_v2.py:cifar10    # the paper's recipe
+  python -m jaxcnn.main --config=configs/cifar_resnet110_v2.py:cifar100   # the same
+  python -m jaxcnn.main --config=configs/cifar_resnet110_v2.py:synthetic  # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.preact_resnet("cifar_resnet110_v2", dataset)

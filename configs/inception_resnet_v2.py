@@ -1,0 +1,21 @@
+"""Inception-ResNet-v2 as its authors released it.
+
+Szegedy, Ioffe, Vanhoucke and Alemi, "Inception-v4, Inception-ResNet and the Impact of Residual
+Connections on Learning", 2016, arXiv 1602.07261.
+
+ImageNet-1k validation error, top-1 / top-5 %: 19.9 / 4.9 with one 299 crop in the paper (of the
+paper's network), which leaves out about 1,700 images. A run here tests one centre crop.
+The smallest images that leave anything are 75x75: digits are enlarged to 96x96.
+55,843,464 parameters; 13.156 GMACs per 299x299 image.
+
+  python -m jaxcnn.main --config=configs/inception_resnet_v2.py               # digits, offline
+  python -m jaxcnn.main --config=configs/inception_resnet_v2.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/inception_resnet_v2.py:folder --config.data.dir=DIR
+  python -m jaxcnn.main --config=configs/inception_resnet_v2.py:synthetic     # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.inception("inception_resnet_v2", dataset)

@@ -1,0 +1,20 @@
+"""BN-Inception as TF-slim has it ("Inception v2"): separable stem, 576 maps throughout.
+
+Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal
+Covariate Shift", 2015, arXiv 1502.03167.
+
+ImageNet-1k validation error, top-1 / top-5 %: 26.1 / 8.2 with one centre crop (TF-slim). A run here
+tests one centre crop.
+11,188,288 parameters; 1.935 GMACs per 224x224 image.
+
+  python -m jaxcnn.main --config=configs/inception_v2_slim.py               # digits, offline
+  python -m jaxcnn.main --config=configs/inception_v2_slim.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/inception_v2_slim.py:folder --config.data.dir=DIR
+  python -m jaxcnn.main --config=configs/inception_v2_slim.py:synthetic     # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.bn_inception("inception_v2_slim", dataset)

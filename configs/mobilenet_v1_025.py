@@ -1,0 +1,20 @@
+"""MobileNet v1, width 0.25.
+
+Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications",
+2017, arXiv 1704.04861.
+
+ImageNet-1k validation error, top-1 / top-5 %: 49.4 / – with one 224 crop in the paper (52.3 at 192,
+54.5 at 160, 58.5 at 128). A run here tests one centre crop.
+470,072 parameters; 41.0 MMACs per 224x224 image.
+
+  python -m jaxcnn.main --config=configs/mobilenet_v1_025.py               # digits, offline
+  python -m jaxcnn.main --config=configs/mobilenet_v1_025.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/mobilenet_v1_025.py:folder --config.data.dir=DIR
+  python -m jaxcnn.main --config=configs/mobilenet_v1_025.py:synthetic     # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.mobilenet("mobilenet_v1_025", dataset)

@@ -1,0 +1,19 @@
+"""ResNet-152 v2: full pre-activation.
+
+He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027.
+
+ImageNet-1k validation error, top-1 / top-5 %: 21.1 / 5.5 with one 320 crop in the paper (scale
+augmentation). A run here tests one centre crop.
+60,185,128 parameters; 11.514 GMACs per 224x224 image.
+
+  python -m jaxcnn.main --config=configs/resnet152_v2.py               # digits, offline
+  python -m jaxcnn.main --config=configs/resnet152_v2.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/resnet152_v2.py:folder --config.data.dir=DIR
+  python -m jaxcnn.main --config=configs/resnet152_v2.py:synthetic     # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.preact_resnet("resnet152_v2", dataset)

@@ -1,0 +1,18 @@
+"""ResNet-50 v2: full pre-activation.
+
+He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027.
+
+ImageNet-1k validation error: no published figure. A run here tests one centre crop.
+25,549,352 parameters; 4.089 GMACs per 224x224 image.
+
+  python -m jaxcnn.main --config=configs/resnet50_v2.py               # digits, offline
+  python -m jaxcnn.main --config=configs/resnet50_v2.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/resnet50_v2.py:folder --config.data.dir=DIR
+  python -m jaxcnn.main --config=configs/resnet50_v2.py:synthetic     # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.preact_resnet("resnet50_v2", dataset)

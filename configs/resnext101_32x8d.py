@@ -1,0 +1,20 @@
+"""ResNeXt-101, 32 groups of width 8.
+
+Xie, Girshick, Dollár, Tu and He, "Aggregated Residual Transformations for Deep Neural Networks",
+2016, arXiv 1611.05431.
+
+ImageNet-1k validation error, top-1 / top-5 %: 20.69 / 5.47 with one centre crop (torchvision,
+another recipe). A run here tests one centre crop.
+88,791,336 parameters; 16.414 GMACs per 224x224 image.
+
+  python -m jaxcnn.main --config=configs/resnext101_32x8d.py               # digits, offline
+  python -m jaxcnn.main --config=configs/resnext101_32x8d.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/resnext101_32x8d.py:folder --config.data.dir=DIR
+  python -m jaxcnn.main --config=configs/resnext101_32x8d.py:synthetic     # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.resnext("resnext101_32x8d", dataset)

@@ -1,0 +1,20 @@
+"""ResNeXt-29 for CIFAR, 16 groups of width 64.
+
+Xie, Girshick, Dollár, Tu and He, "Aggregated Residual Transformations for Deep Neural Networks",
+2016, arXiv 1611.05431.
+
+CIFAR-10 / CIFAR-100 test error 3.58 / 17.31 % in the paper, with flips and crops of the image
+padded by 4; whole images are tested.
+68,155,210 parameters; 10.689 GMACs per 32x32 image.
+
+  python -m jaxcnn.main --config=configs/resnext29_16x64d.py            # digits, offline
+  python -m jaxcnn.main --config=configs/resnext29_16x64d.py:cifar10    # the paper's recipe
+  python -m jaxcnn.main --config=configs/resnext29_16x64d.py:cifar100   # the same
+  python -m jaxcnn.main --config=configs/resnext29_16x64d.py:synthetic  # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.resnext("resnext29_16x64d", dataset)

@@ -1,0 +1,20 @@
+"""ResNeXt-50, 32 groups of width 4.
+
+Xie, Girshick, Dollár, Tu and He, "Aggregated Residual Transformations for Deep Neural Networks",
+2016, arXiv 1611.05431.
+
+ImageNet-1k validation error, top-1 / top-5 %: 22.2 / – with one 224 crop in the paper. A run here
+tests one centre crop.
+25,028,904 parameters; 4.230 GMACs per 224x224 image.
+
+  python -m jaxcnn.main --config=configs/resnext50_32x4d.py               # digits, offline
+  python -m jaxcnn.main --config=configs/resnext50_32x4d.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/resnext50_32x4d.py:folder --config.data.dir=DIR
+  python -m jaxcnn.main --config=configs/resnext50_32x4d.py:synthetic     # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.resnext("resnext50_32x4d", dataset)

@@ -1,0 +1,21 @@
+"""VGG-11 (net A) with batch normalisation.
+
+Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014,
+arXiv 1409.1556.
+
+ImageNet-1k validation error, top-1 / top-5 %: 29.63 / 10.19 with one centre crop (torchvision,
+another recipe). A run here tests one centre crop.
+On digits and made-up images the hidden layers have 512 units instead of 4096.
+132,868,840 parameters; 7.609 GMACs per 224x224 image.
+
+  python -m jaxcnn.main --config=configs/vgg11_bn.py               # digits, offline
+  python -m jaxcnn.main --config=configs/vgg11_bn.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/vgg11_bn.py:folder --config.data.dir=DIR
+  python -m jaxcnn.main --config=configs/vgg11_bn.py:synthetic     # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.vgg("vgg11_bn", dataset)

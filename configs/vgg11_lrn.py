@@ -1,0 +1,21 @@
+"""VGG-11 with local response normalisation, net A-LRN.
+
+Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014,
+arXiv 1409.1556.
+
+ImageNet-1k validation error, top-1 / top-5 %: 29.7 / 10.5, dense evaluation at one scale (S = Q =
+256) in the paper. A run here tests one centre crop.
+On digits and made-up images the hidden layers have 512 units instead of 4096.
+132,863,336 parameters; 7.609 GMACs per 224x224 image.
+
+  python -m jaxcnn.main --config=configs/vgg11_lrn.py               # digits, offline
+  python -m jaxcnn.main --config=configs/vgg11_lrn.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/vgg11_lrn.py:folder --config.data.dir=DIR
+  python -m jaxcnn.main --config=configs/vgg11_lrn.py:synthetic     # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.vgg("vgg11_lrn", dataset)

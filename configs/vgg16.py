@@ -1,0 +1,21 @@
+"""VGG-16, net D.
+
+Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014,
+arXiv 1409.1556.
+
+ImageNet-1k validation error, top-1 / top-5 %: 25.6 / 8.1, dense evaluation at one scale (S in [256,
+512], Q = 384) in the paper. A run here tests one centre crop.
+On digits and made-up images the hidden layers have 512 units instead of 4096.
+138,357,544 parameters; 15.470 GMACs per 224x224 image.
+
+  python -m jaxcnn.main --config=configs/vgg16.py               # digits, offline
+  python -m jaxcnn.main --config=configs/vgg16.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/vgg16.py:folder --config.data.dir=DIR
+  python -m jaxcnn.main --config=configs/vgg16.py:synthetic     # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.vgg("vgg16", dataset)

@@ -1,0 +1,21 @@
+"""VGG-16 with 1x1 convolutions, net C.
+
+Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014,
+arXiv 1409.1556.
+
+ImageNet-1k validation error, top-1 / top-5 %: 27.3 / 8.8, dense evaluation at one scale (S in [256,
+512], Q = 384) in the paper. A run here tests one centre crop.
+On digits and made-up images the hidden layers have 512 units instead of 4096.
+133,638,952 parameters; 11.771 GMACs per 224x224 image.
+
+  python -m jaxcnn.main --config=configs/vgg16_1x1.py               # digits, offline
+  python -m jaxcnn.main --config=configs/vgg16_1x1.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/vgg16_1x1.py:folder --config.data.dir=DIR
+  python -m jaxcnn.main --config=configs/vgg16_1x1.py:synthetic     # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.vgg("vgg16_1x1", dataset)

@@ -1,0 +1,20 @@
+"""VGG-16 with 1x1 convolutions (net C) and batch normalisation.
+
+Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014,
+arXiv 1409.1556.
+
+ImageNet-1k validation error: no published figure. A run here tests one centre crop.
+On digits and made-up images the hidden layers have 512 units instead of 4096.
+133,647,400 parameters; 11.771 GMACs per 224x224 image.
+
+  python -m jaxcnn.main --config=configs/vgg16_1x1_bn.py               # digits, offline
+  python -m jaxcnn.main --config=configs/vgg16_1x1_bn.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/vgg16_1x1_bn.py:folder --config.data.dir=DIR
+  python -m jaxcnn.main --config=configs/vgg16_1x1_bn.py:synthetic     # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.vgg("vgg16_1x1_bn", dataset)

@@ -1,0 +1,19 @@
+"""Wide ResNet-101-2: bottlenecks of twice the width.
+
+Zagoruyko and Komodakis, "Wide Residual Networks", 2016, arXiv 1605.07146.
+
+ImageNet-1k validation error, top-1 / top-5 %: 21.15 / 5.72 with one centre crop (torchvision,
+another recipe). A run here tests one centre crop.
+126,886,696 parameters; 22.753 GMACs per 224x224 image.
+
+  python -m jaxcnn.main --config=configs/wide_resnet101_2.py               # digits, offline
+  python -m jaxcnn.main --config=configs/wide_resnet101_2.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/wide_resnet101_2.py:folder --config.data.dir=DIR
+  python -m jaxcnn.main --config=configs/wide_resnet101_2.py:synthetic     # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.wide_resnet("wide_resnet101_2", dataset)

@@ -1,0 +1,18 @@
+"""WRN-40-8.
+
+Zagoruyko and Komodakis, "Wide Residual Networks", 2016, arXiv 1605.07146.
+
+CIFAR test error: not in the paper's tables.
+35,748,314 parameters; 5.172 GMACs per 32x32 image.
+
+  python -m jaxcnn.main --config=configs/wrn_40_8.py            # digits, offline
+  python -m jaxcnn.main --config=configs/wrn_40_8.py:cifar10    # the paper's recipe
+  python -m jaxcnn.main --config=configs/wrn_40_8.py:cifar100   # the same
+  python -m jaxcnn.main --config=configs/wrn_40_8.py:synthetic  # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.wide_resnet("wrn_40_8", dataset)
