@@ -230,6 +230,137 @@ def test_resnet_on_imagenet():
     )
 
 
+PAPERS = {
+    "alexnet": (
+        papers.alexnet("alexnet", "imagenet2012"),
+        {
+            "data__image_size": 227,
+            "data__scale_range": (256, 256),
+            "data__lighting": 0.1,
+            "train__batch_size": 128,
+            "optimizer__weight_decay": 5e-4,
+            "schedule__name": "plateau",
+            "schedule__learning_rate": 0.01,
+        },
+    ),
+    "vgg": (
+        papers.vgg("vgg16", "imagenet2012"),
+        {
+            "data__scale_range": (256, 256),
+            "train__batch_size": 256,
+            "train__length": "74epochs",
+            "optimizer__weight_decay": 5e-4,
+            "schedule__name": "plateau",
+            "schedule__learning_rate": 0.01,
+            "schedule__max_drops": 3,
+        },
+    ),
+    "googlenet": (
+        papers.googlenet("googlenet", "imagenet2012"),
+        {
+            "data__train_crop": "random_resized",
+            "train__batch_size": 32,
+            "train__length": "2400000steps",
+            "optimizer__weight_decay": 2e-4,
+            "loss__aux_weight": 0.3,
+        },
+    ),
+    "inception_v3": (
+        papers.inception("inception_v3", "imagenet2012"),
+        {
+            "data__image_size": 299,
+            "data__mean": (0.5, 0.5, 0.5),
+            "train__batch_size": 50 * 32,
+            "train__ema_decay": 0.9999,
+            "optimizer__name": "rmsprop",
+            "optimizer__epsilon": 1.0,
+            "optimizer__weight_decay": 4e-5,
+            "optimizer__clip_norm": 2.0,
+            "loss__label_smoothing": 0.1,
+            "loss__aux_weight": 0.4,
+        },
+    ),
+    "inception_v4": (
+        papers.inception("inception_v4", "imagenet2012"),
+        {"train__batch_size": 20 * 32, "optimizer__clip_norm": 0.0, "loss__label_smoothing": 0.1},
+    ),
+    "preact_resnet": (
+        papers.preact_resnet("resnet152_v2", "imagenet2012"),
+        {"data__color_jitter": 0.4, "train__batch_size": 256, "optimizer__nesterov": False},
+    ),
+    "wide_resnet": (
+        papers.wide_resnet("wrn_28_10", "cifar10"),
+        {
+            "data__pad_mode": "reflect",
+            "data__holdout": 0,
+            "train__batch_size": 128,
+            "optimizer__nesterov": True,
+            "optimizer__weight_decay": 5e-4,
+        },
+    ),
+    "resnext29": (
+        papers.resnext("resnext29_8x64d", "cifar10"),
+        {"train__batch_size": 128, "optimizer__weight_decay": 5e-4, "data__pad": 4},
+    ),
+}
+# Rates in the middle of these epochs.
+RATES = {
+    "googlenet": {e: 0.01 * (1 - (e + 0.5) / 59.94) ** 0.5 for e in (0, 45)},
+    "inception_v3": {0: 0.045, 2: 0.045 * 0.94, 99: 0.045 * 0.94**49},
+    "preact_resnet": {0: 0.1, 29: 0.1, 30: 0.01, 60: 0.001},
+    "wide_resnet": {59: 0.1, 60: 0.02, 120: 0.004, 199: 0.0008},
+    "resnext29": {149: 0.1, 150: 0.01, 225: 0.001},
+}
+
+
+@pytest.mark.parametrize("family", PAPERS)
+def test_values_of_the_paper(family):
+    config, expected = PAPERS[family]
+    values(config, optimizer__momentum=0.9, data__flip=True, **expected)
+    steps_per_epoch = EXAMPLES[config.dataset] / config.train.batch_size
+    for epoch, rate in RATES.get(family, {}).items():
+        (found,) = rates(config, [int((epoch + 0.5) * steps_per_epoch)])
+        assert found == pytest.approx(rate, rel=1e-3)
+
+
+def test_batch_normalised_inception_decays_six_times_as_fast():
+    config = papers.bn_inception("bn_inception", "imagenet2012")
+    values(config, train__batch_size=32, optimizer__weight_decay=4e-5, loss__label_smoothing=0.0)
+    epoch = 1281167 / 32
+    first, later = rates(config, [0, int(8.1 * epoch)])
+    assert (first, later) == pytest.approx((0.045, 0.045 * 0.96**6))
+
+
+@pytest.mark.parametrize(
+    ("model", "first"), [("cifar_resnet110_v2", 0.01), ("cifar_resnet164_v2", 0.01)]
+)
+def test_preactivation_on_cifar_warms_up(model, first):
+    config = papers.preact_resnet(model, "cifar10")
+    values(config, train__length="64000steps", data__holdout=0, optimizer__nesterov=False)
+    assert rates(config, [0, 399, 400, 32000]) == pytest.approx([first, first, 0.1, 0.01])
+
+
+def test_mobilenet_decays_no_depthwise_kernel():
+    config = papers.mobilenet("mobilenet_v1_100", "imagenet2012")
+    values(config, optimizer__name="rmsprop", optimizer__weight_decay=4e-5)
+    (pattern,) = config.optimizer.decay_mask
+    assert not re.search(pattern, "stage1/block1/depthwise/conv/kernel")
+    assert re.search(pattern, "stage1/block1/pointwise/conv/kernel")
+    assert not re.search(pattern, "stage1/block1/pointwise/norm/scale")
+
+
+@pytest.mark.parametrize(
+    ("config", "size"),
+    [
+        (papers.alexnet("alexnet"), 64),
+        (papers.inception("inception_v4"), 96),
+        (papers.vgg("vgg11"), 32),
+    ],
+)
+def test_digits_are_as_large_as_the_network_needs(config, size):
+    values(config, data__image_size=size, data__pad=size // 16)
+
+
 def test_a_rate_for_another_batch_is_scaled():
     config = papers.densenet("densenet_40_12", "cifar10")
     config.train.batch_size = 256
