@@ -64,10 +64,11 @@ def state(name: str) -> dict[str, np.ndarray]:
     """Returns the torch state of a reference."""
     states = json.loads((FOLDER / "states.json").read_text())
     shapes = states[entry(name)["state"]]
-    return {key: _tensor(key, tuple(shape), shapes) for key, shape in shapes.items()}
+    return {key: tensor(key, tuple(shape), shapes) for key, shape in shapes.items()}
 
 
-def _tensor(key: str, shape: tuple[int, ...], keys: Any) -> np.ndarray:
+def tensor(key: str, shape: tuple[int, ...], keys: Any) -> np.ndarray:
+    """Returns one weight of a state with these keys."""
     noise = normal(key, shape)
     if key.endswith("running_var"):
         value = np.exp(0.1 * noise)
@@ -104,6 +105,26 @@ def relative_error(got: Any, expected: np.ndarray) -> float:
     got = np.asarray(got, np.float64)
     assert got.shape == expected.shape
     return float(np.abs(got - expected).max() / np.abs(expected).max())
+
+
+def add(
+    name: str, description: dict[str, Any], shapes: dict[str, Any], found: dict[str, np.ndarray]
+) -> None:
+    """Stores a reference, in place of one of the same name."""
+    np.savez_compressed(FOLDER / f"{name}.npz", **found)
+    states = json.loads((FOLDER / "states.json").read_text())
+    state = next((known for known, other in states.items() if other == shapes), name)
+    index = _index() | {name: {**description, "state": state}}
+    _write("states.json", states | {state: shapes})
+    _write("index.json", index)
+    _index.cache_clear()
+
+
+def _write(file: str, entries: dict[str, Any]) -> None:
+    lines = (
+        f" {json.dumps(k)}: {json.dumps(v, separators=(',', ':'))}" for k, v in entries.items()
+    )
+    (FOLDER / file).write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def checksum(values: list[np.ndarray]) -> int:

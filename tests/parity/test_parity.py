@@ -30,8 +30,15 @@ def network(name, dtype=jnp.float32, **fields):
         entry["model"],
         dtype=dtype,
         param_dtype=dtype,
+        **overrides(entry),
         **fields,
     )
+
+
+def overrides(entry):
+    """Fields of our network, for members that have no name."""
+    given = entry.get("overrides", {})
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
 
 
 def without_dropout(name):
@@ -82,7 +89,9 @@ def test_gradients(name):
         images = references.images(entry["input_shape"], 0).astype(np.float64)
         step = jax.jit(lambda v, x: gradients(model, v, x, jnp.arange(8)))
         (loss, (logits, updates)), grads = step(variables, images)
-        named = to_torch({"params": grads, **updates}, entry["library"], entry["model"])
+        named = to_torch(
+            {"params": grads, **updates}, entry["library"], entry["model"], **overrides(entry)
+        )
 
     assert relative_error(loss, expected["loss"]) <= entry["tol_grad_x64"]
     assert relative_error(logits, expected["logits"]) <= entry["tol_x64"]
@@ -148,8 +157,10 @@ def test_weights_and_images_are_those_of_the_references():
 def test_weights_come_back_bit_by_bit(name):
     entry, state = references.entry(name), references.state(name)
     counters = {"some.num_batches_tracked": np.zeros((), np.int64)}
-    _, variables = from_torch(state | counters, entry["library"], entry["model"])
-    back = to_torch(variables, entry["library"], entry["model"])
+    _, variables = from_torch(
+        state | counters, entry["library"], entry["model"], **overrides(entry)
+    )
+    back = to_torch(variables, entry["library"], entry["model"], **overrides(entry))
     assert sorted(back) == sorted(state)
     for key, value in back.items():
         assert value.dtype == np.float32
