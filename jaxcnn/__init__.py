@@ -3,17 +3,23 @@
 Importing the package loads nothing; the first use of a name loads jax and flax.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxcnn.models import create_model, list_models
+    from jaxcnn import analysis, interop
+    from jaxcnn.models import create_model, list_models, model_info
 
-__all__ = ["create_model", "list_models"]
+ROOMS = ("analysis", "interop")
+
+__all__ = ["analysis", "create_model", "interop", "list_models", "model_info"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'jaxcnn' has no attribute {name!r}")
+    if name in ROOMS:
+        return importlib.import_module(f"jaxcnn.{name}")
     from jaxcnn import models
 
     return getattr(models, name)

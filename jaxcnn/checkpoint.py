@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import flax
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
@@ -214,7 +215,8 @@ class Checkpoints:
         taken: on every process the same.
 
         Args:
-          template: a tree of arrays or shapes, as `save` got.
+          template: a tree of arrays or shapes, as `save` got; None takes what is there, as nested
+            dictionaries.
           check: called with the saved `meta`; raises UserError to refuse it.
           step: this one or none.
 
@@ -261,7 +263,7 @@ class Checkpoints:
         if texts.digests.pop(SEAL, "") != _seal(texts.digests, texts.meta):
             raise ValueError("its description is not what was saved")
         check(texts.meta)
-        wanted = _nested(template)
+        wanted = _nested(template) if template is not None else _described(texts.digests)
         _compare(texts.digests, wanted, f"{self._directory}/{step}")
         target = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), wanted)
         nested = self._manager.restore(
@@ -270,6 +272,8 @@ class Checkpoints:
         for path, digest in leaf_digests(nested).items():
             if texts.digests[path]["sha256"] != digest:
                 raise ValueError(f"the bits of state/{path} are not those that were saved")
+        if template is None:
+            return Restored(step, nested, texts.meta)
         leaves = flax.traverse_util.flatten_dict(nested, sep="/")
         state = jax.tree_util.tree_map_with_path(lambda path, _: leaves[_name(path)], template)
         return Restored(step, state, texts.meta)
@@ -350,6 +354,15 @@ def _describe(nested: Any) -> dict[str, Any]:
         path: {"sha256": digests[path], "dtype": str(leaf.dtype), "shape": list(leaf.shape)}
         for path, leaf in leaves.items()
     }
+
+
+def _described(saved: dict[str, Any]) -> Any:
+    """The shapes and dtypes that `_describe` wrote down."""
+    leaves = {
+        path: jax.ShapeDtypeStruct(entry["shape"], jnp.dtype(entry["dtype"]))
+        for path, entry in saved.items()
+    }
+    return flax.traverse_util.unflatten_dict(leaves, sep="/")
 
 
 def _seal(leaves: dict[str, Any], meta: dict[str, Any]) -> str:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
 
-from jaxcnn import factories, parallel
+from jaxcnn import factories, parallel, pretrained
 from jaxcnn.checkpoint import Checkpoints
 from jaxcnn.data.pipeline import eval_batches
 from jaxcnn.data.source import DataSource
@@ -106,6 +108,35 @@ def run(directory: Path, *, checkpoint: str = "latest", split: str = "test") -> 
         results: Results = {"step": found.step}
         results |= evaluate_state(evaluate, found.state, split)
         return results
+
+
+def run_weights(config: ConfigDict, *, split: str = "test") -> Results:
+    """Evaluates the weights at `config.init_from` on the config's data, without a run.
+
+    Args:
+      config: see `recipes.base_config`.
+      split: "test", "validation" or "train".
+
+    Returns:
+      `<split>/<metric>`.
+
+    Raises:
+      UserError: no such weights or split, or weights that are not the whole of the network.
+    """
+    with numerics(config):
+        source = factories.load_data(config, split)
+        model = factories.make_model(config, source.num_classes)
+        images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)
+        form = jax.eval_shape(model.init, jax.random.key(0), images)
+        variables, title, done = pretrained.load(config, model, form)
+        if done.new:
+            raise UserError(
+                f"init_from={config.init_from} ({title}) has not all weights of the config's"
+                f" network: {'; '.join(done.new)}; train them first, or use the data of its classes"
+            )
+        evaluate = make_evaluator(config, model, source)
+        means = evaluate(parallel.replicate({"batch_stats": {}, **variables}))
+        return {f"{split}/{key}": value for key, value in means.items()}
 
 
 def evaluate_state(evaluate: Evaluator, state: TrainState, split: str) -> Results:

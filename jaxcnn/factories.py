@@ -15,6 +15,7 @@ from jaxcnn import data
 from jaxcnn.data.augment import augment, normalize
 from jaxcnn.data.source import DataSource
 from jaxcnn.errors import UserError, nearest
+from jaxcnn.interop.exchange import create_library_model
 from jaxcnn.losses import Objective, make_objective
 from jaxcnn.models import create_model
 from jaxcnn.optim import Optimizer, decay_mask, make_transform
@@ -82,11 +83,13 @@ def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
     overrides = dict(section.overrides)
     if section.dtype == "float64":
         overrides.setdefault("param_dtype", jnp.float64)
-    plain = create_model(section.name, num_classes)
+    library, _, name = section.name.rpartition("/")
+    create = partial(create_library_model, library) if library else create_model
+    plain = create(name, num_classes)
     for field, value in overrides.items():
         if callable(getattr(plain, field, None)) and not callable(value):
             raise UserError(f"model.overrides.{field} takes a function: set it in Python")
-    model = create_model(section.name, num_classes, DTYPES[section.dtype], **overrides)
+    model = create(name, num_classes, dtype=DTYPES[section.dtype], **overrides)
     has_norm = "norm" in {field.name for field in dataclasses.fields(model)}
     if config.train.sync_bn and has_norm:
         model = model.clone(norm=partial(nn.BatchNorm, axis_name=AXIS))

@@ -109,18 +109,34 @@ def set_up_process() -> None:
         parallel.initialize(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
 
 
+def print_results() -> None:
+    """Evaluates a run, or weights of elsewhere if there is no run.
+
+    Raises:
+      UserError: neither is named, or what is named cannot be evaluated.
+    """
+    config = None if FLAGS.workdir or FLAGS.config is None else read_config()
+    if not FLAGS.workdir and not (config and config.init_from):
+        raise UserError(
+            "--mode=evaluate needs the --workdir of a run, or --config with --config.init_from=DIR"
+            " for weights of python -m jaxcnn.interop.convert"
+        )
+    set_up_process()
+    from jaxcnn import evaluate
+
+    if config:
+        results = evaluate.run_weights(config, split=FLAGS.split)
+    else:
+        results = evaluate.run(Path(FLAGS.workdir), checkpoint=FLAGS.checkpoint, split=FLAGS.split)
+    for name, value in results.items():
+        print(f"{name} {value:.6g}")
+
+
 def main(argv: list[str]) -> None:
     """Trains or evaluates."""
     del argv
     if FLAGS.mode == "evaluate":
-        if not FLAGS.workdir:
-            raise UserError("--mode=evaluate needs the --workdir of a run")
-        set_up_process()
-        from jaxcnn import evaluate
-
-        results = evaluate.run(Path(FLAGS.workdir), checkpoint=FLAGS.checkpoint, split=FLAGS.split)
-        for name, value in results.items():
-            print(f"{name} {value:.6g}")
+        print_results()
         return
     config = read_config()
     stem = Path(config_flags.get_config_filename(FLAGS["config"]).split(":")[0]).stem

@@ -128,7 +128,7 @@ def vgg(model: str, dataset: str = "digits") -> ConfigDict:
 
     def narrow(config: ConfigDict) -> None:
         """With 4096 units the two hidden layers are 119 of 138 million parameters."""
-        config.model.overrides.hidden_features = 512
+        config.model.overrides.hidden_features = (512, 512)
 
     small = _small(rate=1e-3 if model.endswith("_bn") else 3e-4, also=narrow)
     return _start(model, dataset, small | {"imagenet2012": imagenet})

@@ -19,6 +19,8 @@ def base_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.dataset = ""  # label of the preset; part of the default workdir
+    # Fine-tuning: a folder of jaxcnn.interop.convert, or the workdir of an earlier run.
+    config.init_from = ""
     config.allow_change = ""  # fields or sections, with commas, that a resumed run may change
     config.debug_nans = False  # stop in the operation that makes a NaN (slow)
     config.matmul_precision = (
@@ -26,7 +28,7 @@ def base_config() -> ConfigDict:
     )
 
     config.model = model = ConfigDict()
-    model.name = ""  # see jaxcnn.list_models()
+    model.name = ""  # see jaxcnn.list_models(); timm/NAME and torchvision/NAME are as theirs
     model.dtype = "float32"  # of the computation: float32 | bfloat16 | float64
     model.overrides = ConfigDict()  # any other field: --config.model.overrides.dropout_rate=0.2
 

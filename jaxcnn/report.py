@@ -10,6 +10,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from jaxcnn import parallel
+from jaxcnn.adapt import Adapted
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.data.source import DataSource
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
@@ -149,6 +150,20 @@ def say_start(
     }
     for name, line in lines.items():
         log.say(f"{name:<10} {line}")
+
+
+def say_taken(log: Logbook, title: str, form: TrainState, done: Adapted) -> None:
+    """Says what a run starts from: what was taken, changed and left out."""
+    total = len(jax.tree.leaves(form.variables()))
+    lines = {
+        "taken": [f"{len(done.taken)} of {total} arrays from {title}"],
+        "adapted": done.changed,
+        "new": done.new,
+        "left out": done.left_out,
+    }
+    for name, parts in lines.items():
+        if parts:
+            log.say(f"{name:<10} {'; '.join(parts)}")
 
 
 def say_restored(log: Logbook, step: int, meta: dict[str, Any], config: ConfigDict) -> None:

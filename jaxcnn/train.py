@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, parallel, report, workdir
+from jaxcnn import factories, parallel, pretrained, report, workdir
 from jaxcnn.checkpoint import Checkpoints
 from jaxcnn.data.pipeline import train_batches
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
@@ -103,7 +103,7 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
         )
         evaluate = make_evaluator(config, model, watched)
 
-        # State: the newest whole checkpoint, or a fresh one.
+        # State: the newest whole checkpoint, or a fresh one, with given weights if there are any.
         averaged = config.train.ema_decay > 0
         program = lower_state(model, optimizer, source.image_shape, averaged)
         form = saved_form(program)
@@ -115,7 +115,11 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
 
         restored = checkpoints.restore(form, check)
         if restored is None:
-            state = create_state(program, jax.random.key(config.seed))
+            given = None
+            if config.init_from:
+                given, title, done = pretrained.load(config, model, form.variables())
+                report.say_taken(log, title, form, done)
+            state = create_state(program, jax.random.key(config.seed), given)
         else:
             report.say_restored(log, restored.step, restored.meta, config)
             state = restored.state

@@ -15,6 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 BASE = {"jaxcnn.errors", *sys.stdlib_module_names, "jax", "flax", "numpy"}
 CONFIG_IS_KNOWN_IN = {
     "factories",
+    "pretrained",
     "recipes",
     "papers",
     "workdir",
@@ -24,6 +25,7 @@ CONFIG_IS_KNOWN_IN = {
     "evaluate",
     "main",
 }
+PARTS = ("data", "losses", "optim", "metrics", "state", "schedules")
 RUN = ("steps", "parallel", "report", "train", "evaluate", "main")
 
 
@@ -75,6 +77,7 @@ def test_the_reader_of_imports_reads_them(tmp_path):
         ("ops", {"jaxcnn.ops"}),
         ("layers", {"jaxcnn.ops", "jaxcnn.layers"}),
         ("models", {"jaxcnn.ops", "jaxcnn.layers", "jaxcnn.models"}),
+        ("analysis", {"jaxcnn.ops", "jaxcnn.layers", "jaxcnn.models", "jaxcnn.analysis"}),
     ],
 )
 def test_networks_import_only_downwards_and_only_jax_flax_numpy(room, below):
@@ -103,9 +106,7 @@ def test_a_paper_imports_no_later_one():
     assert not later
 
 
-@pytest.mark.parametrize(
-    "room", ["data", "losses", "optim", "metrics", "state", "schedules", "ops", "layers", "models"]
-)
+@pytest.mark.parametrize("room", [*PARTS, "ops", "layers", "models", "analysis"])
 def test_the_parts_do_not_know_the_run(room):
     files = [path for name, path in MODULES.items() if within(name, [f"jaxcnn.{room}"])]
     assert files

@@ -1,12 +1,16 @@
 """What the README shows works as it stands there."""
 
+import dataclasses
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from jaxcnn import create_model, list_models
+from jaxcnn.models import table
+
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "README.md").read_text()
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_example_runs_with_jax_and_flax_alone(tmp_path):
@@ -29,3 +33,29 @@ def test_files_that_it_names_are_there():
     assert len(named) > 10
     for name in named:
         assert (ROOT / name.rstrip(".")).exists(), name
+
+
+def test_table_of_networks_is_up_to_date():
+    """After a change: `python -m jaxcnn.models.table README.md`."""
+    assert table.insert(TEXT) == TEXT
+    names = re.findall(r"^\| `(\w+)` \| \[", TEXT, re.MULTILINE)
+    assert sorted(names) == list_models()
+
+
+def test_a_stale_table_is_noticed():
+    stale = TEXT.replace("| 25,557,032 |", "| 25,557,033 |")
+    assert table.insert(stale) == TEXT != stale
+
+
+def test_fields_to_vary_are_fields():
+    small_table = re.search(r"\| fields to vary \|\n\|---\|---\|\n(.*?)\n\n", TEXT, re.DOTALL)[1]
+    covered = set()
+    for line in small_table.splitlines():
+        _, networks, fields, _ = line.split("|")
+        names = {
+            name for pattern in re.findall(r"`(.+?)`", networks) for name in list_models(pattern)
+        }
+        covered |= names
+        known = {f.name for name in names for f in dataclasses.fields(create_model(name))}
+        assert set(re.findall(r"`(\w+)`", fields)) <= known, line
+    assert covered == set(list_models())

@@ -2,7 +2,6 @@
 
 import ast
 import contextlib
-import json
 import re
 import runpy
 from fractions import Fraction
@@ -10,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from jaxcnn import data, factories, list_models, papers, recipes
+from jaxcnn import data, factories, list_models, model_info, papers, recipes
 from jaxcnn.errors import UserError
 from jaxcnn.schedules import length_in_steps
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "configs").glob("*.py"))
-COUNTS = json.loads((ROOT / "tests" / "models" / "counts.json").read_text())
 EXAMPLES = {"cifar10": 50000, "cifar100": 50000, "imagenet2012": 1281167}
 
 by_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -87,7 +85,7 @@ def test_a_file_is_named_after_its_network_and_its_text_is_right(file):
     known_as = {"lenet5": "lenet5_modern", "mobilenet_v1": "mobilenet_v1_100"}
     assert name == known_as.get(file.stem, file.stem)
     text = ast.get_docstring(ast.parse(file.read_text()))
-    assert f"{COUNTS[name]['params']:,} parameters" in text
+    assert f"{model_info(name).params:,} parameters" in text
     commands = re.findall(r"--config=configs/(\w+)\.py(?::(\w+))?", text)
     assert {stem for stem, _ in commands} == {file.stem}
     assert {dataset or "digits" for _, dataset in commands} == configs.keys()

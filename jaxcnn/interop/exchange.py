@@ -59,7 +59,7 @@ def from_torch(
       UserError: for an unknown library, name or field, or a state that is not this network's; the
         message lists what is missing, what is left over and what has another shape.
     """
-    chosen = _find(library, name)
+    chosen = find_network(library, name)
     state = {_today(key, chosen): value for key, value in state.items()}
     state = {key: value for key, value in state.items() if not key.endswith(IGNORED)}
     for prefix, field in chosen.optional.items():
@@ -98,15 +98,15 @@ def to_torch(
     Raises:
       UserError: for an unknown library, name or field, or variables of another network.
     """
-    chosen = _find(library, name)
+    chosen = find_network(library, name)
     given = traverse_util.flatten_dict(jax.tree.map(np.asarray, dict(variables)))
     for field in chosen.optional.values():
         overrides.setdefault(field, any("aux" in part for path in given for part in path))
-    rules = _rules(_build(chosen, overrides), chosen)
-    stem = [a for path, a in given.items() if re.fullmatch(rules[0].path, "/".join(path[1:-1]))]
+    network = _build(chosen, overrides)
+    rules = _rules(network, chosen)
     head = given.get(("params", "classifier", "kernel"))
     model = _build(chosen, overrides, num_classes=None if head is None else head.shape[-1])
-    places = _places(model, rules, next((a.shape[2] for a in stem if a.ndim == 4), None), chosen)
+    places = _places(model, rules, input_channels(variables, network, chosen), chosen)
     _compare(
         {"/".join(path): place.leaf.shape for path, place in places.items()},
         {"/".join(path): leaf.shape for path, leaf in given.items()},
@@ -118,13 +118,44 @@ def to_torch(
     }
 
 
-def _find(library: str, name: str) -> Library:
+def create_library_model(
+    library: str, name: str, num_classes: int | None = None, **overrides: Any
+) -> nn.Module:
+    """Returns our network as a library has the one of that name, not yet initialised.
+
+    Args:
+      library: see `from_torch`.
+      name: see `from_torch`.
+      num_classes: see `models.create_model`.
+      **overrides: fields on top of the library's.
+
+    Raises:
+      UserError: for an unknown library, name or field.
+    """
+    return _build(find_network(library, name), overrides, num_classes)
+
+
+def find_network(library: str, name: str) -> Library:
+    """Returns what is known of a library's network.
+
+    Raises:
+      UserError: for an unknown library or name.
+    """
     if library not in LIBRARIES:
         raise UserError(f"no library {library!r}: {nearest(library, LIBRARIES)}")
     networks = LIBRARIES[library]
     if name not in networks:
         raise UserError(f"no table for {library}'s {name!r}: {nearest(name, networks)}")
     return networks[name]
+
+
+def input_channels(variables: Mapping[str, Any], model: nn.Module, chosen: Library) -> int | None:
+    """Returns how many channels a network's images have; None if its stem is not there."""
+    stem = _rules(model, chosen)[0]
+    for path, leaf in traverse_util.flatten_dict(dict(variables)).items():
+        if np.ndim(leaf) == 4 and re.fullmatch(stem.path, "/".join(path[1:-1])):
+            return np.shape(leaf)[2]
+    return None
 
 
 def _today(key: str, chosen: Library) -> str:

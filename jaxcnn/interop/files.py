@@ -1,16 +1,230 @@
-"""Weight files: safetensors, npz, and torch's own where torch is at hand. Pickle is never loaded."""
+"""Weight files: safetensors, npz, and torch's own where torch is at hand.
 
-from collections.abc import Mapping
+None of the readers runs code that a file brings along: pickled objects are refused.
+"""
+
+import contextlib
+import os
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.errors import UserError
 
+BFLOAT16 = np.dtype(jnp.bfloat16)  # no type of NumPy's: safetensors.numpy does not always know it
+SAFETENSORS_DTYPES = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": BFLOAT16,
+    "I64": np.dtype("<i8"),
+    "U64": np.dtype("<u8"),
+    "I32": np.dtype("<i4"),
+    "U32": np.dtype("<u4"),
+    "I16": np.dtype("<i2"),
+    "U16": np.dtype("<u2"),
+    "I8": np.dtype("i1"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}
+# Before this version a crafted file could run code in spite of weights_only (CVE-2025-32434).
+SAFE_TORCH = (2, 6)
+WRAPPERS = ("state_dict", "model")
+PREFIX = "module."  # of torch's DataParallel
+
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
-    raise NotImplementedError
+    """Returns the arrays of a file by their keys, in the types that it has.
+
+    `.safetensors` needs the package safetensors; `.npz` nothing; `.pth`, `.pt` and `.bin` need
+    torch, which reads the tensors and nothing else. Of a torch checkpoint the entry `state_dict` or
+    `model` is taken, and a prefix `module.` common to all keys is dropped.
+
+    Raises:
+      UserError: no such file, a package that is missing, an unknown kind of file, or one that is
+        damaged or holds anything but numbers.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a directory: give the weights file itself")
+    if not path.is_file():
+        raise UserError(f"there is no weights file {path}")
+    reader = READERS.get(path.suffix)
+    if reader is None:
+        raise UserError(f"{path} is no weights file by its name: {_choices(READERS)} are read")
+    try:
+        weights = reader(path)
+        for key, array in weights.items():
+            _check_numbers(key, array)
+    except UserError as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except Exception as error:  # zlib, zipfile, NumPy, torch: none has one class for damage
+        raise UserError(
+            f"cannot read {path}: it is damaged or no {path.suffix} file of arrays alone"
+            f" ({_reason(error)}); fetch or write it again"
+        ) from error
+    return weights
 
 
-def write_weights(weights: Mapping[str, np.ndarray], path: str | Path) -> None:
-    raise NotImplementedError(UserError)
+def write_weights(weights: Mapping[str, Any], path: str | Path) -> None:
+    """Writes arrays to a `.safetensors` or `.npz` file, whole or not at all.
+
+    Raises:
+      UserError: another kind of file, anything but numbers, or a place that cannot be written.
+    """
+    path = Path(path)
+    writer = WRITERS.get(path.suffix)
+    if writer is None:
+        raise UserError(f"cannot write {path}: {_choices(WRITERS)} are written")
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: it is a directory")
+    arrays = {}
+    for key, value in weights.items():
+        array = np.asarray(value, order="C")
+        _check_numbers(key, array)
+        arrays[key] = array.astype(array.dtype.newbyteorder("="), copy=False)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        writer(arrays, partial)
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; choose a directory that exists and"
+            " has room"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    try:
+        import safetensors
+    except ImportError:
+        raise _missing("safetensors") from None
+    weights = {}
+    for key, tensor in safetensors.deserialize(path.read_bytes()):
+        dtype = SAFETENSORS_DTYPES.get(tensor["dtype"])
+        if dtype is None:
+            raise UserError(
+                f"{key} has type {tensor['dtype']}, not one of {_choices(SAFETENSORS_DTYPES)}:"
+                " convert it where it comes from"
+            )
+        weights[key] = np.frombuffer(tensor["data"], dtype).reshape(tensor["shape"])
+    return weights
+
+
+def _write_safetensors(arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    try:
+        from safetensors.numpy import save
+    except ImportError:
+        raise _missing("safetensors") from None
+    path.write_bytes(save(dict(arrays)))  # save_file has an error of its own for a full disk
+
+
+# As numpy.load and savez, which cannot take every key ("file" is an argument of savez), and whose
+# errors recommend to load pickled objects.
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    weights = {}
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                weights[name.removesuffix(".npy")] = np.lib.format.read_array(
+                    member, allow_pickle=False
+                )
+                if member.read(1):  # the checksum is compared at the end
+                    raise ValueError(f"{name} is longer than its array")
+    return weights
+
+
+def _write_npz(arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for key, array in arrays.items():
+            if array.dtype == BFLOAT16:
+                raise UserError(
+                    f"cannot write {key}: .npz has no bfloat16; write .safetensors or float32"
+                )
+            with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _read_torch(path: Path) -> dict[str, np.ndarray]:
+    try:
+        import torch
+    except ImportError:
+        raise _missing("torch") from None
+    if tuple(int(number) for number in torch.__version__.split(".")[:2]) < SAFE_TORCH:
+        raise UserError(
+            f"torch {torch.__version__} may run code that is in it: pip install 'torch>=2.6', or"
+            " save it as .safetensors where it comes from"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old kinds of pickle
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch's own message recommends to run the code
+        raise UserError(
+            f"it is damaged, or it brings code along, which is not run ({type(error).__name__}):"
+            " save the state_dict alone, best as .safetensors, where it comes from"
+        ) from error
+    for wrapper in WRAPPERS:
+        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
+            state = state[wrapper]
+    if not isinstance(state, Mapping):
+        raise UserError(f"it holds a {type(state).__name__} instead of a state_dict")
+    for key, value in state.items():
+        if not isinstance(value, torch.Tensor):
+            raise UserError(f"{key} is a {type(value).__name__}: save the state_dict alone")
+    common = PREFIX if all(key.startswith(PREFIX) for key in state) else ""
+    return {key.removeprefix(common): _from_tensor(value) for key, value in state.items()}
+
+
+def _from_tensor(tensor: Any) -> np.ndarray:
+    tensor = tensor.detach()
+    if str(tensor.dtype) == "torch.bfloat16":
+        return tensor.float().numpy().astype(BFLOAT16)  # exact: it is a shorter float32
+    return tensor.numpy()
+
+
+READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
+    ".safetensors": _read_safetensors,
+    ".npz": _read_npz,
+    ".pth": _read_torch,
+    ".pt": _read_torch,
+    ".bin": _read_torch,
+}
+WRITERS: dict[str, Callable[[Mapping[str, np.ndarray], Path], None]] = {
+    ".safetensors": _write_safetensors,
+    ".npz": _write_npz,
+}
+
+
+def _check_numbers(key: str, array: Any) -> None:
+    dtype = getattr(array, "dtype", None)
+    if not isinstance(dtype, np.dtype) or (dtype.kind not in "biuf" and dtype != BFLOAT16):
+        raise UserError(f"{key} is no array of numbers but {dtype or type(array).__name__}")
+
+
+def _missing(package: str) -> UserError:
+    also = " torch" if package == "torch" else ""
+    instead = ", or save it as .safetensors where it comes from" if also else ", or use .npz"
+    return UserError(f'it needs {package}: pip install "jaxcnn[torch]"{also}{instead}')
+
+
+def _choices(known: Mapping[str, Any]) -> str:
+    *most, last = known
+    return f"{', '.join(most)} and {last}"
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

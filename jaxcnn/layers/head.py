@@ -16,15 +16,20 @@ def global_average_pool(x: jax.Array) -> jax.Array:
     return jnp.mean(x, axis=(1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))
 
 
-def classifier(num_classes: int, dtype: Any, param_dtype: Any) -> nn.Dense:
+def classifier(
+    num_classes: int,
+    dtype: Any,
+    param_dtype: Any,
+    kernel_init: nn.initializers.Initializer = _uniform_fan_in,
+) -> nn.Dense:
     """Returns the linear layer `classifier`, to be called on features (N, C).
 
     It computes in at least float32, so a bfloat16 network has float32 logits. The bias starts at
-    zero, the weights at U(±1/sqrt(C)) as in torch.
+    zero, the weights by `kernel_init`, or at U(±1/sqrt(C)) as in torch.
     """
     return nn.Dense(
         num_classes,
-        kernel_init=_uniform_fan_in,
+        kernel_init=kernel_init,
         dtype=jnp.promote_types(dtype, jnp.float32),
         param_dtype=param_dtype,
         name="classifier",

@@ -14,9 +14,25 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
+from jaxcnn.models.alexnet import AlexNet
+from jaxcnn.models.bn_inception import BNInception, inception_v2_slim
 from jaxcnn.models.densenet import cifar_densenet, imagenet_densenet
+from jaxcnn.models.googlenet import GoogLeNet, googlenet_bn, googlenet_torchvision
+from jaxcnn.models.inception_v3 import InceptionV3
+from jaxcnn.models.inception_v4 import (
+    InceptionResNet,
+    InceptionV4,
+    inception_resnet_v1,
+    inception_resnet_v2_paper,
+)
 from jaxcnn.models.lenet import LeNet5Modern
+from jaxcnn.models.mobilenet import MobileNet
+from jaxcnn.models.preact_resnet import cifar_preact_resnet, imagenet_preact_resnet
+from jaxcnn.models.published import model_info as model_info
 from jaxcnn.models.resnet import Bottleneck, cifar_resnet, imagenet_resnet
+from jaxcnn.models.resnext import cifar_resnext, imagenet_resnext
+from jaxcnn.models.vgg import imagenet_vgg
+from jaxcnn.models.wide_resnet import cifar_wide_resnet, imagenet_wide_resnet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +64,57 @@ def _imagenet(constructor: Callable[..., nn.Module], *aliases: str) -> Entry:
     return Entry(constructor, 1000, (224, 224, 3), aliases)
 
 
+def _inception(constructor: Callable[..., nn.Module]) -> Entry:
+    return Entry(constructor, 1000, (299, 299, 3))
+
+
+# One tower without normalisation, as torchvision has it.
+_alexnet_torchvision = partial(
+    AlexNet, towers=1, lrn=False, padding=2, dropout_first=True, initialization="torchvision"
+)
 _bottleneck_v1 = partial(Bottleneck, stride_first=True)
 
 MODELS: dict[str, Entry] = {
     # LeNet, 1998
     "lenet5_modern": _mnist(LeNet5Modern),
+    # AlexNet, 2012
+    "alexnet": Entry(AlexNet, 1000, (227, 227, 3), ("alexnet_two_tower",)),
+    "alexnet_one_tower": Entry(
+        partial(AlexNet, towers=1, lrn=False, initialization="keras"), 1000, (227, 227, 3)
+    ),
+    "alexnet_torchvision": _imagenet(
+        partial(_alexnet_torchvision, features=(64, 192, 384, 256, 256))
+    ),
+    "alexnet_owt": _imagenet(partial(_alexnet_torchvision, features=(64, 192, 384, 384, 256))),
+    # VGG, 2014
+    "vgg11": _imagenet(partial(imagenet_vgg, 11), "vgg_a"),
+    "vgg11_lrn": _imagenet(partial(imagenet_vgg, 11, lrn=True), "vgg_a_lrn"),
+    "vgg13": _imagenet(partial(imagenet_vgg, 13), "vgg_b"),
+    "vgg16_1x1": _imagenet(partial(imagenet_vgg, 16, third_kernel_size=1), "vgg_c"),
+    "vgg16": _imagenet(partial(imagenet_vgg, 16), "vgg_d"),
+    "vgg19": _imagenet(partial(imagenet_vgg, 19), "vgg_e"),
+    "vgg11_bn": _imagenet(partial(imagenet_vgg, 11, with_norm=True), "vgg_a_bn"),
+    "vgg13_bn": _imagenet(partial(imagenet_vgg, 13, with_norm=True), "vgg_b_bn"),
+    "vgg16_1x1_bn": _imagenet(
+        partial(imagenet_vgg, 16, third_kernel_size=1, with_norm=True), "vgg_c_bn"
+    ),
+    "vgg16_bn": _imagenet(partial(imagenet_vgg, 16, with_norm=True), "vgg_d_bn"),
+    "vgg19_bn": _imagenet(partial(imagenet_vgg, 19, with_norm=True), "vgg_e_bn"),
+    # GoogLeNet, 2014
+    "googlenet": _imagenet(GoogLeNet, "inception_v1"),
+    "googlenet_bn": _imagenet(googlenet_bn),
+    "googlenet_torchvision": _imagenet(googlenet_torchvision, "inception_v1_slim"),
+    # Inception v3, 2015
+    "inception_v2": _inception(partial(InceptionV3, stage1_kernel_size=3)),
+    "inception_v3": _inception(InceptionV3),
+    # Inception-v4 and Inception-ResNet, 2016
+    "inception_v4": _inception(InceptionV4),
+    "inception_resnet_v1": _inception(inception_resnet_v1),
+    "inception_resnet_v2": _inception(InceptionResNet),
+    "inception_resnet_v2_paper": _inception(inception_resnet_v2_paper),
+    # BN-Inception, 2015
+    "bn_inception": _imagenet(BNInception),
+    "inception_v2_slim": _imagenet(inception_v2_slim),
     # ResNet, 2015
     "resnet18": _imagenet(partial(imagenet_resnet, 18)),
     "resnet34": _imagenet(partial(imagenet_resnet, 34)),
@@ -78,6 +140,32 @@ MODELS: dict[str, Entry] = {
     "cifar_plain44": _cifar(partial(cifar_resnet, 44, shortcut="none")),
     "cifar_plain56": _cifar(partial(cifar_resnet, 56, shortcut="none")),
     "cifar_plain110": _cifar(partial(cifar_resnet, 110, shortcut="none")),
+    # ResNet v2, 2016
+    "resnet18_v2": _imagenet(partial(imagenet_preact_resnet, 18), "preact_resnet18"),
+    "resnet34_v2": _imagenet(partial(imagenet_preact_resnet, 34), "preact_resnet34"),
+    "resnet50_v2": _imagenet(partial(imagenet_preact_resnet, 50), "preact_resnet50"),
+    "resnet101_v2": _imagenet(partial(imagenet_preact_resnet, 101), "preact_resnet101"),
+    "resnet152_v2": _imagenet(partial(imagenet_preact_resnet, 152), "preact_resnet152"),
+    "resnet200_v2": _imagenet(partial(imagenet_preact_resnet, 200), "preact_resnet200"),
+    "cifar_resnet110_v2": _cifar(partial(cifar_preact_resnet, 110)),
+    "cifar_resnet164_v2": _cifar(partial(cifar_preact_resnet, 164, bottleneck=True)),
+    "cifar_resnet1001_v2": _cifar(partial(cifar_preact_resnet, 1001, bottleneck=True)),
+    # Wide ResNet, 2016
+    "wrn_40_4": _cifar(partial(cifar_wide_resnet, 40, 4)),
+    "wrn_16_8": _cifar(partial(cifar_wide_resnet, 16, 8)),
+    "wrn_22_8": _cifar(partial(cifar_wide_resnet, 22, 8)),
+    "wrn_28_10": _cifar(partial(cifar_wide_resnet, 28, 10)),
+    "wrn_28_12": _cifar(partial(cifar_wide_resnet, 28, 12)),
+    "wrn_40_8": _cifar(partial(cifar_wide_resnet, 40, 8)),
+    "wide_resnet50_2": _imagenet(partial(imagenet_wide_resnet, 50)),
+    "wide_resnet101_2": _imagenet(partial(imagenet_wide_resnet, 101)),
+    # ResNeXt, 2016
+    "resnext50_32x4d": _imagenet(partial(imagenet_resnext, 50, 32, 4)),
+    "resnext101_32x4d": _imagenet(partial(imagenet_resnext, 101, 32, 4)),
+    "resnext101_64x4d": _imagenet(partial(imagenet_resnext, 101, 64, 4)),
+    "resnext101_32x8d": _imagenet(partial(imagenet_resnext, 101, 32, 8)),
+    "resnext29_8x64d": _cifar(partial(cifar_resnext, 29, 8)),
+    "resnext29_16x64d": _cifar(partial(cifar_resnext, 29, 16)),
     # DenseNet, 2016
     "densenet121": _imagenet(partial(imagenet_densenet, 121)),
     "densenet169": _imagenet(partial(imagenet_densenet, 169)),
@@ -89,6 +177,13 @@ MODELS: dict[str, Entry] = {
     "densenet_bc_100_12": _cifar(partial(cifar_densenet, 100, 12, bc=True)),
     "densenet_bc_250_24": _cifar(partial(cifar_densenet, 250, 24, bc=True)),
     "densenet_bc_190_40": _cifar(partial(cifar_densenet, 190, 40, bc=True)),
+    # MobileNet, 2017
+    "mobilenet_v1_100": _imagenet(MobileNet),
+    "mobilenet_v1_075": _imagenet(partial(MobileNet, width_multiplier=0.75)),
+    "mobilenet_v1_050": _imagenet(partial(MobileNet, width_multiplier=0.5)),
+    "mobilenet_v1_025": _imagenet(partial(MobileNet, width_multiplier=0.25)),
+    "mobilenet_v1_shallow": _imagenet(partial(MobileNet, stage_sizes=(1, 2, 2, 1, 2))),
+    "mobilenet_v1_fullconv": _imagenet(partial(MobileNet, separable=False)),
 }
 
 _ALIASES = {alias: name for name, entry in MODELS.items() for alias in entry.aliases}

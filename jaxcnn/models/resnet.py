@@ -47,6 +47,17 @@ from jaxcnn.models.checks import check_images
 SHORTCUTS = ("A", "B", "C", "none")
 
 
+def check_shortcut(shortcut: str, known: Sequence[str], zero_init_last: bool) -> None:
+    """Raises `UserError` for a shortcut that does not exist, or with which nothing is learnt."""
+    if shortcut not in known:
+        raise UserError(f"no shortcut {shortcut!r}: {nearest(shortcut, known)}")
+    if shortcut == "none" and zero_init_last:
+        raise UserError(
+            "zero_init_last in a network without shortcuts makes every activation zero and "
+            "nothing can be learnt: leave it out"
+        )
+
+
 def subsample_and_pad(x: jax.Array, features: int, strides: int) -> jax.Array:
     """Shortcut A: every `strides`-th pixel, zero channels appended up to `features`."""
     x = x[:, ::strides, ::strides]
@@ -61,11 +72,12 @@ class ResidualUnit(nn.Module):
     the unit's own: `conv1`, `norm1`, … and `proj` for a projecting shortcut.
 
     Attributes:
-      features: the stage's width, which is that of the inner convolutions; the unit puts out
-        `expansion` times as many channels.
+      features: the stage's width; the unit puts out `expansion` times as many channels.
       strides: of the whole unit.
       shortcut: one of `SHORTCUTS`; see `ResNet`.
       zero_init_last: start the scale of the last BN at zero, the unit as its shortcut.
+      cardinality: groups of a bottleneck's 3x3.
+      base_width: width of each group where `features` is 64; see `ResNet`.
     """
 
     features: int
@@ -75,6 +87,8 @@ class ResidualUnit(nn.Module):
     strides: int = 1
     shortcut: str = "B"
     zero_init_last: bool = False
+    cardinality: int = 1
+    base_width: int = 64
 
     expansion: ClassVar[int] = 1
 
@@ -83,18 +97,22 @@ class ResidualUnit(nn.Module):
         """Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), expansion·features)."""
         y = self.residual(x)
         if self.shortcut != "none":
-            y = y + self.skip(x)
+            y = y + self.skip(x, self.norm)
         return self.act(y)
 
     def residual(self, x: jax.Array) -> jax.Array:
         """Returns the branch that is added to the shortcut, up to its last BN."""
         raise NotImplementedError
 
-    def skip(self, x: jax.Array) -> jax.Array:
-        """Returns the input in the shape of the branch's output."""
+    def keeps(self, x: jax.Array) -> bool:
+        """Tells whether the shortcut is the input as it is."""
+        same_shape = self.strides == 1 and x.shape[-1] == self.expansion * self.features
+        return same_shape and self.shortcut != "C"
+
+    def skip(self, x: jax.Array, norm: Constructor | None) -> jax.Array:
+        """Returns the input in the shape of the branch's output; `norm` follows a projection."""
         features = self.expansion * self.features
-        same_shape = self.strides == 1 and x.shape[-1] == features
-        if same_shape and self.shortcut != "C":
+        if self.keeps(x):
             return x
         if self.shortcut == "A":
             return subsample_and_pad(x, features, self.strides)
@@ -102,7 +120,7 @@ class ResidualUnit(nn.Module):
             features,
             (1, 1),
             conv=self.conv,
-            norm=self.norm,
+            norm=norm,
             act=None,
             strides=self.strides,
             name="proj",
@@ -113,12 +131,37 @@ class ResidualUnit(nn.Module):
         init = nn.initializers.zeros if self.zero_init_last else nn.initializers.ones
         return self.norm(scale_init=init, name=name)
 
+    @property
+    def group_features(self) -> int:
+        """Width of one group of a bottleneck, which has `cardinality` of them."""
+        features = self.features * self.base_width // 64
+        if features < 1:
+            raise UserError(
+                f"base_width {self.base_width} leaves nothing of {self.features} features: make "
+                f"it {-(-64 // self.features)} or more"
+            )
+        return features
+
+    @property
+    def inner_features(self) -> int:
+        """Width of a bottleneck's 3x3."""
+        return self.cardinality * self.group_features
+
+    def check_ungrouped(self) -> None:
+        """Raises `UserError` if the fields of a bottleneck are set, for a unit that is none."""
+        if (self.cardinality, self.base_width) != (1, 64):
+            raise UserError(
+                f"{type(self).__name__} has no inner width: cardinality and base_width go with a "
+                "bottleneck"
+            )
+
 
 class BasicBlock(ResidualUnit):
     """3x3, BN, ReLU, 3x3, BN; + shortcut; ReLU."""
 
     def residual(self, x: jax.Array) -> jax.Array:
         """3x3, BN, ReLU, 3x3, BN."""
+        self.check_ungrouped()
         x = self.conv(self.features, (3, 3), strides=self.strides, padding=1, name="conv1")(x)
         x = self.act(self.norm(name="norm1")(x))
         x = self.conv(self.features, (3, 3), padding=1, name="conv2")(x)
@@ -126,7 +169,7 @@ class BasicBlock(ResidualUnit):
 
 
 class Bottleneck(ResidualUnit):
-    """1x1, BN, ReLU, 3x3, BN, ReLU, 1x1, BN; + shortcut; ReLU.
+    """1x1, BN, ReLU, 3x3 in `cardinality` groups, BN, ReLU, 1x1, BN; + shortcut; ReLU.
 
     Attributes:
       stride_first: stride on the first 1x1, as the paper has it, instead of on the 3x3.
@@ -139,28 +182,36 @@ class Bottleneck(ResidualUnit):
     def residual(self, x: jax.Array) -> jax.Array:
         """1x1, BN, ReLU, 3x3, BN, ReLU, 1x1, BN."""
         first, second = (self.strides, 1) if self.stride_first else (1, self.strides)
-        x = self.conv(self.features, (1, 1), strides=first, name="conv1")(x)
+        inner, groups = self.inner_features, self.cardinality
+        x = self.conv(inner, (1, 1), strides=first, name="conv1")(x)
         x = self.act(self.norm(name="norm1")(x))
-        x = self.conv(self.features, (3, 3), strides=second, padding=1, name="conv2")(x)
+        conv2 = partial(self.conv, feature_group_count=groups, strides=second, padding=1)
+        x = conv2(inner, (3, 3), name="conv2")(x)
         x = self.act(self.norm(name="norm2")(x))
         x = self.conv(self.expansion * self.features, (1, 1), name="conv3")(x)
         return self.last_norm("norm3")(x)
 
 
 class Stage(nn.Module):
-    """Units of one width, `block1`, `block2`, …; the first takes the stage's stride."""
+    """Units of one width, `block1`, `block2`, …; the first takes the stage's stride.
+
+    Attributes:
+      first: constructor of the first unit, where it is another than that of the rest.
+    """
 
     block: Constructor
     num_blocks: int
     features: int
     strides: int = 1
+    first: Constructor | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), C') of the block."""
         for i in range(self.num_blocks):
             strides = self.strides if i == 0 else 1
-            x = self.block(features=self.features, strides=strides, name=f"block{i + 1}")(x)
+            block = self.first if self.first is not None and i == 0 else self.block
+            x = block(features=self.features, strides=strides, name=f"block{i + 1}")(x)
         return x
 
 
@@ -176,6 +227,9 @@ class ResNet(nn.Module):
       stage_sizes: units in each stage.
       block: constructor of a unit: `BasicBlock`, `Bottleneck`, or a partial of one.
       width: features of the first stage; each further stage doubles them and halves the map.
+      cardinality: groups C of the 3x3 in bottlenecks, as in ResNeXt.
+      base_width: width w of each group where a stage has 64 features: the 3x3 of a stage of c has
+        C·floor(c·w/64) maps. 64 with one group is ResNet, 128 the wide ResNet.
       cifar_stem: a 3x3 stem for small images, `width` maps, instead of 7x7/2 and a max-pool.
       shortcut: A is parameter-free (subsampling and zero channels), B projects by 1x1 and BN where
         the shape changes, C projects in every unit; "none" is the plain network.
@@ -189,14 +243,16 @@ class ResNet(nn.Module):
       act: activation of the whole network.
 
     Raises:
-      UserError: if the images are not of rank 4, or for a shortcut that does not exist or cannot
-        learn.
+      UserError: if the images are not of rank 4, for a shortcut that does not exist or cannot
+        learn, or for groups in units that have none.
     """
 
     num_classes: int = 1000
     stage_sizes: Sequence[int] = (3, 4, 6, 3)
     block: Constructor = Bottleneck
     width: int = 64
+    cardinality: int = 1
+    base_width: int = 64
     cifar_stem: bool = False
     shortcut: str = "B"
     zero_init_last: bool = False
@@ -212,7 +268,7 @@ class ResNet(nn.Module):
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Returns logits, or features if `num_classes` is 0; see the class."""
         check_images(images)
-        self._check_shortcut()
+        check_shortcut(self.shortcut, SHORTCUTS, self.zero_init_last)
         conv = partial(
             self.conv,
             use_bias=False,
@@ -233,6 +289,8 @@ class ResNet(nn.Module):
             self.block,
             shortcut=self.shortcut,
             zero_init_last=self.zero_init_last,
+            cardinality=self.cardinality,
+            base_width=self.base_width,
             **handed_down,
         )
 
@@ -248,15 +306,6 @@ class ResNet(nn.Module):
         if self.num_classes == 0:
             return x
         return classifier(self.num_classes, self.dtype, self.param_dtype)(x)
-
-    def _check_shortcut(self) -> None:
-        if self.shortcut not in SHORTCUTS:
-            raise UserError(f"no shortcut {self.shortcut!r}: {nearest(self.shortcut, SHORTCUTS)}")
-        if self.shortcut == "none" and self.zero_init_last:
-            raise UserError(
-                "zero_init_last in a network without shortcuts makes every activation zero and "
-                "nothing can be learnt: leave it out"
-            )
 
 
 IMAGENET_DEPTHS: dict[int, tuple[Constructor, tuple[int, ...]]] = {

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def local_response_norm(
@@ -33,8 +34,9 @@ def local_response_norm(
     window = (1,) * (x.ndim - 1) + (2 * reach + 1,)
     pads = ((0, 0),) * (x.ndim - 1) + ((reach, reach),)
     squares = jnp.square(x.astype(wide))
+    # A NumPy zero: of a traced one JAX cannot tell that this is a sum, which has a gradient.
     sums = jax.lax.reduce_window(
-        squares, jnp.zeros((), wide), jax.lax.add, window, (1,) * x.ndim, pads
+        squares, np.zeros((), wide), jax.lax.add, window, (1,) * x.ndim, pads
     )
     factor = alpha / size if alpha_over_n else alpha
     return (x * (k + factor * sums) ** -beta).astype(x.dtype)

@@ -9,12 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from jax.extend.core import Jaxpr
 
 from jaxcnn import create_model
 from jaxcnn.models import input_size
 
 
 class Traced(NamedTuple):
+    program: Jaxpr
     logits: jax.ShapeDtypeStruct
     variables: dict
     convolutions: list
@@ -32,8 +34,10 @@ def _trace(name):
     images = jax.ShapeDtypeStruct((2, *input_size(name)), jnp.float32)
     with nn.intercept_methods(collect):
         init = create_model(name).init_with_output
-        logits, variables = jax.eval_shape(init, jax.random.key(0), images)
-    return Traced(logits, variables, convolutions)
+        program, (logits, variables) = jax.make_jaxpr(init, return_shape=True)(
+            jax.random.key(0), images
+        )
+    return Traced(program.jaxpr, logits, variables, convolutions)
 
 
 @pytest.fixture(scope="session")

@@ -32,3 +32,17 @@ def test_type_stays_and_sums_are_wide():
     np.testing.assert_allclose(half.astype(jnp.float32), exact, rtol=2**-8)
     with jax.enable_x64(True):
         assert local_response_norm(X.astype(np.float64)).dtype == jnp.float64
+
+
+def test_gradient_in_a_compiled_program():
+    weight = np.random.default_rng(1).normal(size=X.shape)
+
+    def plain(x):
+        wide = jnp.pad(x**2, ((0, 0), (0, 0), (0, 0), (2, 2)))
+        sums = sum(wide[..., i : i + 9] for i in range(5))
+        return jnp.vdot(weight, x / (2 + 0.01 * sums) ** 0.75)
+
+    with jax.enable_x64(True):
+        x = X.astype(np.float64)
+        got = jax.jit(jax.grad(lambda x: jnp.vdot(weight, local_response_norm(x, alpha=0.01))))(x)
+        np.testing.assert_allclose(got, jax.grad(plain)(x), rtol=1e-12, atol=1e-14)

@@ -34,7 +34,7 @@ import torchvision
 
 from tests.parity import references
 
-SGD = {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "nesterov": False, "steps": 10}
+STEPS, MOMENTUM, DECAY = 10, 0.9, 1e-4
 
 
 def network(args, **kwargs):
@@ -73,7 +73,7 @@ def main_logits(outputs):
     return outputs.logits if hasattr(outputs, "logits") else outputs
 
 
-def forward(model, shape):
+def forward(model, shape, args):
     model.eval()
     images = batch(shape, 0)
     with torch.no_grad():
@@ -96,7 +96,7 @@ class Biased:
         return (1 - self.module.momentum) * self.before + self.module.momentum * now
 
 
-def gradient(model, shape):
+def gradient(model, shape, args):
     model.train()
     norms = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.BatchNorm2d)}
     ends = [next(iter(norms)), list(norms)[-1]] if norms else []
@@ -125,16 +125,14 @@ def gradient(model, shape):
     return found, entry
 
 
-def trajectory(model, shape):
+def trajectory(model, shape, args):
     model.train()
-    optimizer = torch.optim.SGD(
-        model.parameters(), SGD["lr"], SGD["momentum"], weight_decay=SGD["weight_decay"]
-    )
+    optimizer = torch.optim.SGD(model.parameters(), args.rate, MOMENTUM, weight_decay=DECAY)
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     biased = {m: m.running_var.clone() for m in norms}
     watched = [Biased(m) for m in norms]
     losses = []
-    for step in range(SGD["steps"]):
+    for step in range(STEPS):
         images, labels = batch(shape, step), (torch.arange(8) + step) % 10
         loss = torch.nn.functional.cross_entropy(main_logits(model(images)), labels)
         for watcher in watched:
@@ -150,7 +148,12 @@ def trajectory(model, shape):
     with torch.no_grad():
         logits = model(images)
     found = {"losses": losses, "final_logits_biased_var": logits.numpy().astype(np.float32)}
-    return found, {"tol_x64": 1e-6, "tol_losses_x64": [1e-9] * SGD["steps"], "sgd": SGD}
+    sgd = {"lr": args.rate, "momentum": MOMENTUM, "weight_decay": DECAY, "nesterov": False}
+    return found, {
+        "tol_x64": 1e-6,
+        "tol_losses_x64": [1e-9] * STEPS,
+        "sgd": {**sgd, "steps": STEPS},
+    }
 
 
 MAKERS = {"forward": forward, "grad": gradient, "trajectory": trajectory}
@@ -166,11 +169,12 @@ def main():
     parser.add_argument("--constructor", help="instead of the library's function of that name")
     parser.add_argument("--kwargs", type=json.loads, default={}, help="of the library's function")
     parser.add_argument("--overrides", type=json.loads, default={}, help="fields of our network")
+    parser.add_argument("--rate", type=float, default=0.01, help="of a trajectory")
     args = parser.parse_args()
     model = network(args, **({"num_classes": 10} if args.kind == "trajectory" else {})).double()
     shapes = fill(model)
     shape = (2 if args.kind == "forward" else 8, 3, args.size, args.size)
-    found, entry = MAKERS[args.kind](model, shape)
+    found, entry = MAKERS[args.kind](model, shape, args)
     version = {"timm": timm, "torchvision": torchvision}[args.library].__version__
     entry = {
         "kind": args.kind,

@@ -1,0 +1,158 @@
+"""The command that turns a library's weights file into a folder of ours.
+
+  python -m jaxcnn.interop.convert --library=torchvision --name=resnet50 \
+      --source=resnet50.safetensors --out=weights/resnet50
+
+The folder is then evaluated and trained from with `--config.init_from`; see `jaxcnn.main`.
+"""
+
+import argparse
+import ast
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+
+from jaxcnn.errors import UserError, nearest
+from jaxcnn.interop.exchange import IGNORED, create_library_model, find_network, from_torch
+from jaxcnn.interop.files import read_weights
+from jaxcnn.interop.folder import RECORD, WEIGHTS, check_free, write_folder
+
+FLAGS: dict[str, dict[str, Any]] = {
+    "--library": {"required": True, "help": "torchvision or timm"},
+    "--name": {"required": True, "help": "the library's name of the network"},
+    "--source": {"required": True, "type": Path, "help": ".safetensors, .npz, or .pth with torch"},
+    "--out": {"required": True, "type": Path, "help": "a folder that is not there yet"},
+    "--override": {
+        "action": "append",
+        "default": [],
+        "metavar": "FIELD=VALUE",
+        "help": "a field of our network, for a member without a name; may be repeated",
+    },
+}
+
+
+def convert(
+    library: str, name: str, source: Path, folder: Path, overrides: Mapping[str, Any]
+) -> list[str]:
+    """Writes the folder; returns what was done, a line each.
+
+    Args:
+      library: "torchvision" or "timm".
+      name: the library's name of the network.
+      source: its weights; see `read_weights`.
+      folder: must not exist, or be empty.
+      overrides: fields of our network, for a member that has no name of its own; plain values.
+
+    Raises:
+      UserError: for a file, name or field that is wrong, or weights of another network.
+    """
+    check_free(folder)
+    plain = create_library_model(library, name)
+    for field, value in overrides.items():
+        if callable(getattr(plain, field, None)) and value is not None:
+            raise UserError(f"--override {field} takes a function: use from_torch in Python")
+    state = read_weights(source)
+    try:
+        model, variables = from_torch(state, library, name, **overrides)
+    except (TypeError, ValueError, AttributeError) as error:
+        if not overrides:
+            raise
+        given = ", ".join(f"{field}={value!r}" for field, value in overrides.items())
+        reason = str(error).splitlines()[0]
+        raise UserError(f"there is no network with {given}: {reason}") from error
+    record = write_folder(
+        folder,
+        model,
+        variables,
+        library=library,
+        name=name,
+        overrides=overrides,
+        source=source.name,
+    )
+    leaves = jax.tree.leaves(variables)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    statistics = sum(leaf.size for leaf in leaves) - parameters
+    said = {
+        "taken": f"{len(leaves)} arrays: {parameters:,} parameters, {statistics:,} statistics of"
+        f" BatchNorm; {record['num_classes']} classes, {record['channels']} input channels",
+        "adapted": _casts(state, leaves),
+        "left out": _left_out(state, library, name, record["overrides"]),
+        "written": f"{folder}: {WEIGHTS} and {RECORD}, sha256 {record['sha256']}",
+    }
+    return [f"{title:<10} {text}" for title, text in said.items()]
+
+
+def _casts(state: Mapping[str, np.ndarray], leaves: list[Any]) -> str:
+    types = {str(array.dtype) for key, array in state.items() if not key.endswith(IGNORED)}
+    others = sorted(types - {str(leaf.dtype) for leaf in leaves})
+    casts = f", {' and '.join(others)} to {leaves[0].dtype}" if others else ""
+    return f"axes, from (O, I, H, W) to (H, W, I, O){casts}"
+
+
+def _left_out(
+    state: Mapping[str, np.ndarray], library: str, name: str, overrides: Mapping[str, Any]
+) -> str:
+    parts = {IGNORED: sum(key.endswith(IGNORED) for key in state)}
+    for prefix, field in find_network(library, name).optional.items():
+        if not overrides[field]:
+            parts[f"{prefix}…"] = sum(
+                key.startswith(prefix) and not key.endswith(IGNORED) for key in state
+            )
+    return ", ".join(f"{count} {part}" for part, count in parts.items() if count) or "nothing"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+
+def parse_flags(argv: list[str]) -> argparse.Namespace:
+    """Returns the flags.
+
+    Raises:
+      UserError: for a flag that does not exist, is missing or has no value.
+    """
+    parser = _Parser(prog="python -m jaxcnn.interop.convert", allow_abbrev=False)
+    for flag, options in FLAGS.items():
+        parser.add_argument(flag, **options)
+    for argument in argv:
+        flag = argument.split("=", 1)[0]
+        if flag.startswith("--") and flag not in (*FLAGS, "--help"):
+            raise UserError(f"no flag {flag}: {nearest(flag, FLAGS)}")
+    return parser.parse_args(argv)
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Returns ("stage_sizes", (2, 2)) for "stage_sizes=(2,2)"; what is no literal is text.
+
+    Raises:
+      UserError: if there is no "=".
+    """
+    field, equals, value = text.partition("=")
+    if not equals or not field:
+        raise UserError(f"--override {text}: write FIELD=VALUE, such as stage_sizes=(2,2)")
+    try:
+        return field, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return field, value
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; returns its exit code."""
+    try:
+        flags = parse_flags(argv)
+        overrides = dict(map(parse_override, flags.override))
+        for line in convert(flags.library, flags.name, flags.source, flags.out, overrides):
+            print(line)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,150 @@
+"""Our own folder of weights: what `jaxcnn.interop.convert` writes.
+
+folder/
+  weights.npz    the variables, keys such as params/stem/conv/kernel
+  model.json     which network they are of, where they come from, and their SHA-256
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flax import linen as nn
+from flax import traverse_util
+
+from jaxcnn.errors import UserError
+from jaxcnn.interop.exchange import create_library_model, find_network, input_channels
+from jaxcnn.interop.files import read_weights, write_weights
+from jaxcnn.state import state_sha256
+
+WEIGHTS = "weights.npz"
+RECORD = "model.json"
+
+
+class Converted(NamedTuple):
+    """A library's network and weights, as a folder holds them.
+
+    Attributes:
+      model: rebuilt from the library's table, so fields that are functions are what they were.
+      variables: NumPy arrays.
+      record: what model.json says.
+    """
+
+    model: nn.Module
+    variables: dict[str, Any]
+    record: dict[str, Any]
+
+
+def check_free(folder: Path) -> None:
+    """Checks that a folder may be written.
+
+    Raises:
+      UserError: if something is there already.
+    """
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists() or folder.is_symlink():
+        raise UserError(f"{folder} exists: choose another folder, or delete it first")
+
+
+def write_folder(
+    folder: Path,
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    *,
+    library: str,
+    name: str,
+    overrides: Mapping[str, Any],
+    source: str,
+) -> dict[str, Any]:
+    """Writes a network's weights and what it is, whole or not at all; returns the record.
+
+    Args:
+      folder: must not exist, or be empty.
+      model: of `from_torch`.
+      variables: of `from_torch`.
+      library: given to `from_torch`.
+      name: given to `from_torch`.
+      overrides: given to `from_torch`; plain values.
+      source: name of the file that the weights are from.
+
+    Raises:
+      UserError: if something is there already, it cannot be written, or an override is no plain
+        value.
+    """
+    for field, value in overrides.items():
+        if not _is_plain(value):
+            raise UserError(f"{field}={value} cannot be written down: give a number, text or tuple")
+    chosen = find_network(library, name)
+    optional = {field: getattr(model, field) for field in chosen.optional.values()}
+    fields = {
+        field.name: value
+        for field in dataclasses.fields(model)
+        if field.name not in ("name", "parent") and _is_plain(value := getattr(model, field.name))
+    }
+    record = {
+        "model": chosen.model,
+        "library": library,
+        "name": name,
+        "overrides": {**overrides, **optional},
+        "num_classes": fields["num_classes"],
+        "channels": input_channels(variables, model, chosen),
+        "fields": fields,
+        "source": source,
+        "sha256": state_sha256(variables),
+    }
+    check_free(folder)
+    folder = folder.resolve()
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        write_weights(traverse_util.flatten_dict(dict(variables), sep="/"), partial / WEIGHTS)
+        (partial / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+        partial.rename(folder)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return record
+
+
+def read_folder(folder: str | Path) -> Converted:
+    """Returns what `write_folder` wrote.
+
+    Raises:
+      UserError: if it is no such folder, or its content is not what was written.
+    """
+    folder = Path(folder)
+    path = folder / RECORD
+    if not path.is_file():
+        raise UserError(f"{folder} is no folder of converted weights: there is no {RECORD} in it")
+    try:
+        record = json.loads(path.read_text())
+        network = record["library"], record["name"], record["num_classes"]
+        overrides = {field: _tuples(value) for field, value in record["overrides"].items()}
+        model = create_library_model(*network, **overrides)
+        digest = record["sha256"]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read ({error!r}): convert the weights again") from None
+    flat = read_weights(folder / WEIGHTS)
+    if state_sha256(flat) != digest:  # it names leaves as the keys do
+        raise UserError(
+            f"{folder / WEIGHTS} is not what was written: its SHA-256 is not that of {RECORD};"
+            " convert the weights again"
+        )
+    variables = traverse_util.unflatten_dict(flat, sep="/")
+    return Converted(model, variables, {**record, "overrides": overrides})
+
+
+def _is_plain(value: Any) -> bool:
+    if type(value) in (tuple, list):  # a NamedTuple would come back as a tuple
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -1,0 +1,224 @@
+"""AlexNet.
+
+Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks",
+NIPS 2012. Its one-column form: Krizhevsky, "One weird trick for parallelizing convolutional neural
+networks", 2014, arXiv 1404.5997.
+
+`alexnet` is the paper's: two towers that meet in the third convolution, each of which ran on a GPU
+of its own (here convolutions of two groups), local response normalisation, overlapping pools,
+dropout after the two hidden dense layers, N(0, 0.01) with biases of one where the paper has them.
+`alexnet_owt` is the second paper's, with the padding, the dropout (before the dense layers) and the
+start of torchvision, whose own network `alexnet_torchvision` has a narrower fourth convolution.
+`alexnet_one_tower` is a form known from Keras code: one tower, no normalisation, U(±0.05).
+
+Ours: the last map is averaged to 6x6 where the images are of another size (as torchvision has it;
+at 224 and 227 it is 6x6 already), and the padding of the first convolution: the paper prints 224
+pixels, from which its maps of 55 do not follow, and 227 is what its code must have seen. See
+`full_windows`. Biases that torch draws from U(±1/sqrt(fan_in)) start at zero.
+
+ImageNet 2012, validation error (top-1 / top-5 %), parameters:
+
+  alexnet               40.7 / 18.2    60,965,224   the paper, ten-crop
+  alexnet_torchvision   43.48 / 20.93  61,100,840   torchvision, centre crop
+  alexnet_owt           –              61,838,248
+  alexnet_one_tower     –              62,378,344
+
+The paper's gains: normalisation 1.4 / 1.2, two towers 1.7 / 1.2 (against one that fits one GPU),
+pools of 3/2 instead of 2/2 0.4 / 0.3. Its 16.4 % and 15.3 % are ensembles of five and seven.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.nn.initializers import Initializer
+
+from jaxcnn.errors import UserError, nearest
+from jaxcnn.layers import Conv, ConvNormAct, batch_norm, classifier
+from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.models.checks import check_images
+from jaxcnn.ops.lrn import local_response_norm
+from jaxcnn.ops.pool import adaptive_avg_pool, max_pool
+
+
+class Init(NamedTuple):
+    """How weights and biases start.
+
+    Attributes:
+      kernel: of convolutions and of the classifier.
+      hidden_kernel: of the hidden dense layers.
+      bias: of conv2, conv4, conv5 and the hidden dense layers, to feed ReLU positive inputs from
+        the start; all other biases start at zero.
+    """
+
+    kernel: Initializer
+    hidden_kernel: Initializer
+    bias: float
+
+
+def _uniform(bound: float) -> Initializer:
+    def draw(key: Any, shape: Any, dtype: Any = jnp.float32, out_sharding: Any = None) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound, out_sharding=out_sharding)
+
+    return draw
+
+
+_normal = nn.initializers.normal
+_uniform_fan_in = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+INITIALIZATIONS = {  # "caffe" is that of the reproduction whose weights everybody used
+    "paper": Init(_normal(0.01), _normal(0.01), 1.0),
+    "caffe": Init(_normal(0.01), _normal(0.005), 0.1),
+    "torchvision": Init(_uniform_fan_in, _uniform_fan_in, 0.0),
+    "keras": Init(_uniform(0.05), _uniform(0.05), 0.0),
+}
+
+
+def full_windows(length: int, kernel_size: int, strides: int) -> tuple[int, int]:
+    """Returns the least padding (before, after) under which every window is full.
+
+    Windows of 11 at stride 4 tile 4m+3 pixels: 227 need no padding, and 224 get one pixel before
+    and two after, so both give maps of 55. No pixel is left out at any size; an odd one is padded
+    behind.
+    """
+    missing = (kernel_size - length) % strides
+    return missing // 2, missing - missing // 2
+
+
+class HiddenLayer(nn.Module):
+    """Dense, ReLU, dropout; or dropout, dense, ReLU. Its parameters are `dense`.
+
+    Maps (N, C) to (N, features).
+    """
+
+    features: int
+    dense: Constructor
+    act: Activation
+    dropout: Constructor
+    dropout_first: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns the activated features; see the class."""
+        if self.dropout_first:
+            x = self.dropout()(x)
+        x = self.act(self.dense(self.features, name="dense")(x))
+        return x if self.dropout_first else self.dropout()(x)
+
+
+class AlexNet(nn.Module):
+    """Five convolutions, the first, second and fifth pooled; two hidden dense layers; linear.
+
+    `apply(variables, images, train=False)` maps (N, H, W, C), H and W at least 64 (67 - 2·padding
+    where `padding` is given), to logits (N, num_classes) in at least float32. With `train=True` an
+    rng `dropout` is needed if `dropout_rate` is positive, and with `with_norm` the collection
+    `batch_stats` must be mutable. Submodules: `stage1`, …, `stage5` (a convolution and its ReLU),
+    `fc6`, `fc7`, `classifier`.
+
+    Attributes:
+      num_classes: 0 returns the last hidden layer.
+      features: of the five convolutions.
+      towers: groups of the second, fourth and fifth convolution; the others see all maps.
+      padding: of the first convolution, on every side; None is `full_windows`.
+      lrn: local response normalisation after the first and second ReLU.
+      with_norm: batch normalisation before every ReLU of a convolution, which the paper could not
+        have; convolutions keep their biases.
+      pool_size: (H, W) to which the last map is averaged.
+      hidden_features: of the dense layers before the classifier.
+      dropout_rate: at the hidden dense layers.
+      dropout_first: drop the inputs of the hidden dense layers instead of their outputs.
+      initialization: a name of `INITIALIZATIONS`.
+      dtype: of the computation; the parameters of BN and its statistics stay as they are.
+      param_dtype: of the parameters.
+      norm_momentum: decay of the running statistics.
+      norm_epsilon: added to variances.
+      conv: constructor of convolutions.
+      norm: constructor of batch normalisation; see `jaxcnn.layers.batch_norm`.
+      act: activation of the whole network.
+
+    Raises:
+      UserError: if the images are not of rank 4 or too small, for `features` that are not five, or
+        for an unknown `initialization`.
+    """
+
+    num_classes: int = 1000
+    features: Sequence[int] = (96, 256, 384, 384, 256)
+    towers: int = 2
+    padding: int | None = None
+    lrn: bool = True
+    with_norm: bool = False
+    pool_size: tuple[int, int] = (6, 6)
+    hidden_features: Sequence[int] = (4096, 4096)
+    dropout_rate: float = 0.5
+    dropout_first: bool = False
+    initialization: str = "paper"
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    norm_momentum: float = 0.9
+    norm_epsilon: float = 1e-5
+    conv: Constructor = Conv
+    norm: Constructor = nn.BatchNorm
+    act: Activation = nn.relu
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns logits, or features if `num_classes` is 0; see the class."""
+        # 67 pixels become maps of 15, 7, 3 and 1; up to three of them may be padding.
+        check_images(images, smallest=64 if self.padding is None else 67 - 2 * self.padding)
+        if len(self.features) != 5:
+            raise UserError(f"features={tuple(self.features)}: AlexNet has five convolutions")
+        if self.initialization not in INITIALIZATIONS:
+            near = nearest(self.initialization, INITIALIZATIONS)
+            raise UserError(f"no initialization {self.initialization!r}: {near}")
+        init = INITIALIZATIONS[self.initialization]
+        zero, raised = nn.initializers.zeros, nn.initializers.constant(init.bias)
+        types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        conv = partial(self.conv, kernel_init=init.kernel, **types)
+        norm = batch_norm(
+            self.norm,
+            train=train,
+            momentum=self.norm_momentum,
+            epsilon=self.norm_epsilon,
+            **types,
+        )
+        hidden = partial(
+            HiddenLayer,
+            dense=partial(nn.Dense, kernel_init=init.hidden_kernel, bias_init=raised, **types),
+            act=self.act,
+            dropout=partial(nn.Dropout, self.dropout_rate, deterministic=not train),
+            dropout_first=self.dropout_first,
+        )
+
+        def stage(number: int, kernel_size: int, bias: Initializer, **fields: Any) -> ConvNormAct:
+            groups = self.towers if number in (2, 4, 5) else 1
+            return ConvNormAct(
+                self.features[number - 1],
+                (kernel_size, kernel_size),
+                partial(conv, bias_init=bias, feature_group_count=groups),
+                norm if self.with_norm else None,
+                self.act,
+                name=f"stage{number}",
+                **fields,
+            )
+
+        def normalize_and_pool(x: jax.Array) -> jax.Array:
+            return max_pool(local_response_norm(x) if self.lrn else x, (3, 3), (2, 2))
+
+        padding: Any = self.padding
+        if padding is None:
+            padding = [full_windows(length, 11, 4) for length in images.shape[1:3]]
+        x = normalize_and_pool(stage(1, 11, zero, strides=4, padding=padding)(images))
+        x = normalize_and_pool(stage(2, 5, raised)(x))
+        x = stage(3, 3, zero)(x)
+        x = stage(4, 3, raised)(x)
+        x = max_pool(stage(5, 3, raised)(x), (3, 3), (2, 2))
+        x = adaptive_avg_pool(x, self.pool_size)
+        x = x.reshape(x.shape[0], -1)
+        for i, features in enumerate(self.hidden_features):
+            x = hidden(features, name=f"fc{i + 6}")(x)
+        if self.num_classes == 0:
+            return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        return classifier(self.num_classes, **types, kernel_init=init.kernel)(x)

@@ -1,0 +1,219 @@
+"""BN-Inception, which TF-slim calls Inception v2.
+
+Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal
+Covariate Shift", 2015, arXiv 1502.03167. (The Inception v2 of "Rethinking the Inception
+Architecture" is another network.)
+
+The paper's: the modules of its figure 5, with two 3x3 convolutions where GoogLeNet has a 5x5, and
+modules of stride 2 instead of pools between the stages; batch normalisation after every
+convolution; no response normalisation, no auxiliary heads, no dropout. The figure gives 4c and 4d
+576 channels, while the widths it prints add up to 608: we follow the widths, as the port to Caffe
+does. The text has a separable first convolution, which the figure and the port have not, nor
+`bn_inception`. None of this gives the paper's 13.6 million parameters. Padding is TensorFlow's
+SAME, which under a stride of 2 is not symmetric, and average pools do not count what is padded.
+
+`inception_v2_slim` is TF-slim's: pool projections of 96 in 4c and 4d (slim's names are one letter
+further on), which makes those 576 channels; a separable first convolution; dropout 0.2. Ours in
+both: truncated normal weights of He's variance, where slim has a standard deviation of its own for
+the 1x1 convolutions in front of others (0.09 and 0.1) and for the depthwise one (1.0); and in
+`inception_v2_slim` batch normalisation after the first convolution, where slim's released code has
+a bias by oversight, and with a scale, which slim leaves out.
+
+ImageNet, validation error (top-1 / top-5 %), one network, parameters:
+
+  bn_inception        25.2 / 7.82   11,285,224   paper, one crop; 21.99 / 5.82 with 144 crops
+  inception_v2_slim   26.1 / 8.2    11,188,288   released weights, centre crop
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.linen.initializers import Initializer
+
+from jaxcnn.layers import Conv, ConvNormAct, batch_norm, classifier, global_average_pool
+from jaxcnn.layers.branches import Fork, Layer, fork
+from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.models.checks import check_images
+from jaxcnn.models.googlenet import Stage
+from jaxcnn.ops.pool import avg_pool, max_pool
+
+# SAME as TensorFlow has it, and averages over the pixels of the map that are in the window.
+AVERAGE = partial(avg_pool, window=(3, 3), padding="SAME", count_include_pad=False)
+MAX = partial(max_pool, window=(3, 3), padding="SAME")
+
+
+class Row(NamedTuple):
+    """A module in the paper's figure 5: features of its convolutions, and its pool.
+
+    Attributes:
+      conv1x1: 0 leaves the branch out.
+      pool: see `AVERAGE` and `MAX`.
+      pool_proj: 0 passes the channels of the pool as they are.
+      strides: of the last 3x3 of each branch, and of the pool.
+    """
+
+    conv1x1: int
+    reduce3x3: int
+    conv3x3: int
+    reduce_double: int
+    conv_double: int
+    pool: Constructor
+    pool_proj: int
+    strides: int = 1
+
+
+MODULES = (
+    (  # 3a to 3c
+        Row(64, 64, 64, 64, 96, AVERAGE, 32),
+        Row(64, 64, 96, 64, 96, AVERAGE, 64),
+        Row(0, 128, 160, 64, 96, MAX, 0, strides=2),
+    ),
+    (  # 4a to 4e
+        Row(224, 64, 96, 96, 128, AVERAGE, 128),
+        Row(192, 96, 128, 96, 128, AVERAGE, 128),
+        Row(160, 128, 160, 128, 160, AVERAGE, 128),
+        Row(96, 128, 192, 160, 192, AVERAGE, 128),
+        Row(0, 128, 192, 192, 256, MAX, 0, strides=2),
+    ),
+    (  # 5a, 5b
+        Row(352, 192, 320, 160, 224, AVERAGE, 128),
+        Row(352, 192, 320, 192, 224, MAX, 128),
+    ),
+)
+
+_4a, _4b, _4c, _4d, _4e = MODULES[1]
+SLIM_MODULES = (
+    MODULES[0],
+    (_4a, _4b, _4c._replace(pool_proj=96), _4d._replace(pool_proj=96), _4e),
+    MODULES[2],
+)
+
+he_truncated_normal = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
+
+
+def module(row: Row) -> Fork:
+    """Returns [1x1 |] 1x1, 3x3 | 1x1, 3x3, 3x3 | 3x3 pool[, 1x1]."""
+    pool = partial(row.pool, strides=(row.strides, row.strides))
+    double = Layer(row.conv_double, 3)
+    return fork(
+        *([[Layer(row.conv1x1)]] if row.conv1x1 else []),
+        [Layer(row.reduce3x3), Layer(row.conv3x3, 3, row.strides, "SAME")],
+        [Layer(row.reduce_double), double, double._replace(strides=row.strides, padding="SAME")],
+        [pool, Layer(row.pool_proj)] if row.pool_proj else [pool],
+    )
+
+
+class Stem(nn.Module):
+    """7x7/2(64), pool, 1x1(64), 3x3(192), pool; each convolution with BN and ReLU.
+
+    Maps (N, H, W, C) to (N, ceil(H/8), ceil(W/8), 192).
+
+    Attributes:
+      separable: the 7x7 makes eight maps of each channel on its own, which a 1x1 then mixes.
+    """
+
+    conv: Constructor
+    norm: Constructor
+    act: Activation
+    separable: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns what the first module sees."""
+        conv = partial(ConvNormAct, conv=self.conv, norm=self.norm, act=self.act)
+        channels = x.shape[-1]
+        if self.separable:
+            depthwise = partial(self.conv, 8 * channels, (7, 7), feature_group_count=channels)
+            x = depthwise(strides=2, padding="SAME", name="depthwise")(x)
+            x = conv(64, (1, 1), name="conv1")(x)
+        else:
+            x = conv(64, (7, 7), strides=2, padding="SAME", name="conv1")(x)
+        x = max_pool(x, (3, 3), (2, 2), "SAME")
+        x = conv(64, (1, 1), name="conv2")(x)
+        x = conv(192, (3, 3), name="conv3")(x)
+        return max_pool(x, (3, 3), (2, 2), "SAME")
+
+
+class BNInception(nn.Module):
+    """Stem, three stages of Inception modules, global average pooling, dropout, linear classifier.
+
+    `apply(variables, images, train=False)` maps (N, H, W, C) of any size to logits
+    (N, num_classes) in at least float32. With `train=True` the collection `batch_stats` must be
+    mutable, and if `dropout_rate` is positive an rng `dropout` is needed. Submodules: `stem`,
+    `stage1` (3a to 3c), `stage2` (4a to 4e), `stage3` (5a, 5b), `classifier`.
+
+    Attributes:
+      num_classes: 0 returns the pooled features.
+      modules: the rows of each stage.
+      separable_stem: see `Stem`.
+      dropout_rate: share of the features dropped in front of the classifier.
+      kernel_init: of all kernels, the classifier's too.
+      dtype: of the computation; the parameters of BN and its statistics stay as they are.
+      param_dtype: of the parameters.
+      norm_momentum: decay of the running statistics.
+      norm_epsilon: added to variances.
+      conv: constructor of convolutions.
+      norm: constructor of batch normalisation; see `jaxcnn.layers.batch_norm`.
+      act: activation of the whole network.
+
+    Raises:
+      UserError: if the images are not of rank 4.
+    """
+
+    num_classes: int = 1000
+    modules: Sequence[Sequence[Row]] = MODULES
+    separable_stem: bool = False
+    dropout_rate: float = 0.0
+    kernel_init: Initializer = he_truncated_normal
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    norm_momentum: float = 0.9
+    norm_epsilon: float = 1e-3
+    conv: Constructor = Conv
+    norm: Constructor = nn.BatchNorm
+    act: Activation = nn.relu
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns logits, or features if `num_classes` is 0; see the class."""
+        check_images(images)
+        conv = partial(
+            self.conv,
+            use_bias=False,
+            kernel_init=self.kernel_init,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+        )
+        norm = batch_norm(
+            self.norm,
+            train=train,
+            momentum=self.norm_momentum,
+            epsilon=self.norm_epsilon,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+        )
+        handed_down: dict[str, Any] = {"conv": conv, "norm": norm, "act": self.act}
+
+        x = Stem(**handed_down, separable=self.separable_stem, name="stem")(images)
+        for i, rows in enumerate(self.modules):
+            x = Stage([module(row) for row in rows], **handed_down, name=f"stage{i + 1}")(x)
+        x = global_average_pool(x)
+        if self.num_classes == 0:
+            return x
+        x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
+        return classifier(self.num_classes, self.dtype, self.param_dtype, self.kernel_init)(x)
+
+
+def inception_v2_slim(**fields: Any) -> BNInception:
+    """Returns TF-slim's Inception v2; `fields` are those of `BNInception`."""
+    defaults = {
+        "modules": SLIM_MODULES,
+        "separable_stem": True,
+        "dropout_rate": 0.2,
+        "norm_momentum": 0.9997,
+    }
+    return BNInception(**{**defaults, **fields})

@@ -1,0 +1,320 @@
+"""GoogLeNet, the first Inception network.
+
+Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke and Rabinovich, "Going Deeper with
+Convolutions", 2014, arXiv 1409.4842.
+
+The paper's: the modules and their widths, local response normalisation in the stem, two auxiliary
+heads whose losses count 0.3 each, dropout of 0.4 before the classifier and 0.7 in the heads. Of the
+port to Caffe (BVLC `bvlc_googlenet`), where the paper is silent: the constants of the response
+normalisation, pools that keep a last window which only partly fits, Xavier initialisation by fan-in
+with biases of 0.2. Padding is symmetric.
+
+`googlenet_bn` is the same with batch normalisation instead of biases and response normalisation.
+`googlenet_torchvision` is the network of TF-slim's and torchvision's weights: on top of that its
+"5x5" convolutions are 3x3, the pool before 5a is 2x2, the dropout 0.2, and the heads average maps
+of any size to 4x4. slim pads a stride of 2 on one side only; ours pads as torchvision does. The
+initial weights are slim's.
+
+ImageNet, validation error (top-1 / top-5 %) of one network, parameters without and with the heads:
+
+  googlenet                   – / 10.07   6,998,552   13,378,280   paper, one crop
+                              – / 7.89                             paper, 144 crops
+  googlenet_bn                    –       7,005,832   13,385,816
+  googlenet_torchvision   30.22 / 10.47   6,624,904   13,004,888   torchvision, centre crop
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.linen.initializers import Initializer
+
+from jaxcnn.errors import UserError
+from jaxcnn.layers import (
+    Conv,
+    ConvNormAct,
+    batch_norm,
+    classifier,
+    global_average_pool,
+    sow_auxiliary,
+)
+from jaxcnn.layers.branches import Branches, Chain, Fork, Layer, Step, fork
+from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.models.checks import check_images
+from jaxcnn.ops.lrn import local_response_norm
+from jaxcnn.ops.pool import adaptive_avg_pool, avg_pool, max_pool
+
+
+class Widths(NamedTuple):
+    """Features of a module's convolutions, a row of the paper's table 1."""
+
+    conv1x1: int
+    reduce3x3: int
+    conv3x3: int
+    reduce5x5: int
+    conv5x5: int
+    pool_proj: int
+
+
+MODULES = (
+    (  # 3a, 3b
+        Widths(64, 96, 128, 16, 32, 32),
+        Widths(128, 128, 192, 32, 96, 64),
+    ),
+    (  # 4a to 4e
+        Widths(192, 96, 208, 16, 48, 64),
+        Widths(160, 112, 224, 24, 64, 64),
+        Widths(128, 128, 256, 24, 64, 64),
+        Widths(112, 144, 288, 32, 64, 64),
+        Widths(256, 160, 320, 32, 128, 128),
+    ),
+    (  # 5a, 5b
+        Widths(256, 160, 320, 32, 128, 128),
+        Widths(384, 192, 384, 48, 128, 128),
+    ),
+)
+
+# The modules of stage 2 that an auxiliary head reads, 4a and 4d, and what its logits are called.
+HEADS = {1: "aux1", 4: "aux2"}
+
+# Caffe's "xavier", U(±sqrt(3/fan_in)): unlike Glorot's it knows nothing of the fan-out.
+caffe_xavier = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
+# Cut off at two standard deviations.
+slim_normal = nn.initializers.truncated_normal(0.01)
+# Caffe's default for k, where AlexNet has 2.
+caffe_lrn = partial(local_response_norm, size=5, k=1.0, alpha=1e-4, beta=0.75, alpha_over_n=True)
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def to_plus_minus_one(images: jax.Array) -> jax.Array:
+    """Turns images normalised by ImageNet's mean and deviation into pixels from -1 to 1.
+
+    Raises:
+      UserError: if the images have not three channels.
+    """
+    if images.shape[-1] != 3:
+        raise UserError(
+            f"transform_input knows the mean of red, green and blue, and images have "
+            f"{images.shape[-1]} channels: leave it out"
+        )
+    dtype = jnp.promote_types(images.dtype, jnp.float32)
+    mean, std = (jnp.asarray(c, dtype)[None, None, None] for c in (IMAGENET_MEAN, IMAGENET_STD))
+    return (images * std + mean - 0.5) / 0.5
+
+
+# A pool that keeps a last window which only partly fits.
+halve = partial(max_pool, window=(3, 3), strides=(2, 2), ceil_mode=True)
+
+
+def stem(lrn: Activation | None) -> list[Step]:
+    """Returns 64 7x7/2, max-pool, LRN, 64 1x1, 192 3x3, LRN, max-pool."""
+    normalize = [] if lrn is None else [lrn]
+    return [Layer(64, 7, 2), halve, *normalize, Layer(64), Layer(192, 3), *normalize, halve]
+
+
+def module(widths: Widths, large_kernel: int) -> Fork:
+    """Returns 1x1 | 1x1, 3x3 | 1x1, 5x5 | max-pool, 1x1, where `large_kernel` is that 5."""
+    return fork(
+        [Layer(widths.conv1x1)],
+        [Layer(widths.reduce3x3), Layer(widths.conv3x3, 3)],
+        [Layer(widths.reduce5x5), Layer(widths.conv5x5, large_kernel)],
+        [partial(max_pool, window=(3, 3), strides=(1, 1), padding=1), Layer(widths.pool_proj)],
+    )
+
+
+class Stage(nn.Module):
+    """Modules `block1`, `block2`, … one after another."""
+
+    modules: Sequence[Fork]
+    conv: Constructor
+    norm: Constructor | None
+    act: Activation
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, tap: Callable[[int, jax.Array], None] | None = None
+    ) -> jax.Array:
+        """Returns the output of the last module.
+
+        Args:
+          x: (N, H, W, C).
+          tap: is shown the number of each module, counted from 1, and its output.
+        """
+        for number, table in enumerate(self.modules, start=1):
+            x = Branches(table, self.conv, self.norm, self.act, name=f"block{number}")(x)
+            if tap is not None:
+                tap(number, x)
+        return x
+
+
+class AuxiliaryHead(nn.Module):
+    """5x5/3 average pool, 1x1(128), ReLU, 1024, ReLU, dropout, linear classifier.
+
+    Maps (N, H, W, C) to logits.
+
+    Attributes:
+      adaptive: average to 4x4, whatever the size of the map.
+    """
+
+    conv: Constructor
+    norm: Constructor | None
+    act: Activation
+    dense: Constructor
+    dropout: Constructor
+    classifier: Constructor
+    adaptive: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns the logits."""
+        x = adaptive_avg_pool(x, (4, 4)) if self.adaptive else avg_pool(x, (5, 5), (3, 3))
+        x = ConvNormAct(128, (1, 1), conv=self.conv, norm=self.norm, act=self.act, name="conv")(x)
+        x = self.act(self.dense(1024, name="fc1")(x.reshape(x.shape[0], -1)))
+        return self.classifier()(self.dropout()(x))
+
+
+class GoogLeNet(nn.Module):
+    """Stem, three stages of Inception modules, global average pooling, dropout, linear classifier.
+
+    `apply(variables, images, train=False)` maps (N, H, W, C) to logits (N, num_classes) in at least
+    float32. With `train=True` rngs `dropout` are needed where a dropout rate is positive, and with
+    `norm` the collection `batch_stats` must be mutable. Submodules: `stem`, `stage1` (3a, 3b),
+    `stage2` (4a to 4e), `stage3` (5a, 5b), `classifier`, and with `aux_heads` `aux1_head` (on 4a)
+    and `aux2_head` (on 4d). These run in training and whenever collection `aux` is mutable, which
+    then holds their logits, `aux1` and `aux2`.
+
+    Attributes:
+      num_classes: 0 returns the pooled features, and there are no auxiliary heads.
+      modules: widths of the modules of each of the three stages.
+      large_kernel: of a module's third branch.
+      last_pool: window of the max-pool before the last stage; its stride is 2.
+      lrn: response normalisation in the stem; None leaves it out.
+      aux_heads: whether there are auxiliary heads. Their first dense layer depends on the size of
+        the images, unless `adaptive_aux`.
+      adaptive_aux: average the maps in front of the heads to 4x4 by bins that cover them, which at
+        224x224 is not the paper's 5x5/3.
+      dropout_rate: share of the features dropped in front of the classifier.
+      aux_dropout_rate: the same in the auxiliary heads.
+      transform_input: take images normalised by ImageNet's mean and deviation and scale them to
+        [-1, 1], for weights that were trained on that.
+      kernel_init: of all kernels, the classifiers' too.
+      bias_init: of all biases but the classifiers', which start at zero.
+      dtype: of the computation; the parameters of BN and its statistics stay as they are.
+      param_dtype: of the parameters.
+      norm_momentum: decay of the running statistics.
+      norm_epsilon: added to variances.
+      conv: constructor of convolutions.
+      norm: constructor of batch normalisation, see `jaxcnn.layers.batch_norm`; None leaves it out
+        and gives the convolutions biases.
+      act: activation of the whole network.
+
+    Raises:
+      UserError: if the images are not of rank 4, or too small for the last pool or for the
+        auxiliary heads.
+    """
+
+    num_classes: int = 1000
+    modules: Sequence[Sequence[Widths]] = MODULES
+    large_kernel: int = 5
+    last_pool: int = 3
+    lrn: Activation | None = caffe_lrn
+    aux_heads: bool = False
+    adaptive_aux: bool = False
+    dropout_rate: float = 0.4
+    aux_dropout_rate: float = 0.7
+    transform_input: bool = False
+    kernel_init: Initializer = caffe_xavier
+    bias_init: Initializer = nn.initializers.constant(0.2)
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    norm_momentum: float = 0.9
+    norm_epsilon: float = 1e-3
+    conv: Constructor = Conv
+    norm: Constructor | None = None
+    act: Activation = nn.relu
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns logits, or features if `num_classes` is 0; see the class."""
+        wanted = train or self.is_initializing() or self.is_mutable_collection("aux")
+        heads_run = self.aux_heads and self.num_classes > 0 and wanted
+        check_images(images, self._smallest(heads_run))
+        filters: dict[str, Any] = {
+            "kernel_init": self.kernel_init,
+            "bias_init": self.bias_init,
+            "dtype": self.dtype,
+            "param_dtype": self.param_dtype,
+        }
+        norm = self.norm and batch_norm(
+            self.norm,
+            train=train,
+            momentum=self.norm_momentum,
+            epsilon=self.norm_epsilon,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+        )
+        handed_down: dict[str, Any] = {
+            "conv": partial(self.conv, use_bias=norm is None, **filters),
+            "norm": norm,
+            "act": self.act,
+        }
+        head = partial(classifier, self.num_classes, self.dtype, self.param_dtype, self.kernel_init)
+        stage1, stage2, stage3 = (
+            Stage([module(w, self.large_kernel) for w in rows], **handed_down, name=f"stage{i}")
+            for i, rows in enumerate(self.modules, start=1)
+        )
+        aux = {
+            number: AuxiliaryHead(
+                **handed_down,
+                dense=partial(nn.Dense, **filters),
+                dropout=partial(nn.Dropout, self.aux_dropout_rate, deterministic=not train),
+                classifier=head,
+                adaptive=self.adaptive_aux,
+                name=f"{name}_head",
+            )
+            for number, name in HEADS.items()
+            if heads_run
+        }
+
+        def sow_heads(number: int, x: jax.Array) -> None:
+            if number in aux:
+                sow_auxiliary(self, HEADS[number], aux[number](x))
+
+        x = to_plus_minus_one(images) if self.transform_input else images
+        x = Chain(stem(self.lrn), **handed_down, name="stem")(x)
+        x = halve(stage1(x))
+        x = stage2(x, sow_heads)
+        x = stage3(halve(x, window=(self.last_pool,) * 2))
+        x = global_average_pool(x)
+        if self.num_classes == 0:
+            return x
+        return head()(nn.Dropout(self.dropout_rate, deterministic=not train)(x))
+
+    def _smallest(self, heads_run: bool) -> int:
+        """Returns the side of the smallest images."""
+        # The last stages see floor(ceil(H/2)/8) pixels. A window that only partly fits still gives
+        # one if it misses no more than its last column.
+        needed = 5 if heads_run and not self.adaptive_aux else self.last_pool - 1
+        return 16 * needed - 1
+
+
+def googlenet_bn(**fields: Any) -> GoogLeNet:
+    """Returns GoogLeNet with batch normalisation; `fields` are those of `GoogLeNet`."""
+    defaults = {
+        "norm": nn.BatchNorm,
+        "lrn": None,
+        "kernel_init": slim_normal,
+        "bias_init": nn.initializers.zeros,
+    }
+    return GoogLeNet(**{**defaults, **fields})
+
+
+def googlenet_torchvision(**fields: Any) -> GoogLeNet:
+    """Returns the network of torchvision's weights; `fields` are those of `GoogLeNet`."""
+    defaults = {"large_kernel": 3, "last_pool": 2, "dropout_rate": 0.2, "adaptive_aux": True}
+    return googlenet_bn(**{**defaults, **fields})

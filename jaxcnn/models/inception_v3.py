@@ -1,0 +1,257 @@
+"""Inception v3, and v2 as far as it can be known.
+
+Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, "Rethinking the Inception Architecture for Computer
+Vision", 2015, arXiv 1512.00567.
+
+The paper's: factorised convolutions, modules of three kinds on maps of 35, 17 and 8, reductions
+that convolve and pool side by side, an auxiliary head with BN behind the 17x17 modules, label
+smoothing. Of the released code (TensorFlow models, `inception` and slim): all widths, which the
+paper leaves out, the stem, dropout of 0.2, epsilon 0.001, the start at a truncated normal of
+deviation 0.1 (0.01 and 0.001 in the auxiliary head), average pools that divide by the pixels in the
+window. torchvision divides by nine at the border too, and drops 0.5. Momentum 0.9 is torchvision's,
+slim has 0.9997. Padding is symmetric.
+
+`inception_v2` is a reconstruction of ours: the paper's network of that name has 3x3 convolutions
+where v3 has 5x5, and no BN in the auxiliary head; its table 1 fits neither its text nor the code,
+so the rest is v3's.
+
+ImageNet, single-crop validation error in the paper (top-1 / top-5 %), parameters, with the head:
+
+  inception_v3   21.2 / 5.6   23,834,568   27,161,264
+  inception_v2   22.8 / 6.1   23,687,112                RMSProp and label smoothing; 23.4 with SGD
+
+With 144 crops v3 has 18.77 / 4.2. Keras learns no scale in BN: 17,216 parameters fewer.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxcnn.errors import UserError
+from jaxcnn.layers import (
+    Conv,
+    ConvNormAct,
+    batch_norm,
+    classifier,
+    global_average_pool,
+    sow_auxiliary,
+)
+from jaxcnn.layers.branches import AVERAGE, MAX, Branches, Chain, Fork, Layer, Pool, fork
+from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.models.checks import check_images
+from jaxcnn.models.googlenet import to_plus_minus_one
+from jaxcnn.ops.pool import avg_pool
+
+# Cut off at two standard deviations, as TensorFlow's.
+truncated_normal = nn.initializers.truncated_normal
+
+
+def valid3x3(features: int, strides: int = 1) -> Layer:
+    """Returns a 3x3 convolution without padding."""
+    return Layer(features, 3, strides, padding=0)
+
+
+STEM = (valid3x3(32, 2), valid3x3(32), Layer(64, 3), MAX, Layer(80), valid3x3(192), MAX)
+
+
+def module_a(pool_features: int, kernel_size: int, average: Pool) -> Fork:
+    """Returns 64 1x1 | 48 1x1, 64 5x5 | 64 1x1, two 96 3x3 | average pool, 1x1."""
+    return fork(
+        [Layer(64)],
+        [Layer(48), Layer(64, kernel_size)],
+        [Layer(64), Layer(96, 3), Layer(96, 3)],
+        [average, Layer(pool_features)],
+    )
+
+
+REDUCTION_A = fork([valid3x3(384, 2)], [Layer(64), Layer(96, 3), valid3x3(96, 2)], [MAX])
+
+
+def module_b(c: int, average: Pool) -> Fork:
+    """Returns 192 1x1 | 7x7 in two convolutions | two 7x7 in four | average pool, 192 1x1."""
+    return fork(
+        [Layer(192)],
+        [Layer(c), Layer(c, (1, 7)), Layer(192, (7, 1))],
+        [Layer(c), Layer(c, (7, 1)), Layer(c, (1, 7)), Layer(c, (7, 1)), Layer(192, (1, 7))],
+        [average, Layer(192)],
+    )
+
+
+REDUCTION_B = fork(
+    [Layer(192), valid3x3(320, 2)],
+    [Layer(192), Layer(192, (1, 7)), Layer(192, (7, 1)), valid3x3(192, 2)],
+    [MAX],
+)
+
+
+def module_c(average: Pool) -> Fork:
+    """Returns 320 1x1 | 384 1x1, ends | 448 1x1, 384 3x3, ends | average pool, 192 1x1.
+
+    The ends of a branch are 1x3 and 3x1 side by side.
+    """
+    ends = fork([Layer(384, (1, 3))], [Layer(384, (3, 1))])
+    return fork(
+        [Layer(320)],
+        [Layer(384), ends],
+        [Layer(448), Layer(384, 3), ends],
+        [average, Layer(192)],
+    )
+
+
+class Stage(nn.Module):
+    """A module `reduction`, if any, which halves the map, then `block1`, `block2`, …"""
+
+    blocks: Sequence[Constructor]
+    reduction: Constructor | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps (N, H, W, C) to (N, H', W', C') of the last block."""
+        if self.reduction is not None:
+            x = self.reduction(name="reduction")(x)
+        for i, block in enumerate(self.blocks):
+            x = block(name=f"block{i + 1}")(x)
+        return x
+
+
+class AuxiliaryHead(nn.Module):
+    """5x5/3 average pool, 128 1x1, 768 5x5, linear classifier; with BN and ReLU.
+
+    Maps (N, 17, 17, C) to logits. Of larger maps it averages what the 5x5 leaves.
+
+    Raises:
+      UserError: for smaller maps.
+    """
+
+    conv: Constructor
+    norm: Constructor
+    act: Activation
+    classifier: Constructor
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns the logits."""
+        height, width = x.shape[1:3]
+        if min(height, width) < 17:
+            raise UserError(
+                f"the auxiliary head takes maps of 17x17, which images of 299x299 have, and these "
+                f"are {height}x{width}: give larger images, or train with aux_heads=False"
+            )
+        unit = partial(ConvNormAct, norm=self.norm, act=self.act)
+        last_conv = partial(self.conv, kernel_init=truncated_normal(0.01))
+        x = avg_pool(x, (5, 5), (3, 3))
+        x = unit(128, (1, 1), conv=self.conv, name="conv1")(x)
+        x = unit(768, (5, 5), conv=last_conv, padding=0, name="conv2")(x)
+        return self.classifier(kernel_init=truncated_normal(0.001))(global_average_pool(x))
+
+
+class InceptionV3(nn.Module):
+    """Stem, three stages of Inception modules, global average pooling, dropout, linear classifier.
+
+    `apply(variables, images, train=False)` maps (N, H, W, C) to logits (N, num_classes) in at least
+    float32. With `train=True` the collection `batch_stats` must be mutable, and if `dropout_rate`
+    is positive an rng `dropout` is needed. Submodules: `stem`, `stage1`, `stage2`, `stage3`,
+    `classifier`, and with `aux_heads` `aux1_head`, which reads stage 2. It runs in training and
+    whenever collection `aux` is mutable, which then holds its logits, `aux1`.
+
+    Attributes:
+      num_classes: 0 returns the pooled features, and there is no auxiliary head.
+      pool_features: width of the pooling branch in each module of stage 1.
+      inner_features: width of the factorised 7x7 convolutions in each module of stage 2, but of
+        the last ones.
+      stage3_size: modules of stage 3.
+      stage1_kernel_size: of the second branch in stage 1; 3 makes v2 of v3.
+      count_include_pad: average pools divide by nine at the border too.
+      aux_heads: whether there is an auxiliary head. Where it runs, images must be 299x299 or
+        larger.
+      dropout_rate: share of the features dropped in front of the classifier.
+      transform_input: take images normalised by ImageNet's mean and deviation and scale them to
+        [-1, 1], for weights that were trained on that.
+      dtype: of the computation; the parameters of BN and its statistics stay as they are.
+      param_dtype: of the parameters.
+      norm_momentum: decay of the running statistics.
+      norm_epsilon: added to variances.
+      conv: constructor of convolutions.
+      norm: constructor of batch normalisation; see `jaxcnn.layers.batch_norm`.
+      act: activation of the whole network.
+
+    Raises:
+      UserError: if the images are not of rank 4, or too small for the last stage or the auxiliary
+        head.
+    """
+
+    num_classes: int = 1000
+    pool_features: Sequence[int] = (32, 64, 64)
+    inner_features: Sequence[int] = (128, 160, 160, 192)
+    stage3_size: int = 2
+    stage1_kernel_size: int = 5
+    count_include_pad: bool = False
+    aux_heads: bool = False
+    dropout_rate: float = 0.2
+    transform_input: bool = False
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    norm_momentum: float = 0.9
+    norm_epsilon: float = 1e-3
+    conv: Constructor = Conv
+    norm: Constructor = nn.BatchNorm
+    act: Activation = nn.relu
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns logits, or features if `num_classes` is 0; see the class."""
+        check_images(images, smallest=75)
+        conv = partial(
+            self.conv,
+            use_bias=False,
+            kernel_init=truncated_normal(0.1),
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+        )
+        norm = batch_norm(
+            self.norm,
+            train=train,
+            momentum=self.norm_momentum,
+            epsilon=self.norm_epsilon,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+        )
+        handed_down: dict[str, Any] = {"conv": conv, "norm": norm, "act": self.act}
+        branches = partial(Branches, **handed_down)
+        head = partial(
+            classifier,
+            self.num_classes,
+            self.dtype,
+            self.param_dtype,
+            kernel_init=truncated_normal(0.1),
+        )
+        average = partial(AVERAGE, count_include_pad=self.count_include_pad)
+        a = [module_a(p, self.stage1_kernel_size, average) for p in self.pool_features]
+        b = [module_b(c, average) for c in self.inner_features]
+        c = [module_c(average)] * self.stage3_size
+
+        x = to_plus_minus_one(images) if self.transform_input else images
+        x = Chain(STEM, **handed_down, name="stem")(x)
+        x = Stage([partial(branches, table) for table in a], name="stage1")(x)
+        x = Stage(
+            [partial(branches, table) for table in b],
+            reduction=partial(branches, REDUCTION_A),
+            name="stage2",
+        )(x)
+        wanted = train or self.is_initializing() or self.is_mutable_collection("aux")
+        if self.aux_heads and self.num_classes > 0 and wanted:
+            aux = AuxiliaryHead(**handed_down, classifier=head, name="aux1_head")
+            sow_auxiliary(self, "aux1", aux(x))
+        x = Stage(
+            [partial(branches, table) for table in c],
+            reduction=partial(branches, REDUCTION_B),
+            name="stage3",
+        )(x)
+        x = global_average_pool(x)
+        if self.num_classes == 0:
+            return x
+        return head()(nn.Dropout(self.dropout_rate, deterministic=not train)(x))

@@ -1,0 +1,194 @@
+"""MobileNet v1.
+
+Howard, Zhu, Chen, Kalenichenko, Wang, Weyand, Andreetto and Adam, "MobileNets: Efficient
+Convolutional Neural Networks for Mobile Vision Applications", 2017, arXiv 1704.04861.
+
+The paper's: the layers and widths, the width multiplier α (int(α·C) channels), the twin with
+ordinary convolutions, the shallow network, ReLU. (Its table prints stride 2 for the last depthwise
+layer, whose map stays 7x7: stride 1.) Of the released code (TensorFlow models, slim): padding SAME,
+dropout 0.001, epsilon 0.001, convolutions that start at a truncated normal of deviation 0.09. That
+code, Keras and timm have ReLU6, here `act=nn.relu6`. Momentum 0.99 is Keras's, slim has 0.9997.
+Ours: the classifier's start.
+
+ImageNet, single-crop validation error in the paper at 224 (top-1 %), parameters:
+
+  mobilenet_v1_100   29.4   4,231,976      mobilenet_v1_025       49.4      470,072
+  mobilenet_v1_075   31.6   2,585,560      mobilenet_v1_shallow   34.7    2,887,976
+  mobilenet_v1_050   36.3   1,331,592      mobilenet_v1_fullconv  28.3   29,294,088
+
+At 192, 160 and 128 the first has 30.9, 32.8 and 35.6.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxcnn.errors import UserError, nearest
+from jaxcnn.layers import Conv, ConvNormAct, batch_norm, classifier, global_average_pool
+from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.models.checks import check_images
+
+PADDINGS = {"SAME": "SAME", "symmetric": None}  # as `ConvNormAct` has them
+
+
+class SeparableConv(nn.Module):
+    """3x3 depthwise, BN, ReLU, 1x1, BN, ReLU.
+
+    Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), features).
+
+    Attributes:
+      padding: of the 3x3, as in `ConvNormAct`.
+    """
+
+    features: int
+    conv: Constructor
+    norm: Constructor
+    act: Activation
+    strides: int = 1
+    padding: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Filters each channel by itself, then mixes them."""
+        channels = x.shape[-1]
+        depthwise = ConvNormAct(
+            channels,
+            (3, 3),
+            partial(self.conv, feature_group_count=channels),
+            self.norm,
+            self.act,
+            strides=self.strides,
+            padding=self.padding,
+            name="depthwise",
+        )
+        pointwise = ConvNormAct(
+            self.features, (1, 1), self.conv, self.norm, self.act, name="pointwise"
+        )
+        return pointwise(depthwise(x))
+
+
+class Stage(nn.Module):
+    """Blocks of one width, `block1`, `block2`, …; the first takes the stage's stride."""
+
+    block: Constructor
+    num_blocks: int
+    features: int
+    strides: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), features)."""
+        for i in range(self.num_blocks):
+            strides = self.strides if i == 0 else 1
+            x = self.block(features=self.features, strides=strides, name=f"block{i + 1}")(x)
+        return x
+
+
+class MobileNet(nn.Module):
+    """3x3/2 stem, stages of separable convolutions, global average pooling, dropout, classifier.
+
+    `apply(variables, images, train=False)` maps (N, H, W, C) of any size to logits
+    (N, num_classes) in at least float32. With `train=True` the collection `batch_stats` must be
+    mutable, and if `dropout_rate` is positive an rng `dropout` is needed. Submodules: `stem`,
+    `stage1`, `stage2`, …, `head` if `head_features` asks for it, `classifier`.
+
+    Attributes:
+      num_classes: 0 returns the pooled features.
+      stage_sizes: blocks in each stage; every stage but the first halves the map.
+      features: channels of the stem and of each stage, before the multiplier.
+      width_multiplier: α; a layer of C channels has int(α·C).
+      separable: False has one ordinary 3x3 convolution, BN, ReLU in place of every block.
+      head_features: channels of a 1x1 convolution, BN, ReLU in front of the pooling; the paper has
+        none. The multiplier leaves them alone.
+      padding: "SAME", of TensorFlow, or "symmetric" as in torch: at even sizes and stride 2 the
+        former pads right and below only.
+      dropout_rate: share of the pooled features that is dropped.
+      dtype: of the computation; the parameters of BN and its statistics stay as they are.
+      param_dtype: of the parameters.
+      norm_momentum: decay of the running statistics.
+      norm_epsilon: added to variances.
+      conv: constructor of convolutions.
+      norm: constructor of batch normalisation; see `jaxcnn.layers.batch_norm`.
+      act: activation of the whole network.
+
+    Raises:
+      UserError: if the images are not of rank 4, for a padding that does not exist, a multiplier
+        that leaves a layer without channels, or stages and features that do not go together.
+    """
+
+    num_classes: int = 1000
+    stage_sizes: Sequence[int] = (1, 2, 2, 6, 2)
+    features: Sequence[int] = (32, 64, 128, 256, 512, 1024)
+    width_multiplier: float = 1.0
+    separable: bool = True
+    head_features: int | None = None
+    padding: str = "SAME"
+    dropout_rate: float = 1e-3
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    norm_momentum: float = 0.99
+    norm_epsilon: float = 1e-3
+    conv: Constructor = Conv
+    norm: Constructor = nn.BatchNorm
+    act: Activation = nn.relu
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns logits, or features if `num_classes` is 0; see the class."""
+        check_images(images)
+        stem_features, *stages = self._widths()
+        handed_down: dict[str, Any] = {
+            "conv": partial(
+                self.conv,
+                use_bias=False,
+                kernel_init=nn.initializers.truncated_normal(0.09),
+                dtype=self.dtype,
+                param_dtype=self.param_dtype,
+            ),
+            "norm": batch_norm(
+                self.norm,
+                train=train,
+                momentum=self.norm_momentum,
+                epsilon=self.norm_epsilon,
+                dtype=self.dtype,
+                param_dtype=self.param_dtype,
+            ),
+            "act": self.act,
+        }
+        padded = {**handed_down, "padding": self._padding()}
+        ordinary = partial(ConvNormAct, kernel_size=(3, 3), **padded)
+        block = partial(SeparableConv, **padded) if self.separable else ordinary
+
+        x = ordinary(features=stem_features, strides=2, name="stem")(images)
+        for i, (size, features) in enumerate(zip(self.stage_sizes, stages, strict=True)):
+            x = Stage(block, size, features, 1 if i == 0 else 2, name=f"stage{i + 1}")(x)
+        if self.head_features is not None:
+            x = ConvNormAct(self.head_features, (1, 1), **handed_down, name="head")(x)
+        x = global_average_pool(x)
+        if self.num_classes == 0:
+            return x
+        x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
+        return classifier(self.num_classes, self.dtype, self.param_dtype)(x)
+
+    def _widths(self) -> list[int]:
+        if len(self.features) != len(self.stage_sizes) + 1:
+            raise UserError(
+                f"{len(self.stage_sizes)} stages need {len(self.stage_sizes) + 1} numbers in "
+                f"`features`, the stem's first: there are {len(self.features)}"
+            )
+        widths = [int(self.width_multiplier * features) for features in self.features]
+        if min(widths) < 1:
+            raise UserError(
+                f"width_multiplier {self.width_multiplier} leaves a layer without channels: "
+                f"take {1 / min(self.features)} or more"
+            )
+        return widths
+
+    def _padding(self) -> Any:
+        if self.padding not in PADDINGS:
+            raise UserError(f"no padding {self.padding!r}: {nearest(self.padding, PADDINGS)}")
+        return PADDINGS[self.padding]

@@ -1,0 +1,293 @@
+"""Pre-activation ResNet, "v2".
+
+He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027.
+
+The paper's: BN and ReLU in front of the convolutions, nothing behind the addition; the first unit
+works on what the stem has activated already, and BN and ReLU follow the last unit. Of the released
+code (KaimingHe/resnet-1k-layers, facebook/fb.resnet.torch): where the shape changes, branch and
+shortcut share one BN-ReLU and a projection has no BN of its own; the fan-out form of He
+initialisation; for CIFAR the stride on the first 1x1 of a bottleneck and no BN behind the stem
+(which says the same, for there the first unit projects). ImageNet's stride is on the 3x3. timm's
+`resnetv2_*` activate neither the stem nor the max-pool's input and let the first unit
+pre-activate: equally many parameters, another function (`stem_norm=False`). Ours:
+`zero_init_last`, the classifier's start. Padding is symmetric.
+
+ImageNet, validation error in the paper, one 320x320 crop (top-1 / top-5 %), parameters:
+
+  resnet18_v2   –   11,687,720      resnet101_v2   –             44,541,480
+  resnet34_v2   –   21,795,880      resnet152_v2   21.1 / 5.5    60,185,128
+  resnet50_v2   –   25,549,352      resnet200_v2   20.7 / 5.3    64,666,152
+
+Depth 200 has 20.1 / 4.8 if the aspect ratio is varied in training, too.
+
+CIFAR, test error in the paper, median of 5 runs (CIFAR-10 / CIFAR-100 %), parameters:
+
+  cifar_resnet110_v2   6.37 / –        1,727,962     basic units, shortcut A
+  cifar_resnet164_v2   5.46 / 24.33    1,703,258     bottlenecks
+  cifar_resnet1001_v2  4.92 / 22.71   10,327,706     bottlenecks; 4.62 with batches of 64
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxcnn.errors import UserError
+from jaxcnn.layers import (
+    Conv,
+    ConvNormAct,
+    batch_norm,
+    classifier,
+    global_average_pool,
+    he_normal_fan_out,
+)
+from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.models.checks import check_images
+from jaxcnn.models.resnet import SHORTCUTS as RESNET_SHORTCUTS
+from jaxcnn.models.resnet import ResidualUnit, Stage, check_shortcut
+
+SHORTCUTS = (*RESNET_SHORTCUTS, "first")
+
+
+class PreActUnit(ResidualUnit):
+    """BN, ReLU, residual; + shortcut.
+
+    Where the shortcut is not the input as it is, it starts from the same BN-ReLU as the branch.
+
+    Attributes:
+      preactivate: False leaves the first BN-ReLU out, for an input that is activated already.
+      dropout: constructor of a dropout in front of every convolution but the first; None leaves it
+        out.
+      zero_init_last: start the last convolution at zero, the unit as its shortcut.
+    """
+
+    preactivate: bool = True
+    dropout: Constructor | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), expansion·features)."""
+        activated = self.act(self.norm(name="norm1")(x)) if self.preactivate else x
+        y = self.residual(activated)
+        if self.shortcut == "none":
+            return y
+        return y + self.skip(x if self.keeps(x) else activated, norm=None)
+
+    def between(self, x: jax.Array, norm: str) -> jax.Array:
+        """BN, ReLU, dropout: what stands between two convolutions."""
+        x = self.act(self.norm(name=norm)(x))
+        return x if self.dropout is None else self.dropout()(x)
+
+    @property
+    def last_conv(self) -> Constructor:
+        """Constructor of the convolution that ends the branch."""
+        if self.zero_init_last:
+            return partial(self.conv, kernel_init=nn.initializers.zeros)
+        return self.conv
+
+
+class PreActBasicBlock(PreActUnit):
+    """BN, ReLU, 3x3, BN, ReLU, dropout, 3x3; + shortcut."""
+
+    def residual(self, x: jax.Array) -> jax.Array:
+        """3x3, BN, ReLU, dropout, 3x3."""
+        self.check_ungrouped()
+        x = self.conv(self.features, (3, 3), strides=self.strides, padding=1, name="conv1")(x)
+        x = self.between(x, "norm2")
+        return self.last_conv(self.features, (3, 3), padding=1, name="conv2")(x)
+
+
+class PreActBottleneck(PreActUnit):
+    """BN, ReLU, 1x1, BN, ReLU, dropout, 3x3, BN, ReLU, dropout, 1x1; + shortcut.
+
+    Attributes:
+      stride_first: stride on the first 1x1, as for CIFAR, instead of on the 3x3.
+    """
+
+    stride_first: bool = False
+
+    expansion: ClassVar[int] = 4
+
+    def residual(self, x: jax.Array) -> jax.Array:
+        """1x1, BN, ReLU, dropout, 3x3, BN, ReLU, dropout, 1x1."""
+        first, second = (self.strides, 1) if self.stride_first else (1, self.strides)
+        inner, groups = self.inner_features, self.cardinality
+        x = self.conv(inner, (1, 1), strides=first, name="conv1")(x)
+        x = self.between(x, "norm2")
+        conv2 = partial(self.conv, feature_group_count=groups, strides=second, padding=1)
+        x = conv2(inner, (3, 3), name="conv2")(x)
+        x = self.between(x, "norm3")
+        return self.last_conv(self.expansion * self.features, (1, 1), name="conv3")(x)
+
+
+class PreActResNet(nn.Module):
+    """Stem, stages of pre-activation units, BN, ReLU, global average pooling, linear classifier.
+
+    `apply(variables, images, train=False)` maps (N, H, W, C) of any size to logits
+    (N, num_classes) in at least float32. With `train=True` the collection `batch_stats` must be
+    mutable, and if `dropout_rate` is positive an rng `dropout` is needed. Submodules: `stem`,
+    `stage1`, `stage2`, …, `final_norm`, `classifier`.
+
+    Attributes:
+      num_classes: 0 returns the pooled features.
+      stage_sizes: units in each stage.
+      block: constructor of a unit: `PreActBasicBlock`, `PreActBottleneck`, or a partial of one.
+      width: features of the first stage, each further stage doubling them; or those of every
+        stage. Each stage but the first halves the map.
+      stem_features: channels of the stem; None is the features of the first stage.
+      cifar_stem: a 3x3 stem for small images, instead of 7x7/2 and a max-pool.
+      stem_norm: BN and ReLU behind the stem's convolution, and none in front of the first unit;
+        False has it the other way round.
+      shortcut: A is parameter-free (subsampling and zero channels), B projects by 1x1 where the
+        shape changes, "first" there and in the first unit of every stage (timm's bottlenecks), C in
+        every unit; "none" is the plain network.
+      zero_init_last: start the last convolution of every unit at zero.
+      dropout_rate: share of inputs dropped in front of every convolution of a unit but the first.
+      dtype: of the computation; the parameters of BN and its statistics stay as they are.
+      param_dtype: of the parameters.
+      norm_momentum: decay of the running statistics.
+      norm_epsilon: added to variances.
+      conv: constructor of convolutions.
+      norm: constructor of batch normalisation; see `jaxcnn.layers.batch_norm`.
+      act: activation of the whole network.
+
+    Raises:
+      UserError: if the images are not of rank 4, for a shortcut that does not exist or cannot
+        learn, or for widths that are not as many as stages.
+    """
+
+    num_classes: int = 1000
+    stage_sizes: Sequence[int] = (3, 4, 6, 3)
+    block: Constructor = PreActBottleneck
+    width: int | Sequence[int] = 64
+    stem_features: int | None = None
+    cifar_stem: bool = False
+    stem_norm: bool = True
+    shortcut: str = "B"
+    zero_init_last: bool = False
+    dropout_rate: float = 0.0
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    norm_momentum: float = 0.9
+    norm_epsilon: float = 1e-5
+    conv: Constructor = Conv
+    norm: Constructor = nn.BatchNorm
+    act: Activation = nn.relu
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns logits, or features if `num_classes` is 0; see the class."""
+        check_images(images)
+        check_shortcut(self.shortcut, SHORTCUTS, self.zero_init_last)
+        conv = partial(
+            self.conv,
+            use_bias=False,
+            kernel_init=he_normal_fan_out,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+        )
+        norm = batch_norm(
+            self.norm,
+            train=train,
+            momentum=self.norm_momentum,
+            epsilon=self.norm_epsilon,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+        )
+        block = partial(
+            self.block,
+            shortcut="B" if self.shortcut == "first" else self.shortcut,
+            zero_init_last=self.zero_init_last,
+            dropout=partial(nn.Dropout, self.dropout_rate, deterministic=not train),
+            conv=conv,
+            norm=norm,
+            act=self.act,
+        )
+        first = partial(block, shortcut="C") if self.shortcut == "first" else block
+        widths = self._widths()
+
+        stem = partial(
+            ConvNormAct,
+            self.stem_features or widths[0],
+            conv=conv,
+            norm=norm if self.stem_norm else None,
+            act=self.act if self.stem_norm else None,
+            name="stem",
+        )
+        if self.cifar_stem:
+            x = stem(kernel_size=(3, 3))(images)
+        else:
+            x = stem(kernel_size=(7, 7), strides=2)(images)
+            x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        for i, (size, features) in enumerate(zip(self.stage_sizes, widths, strict=True)):
+            opening = partial(first, preactivate=False) if self.stem_norm and i == 0 else first
+            x = Stage(
+                block, size, features, 1 if i == 0 else 2, first=opening, name=f"stage{i + 1}"
+            )(x)
+        x = global_average_pool(self.act(norm(name="final_norm")(x)))
+        if self.num_classes == 0:
+            return x
+        return classifier(self.num_classes, self.dtype, self.param_dtype)(x)
+
+    def _widths(self) -> Sequence[int]:
+        """Returns the features of every stage."""
+        if isinstance(self.width, int):
+            return [self.width * 2**i for i in range(len(self.stage_sizes))]
+        if len(self.width) != len(self.stage_sizes):
+            raise UserError(
+                f"width {tuple(self.width)} is for {len(self.width)} stages, stage_sizes "
+                f"{tuple(self.stage_sizes)} for {len(self.stage_sizes)}: give one for each"
+            )
+        return self.width
+
+
+IMAGENET_DEPTHS: dict[int, tuple[Constructor, tuple[int, ...]]] = {
+    18: (PreActBasicBlock, (2, 2, 2, 2)),
+    34: (PreActBasicBlock, (3, 4, 6, 3)),
+    50: (PreActBottleneck, (3, 4, 6, 3)),
+    101: (PreActBottleneck, (3, 4, 23, 3)),
+    152: (PreActBottleneck, (3, 8, 36, 3)),
+    200: (PreActBottleneck, (3, 24, 36, 3)),
+}
+
+
+def imagenet_preact_resnet(depth: int, **fields: Any) -> PreActResNet:
+    """Returns the ImageNet network of a depth; `fields` are those of `PreActResNet`.
+
+    Raises:
+      UserError: for a depth that is not in the table.
+    """
+    if depth not in IMAGENET_DEPTHS:
+        raise UserError(f"no ResNet v2 of depth {depth}: choose one of {list(IMAGENET_DEPTHS)}")
+    block, stage_sizes = IMAGENET_DEPTHS[depth]
+    return PreActResNet(**{"block": block, "stage_sizes": stage_sizes, **fields})
+
+
+def cifar_preact_resnet(depth: int, bottleneck: bool = False, **fields: Any) -> PreActResNet:
+    """Returns the CIFAR network of three equal stages; `fields` are those of `PreActResNet`.
+
+    Args:
+      depth: 6n+2, or 9n+2 with bottlenecks.
+      bottleneck: bottlenecks and shortcut B, instead of basic units and shortcut A.
+      **fields: of `PreActResNet`.
+
+    Raises:
+      UserError: for another depth.
+    """
+    step = 9 if bottleneck else 6
+    n, rest = divmod(depth - 2, step)
+    if n < 1 or rest:
+        raise UserError(f"no CIFAR ResNet v2 of depth {depth}: here it must be {step}n+2")
+    defaults = {
+        "num_classes": 10,
+        "stage_sizes": (n, n, n),
+        "block": partial(PreActBottleneck, stride_first=True) if bottleneck else PreActBasicBlock,
+        "width": 16,
+        "cifar_stem": True,
+        "stem_norm": not bottleneck,
+        "shortcut": "B" if bottleneck else "A",
+    }
+    return PreActResNet(**{**defaults, **fields})

@@ -1,0 +1,144 @@
+"""What is known of every network: paper, counts, errors, and what it was compared with.
+
+The figures stand in `published.json`, one network per line; the tests check the counts, and the
+table of the README is made from it (`python -m jaxcnn.models.table`).
+"""
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxcnn.errors import UserError, nearest
+
+# Of pixels in [0, 1], by the first word of the data set's name; as in the configs.
+_MEAN_STD = {
+    "ImageNet-1k": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "CIFAR-10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "MNIST": ((0.305,), (0.34,)),
+}
+_SHORT_SIDE = {224: 256, 227: 256, 299: 342}  # before the crop of as many pixels
+
+
+class Crop(NamedTuple):
+    """How a photograph becomes the one crop of a test."""
+
+    short_side: int  # in pixels, after resizing
+    size: int  # of the square in the centre
+
+    @property
+    def fraction(self) -> float:
+        """Share of the short side that is kept."""
+        return self.size / self.short_side
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a network.
+
+    Attributes:
+      name: in the registry.
+      aliases: other names that find it.
+      paper: title.
+      year: of the paper.
+      url: where to read it.
+      layers: weighted ones on the longest way from image to logits. A Wide ResNet counts as its
+        name does: the projections and not the classifier.
+      input_size: (H, W, C) of the published results.
+      num_classes: of the paper's data set.
+      mean: of pixels in [0, 1], subtracted per channel; 0.5 for networks whose inputs are scaled to
+        [-1, 1].
+      std: what they are then divided by.
+      crop: of photographs; None where images are taken whole.
+      params: trainable scalars, without auxiliary heads.
+      params_with_aux: the same with them; None if it has none.
+      macs: multiply-adds of one image at `input_size`, without auxiliary heads.
+      dataset: of the errors.
+      top1_err: in percent; None if not published. At `input_size` if there are several.
+      top5_err: likewise.
+      crop_protocol: how the errors were measured.
+      verified: "counts", and the library whose logits, gradients and training it reproduces.
+      notes: one line, or None.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    paper: str
+    year: int
+    url: str
+    layers: int
+    input_size: tuple[int, int, int]
+    num_classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop: Crop | None
+    params: int
+    params_with_aux: int | None
+    macs: int
+    dataset: str
+    top1_err: float | None
+    top5_err: float | None
+    crop_protocol: str | None
+    verified: str
+    notes: str | None
+
+
+@functools.cache
+def _published() -> dict[str, dict[str, Any]]:
+    return json.loads(Path(__file__).with_name("published.json").read_text(encoding="utf-8"))
+
+
+def networks() -> dict[str, dict[str, Any]]:
+    """Returns the rows of the networks by name, in the order of their papers."""
+    return _published()["networks"]
+
+
+def papers() -> dict[str, dict[str, Any]]:
+    """Returns authors, title, year, arXiv number and address of the papers that rows name."""
+    return _published()["papers"]
+
+
+def model_info(name: str) -> ModelInfo:
+    """Returns what is known of a network.
+
+    Args:
+      name: of the registry, or an alias.
+
+    Raises:
+      UserError: for a name that does not exist.
+    """
+    rows = networks()
+    names = {alias: own for own, row in rows.items() for alias in (own, *row["aliases"])}
+    if name not in names:
+        raise UserError(f"no model named {name!r}: {nearest(name, names)}")
+    row = rows[names[name]]
+    paper = papers()[row["paper"]]
+    height, width, channels = row["input_size"]
+    benchmark = row["dataset"].split()[0]
+    mean, std = _MEAN_STD[benchmark]
+    if row["scaled"]:
+        mean = std = (0.5,) * channels
+    top1_err = row["top1_err"]
+    return ModelInfo(
+        name=names[name],
+        aliases=tuple(row["aliases"]),
+        paper=paper["title"],
+        year=paper["year"],
+        url=paper["url"],
+        layers=row["layers"],
+        input_size=(height, width, channels),
+        num_classes=row["num_classes"],
+        mean=mean,
+        std=std,
+        crop=Crop(_SHORT_SIDE[height], height) if benchmark == "ImageNet-1k" else None,
+        params=row["params"],
+        params_with_aux=row["params_with_aux"],
+        macs=row["macs"],
+        dataset=row["dataset"],
+        top1_err=top1_err[str(height)] if isinstance(top1_err, dict) else top1_err,
+        top5_err=row["top5_err"],
+        crop_protocol=row["crop_protocol"],
+        verified=row["verified"],
+        notes=row["notes"],
+    )

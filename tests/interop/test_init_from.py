@@ -1,0 +1,243 @@
+"""A run starts from given weights, they are evaluated as they are, and what does not fit is said."""
+
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+from jaxcnn import evaluate, factories, papers, pretrained, train
+from jaxcnn.checkpoint import Checkpoints
+from jaxcnn.errors import UserError
+from jaxcnn.interop import write_weights
+from jaxcnn.interop.convert import convert
+from jaxcnn.interop.folder import WEIGHTS, read_folder
+from tests.interop import small
+from tests.runs import ROOT, finish, start
+
+FIELDS = {"stage_sizes": (1,), "width": 8}
+
+
+def config_of(init_from, channels=1, **fields):
+    """The small network on small digits; three steps at a learning rate of zero."""
+    config = papers.resnet("resnet18")
+    config.init_from = str(init_from)
+    config.model.overrides.update({**FIELDS, **fields})
+    config.data.update(image_size=8, channels=channels, pad=0)
+    if channels == 3:
+        config.data.update(mean=(0.3, 0.4, 0.5), std=(0.2, 0.3, 0.4))
+    config.train.update(length="3steps", batch_size=32, ema_decay=0.5)
+    config.schedule.update(name="constant", learning_rate=0.0, warmup="0steps")
+    return config
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("weights")
+    write_weights(small.state(**FIELDS), directory / "x.npz")
+    convert("torchvision", "resnet18", directory / "x.npz", directory / "small", FIELDS)
+    return directory / "small"
+
+
+@pytest.fixture(scope="module")
+def trained(converted, tmp_path_factory):
+    """A run on grey digits from the weights of a network for colour images."""
+    directory = tmp_path_factory.mktemp("run")
+    gone = shutil.copytree(converted, directory / "gone")
+    train.run(config_of(gone), directory)
+    shutil.rmtree(gone)
+    return directory
+
+
+def saved(directory):
+    checkpoints = Checkpoints(directory / "checkpoints", read_only=True)
+    try:
+        return checkpoints.restore(None).state
+    finally:
+        checkpoints.close()
+
+
+def load(config, num_classes=10):
+    model = factories.make_model(config, num_classes)
+    return pretrained.load(config, model, small.shapes(model, config.data.channels))
+
+
+def refused(config, *parts, num_classes=10):
+    with pytest.raises(UserError) as info:
+        load(config, num_classes)
+    message = str(info.value)
+    assert message.isprintable()
+    for part in (f"init_from={config.init_from}", *parts):
+        assert part in message
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_the_weights_and_so_do_its_averages(converted, trained):
+    given = read_folder(converted).variables
+    params, statistics = given["params"], given["batch_stats"]
+    grey = params["stem"]["conv"]["kernel"].sum(2, keepdims=True)
+    expected = {**params, "stem": {**params["stem"], "conv": {"kernel": grey}}}
+    state = saved(trained)
+    assert state["step"] == 3
+    jax.tree.map(np.testing.assert_array_equal, state["params"], expected)  # the rate was zero
+    jax.tree.map(np.testing.assert_array_equal, state["ema"]["params"], expected)
+    same = jax.tree.map(np.array_equal, state["batch_stats"], statistics)
+    assert not any(jax.tree.leaves(same))
+
+
+@pytest.mark.slow
+def test_a_resumed_run_does_not_look_for_the_weights_again(trained, tmp_path, capsys):
+    directory = shutil.copytree(trained, tmp_path / "run")
+    config = config_of(directory / "gone")
+    config.init_from = str(trained / "gone")  # which is gone
+    config.train.length = "4steps"
+    config.allow_change = "train.length"
+    assert train.run(config, directory)["step"] == 4
+    said = capsys.readouterr().out
+    assert "continues  from step 3" in said
+    assert "taken" not in said
+    config.init_from = str(trained)
+    with pytest.raises(UserError, match="init_from .*/gone → "):
+        train.run(config, directory)
+
+
+@pytest.mark.slow
+def test_a_start_says_what_it_takes(trained, tmp_path, capsys):
+    config = config_of(trained)
+    config.data.update(kind="synthetic", num_classes=7, num_examples=64, channels=3)
+    train.run(config, tmp_path / "run")
+    lines = capsys.readouterr().out.splitlines()
+    names = [line.split(maxsplit=1)[0] for line in lines]
+    first = names.index("taken")
+    assert names[first - 1 : first + 3] == ["workdir", "taken", "adapted", "new"]
+    assert lines[first].endswith(" 14 of 17 arrays from resnet18, step 3, averaged")
+    assert lines[first + 1].endswith(" stem/conv: shared out among 3 input channels")
+    assert lines[first + 2].endswith(" classifier: 7 classes instead of 10")
+
+
+@pytest.mark.slow
+def test_weights_are_evaluated_without_a_run(converted, tmp_path):
+    config = config_of(converted, channels=3)
+    flags = [
+        f"--config={ROOT}/configs/resnet18.py",
+        f"--config.init_from={converted}",
+        "--config.model.overrides.stage_sizes=(1,)",
+        "--config.model.overrides.width=8",
+        "--config.data.image_size=8",
+        "--config.data.channels=3",
+        "--config.data.mean=(0.3,0.4,0.5)",
+        "--config.data.std=(0.2,0.3,0.4)",
+    ]
+    out, _ = finish(start("--mode=evaluate", *flags))
+    printed = {name: float(value) for name, value in (line.split() for line in out.splitlines())}
+
+    source = factories.load_data(config, "test")
+    images = factories.make_normalize(config)(jnp.asarray(source.images))
+    model, variables, _ = read_folder(converted)
+    logits = jax.jit(model.apply)(variables, images)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.asarray(source.labels))
+    assert printed.keys() == {"test/loss", "test/top1", "test/top5"}
+    assert printed["test/loss"] == pytest.approx(float(losses.mean()), rel=1e-4)
+    assert printed["test/top1"] == pytest.approx(float((logits.argmax(1) == source.labels).mean()))
+
+
+@pytest.mark.slow
+def test_a_run_s_best_averages_are_evaluated_as_the_run_did(trained):
+    config = config_of(trained)
+    of_run = evaluate.run(trained, checkpoint="best")
+    results = evaluate.run_weights(config)
+    for name, value in results.items():
+        assert value == pytest.approx(of_run[f"{name}_ema"], rel=1e-6)
+
+
+def test_evaluation_wants_all_the_weights(converted):
+    config = config_of(converted)
+    config.data.update(kind="synthetic", num_classes=7)
+    with pytest.raises(UserError, match="has not all weights .*7 classes instead of 10"):
+        evaluate.run_weights(config)
+
+
+# What it may be ---------------------------------------------------------------------------------
+
+
+def test_a_weights_file_alone_is_taken_whatever_the_network_s_fields(converted, tmp_path):
+    shutil.copy(converted / WEIGHTS, tmp_path / "mine.npz")
+    variables, title, done = load(config_of(tmp_path / "mine.npz", channels=3, norm_epsilon=1e-3))
+    assert title == "a weights file"
+    assert len(done.taken) == 17
+    jax.tree.map(np.testing.assert_array_equal, variables, read_folder(converted).variables)
+
+
+def test_what_is_no_weights_is_said_with_what_would_be(tmp_path):
+    refused(config_of(tmp_path / "none"), "there is nothing", "jaxcnn.interop.convert")
+    refused(config_of(tmp_path), "no such weights", "the workdir of a run")
+    write_weights(small.state(), tmp_path / "torch.npz")
+    refused(config_of(tmp_path / "torch.npz"), "convert it first", "--source=")
+
+
+@pytest.mark.slow
+def test_a_run_without_a_checkpoint_is_none(trained, tmp_path):
+    shutil.copy(trained / "config.json", tmp_path)
+    refused(config_of(tmp_path), "no checkpoint in it yet")
+
+
+# What does not fit ------------------------------------------------------------------------------
+
+
+def test_a_network_with_other_fields_is_refused_with_the_flags_that_would_do(converted):
+    flags = (
+        "--config.model.name=resnet18 '--config.model.overrides.stage_sizes=(1,)'"
+        " --config.model.overrides.width=8"
+    )
+    refused(config_of(converted, norm_epsilon=1e-3), "norm_epsilon 1e-05 instead of 0.001", flags)
+    refused(config_of(converted, width=4), "torchvision's resnet18", "width 8 instead of 4", flags)
+    config = config_of(converted)
+    config.model.name, config.model.overrides = "lenet5_modern", {}
+    refused(config, "the weights are of a ResNet and the config has a LeNet5Modern", flags)
+
+
+def test_what_matters_in_training_alone_may_differ(converted):
+    config = config_of(converted, norm_momentum=0.99, zero_init_last=True)
+    config.model.dtype = "bfloat16"
+    config.train.sync_bn = True
+    _, _, done = load(config)
+    assert len(done.taken) == 16
+
+
+def test_another_class_count_and_colour_are_no_other_network(converted):
+    variables, _, done = load(config_of(converted, channels=3), num_classes=7)
+    assert done.new == ["classifier: 7 classes instead of 10"]
+    assert isinstance(variables["params"]["classifier"]["bias"], jax.ShapeDtypeStruct)
+    refused(config_of(converted, channels=2), "1 misshapen: params/stem/conv/kernel")
+
+
+@pytest.mark.slow
+def test_a_run_of_another_network_names_its_own(trained):
+    refused(
+        config_of(trained, width=16),
+        "resnet18, step 3, averaged",
+        "width 8 instead of 16",
+        "--config.model.overrides.width=8",
+    )
+
+
+def test_a_library_s_network_is_trained_under_the_library_s_name(tmp_path):
+    """Its functions cannot be set by flags: the name brings them."""
+    fields = {"stage_sizes": (1, 1), "features": (4, 8, 8)}
+    state = small.state(library="timm", name="mobilenetv1_100", **fields)
+    write_weights(state, tmp_path / "x.npz")
+    convert("timm", "mobilenetv1_100", tmp_path / "x.npz", tmp_path / "out", fields)
+    config = config_of(tmp_path / "out")
+    config.model.name = "mobilenet_v1_100"
+    config.model.overrides = fields
+    flag = "--config.model.name=timm/mobilenetv1_100 "
+    refused(config, "act relu6 instead of relu", "padding symmetric instead of SAME", flag)
+    config.model.name = "timm/mobilenetv1_100"
+    assert factories.make_model(config, 10).act is nn.relu6
+    assert load(config)[2].new == []
+    config.model.name = "tim/mobilenetv1_100"
+    with pytest.raises(UserError, match="no library 'tim': did you mean timm"):
+        load(config)

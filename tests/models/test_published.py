@@ -1,0 +1,115 @@
+"""The data of the networks: whole, true, and the same that the configs use."""
+
+import dataclasses
+import math
+import runpy
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import jaxcnn
+from jaxcnn import create_model, model_info
+from jaxcnn.errors import UserError
+from jaxcnn.models import MODELS
+from jaxcnn.models.published import Crop, networks, papers
+from tests.parity.verified import verified
+
+ROOT = Path(__file__).parents[2]
+NAMES = pytest.mark.parametrize("name", networks())
+
+
+def test_rows_have_the_same_columns_and_name_their_papers():
+    assert len({tuple(row) for row in networks().values()}) == 1
+    assert {row["paper"] for row in networks().values()} == papers().keys()
+    years = [papers()[row["paper"]]["year"] for row in networks().values()]
+    assert min(years) == 1998
+    for paper in papers().values():
+        assert paper["url"].startswith("https://")
+        assert paper["arxiv"] is None or paper["url"].endswith(paper["arxiv"])
+        assert paper["arxiv"] is None or paper["year"] == 2000 + int(paper["arxiv"][:2])
+
+
+@NAMES
+def test_an_error_goes_with_its_protocol(name):
+    row = networks()[name]
+    errors = [row["top1_err"], row["top5_err"]]
+    assert (row["crop_protocol"] is None) == (errors == [None, None])
+    if None not in errors:
+        assert 0 < row["top5_err"] < row["top1_err"] < 100
+
+
+@NAMES
+def test_what_was_verified_is_in_the_references(name):
+    assert networks()[name]["verified"] == verified(name), "run python -m tests.parity.verified"
+
+
+def test_verified_tells_the_network_from_its_family():
+    assert verified("resnet18") == "torchvision 0.28.0 logits, gradients, training"
+    assert verified("resnet34") == "family torchvision 0.28.0 logits, gradients, training"
+    assert verified("resnet50").startswith("torchvision 0.28.0 logits")
+    assert verified("mobilenet_v1_100").endswith("(act, norm_epsilon, padding as there)")
+    for other in ("resnet50_v1", "cifar_resnet20", "plain34", "mobilenet_v1_050"):
+        assert verified(other) == "counts"
+
+
+@NAMES
+def test_info_is_what_the_configs_use(name):
+    info = model_info(name)
+    benchmark = {"ImageNet-1k": "imagenet2012", "CIFAR-10": "cifar10", "MNIST": "digits"}
+    files = {"lenet5_modern": "lenet5", "mobilenet_v1_100": "mobilenet_v1"}
+    file = runpy.run_path(str(ROOT / "configs" / f"{files.get(name, name)}.py"))
+    config = file["get_config"](benchmark[info.dataset.split()[0]])
+    assert config.model.name == name
+    assert info.input_size == (config.data.image_size,) * 2 + (config.data.channels,)
+    assert (info.mean, info.std) == (tuple(config.data.mean), tuple(config.data.std))
+    if config.data.eval_crop == "center":
+        short_side = config.data.resize or round(config.data.image_size * 256 / 224)
+        assert info.crop == Crop(short_side, config.data.image_size)
+    else:
+        assert info.crop is None
+
+
+def test_info_of_a_network():
+    info = model_info("resnet50")
+    assert info.paper == "Deep Residual Learning for Image Recognition"
+    assert (info.year, info.url) == (2015, "https://arxiv.org/abs/1512.03385")
+    assert (info.input_size, info.num_classes, info.layers) == ((224, 224, 3), 1000, 50)
+    assert info.mean == (0.485, 0.456, 0.406)
+    assert (info.crop.short_side, info.crop.size, info.crop.fraction) == (256, 224, 0.875)
+    assert (info.params, info.macs, info.params_with_aux) == (25_557_032, 4_089_184_256, None)
+    assert (info.top1_err, info.top5_err, info.crop_protocol) == (22.85, 6.71, "10 crops")
+    assert model_info("mobilenet_v1_100").top1_err == 29.4
+    assert model_info("cifar_resnet20").crop is None
+    assert model_info("inception_v4").mean == (0.5, 0.5, 0.5)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        info.params = 1
+
+
+def test_aliases_have_the_info_of_their_network():
+    assert model_info("vgg_d") == model_info("vgg16")
+    assert model_info("vgg_d").name == "vgg16"
+    assert "vgg_d" in model_info("vgg_d").aliases
+
+
+def test_unknown_name_offers_the_nearest():
+    with pytest.raises(UserError, match=r"'vgg_dd'.*vgg_d\b"):
+        jaxcnn.model_info("vgg_dd")
+
+
+@NAMES
+def test_auxiliary_heads_are_counted_where_there_are_any(name):
+    has_heads = "aux_heads" in {field.name for field in dataclasses.fields(create_model(name))}
+    info = model_info(name)
+    assert has_heads == (info.params_with_aux is not None)
+    if has_heads:
+        images = jax.ShapeDtypeStruct((1, *info.input_size), jnp.float32)
+        init = create_model(name, aux_heads=True).init
+        params = jax.eval_shape(init, jax.random.key(0), images)["params"]
+        assert sum(math.prod(x.shape) for x in jax.tree.leaves(params)) == info.params_with_aux
+
+
+def test_the_data_travel_with_the_package():
+    assert "published.json" in (ROOT / "pyproject.toml").read_text()
+    assert MODELS.keys() == networks().keys()
