@@ -26,6 +26,7 @@ A tolerance in float32 is 20 times the noise of torch's own float32, at least 1e
 import argparse
 import importlib
 import json
+import operator
 
 import numpy as np
 import timm
@@ -42,7 +43,10 @@ def network(args, **kwargs):
     if args.constructor:
         module, _, name = args.constructor.rpartition(".")
         module = importlib.import_module(module)
-        named = {k: getattr(module, v) if isinstance(v, str) else v for k, v in kwargs.items()}
+        named = {
+            k: operator.attrgetter(v)(module) if isinstance(v, str) else v
+            for k, v in kwargs.items()
+        }
         return getattr(module, name)(**named)
     if args.library == "timm":
         return timm.create_model(args.model, pretrained=False, **kwargs)
