@@ -50,8 +50,8 @@ def fork(*branches: Sequence[Step]) -> Fork:
 
 
 # The two pools of most modules. Only pixels of the map count in the average, as in TensorFlow.
-AVERAGE: Pool = partial(avg_pool, window=(3, 3), strides=(1, 1), padding=1, count_include_pad=False)
-MAX: Pool = partial(max_pool, window=(3, 3), strides=(2, 2))
+AVERAGE = partial(avg_pool, window=(3, 3), strides=(1, 1), padding=1, count_include_pad=False)
+MAX = partial(max_pool, window=(3, 3), strides=(2, 2))
 
 
 class Chain(nn.Module):

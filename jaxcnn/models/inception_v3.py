@@ -103,7 +103,7 @@ def module_c(average: Pool) -> Fork:
 
 
 class Stage(nn.Module):
-    """A module `reduction`, if any, which halves the map, then `block1`, `block2`, …"""
+    """`reduction`, if any, which halves the map, then `block1`, `block2` and so on."""
 
     blocks: Sequence[Constructor]
     reduction: Constructor | None = None

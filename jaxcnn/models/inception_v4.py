@@ -163,10 +163,11 @@ class InceptionV4(nn.Module):
 
     Attributes:
       num_classes: 0 returns the pooled features, and there is no auxiliary head.
-      stem: steps, see `jaxcnn.layers.branches`; they divide the size of the map by eight.
+      stem: steps, see `jaxcnn.layers.branches`.
       modules: table of a module of each stage.
       reductions: tables of what precedes stages 2 and 3 and halves the map.
       stage_sizes: modules in each stage.
+      smallest: side of the smallest images of which stem and reductions leave anything.
       aux_heads: whether there is an auxiliary head, that of Inception v3. Where it runs, images
         must be 299x299 or larger.
       dropout_rate: share of the features dropped in front of the classifier.
@@ -188,6 +189,7 @@ class InceptionV4(nn.Module):
     modules: Tables = BLOCKS_V4
     reductions: Tables = (reduction_a(192, 224, 256, 384), REDUCTION_B_V4)
     stage_sizes: Sequence[int] = (4, 7, 3)
+    smallest: int = 75
     aux_heads: bool = False
     dropout_rate: float = 0.2
     dtype: Any = jnp.float32
@@ -201,7 +203,7 @@ class InceptionV4(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Returns logits, or features if `num_classes` is 0; see the class."""
-        check_images(images, smallest=75)
+        check_images(images, self.smallest)
         conv = partial(
             self.conv,
             use_bias=False,
@@ -273,7 +275,9 @@ class InceptionResNet(InceptionV4):
     def blocks(self, stage: int, **handed_down: Any) -> list[Constructor]:
         """Returns the modules of a stage, counted from 0."""
         block = partial(ResidualBranches, self.modules[stage], **handed_down)
-        blocks = [partial(block, scale=self.scales[stage])] * self.stage_sizes[stage]
+        blocks: list[Constructor] = [partial(block, scale=self.scales[stage])] * self.stage_sizes[
+            stage
+        ]
         if stage == 2 and self.linear_last:
             blocks.append(partial(block, linear=True))
         return blocks

@@ -93,13 +93,19 @@ def test_the_command_says_what_it_did(source, tmp_path, capsys):
     assert read_folder(out).record["sha256"] in lines["written"]
 
 
-def test_heads_that_are_left_out_are_said(googlenet, tmp_path):
+def test_auxiliary_heads_are_kept_or_left_out_as_asked(googlenet, tmp_path):
     write_weights(googlenet, tmp_path / "x.npz")
-    fields = {"aux_heads": False}
-    lines = convert("torchvision", "googlenet", tmp_path / "x.npz", tmp_path / "out", fields)
     count = sum(key.startswith("aux") for key in googlenet)
-    assert f"left out   1 num_batches_tracked, {count} aux…" in lines
-    assert read_folder(tmp_path / "out").model.aux_heads is False
+    for wanted, fields, left in (
+        (True, {}, ""),
+        (False, {"aux_heads": False}, f", {count} aux…"),
+    ):
+        out = tmp_path / str(wanted)
+        lines = convert("torchvision", "googlenet", tmp_path / "x.npz", out, fields)
+        assert f"left out   1 num_batches_tracked{left}" in lines
+        model, variables, _ = read_folder(out)
+        assert model.aux_heads is wanted
+        assert ("aux1_head" in variables["params"]) is wanted
 
 
 FLAG_MISTAKES = {
@@ -146,7 +152,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(source, tmp_path, capsys, 
 def test_what_is_there_is_not_overwritten(source, tmp_path, capsys):
     (tmp_path / "mine").write_text("mine")
     for out in (tmp_path, tmp_path / "mine"):
-        assert main(flags(source, out, *small.FLAGS)) == 2
+        assert main(flags("none.npz", out, *small.FLAGS)) == 2  # before anything is read
         assert "exists: choose another folder" in capsys.readouterr().err
     assert (tmp_path / "mine").read_text() == "mine"
     (tmp_path / "empty").mkdir()
@@ -169,7 +175,7 @@ def test_nothing_half_written_stays(converted, tmp_path, monkeypatch, failure):
     with pytest.raises((UserError, KeyboardInterrupt)):
         write_folder(tmp_path / "out", model, variables, overrides=small.FIELDS, **names)
     assert not list(tmp_path.iterdir())
-    with pytest.raises(UserError, match="act=.* cannot be written down"):
+    with pytest.raises(UserError, match=r"act=.* cannot be written down"):
         write_folder(tmp_path / "out", model, variables, overrides={"act": nn.relu}, **names)
     assert not list(tmp_path.iterdir())
 

@@ -1,4 +1,4 @@
-"""A run starts from given weights, they are evaluated as they are, and what does not fit is said."""
+"""A run starts from given weights; they are evaluated as they are; what does not fit is said."""
 
 import shutil
 
@@ -9,7 +9,7 @@ import optax
 import pytest
 from flax import linen as nn
 
-from jaxcnn import evaluate, factories, papers, pretrained, train
+from jaxcnn import evaluate, factories, papers, pretrained, train, workdir
 from jaxcnn.checkpoint import Checkpoints
 from jaxcnn.errors import UserError
 from jaxcnn.interop import write_weights
@@ -100,7 +100,7 @@ def test_a_resumed_run_does_not_look_for_the_weights_again(trained, tmp_path, ca
     assert "continues  from step 3" in said
     assert "taken" not in said
     config.init_from = str(trained)
-    with pytest.raises(UserError, match="init_from .*/gone → "):
+    with pytest.raises(UserError, match=r"init_from .*/gone → "):
         train.run(config, directory)
 
 
@@ -156,7 +156,7 @@ def test_a_run_s_best_averages_are_evaluated_as_the_run_did(trained):
 def test_evaluation_wants_all_the_weights(converted):
     config = config_of(converted)
     config.data.update(kind="synthetic", num_classes=7)
-    with pytest.raises(UserError, match="has not all weights .*7 classes instead of 10"):
+    with pytest.raises(UserError, match=r"has not all weights .*7 classes instead of 10"):
         evaluate.run_weights(config)
 
 
@@ -176,6 +176,27 @@ def test_what_is_no_weights_is_said_with_what_would_be(tmp_path):
     refused(config_of(tmp_path), "no such weights", "the workdir of a run")
     write_weights(small.state(), tmp_path / "torch.npz")
     refused(config_of(tmp_path / "torch.npz"), "convert it first", "--source=")
+
+
+def test_of_a_run_it_is_the_best_checkpoint_and_the_latest_if_none_was_evaluated(tmp_path):
+    config = config_of("")
+    form = small.shapes(factories.make_model(config, 10), 1)
+    for name, metrics, expected in (
+        ("evaluated", [{"top1": 0.5}, {"top1": 0.9}, {"top1": 0.1}], 2),
+        ("not evaluated", [None, None, None], 3),
+    ):
+        checkpoints = Checkpoints(tmp_path / name / "checkpoints", keep_latest=3)
+        for step, metric in enumerate(metrics, start=1):
+            state = {**small.filled(form, seed=step), "step": np.int32(step)}
+            checkpoints.save(step, state, {"num_classes": 10}, metric)
+        checkpoints.wait()
+        checkpoints.close()
+        workdir.write_config(tmp_path / name, config)
+        source = pretrained.read(tmp_path / name)
+        assert source.title == f"resnet18, step {expected}"  # and nothing of averages
+        jax.tree.map(
+            np.testing.assert_array_equal, source.variables, small.filled(form, seed=expected)
+        )
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ from flax import linen as nn
 
 from jaxcnn import create_model
 from jaxcnn.errors import UserError
+from jaxcnn.layers import Conv
+from jaxcnn.layers.branches import MAX, Layer, fork
 from jaxcnn.models import bn_inception, googlenet
 
 # name, the fields that make it small, the top-level submodules in the order of their use, and how
@@ -105,11 +107,40 @@ SMALL = {
         ["stem", "stage1", "stage2", "classifier"],
         15,
     ),
+    "inception_v3": (
+        "inception_v3",
+        {
+            "pool_features": (64,),
+            "inner_features": (),
+            "stage3_size": 0,
+            "conv": lambda features, *args, **kwargs: Conv(features // 16, *args, **kwargs),
+            "dropout_rate": 0.0,
+        },
+        ["stem", "stage1", "stage2", "stage3", "classifier"],
+        22,
+    ),
+    "inception_resnet": (
+        "inception_resnet_v2",
+        {
+            "stem": (Layer(8, 3, strides=2),),
+            "modules": 3 * (fork([Layer(4)], [Layer(4), Layer(4, (1, 3))]),),
+            "reductions": 2 * (fork([Layer(8, 3, strides=2, padding=0)], [MAX]),),
+            "stage_sizes": (1, 1, 1),
+            "smallest": 13,
+            "last_features": 8,
+            "dropout_rate": 0.0,
+        },
+        ["stem", "stage1", "stage2", "stage3", "last", "classifier"],
+        19,
+    ),
 }
-SMALLEST = {"alexnet": 64}  # images, where 16 pixels are too few
+# Images, where 16 pixels are too few.
+SMALLEST = {"alexnet": 64, "inception_v3": 75}
 BEHIND_THE_STAGES = {"__call__", "classifier", "Dropout_0"}  # in float32
 # Of the others 1e-5.
-PUBLISHED_EPSILON = {"mobilenet": 1e-3, "googlenet": 1e-3, "bn_inception": 1e-3}
+PUBLISHED_EPSILON = dict.fromkeys(
+    ("mobilenet", "googlenet", "bn_inception", "inception_v3", "inception_resnet"), 1e-3
+)
 ALL = pytest.mark.parametrize("family", SMALL)
 WITH_NORM = pytest.mark.parametrize("family", [f for f in SMALL if f != "lenet"])
 

@@ -1,5 +1,4 @@
 from functools import partial
-from itertools import pairwise
 
 import flax
 import jax
@@ -46,11 +45,11 @@ def maps(model, size):
 
 
 def calls(model):
-    """Convolutions and dropouts in the order of their use in training."""
+    """Convolutions, BNs and dropouts in the order of their use in training."""
     found = []
 
     def collect(call, args, kwargs, context):
-        if isinstance(context.module, nn.Conv | nn.Dropout):
+        if isinstance(context.module, nn.Conv | nn.BatchNorm | nn.Dropout):
             found.append(context.module)
         return call(*args, **kwargs)
 
@@ -211,16 +210,23 @@ def test_zero_init_last_starts_the_last_convolutions_at_zero(depth, last):
     assert not any(m.kernel_init is nn.initializers.zeros for m in convolutions if is_conv(m))
 
 
-@pytest.mark.parametrize(("depth", "in_front_of"), [(18, ["conv2"]), (50, ["conv2", "conv3"])])
-def test_dropout_stands_in_front_of_every_convolution_but_the_first(depth, in_front_of):
-    fields = {"stage_sizes": (1,), "width": 4, "num_classes": 3}
+@pytest.mark.parametrize(
+    ("depth", "layers"),
+    [
+        (18, ["norm1", "conv1", "norm2", "Dropout_0", "conv2"]),
+        (50, ["norm1", "conv1", "norm2", "Dropout_0", "conv2", "norm3", "Dropout_1", "conv3"]),
+    ],
+)
+def test_dropout_stands_behind_bn_and_relu_in_front_of_convolutions(depth, layers):
+    fields = {"stage_sizes": (1,), "width": 4, "num_classes": 3, "stem_norm": False}
     model = imagenet_preact_resnet(depth, dropout_rate=0.3, **fields)
     x = jnp.ones((2, 8, 8, 3))
     variables = jax.eval_shape(model.init, jax.random.key(0), x)
     run = partial(model.apply, train=True, mutable=["batch_stats"])
     seen = calls(model)
-    dropped = [after.name for before, after in pairwise(seen) if isinstance(before, nn.Dropout)]
-    assert dropped == in_front_of
+    assert [
+        m.name for m in seen if m.path[:2] == ("stage1", "block1") and len(m.path) == 3
+    ] == layers
     assert {(m.rate, m.deterministic) for m in seen if isinstance(m, nn.Dropout)} == {(0.3, False)}
     with pytest.raises(flax.errors.InvalidRngError, match="dropout"):
         jax.eval_shape(lambda v: run(v, x), variables)

@@ -48,7 +48,9 @@ def test_what_was_verified_is_in_the_references(name):
 def test_verified_tells_the_network_from_its_family():
     assert verified("resnet18") == "torchvision 0.28.0 logits, gradients, training"
     assert verified("resnet34") == "family torchvision 0.28.0 logits, gradients, training"
-    assert verified("resnet50").startswith("torchvision 0.28.0 logits")
+    assert verified("densenet121") == (
+        "torchvision 0.28.0 logits, gradients; family torchvision 0.28.0 training"
+    )
     assert verified("mobilenet_v1_100").endswith("(act, norm_epsilon, padding as there)")
     for other in ("resnet50_v1", "cifar_resnet20", "plain34", "mobilenet_v1_050"):
         assert verified(other) == "counts"

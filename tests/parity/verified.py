@@ -14,35 +14,34 @@ from jaxcnn.models import published
 from tests.parity import references
 
 KINDS = {"forward": "logits", "grad": "gradients", "trajectory": "training"}
+Library = tuple[str, str]  # name, version
 FILE = Path(published.__file__).with_name("published.json")
 
 
 def verified(name: str) -> str:
-    """Returns the text, such as "torchvision 0.28.0 logits; family gradients, training"."""
+    """Returns the text, such as "torchvision 0.28.0 logits; family timm 1.0.31 gradients".
+
+    Of the family only what the network itself does not have, and of each kind one library.
+    """
     own, family = _evidence(name)
-    texts = []
-    for library, version in sorted({*own, *family}):
-        fields = _differences(library, name)
-        if fields is None:
-            continue
-        mine, others = own.get((library, version), set()), family.get((library, version), set())
-        parts = [_words(mine, f"{library} {version} ")] if mine else []
-        if others - mine:
-            parts.append(
-                _words(others - mine, "family " if mine else f"family {library} {version} ")
-            )
-        texts += parts
-        if fields:
-            texts[-1] += f" ({', '.join(fields)} as there)"
+    texts, seen = [], set().union(*own.values())
+    for library, words in own.items():
+        texts.append(_text(name, library, words))
+    for library, words in family.items():
+        if words - seen and _differences(name, library) is not None:
+            texts.append("family " + _text(name, library, words - seen))
+            seen |= words
     return "; ".join(texts) or "counts"
 
 
-def _words(found: set[str], before: str) -> str:
-    return before + ", ".join(word for word in KINDS.values() if word in found)
+def _text(name: str, library: Library, words: set[str]) -> str:
+    fields = _differences(name, library)
+    listed = ", ".join(word for word in KINDS.values() if word in words)
+    return " ".join([*library, listed]) + (f" ({', '.join(fields)} as there)" if fields else "")
 
 
-def _evidence(name: str) -> tuple[dict, dict]:
-    """Returns (library, version) → kinds, of the network itself and of its family.
+def _evidence(name: str) -> tuple[dict[Library, set[str]], dict[Library, set[str]]]:
+    """Returns what references show of the network itself, and of its family.
 
     The family are the networks of the same class and paper that have references, and members of
     them without a name.
@@ -59,15 +58,15 @@ def _evidence(name: str) -> tuple[dict, dict]:
                 continue
             found = own if other == name and not entry.get("overrides") else family
             found.setdefault((entry["library"], entry["version"]), set()).add(word)
-    return own, family
+    return own, dict(sorted(family.items(), reverse=True))  # torchvision before timm
 
 
-def _differences(library: str, name: str) -> list[str] | None:
+def _differences(name: str, library: Library) -> list[str] | None:
     """Returns the fields in which the library's network is another; None if it has none.
 
     Those that only training sees are left out: the references set them, or need none.
     """
-    for network in LIBRARIES[library].values():
+    for network in LIBRARIES[library[0]].values():
         if network.model == name:
             return sorted(set(network.fields) - {"norm_momentum", "dropout_rate"})
     return None
