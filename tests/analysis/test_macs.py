@@ -18,11 +18,15 @@ from jaxcnn.models import MODELS
 from jaxcnn.models.published import networks
 from jaxcnn.ops import conv as ops_conv
 
-SLOW = ("cifar_resnet1202", "cifar_resnet1001_v2", "densenet_bc_250_24", "densenet_bc_190_40")
-NAMES = [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in sorted(MODELS)]
+
+DEEPEST = {"cifar_resnet1202", "cifar_resnet1001_v2", "densenet_bc_250_24", "densenet_bc_190_40"}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.exhaustive] * (n in DEEPEST)) for n in sorted(MODELS)],
+)
 def test_every_network_multiplies_as_published(name):
     """To the printed digits, six after the point of G; at the published size to the last one."""
     row = networks()[name]

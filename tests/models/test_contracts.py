@@ -1,5 +1,6 @@
 """What every network promises, on the smallest member of each family."""
 
+import re
 from functools import partial
 
 import flax
@@ -142,7 +143,21 @@ PUBLISHED_EPSILON = dict.fromkeys(
     ("mobilenet", "googlenet", "bn_inception", "inception_v3", "inception_resnet"), 1e-3
 )
 ALL = pytest.mark.parametrize("family", SMALL)
-WITH_NORM = pytest.mark.parametrize("family", [f for f in SMALL if f != "lenet"])
+# Whose networks are compiled and run for every contract; the others for a training step only, and
+# for all of them by `pytest -m exhaustive`.
+RUN = {"lenet", "cifar_resnet", "preact_resnet", "densenet", "mobilenet", "vgg"}
+
+
+def compiled(families):
+    """Families of a test that compiles and runs their networks."""
+    marks = {True: pytest.mark.slow, False: pytest.mark.exhaustive}
+    return pytest.mark.parametrize(
+        "family", [pytest.param(f, marks=marks[f in RUN]) for f in families]
+    )
+
+
+COMPILED = compiled(SMALL)
+WITH_NORM = [family for family in SMALL if family != "lenet"]
 
 
 def build(family, **fields):
@@ -159,7 +174,7 @@ def train_apply(model, variables, x, **kwargs):
     return model.apply(variables, x, train=True, mutable=["batch_stats"], **kwargs)
 
 
-@WITH_NORM
+@compiled(WITH_NORM)
 def test_statistics_move_in_training_and_stay_in_evaluation(family, start):
     model, x = build(family), images(family)
     variables = start(model, x)
@@ -205,7 +220,7 @@ def test_running_statistics_decay_by_the_field(family, momentum, start):
         np.testing.assert_allclose(after[key], expected, rtol=1e-4, atol=1e-6)
 
 
-@WITH_NORM
+@pytest.mark.parametrize("family", WITH_NORM)
 def test_epsilon_reaches_every_norm(family):
     seen = []
 
@@ -245,7 +260,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_the_rest_in_float32(family):
     assert features.dtype == jnp.float32
 
 
-@ALL
+@COMPILED
 def test_bfloat16_is_close_to_float32(family, start):
     x = images(family)
     variables = start(build(family), x)
@@ -276,7 +291,7 @@ def test_float64_from_end_to_end(family):
         assert {leaf.dtype for leaf in jax.tree.leaves(state)} <= {jnp.dtype("float64")}
 
 
-@ALL
+@COMPILED
 def test_no_classes_gives_what_the_classifier_sees(family, start):
     x = images(family)
     model, headless = build(family), build(family, num_classes=0)
@@ -323,7 +338,7 @@ def test_activation_is_replaced_in_the_whole_network(family):
     assert "relu" in str(jax.make_jaxpr(build(family).apply)(variables, x))
 
 
-@WITH_NORM
+@compiled(WITH_NORM)
 def test_sync_bn_through_the_norm_field(family, start):
     x = images(family, 8)
     halves = x.reshape(2, 4, *x.shape[1:])
@@ -350,21 +365,103 @@ def test_sync_bn_through_the_norm_field(family, start):
     assert np.abs(unsynced[0] - whole[0]).max() > 1e-2
 
 
-@ALL
-def test_one_image_at_a_time_gives_the_same_logits(family, start):
+@COMPILED
+def test_mapped_over_images_and_over_parameters(family, start):
     x = images(family)
     model = build(family)
     variables = start(model, x)
-    plain, mapped = jax.jit(
+    ensemble = jax.tree.map(lambda leaf: np.stack([leaf, 1.1 * leaf]), variables)
+    plain, each_image, members = jax.jit(
         lambda: (
             model.apply(variables, x),
             jax.vmap(model.apply, in_axes=(None, 0))(variables, x[:, None]),
+            jax.vmap(model.apply, in_axes=(0, None))(ensemble, x),
         )
     )()
-    np.testing.assert_allclose(mapped[:, 0], plain, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(each_image[:, 0], plain, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(members[0], plain, rtol=1e-4, atol=1e-5)
+    assert np.abs(members[1] - plain).max() > 1e-3
 
 
 @ALL
+def test_transformations_compose(family):
+    x = images(family)
+    model = build(family)
+    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    ensemble = jax.tree.map(lambda v: jax.ShapeDtypeStruct((2, *v.shape), v.dtype), variables)
+    logits = jax.eval_shape(jax.vmap(jax.jit(model.apply), in_axes=(0, None)), ensemble, x)
+    assert logits.shape == (2, 4, 5)
+
+    def gradient(variables):
+        return jax.grad(lambda v: jnp.sum(jax.checkpoint(model.apply)(v, x)))(variables)
+
+    assert jax.tree.structure(jax.eval_shape(gradient, variables)) == jax.tree.structure(variables)
+
+
+def smallest(model):
+    """Side of the smallest images that a network takes."""
+    try:
+        jax.eval_shape(model.init, jax.random.key(0), jnp.ones((1, 1, 1, 3)))
+    except UserError as error:
+        return int(re.search(r"takes (\d+)x\1 or larger", str(error))[1])
+    return 1
+
+
+def training_step(model):
+    """(variables, images, key) → variables after a step of SGD, loss."""
+
+    def step(variables, x, key):
+        stats = {k: v for k, v in variables.items() if k != "params"}
+
+        def loss(params):
+            logits, updates = model.apply(
+                {"params": params, **stats},
+                x,
+                train=True,
+                mutable=["batch_stats"],
+                rngs={"dropout": key},
+            )
+            return -jax.nn.log_softmax(logits)[:, 0].mean(), updates
+
+        (value, updates), grads = jax.value_and_grad(loss, has_aux=True)(variables["params"])
+        params = jax.tree.map(lambda p, g: p - 0.01 * g, variables["params"], grads)
+        return {"params": params, **updates}, value
+
+    return step
+
+
+@pytest.mark.slow
+@ALL
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
+def test_training_step_on_the_smallest_images(family, dtype, start):
+    model = build(family, dtype=dtype)
+    size = smallest(model)
+    x = np.random.default_rng(3).normal(size=(4, size, size, 3)).astype(np.float32)
+    variables = start(model, x)
+    after, loss = jax.jit(training_step(model))(variables, x, jax.random.key(1))
+    assert np.isfinite(loss)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
+    assert jax.tree.map(lambda a: a.dtype, after) == jax.tree.map(lambda a: a.dtype, variables)
+    assert np.any(
+        after["params"]["classifier"]["kernel"] != variables["params"]["classifier"]["kernel"]
+    )
+
+
+@ALL
+def test_published_network_takes_the_smallest_images_and_none_smaller(family):
+    model = create_model(SMALL[family][0], dtype=jnp.bfloat16)
+    size = smallest(model)
+    x = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    after, _ = jax.eval_shape(training_step(model), variables, x, jax.random.key(1))
+    assert jax.tree.structure(after) == jax.tree.structure(variables)
+    if size > 1:
+        x = jnp.ones((2, size - 1, size, 3))
+        with pytest.raises(UserError, match=f"takes {size}x{size} or larger"):
+            jax.eval_shape(model.init, jax.random.key(0), x)
+
+
+@COMPILED
 def test_gradients_reach_every_parameter_and_survive_checkpointing(family, start):
     x = images(family)
     model = build(family)

@@ -18,8 +18,13 @@ EXHAUSTIVE = {
     "vgg11_bn_grad224",
     "alexnet_grad224",
     "inception_v3_grad96",
+    "inception_v4_grad96",
     "inception_resnet_v2_grad96",
     "resnet18_traj64_gentle",
+    "alexnet_traj64",
+    "googlenet_traj64",
+    "mobilenetv1_100_traj64",
+    "resnext_small_traj64",
 } - {"alexnet_224"}
 
 
