@@ -18,7 +18,6 @@ from jaxcnn.models import MODELS
 from jaxcnn.models.published import networks
 from jaxcnn.ops import conv as ops_conv
 
-
 DEEPEST = {"cifar_resnet1202", "cifar_resnet1001_v2", "densenet_bc_250_24", "densenet_bc_190_40"}
 
 
