@@ -54,7 +54,10 @@ def launch_two_processes(workdir, flags):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("flags", "tolerance"), [(LENET, 1e-5), (RESNET20, 1e-7)])
+@pytest.mark.parametrize(
+    ("flags", "tolerance"),
+    [(LENET, 1e-5), pytest.param(RESNET20, 1e-7, marks=pytest.mark.exhaustive)],
+)
 def test_losses_do_not_depend_on_devices_or_processes(tmp_path, flags, tolerance):
     one = run(tmp_path / "one", flags, 1)
     assert len(one) == 20
