@@ -97,8 +97,19 @@ def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
 
 
 def make_loss(config: ConfigDict) -> Objective:
-    """Returns the objective of the section `loss`."""
-    return make_objective(config.loss.label_smoothing, config.loss.aux_weight)
+    """Returns the objective of the section `loss`.
+
+    Raises:
+      UserError: for an unknown loss, or fields that do not go together.
+    """
+    section = config.loss
+    return make_objective(
+        section.name,
+        section.label_smoothing,
+        section.aux_weight,
+        section.aux_threshold,
+        section.aux_decay,
+    )
 
 
 def make_plan(config: ConfigDict, num_examples: int) -> Plan:

@@ -1,13 +1,25 @@
 """What a step minimises: one number per example."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
-# (logits [N, K], auxiliary logits, each [N, K], labels [N] or soft [N, K]) → losses [N]
-Objective = Callable[[jax.Array, Any, jax.Array], jax.Array]
+from jaxcnn.errors import UserError, nearest
+
+# (logits [N, K], what the network put into `aux`, labels [N] or soft [N, K], share of the run that
+# is over, in [0, 1)) → losses [N]
+Objective = Callable[[jax.Array, Any, jax.Array, jax.typing.ArrayLike], jax.Array]
+
+
+def one_hot(labels: jax.Array, logits: jax.Array) -> jax.Array:
+    """Returns distributions like `logits` [N, K]; labels [N, K] are distributions already."""
+    if labels.ndim == logits.ndim:
+        return labels.astype(logits.dtype)
+    return jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) -> jax.Array:
@@ -21,23 +33,111 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) 
     Returns:
       Losses [N] in nats.
     """
-    if labels.ndim == logits.ndim:
-        targets = labels.astype(logits.dtype)
-    else:
-        targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-    return optax.softmax_cross_entropy(logits, optax.smooth_labels(targets, smoothing))
+    targets = optax.smooth_labels(one_hot(labels, logits), smoothing)
+    return optax.softmax_cross_entropy(logits, targets)
 
 
-def make_objective(smoothing: float = 0.0, aux_weight: float = 0.0) -> Objective:
-    """Cross-entropy of the main head plus `aux_weight` times that of each auxiliary head.
+def squared_hinge(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Every class against all others ("Deeply-Supervised Nets", §2.2, as its code has it).
 
-    Auxiliary logits come in as any tree, as modules sow them into collection `aux`.
+    Returns:
+      Losses [N]: Σ_k max(0, 1 - t_k·f_k)², where t is 1 for the label and -1 for other classes.
     """
+    signs = 2 * one_hot(labels, logits) - 1
+    return jnp.sum(jnp.maximum(0, 1 - signs * logits) ** 2, axis=-1)
 
-    def objective(logits: jax.Array, aux: Any, labels: jax.Array) -> jax.Array:
-        loss = cross_entropy(logits, labels, smoothing)
-        for head in jax.tree.leaves(aux):
-            loss = loss + aux_weight * cross_entropy(head, labels, smoothing)
-        return loss
+
+def squared_error(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Linear regression onto the one-hot label, or onto `labels` [N, K] of any real numbers.
+
+    Returns:
+      Losses [N]: Σ_k (f_k - t_k)² / 2.
+    """
+    return jnp.sum((logits - one_hot(labels, logits)) ** 2, axis=-1) / 2
+
+
+def rbf_mse(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """LeNet-5's first criterion (eq. 8): the distance y to the right class's code.
+
+    Args:
+      logits: [N, K]; minus the distances.
+      labels: integers [N], or distributions [N, K].
+    """
+    return -jnp.sum(one_hot(labels, logits) * logits, axis=-1)
+
+
+def rbf_map(logits: jax.Array, labels: jax.Array, rubbish: float = 0.1) -> jax.Array:
+    """LeNet-5's second, discriminative criterion (eq. 9): y + log(e^-j + Σ_i e^-y_i).
+
+    Args:
+      logits: [N, K]; minus the distances y.
+      labels: integers [N], or distributions [N, K].
+      rubbish: j, the distance to a class of everything that is no digit. The paper says that it is
+        positive; the value is ours.
+    """
+    background = jnp.full_like(logits[:, :1], -rubbish)
+    everything = jax.nn.logsumexp(jnp.concatenate([logits, background], axis=-1), axis=-1)
+    return rbf_mse(logits, labels) + everything
+
+
+LOSSES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
+    "cross_entropy": cross_entropy,
+    "squared_hinge": squared_hinge,
+    "squared_error": squared_error,
+    "rbf_mse": rbf_mse,
+    "rbf_map": rbf_map,
+}
+AUX_DECAYS = ("none", "linear")
+
+
+def make_objective(
+    name: str = "cross_entropy",
+    smoothing: float = 0.0,
+    aux_weight: float = 0.0,
+    aux_threshold: float = 0.0,
+    aux_decay: str = "none",
+) -> Objective:
+    """Loss of the main head, plus what the network put into collection `aux`, any tree.
+
+    An auxiliary leaf [N, K] is the logits of a further head: it adds α·max(0, loss - γ), the same
+    loss ("Deeply-Supervised Nets", eq. 3). A leaf [N] is a cost of the network's own, such as a
+    Ladder network's denoising, and is added as it is.
+
+    Examples with label -1 are unlabelled: they have no loss of a head, and those of the others are
+    scaled by N over their number, so that the mean over the batch is the mean over them.
+
+    Args:
+      name: one of `LOSSES`.
+      smoothing: of labels, for cross-entropy.
+      aux_weight: α.
+      aux_threshold: γ; a head that is as good as this is left alone.
+      aux_decay: "linear" lets α fall to zero over the run.
+
+    Raises:
+      UserError: for an unknown loss or decay, or smoothing where it means nothing.
+    """
+    if name not in LOSSES:
+        raise UserError(f"no loss.name {name!r}: {nearest(name, LOSSES)}")
+    if aux_decay not in AUX_DECAYS:
+        raise UserError(f"no loss.aux_decay {aux_decay!r}: {nearest(aux_decay, AUX_DECAYS)}")
+    if smoothing and name != "cross_entropy":
+        raise UserError(f"loss.label_smoothing={smoothing} needs loss.name=cross_entropy")
+    head_loss = partial(cross_entropy, smoothing=smoothing) if smoothing else LOSSES[name]
+
+    def objective(
+        logits: jax.Array, aux: Any, labels: jax.Array, progress: jax.typing.ArrayLike
+    ) -> jax.Array:
+        weight = aux_weight * (1 - progress) if aux_decay == "linear" else aux_weight
+        loss, own = head_loss(logits, labels), jnp.zeros(())
+        for leaf in jax.tree.leaves(aux):
+            if leaf.ndim == 1:
+                own = own + leaf
+            else:
+                loss = loss + weight * jnp.maximum(head_loss(leaf, labels) - aux_threshold, 0)
+        if labels.ndim == 1:
+            labelled = labels >= 0
+            scale = labels.size / jnp.maximum(jnp.sum(labelled), 1)
+            loss = jnp.where(labelled, loss * scale.astype(loss.dtype), 0)
+        return loss + own
 
     return objective

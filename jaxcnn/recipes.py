@@ -87,8 +87,11 @@ def base_config() -> ConfigDict:
     schedule.metric = "top1"  # plateau: top1 | top5 (as errors) | loss
 
     config.loss = loss = ConfigDict()
+    loss.name = "cross_entropy"  # | squared_hinge | squared_error | rbf_mse | rbf_map
     loss.label_smoothing = 0.0
     loss.aux_weight = 0.3  # of each auxiliary head
+    loss.aux_threshold = 0.0  # loss of a head below which it no longer counts
+    loss.aux_decay = "none"  # | linear: the weight falls to zero over the run
 
     config.train = train = ConfigDict()
     train.length = "10epochs"

@@ -34,6 +34,7 @@ def make_train_step(
     objective: Objective,
     augment: Augment,
     *,
+    total_steps: int,
     accumulate: int = 1,
     ema_decay: float = 0.0,
     ema_warmup: bool = True,
@@ -53,6 +54,7 @@ def make_train_step(
       optimizer: see `optim.make_optimizer`.
       objective: see `losses.make_objective`.
       augment: see `data.augment.augment`.
+      total_steps: of the run; the objective is told which share of them is over.
       accumulate: microbatches, one after another, whose gradients are added; b must be a multiple.
         BatchNorm sees each microbatch by itself.
       ema_decay: of the moving averages; unused where the state has none.
@@ -92,7 +94,7 @@ def make_train_step(
                 rngs=keys,
                 mutable=["batch_stats", "aux"],
             )
-            losses = objective(logits, updated.get("aux"), batch["label"])
+            losses = objective(logits, updated.get("aux"), batch["label"], state.step / total_steps)
             hits = jnp.sum(top_k_hits(logits, batch["label"], 1) * batch["weight"])
             loss = jnp.sum(jnp.where(batch["weight"] > 0, losses * batch["weight"], 0)) / total
             return loss, (updated.get("batch_stats", {}), hits / total)

@@ -95,6 +95,7 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
                 optimizer,
                 factories.make_loss(config),
                 factories.make_augment(config),
+                total_steps=plan.total,
                 accumulate=config.train.accumulate,
                 ema_decay=config.train.ema_decay,
                 ema_warmup=config.train.ema_warmup,

@@ -100,6 +100,7 @@ def two_steps(config):
             optimizer,
             factories.make_loss(config),
             factories.make_augment(config),
+            total_steps=2,
             ema_decay=config.train.ema_decay,
             axis_name=parallel.AXIS,
         )

@@ -103,6 +103,7 @@ def test_replicas_stay_bit_equal_for_20_steps():
         optimizer,
         make_objective(),
         lambda images, keys: augment(images, keys, mean=(0.3,), std=(0.3,), pad=1),
+        total_steps=20,
         ema_decay=0.9,
         axis_name=parallel.AXIS,
     )

@@ -3,7 +3,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn.losses import cross_entropy, make_objective
+from jaxcnn.errors import UserError
+from jaxcnn.losses import (
+    cross_entropy,
+    make_objective,
+    rbf_map,
+    rbf_mse,
+    squared_error,
+    squared_hinge,
+)
 
 LOGITS = np.array([[2.0, -1.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.0], [-3.0, 90.0, 1.0, -90.0]])
 LABELS = np.array([2, 0, 1])
@@ -39,13 +47,13 @@ def test_each_auxiliary_head_adds_its_weighted_share():
     aux = {"aux1": {"logits": (first,)}, "aux2": {"logits": (second,)}}  # as sow makes them
     expected = reference(main, targets)
     expected = expected + 0.3 * (reference(first, targets) + reference(second, targets))
-    np.testing.assert_allclose(objective(main, aux, jnp.asarray(LABELS)), expected, rtol=1e-5)
+    np.testing.assert_allclose(objective(main, aux, jnp.asarray(LABELS), 0.0), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("aux", [None, {}])
 def test_without_heads_the_objective_is_the_cross_entropy(aux):
     logits, labels = jnp.asarray(LOGITS, jnp.float32), jnp.asarray(LABELS)
-    found = make_objective(0.0, 0.3)(logits, aux, labels)
+    found = make_objective(aux_weight=0.3)(logits, aux, labels, 0.0)
     np.testing.assert_array_equal(found, cross_entropy(logits, labels))
 
 
@@ -54,3 +62,72 @@ def test_the_gradient_is_the_softmax_minus_the_targets():
     found = jax.grad(lambda x: cross_entropy(x, jnp.asarray(LABELS), 0.1).sum())(logits)
     targets = 0.9 * np.eye(4)[LABELS] + 0.1 / 4
     np.testing.assert_allclose(found, jax.nn.softmax(logits) - targets, atol=1e-6)
+
+
+def by_hand(name, row, label):
+    if name == "squared_hinge":
+        return sum(max(0, 1 - (1 if k == label else -1) * f) ** 2 for k, f in enumerate(row))
+    if name == "squared_error":
+        return sum((f - (k == label)) ** 2 for k, f in enumerate(row)) / 2
+    distance = -row[label]
+    if name == "rbf_mse":
+        return distance
+    return distance + np.log(np.exp(-0.1) + sum(np.exp(f) for f in row))
+
+
+@pytest.mark.parametrize("loss", [squared_hinge, squared_error, rbf_mse, rbf_map])
+def test_other_losses_by_hand(loss):
+    rows = np.array([[2.0, -1.0, 0.5], [0.0, -0.3, -2.0], [-3.0, -9.0, -1.0]])
+    labels = [2, 0, 1]
+    expected = [by_hand(loss.__name__, row, label) for row, label in zip(rows, labels, strict=True)]
+    found = loss(jnp.asarray(rows, jnp.float32), jnp.asarray(labels))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_linear_regression_fits_real_targets():
+    """Gradient descent on the squared error comes to the solution of least squares."""
+    rng = np.random.default_rng(0)
+    inputs, targets = (jnp.asarray(rng.normal(size=(20, n)), jnp.float32) for n in (3, 2))
+    gradient = jax.jit(jax.grad(lambda w: squared_error(inputs @ w, targets).mean()))
+    weights = jnp.zeros((3, 2))
+    for _ in range(300):
+        weights -= 0.3 * gradient(weights)
+    expected = np.linalg.lstsq(inputs, targets, rcond=None)[0]
+    np.testing.assert_allclose(weights, expected, atol=1e-4)
+
+
+def test_companions_count_above_their_threshold_and_fade():
+    main, head = jnp.zeros((2, 4)), jnp.asarray([[9.0, 0, 0, 0], [0, 0, 0, 0]])
+    labels = jnp.array([0, 0])
+    objective = make_objective(aux_weight=0.5, aux_threshold=0.1, aux_decay="linear")
+    log4 = np.log(4)
+    for progress in (0.0, 0.25, 1.0):
+        found = objective(main, {"aux1": head}, labels, progress)
+        companion = 0.5 * (1 - progress) * (log4 - 0.1)
+        np.testing.assert_allclose(found, [log4, log4 + companion], rtol=1e-6)
+
+
+def test_the_mean_over_a_batch_is_that_of_its_labelled_part():
+    logits, labels = jnp.asarray(LOGITS, jnp.float32), jnp.asarray(LABELS)
+    unlabelled = jnp.full(3, -1)
+    rows = jnp.concatenate([logits, 7 * logits[::-1]])
+    objective = make_objective(aux_weight=0.3)
+    costs = jnp.arange(6.0)
+    aux = {"aux1": rows, "denoising": costs}
+    found = objective(rows, aux, jnp.concatenate([labels, unlabelled]), 0.0)
+    expected = objective(logits, {"aux1": logits}, labels, 0.0).mean() + costs.mean()
+    np.testing.assert_allclose(found.mean(), expected, rtol=1e-6)
+    np.testing.assert_array_equal(found[3:], costs[3:])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": "hinge"}, "squared_hinge"),
+        ({"aux_decay": "linaer"}, "linear"),
+        ({"name": "squared_error", "smoothing": 0.1}, "cross_entropy"),
+    ],
+)
+def test_an_objective_that_does_not_exist_is_refused(fields, message):
+    with pytest.raises(UserError, match=message):
+        make_objective(**fields)

@@ -121,7 +121,7 @@ def start(model, optimizer=None, averaged=False, seed=0):
 
 def make_step(model, optimizer=None, objective=None, augment=to_unit, **options):
     optimizer, objective = optimizer or make_sgd(), objective or make_objective()
-    return make_train_step(model, optimizer, objective, augment, **options)
+    return make_train_step(model, optimizer, objective, augment, **{"total_steps": 10, **options})
 
 
 def host(tree):
@@ -225,7 +225,9 @@ def test_auxiliary_heads_are_trained_with_their_weight():
         return main + 0.3 * aux
 
     expected = jax.tree.map(lambda w, g: w - g, state.params, jax.grad(loss)(state.params))
-    after, metrics = jax.jit(make_step(model, objective=make_objective(0, 0.3)))(state, batch)
+    after, metrics = jax.jit(make_step(model, objective=make_objective(aux_weight=0.3)))(
+        state, batch
+    )
     assert_close(after.params, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(metrics["loss"], loss(state.params), rtol=1e-5)
 

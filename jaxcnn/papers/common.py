@@ -1,0 +1,93 @@
+"""What the recipes of several papers share."""
+
+import re
+from collections.abc import Callable, Mapping
+
+from ml_collections import ConfigDict
+
+from jaxcnn.errors import UserError, nearest
+from jaxcnn.recipes import DATASETS, base_config
+
+Recipe = Callable[[ConfigDict], None]
+Recipes = dict[str, Recipe]
+
+
+def start(model: str, dataset: str, recipes: Mapping[str, Recipe]) -> ConfigDict:
+    """Base, data set, then the family's recipe for that data set."""
+    if dataset not in recipes:
+        raise UserError(f"{model} has no recipe for {dataset!r}: {nearest(dataset, recipes)}")
+    config = base_config()
+    config.model.name = model
+    config.dataset = dataset
+    DATASETS[dataset](config)
+    recipes[dataset](config)
+    return config
+
+
+def small(
+    size: int = 32, rate: float = 2e-3, folder: int = 224, also: Recipe | None = None
+) -> Recipes:
+    """Ours, for a laptop: AdamW and a cosine, 8 epochs of 64.
+
+    Args:
+      size: of digits and synthetic images, which the network needs to have something left.
+      rate: peak of the learning rate; networks without BN need a smaller one.
+      folder: size of photographs; 0 for networks that are not made for them.
+      also: what else is to be set.
+    """
+
+    def short(config: ConfigDict) -> None:
+        config.train.update(length="8epochs", batch_size=64)
+        config.optimizer.update(name="adamw", weight_decay=0.05)
+        config.schedule.update(name="cosine", learning_rate=rate, warmup="1epochs")
+
+    def digits(config: ConfigDict) -> None:
+        """Shifts instead of flips: a mirrored digit is no digit."""
+        short(config)
+        config.data.update(image_size=size, pad=size // 16)
+        if also is not None:
+            also(config)
+
+    def photographs(config: ConfigDict) -> None:
+        """A few thousand of them."""
+        short(config)
+        config.data.image_size = folder
+        config.train.update(length="30epochs", batch_size=32)
+        config.log.every = "10steps"
+
+    recipes: Recipes = {"digits": digits, "synthetic": digits}
+    return recipes | {"folder": photographs} if folder else recipes
+
+
+def cifar(recipe: Recipe) -> Recipes:
+    """The same for ten and for a hundred classes."""
+    return {"cifar10": recipe, "cifar100": recipe}
+
+
+def fb_resnet(config: ConfigDict) -> None:
+    """fb.resnet.torch: 90 epochs of 256, drops at 30 and 60, colour jitter, lighting."""
+    config.data.update(color_jitter=0.4, lighting=0.1)
+    config.train.update(length="90epochs", batch_size=256)
+    config.optimizer.decay_mask = ("",)
+    config.schedule.update(name="step", learning_rate=0.1, reference_batch=256)
+    config.schedule.boundaries = ("30epochs", "60epochs")
+
+
+def cifar_resnet(config: ConfigDict) -> None:
+    """ResNet's 64k steps; from 110 layers on, 400 of them at a tenth of the rate."""
+    config.data.update(flip=True, pad=4, holdout=5000)
+    config.train.update(length="64000steps", batch_size=128)
+    config.schedule.update(name="step", learning_rate=0.1, reference_batch=128)
+    config.schedule.boundaries = ("32000steps", "48000steps")
+    config.optimizer.decay_mask = ("",)
+    depth = re.fullmatch(r"cifar_[a-z]+(\d+)(?:_v2)?", config.model.name)
+    if depth and int(depth[1]) >= 110:
+        config.schedule.update(warmup="400steps", warmup_kind="constant", warmup_fraction=0.1)
+
+
+def rmsprop(config: ConfigDict, batch_size: int) -> None:
+    """RMSProp as the Inception papers use it; see `inception`."""
+    config.train.update(batch_size=batch_size, ema_decay=0.9999)
+    config.optimizer.update(name="rmsprop", rms_decay=0.9, epsilon=1.0, momentum=0.9)
+    config.optimizer.weight_decay = 4e-5
+    config.schedule.update(name="exponential", learning_rate=0.045, factor=0.94, every="2epochs")

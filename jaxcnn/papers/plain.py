@@ -1,0 +1,84 @@
+"""Recipes of the networks that are one chain of layers: LeNet, AlexNet, VGG, MobileNet."""
+
+from ml_collections import ConfigDict
+
+from jaxcnn.papers import common
+
+
+def lenet(model: str, dataset: str = "digits") -> ConfigDict:
+    """LeNet-5 in today's form: SGD with momentum and a cosine instead of the paper's schedule."""
+
+    def digits(config: ConfigDict) -> None:
+        config.data.pad = 2
+        config.train.length = "60epochs"
+        config.optimizer.nesterov = True
+        config.schedule.update(name="cosine", learning_rate=0.05, warmup="2epochs")
+        config.eval.every = config.checkpoint.every = "10epochs"
+        config.log.every = "100steps"
+
+    def synthetic(config: ConfigDict) -> None:
+        digits(config)
+        config.data.channels = 1
+
+    return common.start(model, dataset, {"digits": digits, "synthetic": synthetic})
+
+
+def alexnet(model: str, dataset: str = "digits") -> ConfigDict:
+    """AlexNet ("ImageNet Classification with Deep Convolutional Neural Networks", §4 and §5).
+
+    About 90 epochs of 128, momentum 0.9, decay 5e-4 of all weights, rate 0.01 with three drops on
+    the plateau of the validation error, random crops of an image with short side 256, flip,
+    lighting. Ours: the channel mean instead of the mean image; one crop is tested, not ten.
+    """
+
+    def imagenet(config: ConfigDict) -> None:
+        config.data.update(image_size=227 if model in PAPER_ALEXNETS else 224)
+        config.data.update(train_crop="scale_jitter", scale_range=(256, 256), resize=256)
+        config.data.lighting = 0.1
+        config.train.update(length="90epochs", batch_size=128)
+        config.optimizer.update(weight_decay=5e-4, decay_mask=("",))
+        config.schedule.update(name="plateau", learning_rate=0.01, reference_batch=128)
+
+    return common.start(model, dataset, common.small(64, rate=3e-4) | {"imagenet2012": imagenet})
+
+
+PAPER_ALEXNETS = ("alexnet", "alexnet_one_tower")
+
+
+def vgg(model: str, dataset: str = "digits") -> ConfigDict:
+    """VGG ("Very Deep Convolutional Networks for Large-Scale Image Recognition", §3).
+
+    74 epochs of 256, momentum 0.9, decay 5e-4, rate 0.01 with three drops on the plateau of the
+    validation error, 224 crops of an image with short side 256 (`--config.data.scale_range` makes
+    it the paper's 256 to 512), flip, lighting. The paper started the deeper nets from net A; here
+    they start from He initialisation.
+    """
+
+    def imagenet(config: ConfigDict) -> None:
+        config.data.update(train_crop="scale_jitter", scale_range=(256, 256), lighting=0.1)
+        config.train.update(length="74epochs", batch_size=256)
+        config.optimizer.weight_decay = 5e-4
+        config.schedule.update(name="plateau", learning_rate=0.01, reference_batch=256)
+
+    def narrow(config: ConfigDict) -> None:
+        """With 4096 units the two hidden layers are 119 of 138 million parameters."""
+        config.model.overrides.hidden_features = (512, 512)
+
+    small = common.small(rate=1e-3 if model.endswith("_bn") else 3e-4, also=narrow)
+    return common.start(model, dataset, small | {"imagenet2012": imagenet})
+
+
+def mobilenet(model: str, dataset: str = "digits") -> ConfigDict:
+    """MobileNet ("MobileNets: Efficient Convolutional Neural Networks", §3.2).
+
+    RMSProp as for Inception v3, little augmentation, no decay of the depthwise kernels. The paper
+    gives neither length nor batch: 200 epochs of 512 are ours.
+    """
+
+    def imagenet(config: ConfigDict) -> None:
+        config.data.update(mean=(0.5,) * 3, std=(0.5,) * 3)
+        common.rmsprop(config, batch_size=512)
+        config.train.length = "200epochs"
+        config.optimizer.decay_mask = (r"^(?!.*depthwise).*kernel$",)
+
+    return common.start(model, dataset, common.small() | {"imagenet2012": imagenet})
