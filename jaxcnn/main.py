@@ -1,19 +1,15 @@
 """The command line: `python -m jaxcnn.main --config=configs/densenet121.py`. Flags only."""
 
-import errno
-import logging
-import os
 import runpy
 import sys
-import traceback
 from pathlib import Path
 from typing import NoReturn
 
 from absl import app, flags
-from absl import logging as absl_logging
 from ml_collections import ConfigDict, config_flags
 
-from jaxcnn.errors import EXIT_PEER_LOST, EXIT_WORKDIR, UserError, nearest
+from jaxcnn import process
+from jaxcnn.errors import UserError, nearest
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
@@ -89,26 +85,6 @@ def read_config() -> ConfigDict:
     return FLAGS.config.lock()
 
 
-def set_up_process() -> None:
-    """Joins the other processes, keeps compiled programs, and quiets the libraries."""
-    import jax
-
-    from jaxcnn import parallel
-
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcnn" / "xla"
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # jax reads that itself
-        jax.config.update("jax_compilation_cache_dir", str(cache))
-    absl_logging.set_verbosity(absl_logging.ERROR)  # Orbax warns of what is meant
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    logger = logging.getLogger("jaxcnn")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    if FLAGS.coordinator:
-        parallel.initialize(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
-
-
 def print_results() -> None:
     """Evaluates a run, or weights of elsewhere if there is no run.
 
@@ -121,7 +97,7 @@ def print_results() -> None:
             "--mode=evaluate needs the --workdir of a run, or --config with --config.init_from=DIR"
             " for weights of python -m jaxcnn.interop.convert"
         )
-    set_up_process()
+    process.set_up(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
     from jaxcnn import evaluate
 
     if config:
@@ -141,49 +117,16 @@ def main(argv: list[str]) -> None:
     config = read_config()
     stem = Path(config_flags.get_config_filename(FLAGS["config"]).split(":")[0]).stem
     directory = Path(FLAGS.workdir or f"runs/{stem}-{config.dataset}")
-    set_up_process()
+    process.set_up(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
     from jaxcnn import train
 
     train.run(config, directory, profile=FLAGS.profile)
 
 
-def leave(code: int, line: str) -> NoReturn:
-    """Prints the last line and ends the process with a code."""
-    import jax
-
-    print(f"\n{line}" if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    if jax.distributed.is_initialized():
-        os._exit(code)  # an orderly exit would wait for the other processes
-    sys.exit(code)
-
-
 def cli() -> NoReturn:
     """Runs `main`; a mistake of the user ends in one line and its exit code."""
-    # XLA logs as errors what is none: a slow compilation, a program kept by the same processor.
-    # What fails comes as an exception. It is read when jaxlib is loaded.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
+    with process.mistakes_in_one_line(debug="--debug" in sys.argv):
         app.run(main, flags_parser=parse_flags)
-    except UserError as error:
-        if "--debug" in sys.argv:
-            traceback.print_exc()
-        leave(error.exit_code, f"error: {error}")
-    except Exception as error:
-        import jax
-
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            leave(EXIT_WORKDIR, f"error: cannot write to the workdir: {error}")
-        if "RESOURCE_EXHAUSTED" in str(error):
-            leave(
-                2,
-                "error: the device's memory is full: lower --config.train.batch_size, or raise"
-                " --config.train.accumulate to take each batch in parts",
-            )
-        if jax.distributed.is_initialized():
-            traceback.print_exc()
-            leave(EXIT_PEER_LOST, f"error: this or another process is lost: {error}")
-        raise
     sys.exit(0)
 
 

@@ -1,5 +1,6 @@
 """Everything a training run is, as one tree."""
 
+import functools
 import hashlib
 from typing import Any
 
@@ -81,8 +82,7 @@ def create_state(
     The program runs once, so the CPU's compiler is told not to optimise it: it would spend its time
     on one random generator for each shape (DenseNet-121: 20 s instead of 6 s).
     """
-    options: Any = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
-    state = program.compile(compiler_options=options)(rng)
+    state = _compiled(program)(rng)
     if given is None:
         return state
     variables = jax.tree.map(
@@ -90,6 +90,12 @@ def create_state(
     )
     averages = None if state.ema is None else jax.tree.map(np.array, variables)  # own buffers
     return state.replace(**variables, ema=averages)
+
+
+@functools.lru_cache(maxsize=1)  # for runs that differ in the seed alone
+def _compiled(program: jax.stages.Lowered) -> jax.stages.Compiled:
+    options: Any = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+    return program.compile(compiler_options=options)
 
 
 def saved_form(program: jax.stages.Lowered) -> TrainState:

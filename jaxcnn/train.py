@@ -3,17 +3,19 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from flax import linen as nn
 from ml_collections import ConfigDict
 
 from jaxcnn import factories, parallel, pretrained, report, workdir
 from jaxcnn.checkpoint import Checkpoints
 from jaxcnn.data.pipeline import train_batches
+from jaxcnn.data.source import DataSource
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
-from jaxcnn.evaluate import Results, check_classes, evaluate_state, make_evaluator
+from jaxcnn.evaluate import Evaluator, Results, check_classes, evaluate_state, make_evaluator
 from jaxcnn.logbook import Logbook, Record
 from jaxcnn.numerics import numerics
 from jaxcnn.optim import Optimizer
@@ -35,13 +37,74 @@ class InterruptedRunError(UserError):
     """A signal ended the run after its state was saved."""
 
 
-def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record:
+class Programs(NamedTuple):
+    """What a run computes: the same for all its seeds.
+
+    Attributes:
+      model: the network.
+      optimizer: see `factories.make_optimizer`.
+      train_step: (replicated state, batch) → the same and metrics; compiled at the first call.
+      evaluate: see `evaluate.make_evaluator`.
+      initial: makes the state at step 0; see `state.lower_state`.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    train_step: Callable[..., Any]
+    evaluate: Evaluator
+    initial: jax.stages.Lowered
+
+
+Build = Callable[[ConfigDict, DataSource, DataSource, Plan], Programs]
+
+
+def build(config: ConfigDict, source: DataSource, watched: DataSource, plan: Plan) -> Programs:
+    """Returns the pure functions of a run.
+
+    Args:
+      config: see `recipes.base_config`.
+      source: the training split.
+      watched: the split that is evaluated during training.
+      plan: lengths, in steps.
+
+    Raises:
+      UserError: for a network, optimizer, loss or augmentation that cannot be.
+    """
+    model = factories.make_model(config, source.num_classes)
+    optimizer = factories.make_optimizer(
+        config,
+        total_steps=plan.total,
+        steps_per_epoch=plan.steps_per_epoch,
+        batch_size=config.train.batch_size,
+    )
+    train_step = parallel.pmap_train_step(
+        make_train_step(
+            model,
+            optimizer,
+            factories.make_loss(config),
+            factories.make_augment(config),
+            total_steps=plan.total,
+            accumulate=config.train.accumulate,
+            ema_decay=config.train.ema_decay,
+            ema_warmup=config.train.ema_warmup,
+            axis_name=parallel.AXIS,
+        )
+    )
+    evaluate = make_evaluator(config, model, watched)
+    initial = lower_state(model, optimizer, source.image_shape, config.train.ema_decay > 0)
+    return Programs(model, optimizer, train_step, evaluate, initial)
+
+
+def run(
+    config: ConfigDict, directory: Path, *, profile: bool = False, build: Build = build
+) -> Record:
     """Trains in a workdir, or continues there, until the config's length is reached.
 
     Args:
       config: see `recipes.base_config`.
       directory: the workdir; made if missing.
       profile: write a trace of a few steps to workdir/profile, for TensorBoard or Perfetto.
+      build: makes the programs; one that remembers them serves runs of several seeds.
 
     Returns:
       The last record: step, epoch, the metrics of the final evaluation and `state_sha256`.
@@ -82,32 +145,10 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
             return report.say_result(log, finished, directory)
 
         # Network, optimizer, steps: pure functions.
-        model = factories.make_model(config, source.num_classes)
-        optimizer = factories.make_optimizer(
-            config,
-            total_steps=plan.total,
-            steps_per_epoch=plan.steps_per_epoch,
-            batch_size=batch_size,
-        )
-        train_step = parallel.pmap_train_step(
-            make_train_step(
-                model,
-                optimizer,
-                factories.make_loss(config),
-                factories.make_augment(config),
-                total_steps=plan.total,
-                accumulate=config.train.accumulate,
-                ema_decay=config.train.ema_decay,
-                ema_warmup=config.train.ema_warmup,
-                axis_name=parallel.AXIS,
-            )
-        )
-        evaluate = make_evaluator(config, model, watched)
+        model, optimizer, train_step, evaluate, initial = build(config, source, watched, plan)
 
         # State: the newest whole checkpoint, or a fresh one, with given weights if there are any.
-        averaged = config.train.ema_decay > 0
-        program = lower_state(model, optimizer, source.image_shape, averaged)
-        form = saved_form(program)
+        form = saved_form(initial)
         report.say_start(log, config, directory, model, form, [source, watched], plan)
 
         def check(meta: dict[str, Any]) -> None:
@@ -120,7 +161,7 @@ def run(config: ConfigDict, directory: Path, *, profile: bool = False) -> Record
             if config.init_from:
                 given, title, done = pretrained.load(config, model, form.variables())
                 report.say_taken(log, title, form, done)
-            state = create_state(program, jax.random.key(config.seed), given)
+            state = create_state(initial, jax.random.key(config.seed), given)
         else:
             report.say_restored(log, restored.step, restored.meta, config)
             state = restored.state

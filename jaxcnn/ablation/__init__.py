@@ -1,0 +1,118 @@
+"""One mechanism switched, everything else equal: what an ablation is.
+
+A file of `configs/ablations` says it, in `get_ablation()`: a config, the variants as fields that
+differ from it, and the metric. `launch/ablate.py` runs it.
+"""
+
+import dataclasses
+import runpy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxcnn import recipes
+from jaxcnn.errors import UserError, nearest
+
+Curve = list[tuple[float, float]]
+# (config, workdir of its run) → points (x, y)
+Measure = Callable[[ConfigDict, Path], Curve]
+
+# A run of some seconds shows its curve by epochs and keeps its last state alone.
+QUICK = {
+    "log.every": "1epochs",
+    "eval.every": "1epochs",
+    "checkpoint.every": "never",
+    "checkpoint.keep_best": 0,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Ablation:
+    """Variants of one config.
+
+    Attributes:
+      base: what all have in common.
+      variants: of each, by name, the fields that it sets: {"model.overrides.width": 8}.
+      baseline: the variant that the others are compared with; "" is the first.
+      metric: a key of a run's records: its last value is the result, its values the curve.
+      quick: fields of a shorter run, for a laptop, set before those of the variant.
+      x: what the curve goes along.
+      measure: returns the curve instead of the records; its last y is the result.
+      trains: whether there is a run before the measurement.
+      log_y: whether the figure's axis is logarithmic.
+    """
+
+    base: ConfigDict
+    variants: Mapping[str, Mapping[str, Any]]
+    baseline: str = ""
+    metric: str = "test/top1"
+    quick: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    x: str = "epoch"
+    measure: Measure | None = None
+    trains: bool = True
+    log_y: bool = False
+
+    @property
+    def reference(self) -> str:
+        """Name of the variant that the others are compared with."""
+        return self.baseline or next(iter(self.variants))
+
+    def config(self, variant: str, seed: int, *, quick: bool) -> ConfigDict:
+        """Returns the config of a run.
+
+        Raises:
+          UserError: for a field that configs do not have.
+        """
+        config = self.base.copy_and_resolve_references()
+        short = {**QUICK, **self.quick} if quick else {}
+        for fields in (short, self.variants[variant]):
+            for name, value in fields.items():
+                set_field(config, name, value)
+        config.seed = seed
+        return config
+
+
+def set_field(config: ConfigDict, name: str, value: Any) -> None:
+    """Sets a field by its dotted name.
+
+    Raises:
+      UserError: if there is no such field; `model.overrides` takes any.
+    """
+    *sections, last = name.split(".")
+    for number, section in enumerate(sections):
+        if section not in config:
+            raise UserError(f"{name}: {nearest(section, config)}")
+        config = config[section]
+        if not isinstance(config, ConfigDict):
+            raise UserError(f"{name}: {'.'.join(sections[: number + 1])} is not a section")
+    if last not in config and sections != ["model", "overrides"]:
+        raise UserError(f"the config has no field {name!r}: {nearest(last, config)}")
+    with config.ignore_type():
+        config[last] = value
+
+
+def load(file: Path) -> tuple[Ablation, str]:
+    """Returns the ablation that a file describes, and the file's docstring.
+
+    Raises:
+      UserError: no such file, or one without variants.
+    """
+    if not file.is_file():
+        here = sorted(path.stem for path in Path("configs/ablations").glob("*.py"))
+        hint = nearest(file.stem, here) if here else "see configs/ablations"
+        raise UserError(f"there is no ablation file {file}: {hint}")
+    content = runpy.run_path(str(file))
+    if "get_ablation" not in content:
+        raise UserError(f"{file} has no get_ablation(): see configs/ablations/degradation.py")
+    ablation = content["get_ablation"]()
+    if len(ablation.variants) < 2:
+        raise UserError(f"{file} has {len(ablation.variants)} variants: nothing to compare")
+    if ablation.reference not in ablation.variants:
+        near = nearest(ablation.baseline, ablation.variants)
+        raise UserError(f"{file}: no variant {ablation.baseline!r} for a baseline: {near}")
+    for variant in ablation.variants:  # a misspelt field is better said before the first run
+        for quick in (False, True):
+            recipes.to_saved(ablation.config(variant, 0, quick=quick))
+    return ablation, content["__doc__"] or ""

@@ -1,0 +1,85 @@
+"""What a command does before JAX is used, and how it ends."""
+
+import contextlib
+import errno
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from absl import logging as absl_logging
+
+from jaxcnn.errors import EXIT_PEER_LOST, EXIT_WORKDIR, UserError
+
+
+def set_up(coordinator: str = "", num_processes: int = 1, process_id: int = 0) -> None:
+    """Keeps compiled programs, quiets the libraries, and joins the other processes.
+
+    Args:
+      coordinator: host:port of process 0, "auto" or, in a single process, "".
+      num_processes: how many.
+      process_id: which one this is.
+    """
+    import jax
+
+    from jaxcnn import parallel
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcnn" / "xla"
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # jax reads that itself
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    absl_logging.set_verbosity(absl_logging.ERROR)  # Orbax warns of what is meant
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger = logging.getLogger("jaxcnn")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    if coordinator:
+        parallel.initialize(coordinator, num_processes, process_id)
+
+
+@contextlib.contextmanager
+def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
+    """A mistake of the user inside ends the process with one line and its exit code.
+
+    Args:
+      debug: show the traceback, too.
+    """
+    # XLA logs as errors what is none: a slow compilation, a program kept by the same processor.
+    # What fails comes as an exception. It is read when jaxlib is loaded.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        yield
+    except UserError as error:
+        if debug:
+            traceback.print_exc()
+        _leave(error.exit_code, f"error: {error}")
+    except Exception as error:
+        import jax
+
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            _leave(EXIT_WORKDIR, f"error: cannot write to the workdir: {error}")
+        if "RESOURCE_EXHAUSTED" in str(error):
+            _leave(
+                2,
+                "error: the device's memory is full: lower --config.train.batch_size, or raise"
+                " --config.train.accumulate to take each batch in parts",
+            )
+        if jax.distributed.is_initialized():
+            traceback.print_exc()
+            _leave(EXIT_PEER_LOST, f"error: this or another process is lost: {error}")
+        raise
+
+
+def _leave(code: int, line: str) -> NoReturn:
+    """Prints the last line and ends the process with a code."""
+    import jax
+
+    print(f"\n{line}" if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    if jax.distributed.is_initialized():
+        os._exit(code)  # an orderly exit would wait for the other processes
+    sys.exit(code)

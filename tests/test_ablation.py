@@ -1,0 +1,197 @@
+"""Ablations: what a file says, what runs do when they are interrupted, what the report computes."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from jaxcnn import ablation, factories, papers
+from jaxcnn.ablation import Ablation, report, runs
+from jaxcnn.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "configs" / "ablations").glob("*.py"))
+
+SMALL = '''"""Two rates.
+
+Claim: none.
+"""
+
+from jaxcnn import papers
+from jaxcnn.ablation import Ablation
+
+
+def get_ablation():
+    config = papers.lenet("lenet5_modern")
+    return Ablation(
+        base=config,
+        variants={"fast": {}, "slow": {"schedule.learning_rate": 0.001}},
+        quick={"train.length": "1epochs"},
+    )
+'''
+
+
+def result(variant, seed, *values):
+    return runs.Result(runs.Task(variant, seed), values[-1], list(enumerate(values, 1)))
+
+
+def two(**fields):
+    variants = {"a": {}, "b": {"seed": 1}}
+    return Ablation(**{"base": papers.lenet("lenet5_modern"), "variants": variants, **fields})
+
+
+# Reports ----------------------------------------------------------------------------------------
+
+
+def test_interval_is_students():
+    """Of 1, 2, 4: mean 7/3, standard error sqrt(7/3/3), t(2) = 4.302653."""
+    found = report.interval([1.0, 2.0, 4.0])
+    assert found.mean == pytest.approx(7 / 3)
+    assert found.half == pytest.approx(4.302653 * (7 / 9) ** 0.5, rel=1e-6)
+    assert str(report.interval([0.5])) == "0.5"
+
+
+def test_table_takes_differences_seed_by_seed(tmp_path):
+    results = [result("b", 0, 3, 1.5), result("b", 1, 3, 2.5), result("a", 1, 9, 2.0)]
+    results += [result("a", 0, 9, 1.0)]
+    shown = report.write(two(metric="train/loss"), "Title.", results, tmp_path)
+    assert shown.splitlines()[2] == "| a | 2 | 1.5 ± 6.4 |  |"
+    assert shown.splitlines()[3] == "| b | 2 | 2 ± 6.4 | +0.5 ± 0 |"
+    rows = list(csv.reader((tmp_path / "results.csv").open()))
+    assert rows == [
+        ["variant", "seed", "train/loss"],
+        ["a", "0", "1.0"],
+        ["a", "1", "2.0"],
+        ["b", "0", "1.5"],
+        ["b", "1", "2.5"],
+    ]
+    assert "| b | 2 |" in (tmp_path / "results.md").read_text()
+    assert (tmp_path / "figure.png").read_bytes()[:4] == b"\x89PNG"
+    first = (tmp_path / "figure.svg").read_bytes()
+    report.write(two(metric="train/loss"), "Title.", results, tmp_path)
+    assert (tmp_path / "figure.svg").read_bytes() == first
+
+
+# Files ------------------------------------------------------------------------------------------
+
+
+def test_a_field_that_does_not_exist_is_named():
+    with pytest.raises(UserError, match=r"train.lenght.*length"):
+        two(quick={"train.lenght": "1epochs"}).config("a", 0, quick=True)
+    with pytest.raises(UserError, match="optimizer"):
+        two(quick={"optimiser.momentum": 0.5}).config("a", 0, quick=True)
+
+
+def test_variants_override_what_is_quick():
+    quick = {"schedule.learning_rate": 0.5, "data.pad": 1}
+    found = two(quick=quick, variants={"a": {"data.pad": 3}, "b": {}}).config("a", 7, quick=True)
+    assert (found.data.pad, found.schedule.learning_rate, found.seed) == (3, 0.5, 7)
+    assert two(quick=quick).config("a", 0, quick=False).data.pad == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "there is no ablation file"),
+        ("", "has no get_ablation"),
+        (SMALL.replace('"slow"', '"fast"'), "1 variants"),
+        (SMALL.replace("quick=", 'baseline="medium", quick='), "medium"),
+    ],
+)
+def test_a_file_that_says_nothing_is_refused(tmp_path, text, message):
+    file = tmp_path / "small.py"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(UserError, match=message):
+        ablation.load(file)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_file_says_its_claim_and_source_and_its_variants_can_be_made(file):
+    found, text = ablation.load(file)
+    assert "\nClaim: " in text
+    assert "\nSource: " in text
+    assert "\nFound: " in text
+    for variant in found.variants:
+        config = found.config(variant, 0, quick=True)
+        factories.make_model(config, 10)
+        factories.make_loss(config)
+        factories.make_augment(config)
+        factories.make_plan(config, 1437)
+        factories.make_optimizer(
+            config, total_steps=10, steps_per_epoch=Fraction(10), batch_size=64
+        )
+
+
+# Runs -------------------------------------------------------------------------------------------
+
+
+def command(*arguments):
+    return [sys.executable, str(ROOT / "launch" / "ablate.py"), *map(str, arguments)]
+
+
+def ablate(*arguments):
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def wait_for(file):
+    begun = time.monotonic()
+    while not file.exists():
+        assert time.monotonic() - begun < 200
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def small(tmp_path):
+    file = tmp_path / "small.py"
+    file.write_text(SMALL)
+    return file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive)]
+)
+def test_a_killed_ablation_goes_on_without_repeating_runs(small, tmp_path, how):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    flags = ("--quick", "--seeds=2")
+    assert ablate(small, *flags, f"--out={whole}", "--jobs=2").returncode == 0
+
+    child = subprocess.Popen(command(small, *flags, f"--out={broken}"))
+    first = broken / "fast" / "seed0" / runs.RESULT
+    wait_for(first)
+    child.send_signal(how)
+    assert child.wait() == (-9 if how == signal.SIGKILL else 143)
+    assert not (broken / "results.csv").exists()
+    written = first.stat().st_mtime_ns
+
+    assert ablate(small, *flags, f"--out={broken}").returncode == 0
+    assert first.stat().st_mtime_ns == written
+    for name in ("results.csv", "curves.csv"):
+        assert (broken / name).read_text() == (whole / name).read_text()
+
+
+@pytest.mark.slow
+def test_runs_one_by_one_come_to_the_same_report(small, tmp_path):
+    """As the jobs of a cluster do it, each with its own number."""
+    out = f"--out={tmp_path / 'out'}"
+    assert ablate(small, "--quick", "--seeds=1", out, "--task=1").returncode == 0
+    listed = ablate(small, "--quick", "--seeds=1", out, "--list").stdout.splitlines()
+    assert listed == ["0 fast, seed 0", "1 slow, seed 0: done"]
+    assert "the runs are 0 to 1" in ablate(small, "--seeds=1", out, "--task=2").stderr
+
+    record = json.loads((tmp_path / "out" / "slow" / "seed0" / runs.RESULT).read_text())
+    assert record["value"] == record["curve"][-1][1]
+    small.write_text(SMALL.replace("0.001", "0.002"))
+    refused = ablate(small, "--quick", "--seeds=1", out)
+    assert refused.returncode == 2
+    assert "learning_rate" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
