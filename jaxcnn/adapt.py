@@ -1,6 +1,7 @@
-"""Weights of one network into another of the same body."""
+"""Weights of one network into another: of the same body, or the arrays that a map names."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,8 +20,8 @@ class Adapted(NamedTuple):
     Attributes:
       taken: paths of the arrays that are as they were given.
       changed: what was done to the stem.
-      new: heads that are as they were initialised, and why.
-      left_out: given heads that the network does not have.
+      new: heads that are as they were initialised, and why; or what the map does not name.
+      left_out: given heads that the network does not have; or what the map leaves.
     """
 
     taken: list[str]
@@ -29,7 +30,11 @@ class Adapted(NamedTuple):
     left_out: list[str]
 
 
-def adapt(fresh: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str, Any], Adapted]:
+def adapt(
+    fresh: Mapping[str, Any],
+    given: Mapping[str, Any],
+    chosen: Mapping[Path, Path] | None = None,
+) -> tuple[dict[str, Any], Adapted]:
     """Returns fresh variables with given ones in their place, and what was done.
 
     Arrays of the same path and shape are taken, in the fresh ones' types. Two things may differ:
@@ -41,9 +46,13 @@ def adapt(fresh: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str,
     the sum over the channels, or a third of itself for each: a grey image gives the same response
     whether it comes in one channel or in three equal ones.
 
+    With `chosen` the two may be any networks: its arrays are taken, and have to fit as they are;
+    all others stay fresh.
+
     Args:
       fresh: variables of the network that is to be trained: arrays, or their shapes and dtypes.
       given: variables of the network that the weights come from.
+      chosen: see `choose`.
 
     Returns:
       A tree like `fresh`: NumPy arrays where something was taken, fresh leaves elsewhere.
@@ -52,6 +61,8 @@ def adapt(fresh: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str,
       UserError: listing what else does not fit.
     """
     here, there = _flat(fresh), _flat(given)
+    if chosen is not None:
+        return _adapt_chosen(fresh, here, there, chosen)
     new = _fresh_heads(here, there)
     stem = _stem(here, there)
     known = {_head(path) for path in here} | {""}
@@ -79,10 +90,76 @@ def adapt(fresh: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str,
             report.changed.append(f"{_module(path)}: {change}")
         else:
             misfits["misshapen"].append(f"{name} {there[path].shape} instead of {leaf.shape}")
-    wrong = [f"{len(names)} {kind}: {_some(names)}" for kind, names in misfits.items() if names]
-    if wrong:
-        raise UserError(f"the weights are of another network: {'; '.join(wrong)}")
+    if wrong := _wrong(misfits):
+        raise UserError(f"the weights are of another network: {wrong}")
     return jax.tree_util.tree_map_with_path(lambda path, _: found[_keys(path)], fresh), report
+
+
+def choose(fresh: Mapping[str, Any], patterns: Sequence[str | tuple[str, str]]) -> dict[Path, Path]:
+    """Returns which arrays of a network come from elsewhere, each with its path there.
+
+    Args:
+      fresh: variables of the network.
+      patterns: regular expressions, searched in "stage1/conv1/kernel"; or pairs of one and what
+        takes the place of its match in the path there. The first that matches counts.
+
+    Raises:
+      UserError: for what is no such pattern, or matches nothing.
+    """
+    pairs, used, chosen = [], set(), {}
+    for entry in patterns:
+        pattern, replacement = (entry, r"\g<0>") if isinstance(entry, str) else entry
+        pairs.append((pattern, replacement))
+    for path in _flat(fresh):
+        name = "/".join(path[1:])
+        for pattern, replacement in pairs:
+            try:
+                theirs, matches = re.subn(pattern, replacement, name, count=1)
+            except re.error as error:
+                raise UserError(f"init_map: {pattern!r}, {replacement!r}: {error}") from None
+            if matches:
+                used.add(pattern)
+                chosen[path] = (path[0], *theirs.split("/"))
+                break
+    for pattern, _ in pairs:
+        if pattern not in used:
+            raise UserError(f"init_map: no array of the network matches {pattern!r}")
+    return chosen
+
+
+def _adapt_chosen(
+    fresh: Mapping[str, Any], here: Flat, there: Flat, chosen: Mapping[Path, Path]
+) -> tuple[dict[str, Any], Adapted]:
+    found: Flat = {}
+    misfits: dict[str, list[str]] = {"missing": [], "misshapen": []}
+    for path, source in chosen.items():
+        name, leaf = "/".join(source), here[path]
+        if source not in there:
+            misfits["missing"].append(name)
+        elif leaf.shape != there[source].shape:
+            misfits["misshapen"].append(f"{name} {there[source].shape} instead of {leaf.shape}")
+        else:
+            found[path] = np.asarray(there[source]).astype(leaf.dtype)
+    if wrong := _wrong(misfits):
+        raise UserError(f"init_map: {wrong}")
+    taken = ["/".join(path) for path in found]
+    report = Adapted(taken, [], _modules(here, found), _modules(there, chosen.values()))
+    return jax.tree_util.tree_map_with_path(
+        lambda p, leaf: found.get(_keys(p), leaf), fresh
+    ), report
+
+
+def _wrong(misfits: Mapping[str, list[str]]) -> str:
+    return "; ".join(
+        f"{len(names)} {kind}: {_some(names)}" for kind, names in misfits.items() if names
+    )
+
+
+def _modules(arrays: Iterable[Path], without: Iterable[Path]) -> list[str]:
+    """Returns one text of the modules that these arrays belong to, without those of others."""
+    gone = set(without)
+    names = list(dict.fromkeys(_module(path) for path in arrays if path not in gone))
+    return [_some(names)] if names else []
 
 
 def _flat(variables: Mapping[str, Any]) -> Flat:

@@ -1,9 +1,11 @@
 """Where the config stops: each factory unpacks its sections into plain arguments."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,26 +15,33 @@ from ml_collections import ConfigDict
 
 from jaxcnn import data
 from jaxcnn.data.augment import augment, normalize
-from jaxcnn.data.source import DataSource
+from jaxcnn.data.source import DataSource, keep_labels
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.interop.exchange import create_library_model
+from jaxcnn.layers.activations import activation
+from jaxcnn.layers.factorised import convolution
+from jaxcnn.layers.initializers import Initialized, initializer
 from jaxcnn.losses import Objective, make_objective
 from jaxcnn.models import create_model
 from jaxcnn.optim import Optimizer, decay_mask, make_transform
 from jaxcnn.parallel import AXIS
 from jaxcnn.schedules import Plan, length_in_steps, make_schedule
 
+# Fields of networks that are functions and can be set by name.
+BY_NAME = {"act": activation, "conv": convolution}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 
 
 def load_data(config: ConfigDict, split: str) -> DataSource:
     """Returns a split, "train", "validation" or "test", of the section `data`.
 
+    Of the training split only `data.labelled` examples have labels, which the run's seed draws.
+
     Raises:
       UserError: if the data are missing or not as described.
     """
     section = config.data
-    return data.load(
+    source = data.load(
         section.kind,
         split,
         name=section.name,
@@ -49,6 +58,9 @@ def load_data(config: ConfigDict, split: str) -> DataSource:
         train_split=section.train_split,
         test_split=section.test_split,
     )
+    if split == "train" and section.labelled:
+        return keep_labels(source, section.labelled, config.seed)
+    return source
 
 
 def make_augment(config: ConfigDict) -> Callable[[jax.Array, jax.Array], jax.Array]:
@@ -75,7 +87,8 @@ def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
     """Returns the network of the section `model`, with BatchNorm as `train.sync_bn` has it.
 
     Raises:
-      UserError: for an unknown name, field or dtype.
+      UserError: for an unknown name, field or dtype, or a network that makes nothing of unlabelled
+        rows if there are any.
     """
     section = config.model
     if section.dtype not in DTYPES:
@@ -88,12 +101,34 @@ def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
     plain = create(name, num_classes)
     for field, value in overrides.items():
         if callable(getattr(plain, field, None)) and not callable(value):
-            raise UserError(f"model.overrides.{field} takes a function: set it in Python")
+            if field not in BY_NAME:
+                raise UserError(f"model.overrides.{field} takes a function: set it in Python")
+            overrides[field] = BY_NAME[field](str(value))
+    if section.kernel_init:
+        conv = overrides.get("conv", getattr(plain, "conv", None))
+        overrides["conv"] = _initialized(plain, conv, section.kernel_init)
     model = create(name, num_classes, dtype=DTYPES[section.dtype], **overrides)
+    if config.data.unlabelled_per_labelled and not takes_labelled(model):
+        raise UserError(
+            f"{section.name} learns nothing from images without label:"
+            " set --config.data.unlabelled_per_labelled=0, or train a Ladder network"
+        )
     has_norm = "norm" in {field.name for field in dataclasses.fields(model)}
     if config.train.sync_bn and has_norm:
-        model = model.clone(norm=partial(nn.BatchNorm, axis_name=AXIS))
+        model = model.clone(norm=partial(model.norm, axis_name=AXIS))
     return model
+
+
+def takes_labelled(model: nn.Module) -> bool:
+    """Tells whether a network wants to know which rows of a training batch have labels."""
+    return "labelled" in inspect.signature(type(model).__call__).parameters
+
+
+def _initialized(model: nn.Module, conv: Any, name: str) -> Initialized:
+    """Returns a network's constructor of convolutions, with another start of their kernels."""
+    if conv is None:
+        raise UserError(f"model.kernel_init={name}: a {type(model).__name__} has no field conv")
+    return Initialized(conv, initializer(name))
 
 
 def make_loss(config: ConfigDict) -> Objective:
@@ -115,6 +150,9 @@ def make_loss(config: ConfigDict) -> Objective:
 def make_plan(config: ConfigDict, num_examples: int) -> Plan:
     """Returns the lengths of a run over so many training examples, in steps.
 
+    An epoch is a pass over all of them. If only some have labels, it is a pass of the rows without
+    label (see `data.pipeline`), or over the labelled examples where there are no such rows.
+
     Raises:
       UserError: for lengths that cannot be read, a run of no length, or an unknown metric.
     """
@@ -124,11 +162,17 @@ def make_plan(config: ConfigDict, num_examples: int) -> Plan:
         ("train.max_skipped", 1),
         ("eval.batch_size", 1),
         ("data.num_workers", 0),
+        ("data.labelled", 0),
+        ("data.unlabelled_per_labelled", 0),
     ):
         section, name = field.split(".")
         if config[section][name] < least:
             raise UserError(f"{field}={config[section][name]} is too small: {least} or more")
-    steps_per_epoch = Fraction(num_examples, config.train.batch_size)
+    batch, unlabelled = config.train.batch_size, config.data.unlabelled_per_labelled
+    if unlabelled:
+        steps_per_epoch = Fraction(num_examples * (1 + unlabelled), batch * unlabelled)
+    else:
+        steps_per_epoch = Fraction(config.data.labelled or num_examples, batch)
     length, *periods = (
         length_in_steps(text, steps_per_epoch)
         for text in (
@@ -207,5 +251,8 @@ def make_optimizer(
         weight_decay=chosen.weight_decay,
         mask=decay_mask(chosen.decay_mask),
         clip_norm=chosen.clip_norm,
+        rate_factors=chosen.rate_factors,
+        max_rms=chosen.max_rms,
+        max_rms_mask=decay_mask(chosen.max_rms_mask, "max_rms_mask"),
     )
     return Optimizer(transform, schedule, plateau)

@@ -87,16 +87,23 @@ def pmap_eval_step(step: Callable) -> Callable:
     return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None)
 
 
-def check_batch(name: str, size: int, parts: int = 1) -> None:
+def check_batch(name: str, size: int, parts: int = 1, group: int = 1) -> None:
     """Checks that a global batch can be split over all devices, then into `parts` each.
+
+    Args:
+      name: of the field.
+      size: of the batch.
+      parts: of each device's rows.
+      group: rows that a part must hold a multiple of: one with label and those without.
 
     Raises:
       UserError: with the nearest size that can.
     """
-    devices = jax.device_count() * parts
+    devices = jax.device_count() * parts * group
     if size < 1 or size % devices:
         fitting = max(round(size / devices), 1) * devices
         each = f" and {parts} microbatches" if parts > 1 else ""
+        each += f" in groups of 1 row with label and {group - 1} without" if group > 1 else ""
         raise UserError(
             f"{name}={size} does not divide over {jax.device_count()} devices{each}:"
             f" set --config.{name}={fitting}"

@@ -1,4 +1,4 @@
-"""Weights that a run starts from: the field `init_from`."""
+"""Weights that a run starts from: the fields `init_from` and `init_map`."""
 
 import dataclasses
 import re
@@ -13,12 +13,14 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 
 from jaxcnn import factories, workdir
-from jaxcnn.adapt import Adapted, adapt
+from jaxcnn.adapt import Adapted, adapt, choose
 from jaxcnn.checkpoint import Checkpoints
 from jaxcnn.errors import UserError
 from jaxcnn.interop.exchange import find_network
 from jaxcnn.interop.files import read_weights
 from jaxcnn.interop.folder import RECORD, read_folder
+from jaxcnn.layers.initializers import Initialized
+from jaxcnn.models.vgg import FROM_NET_A
 
 # Fields that two networks of the same weights may differ in: what the arrays show, number formats,
 # and what matters in training alone.
@@ -26,6 +28,8 @@ FREE_TO_DIFFER = re.compile(
     r"num_classes|dtype|param_dtype|name|parent|norm_momentum|initialization"
     r"|(.*_)?(aux|dropout|init)(_.*)?"
 )
+
+INIT_MAPS = {"vgg_a": FROM_NET_A}  # what `init_map` may be by name
 
 
 class Source(NamedTuple):
@@ -55,10 +59,14 @@ def load(
       fresh: its variables, or their shapes and dtypes; see `adapt`.
 
     Raises:
-      UserError: there is nothing to read, or it is of a network that differs from the config's.
+      UserError: there is nothing to read, or it is of a network that differs from the config's;
+        with an `init_map`, if what it names is missing or of another shape.
     """
     source = read(Path(config.init_from))
     try:
+        if config.init_map:
+            variables, done = adapt(fresh, source.variables, choose(fresh, _patterns(config)))
+            return variables, source.title, done
         if source.model is not None:
             _check_fields(model, source.model)
         variables, done = adapt(fresh, source.variables)
@@ -66,6 +74,23 @@ def load(
         flags = f"; its own network is {source.flags}" if source.flags else ""
         raise UserError(f"init_from={config.init_from} ({source.title}): {error}{flags}") from None
     return variables, source.title, done
+
+
+def _patterns(config: ConfigDict) -> list[Any]:
+    """Returns `init_map` with what its names stand for."""
+    patterns: list[Any] = []
+    for entry in config.init_map:
+        match entry:
+            case str(name):
+                patterns += INIT_MAPS.get(name, (name,))
+            case (str(ours), str(theirs)):
+                patterns.append((ours, theirs))
+            case _:
+                raise UserError(
+                    f"init_map: {entry!r} is neither a regular expression nor a pair of one and"
+                    f" its replacement, nor a name of {', '.join(INIT_MAPS)}"
+                )
+    return patterns
 
 
 def read(path: Path) -> Source:
@@ -153,7 +178,12 @@ def _check_fields(model: nn.Module, given: nn.Module) -> None:
 
 
 def _comparable(value: Any) -> Any:
-    """Partials by what is in them; where BatchNorm averages over devices is no difference."""
+    """Partials by what is in them; where BatchNorm averages over devices is no difference.
+
+    Nor is how kernels started.
+    """
+    if isinstance(value, Initialized):
+        return _comparable(value.constructor)
     if isinstance(value, partial):
         keywords = {key: _comparable(part) for key, part in value.keywords.items()}
         keywords.pop("axis_name", None)

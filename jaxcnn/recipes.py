@@ -21,6 +21,9 @@ def base_config() -> ConfigDict:
     config.dataset = ""  # label of the preset; part of the default workdir
     # Fine-tuning: a folder of jaxcnn.interop.convert, or the workdir of an earlier run.
     config.init_from = ""
+    # Which weights of init_from, if not all: regular expressions of the own parameters, all others
+    # start afresh; pairs of one and its replacement where they have another name there; or "vgg_a".
+    config.init_map = ()
     config.allow_change = ""  # fields or sections, with commas, that a resumed run may change
     config.debug_nans = False  # stop in the operation that makes a NaN (slow)
     config.matmul_precision = (
@@ -30,7 +33,13 @@ def base_config() -> ConfigDict:
     config.model = model = ConfigDict()
     model.name = ""  # see jaxcnn.list_models(); timm/NAME and torchvision/NAME are as theirs
     model.dtype = "float32"  # of the computation: float32 | bfloat16 | float64
-    model.overrides = ConfigDict()  # any other field: --config.model.overrides.dropout_rate=0.2
+    # Of all convolutions, instead of the network's own; see jaxcnn.layers.initializers. The dense
+    # layers start as ever.
+    model.kernel_init = ""
+    # Any other field: --config.model.overrides.dropout_rate=0.2. Of those that are functions two
+    # can be set by name, `act` (jaxcnn.layers.activations) and `conv` (jaxcnn.layers.factorised):
+    # --config.model.overrides.act=elu
+    model.overrides = ConfigDict()
 
     config.data = data = ConfigDict()
     data.kind = "digits"  # digits | synthetic | folder | tfds
@@ -43,6 +52,12 @@ def base_config() -> ConfigDict:
     data.train_split = "train"  # TFDS's names
     data.test_split = "test"
     data.holdout = 0  # training examples set apart as split "validation", evaluated during training
+    # Semi-supervised training. Of how many training examples the label is used, equally many of each
+    # class, drawn by the run's seed; 0 is all. Then how many further rows of the batch, drawn from
+    # all examples and without label, follow each row with one; an epoch is one pass over them. 0
+    # trains on the labelled examples alone, which then are the epoch.
+    data.labelled = 0
+    data.unlabelled_per_labelled = 0
     data.train_crop = "resize"  # resize | random_resized | scale_jitter | none
     data.eval_crop = "resize"  # resize | center | none
     data.resize = 0  # short side before the centre crop; 0 is image_size·256/224
@@ -58,16 +73,22 @@ def base_config() -> ConfigDict:
     data.max_bad_fraction = 0.001  # unreadable images before the run stops
 
     config.optimizer = optimizer = ConfigDict()
-    optimizer.name = "sgd"  # sgd | rmsprop | adamw | lars | lamb
+    optimizer.name = "sgd"  # sgd | rmsprop | adam | adamw | lars | lamb
     optimizer.momentum = 0.9
     optimizer.nesterov = False
     optimizer.rms_decay = 0.9  # rmsprop
-    optimizer.epsilon = 1e-8  # rmsprop, adamw, lamb
-    optimizer.beta1 = 0.9  # adamw, lamb
+    optimizer.epsilon = 1e-8  # rmsprop, adam, adamw, lamb
+    optimizer.beta1 = 0.9  # adam, adamw, lamb
     optimizer.beta2 = 0.999
     optimizer.weight_decay = 1e-4
     optimizer.decay_mask = ("kernel$",)  # regular expressions; what matches any decays
     optimizer.clip_norm = 0.0  # of the whole gradient; 0 is off
+    # Multiples of the learning rate, (("bias$", 2.0), ("^classifier/", 0.1)) for example, of all
+    # that match; factors of several that match are multiplied, 0 freezes.
+    optimizer.rate_factors = ()
+    # ZFNet: 0.1. Filters whose root mean square is above are scaled to it after each step; 0 is off
+    optimizer.max_rms = 0.0
+    optimizer.max_rms_mask = ("kernel$",)  # of what the filters are, as decay_mask
 
     config.schedule = schedule = ConfigDict()
     schedule.name = "cosine"  # constant | step | exponential | cosine | polynomial | plateau

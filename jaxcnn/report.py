@@ -84,6 +84,7 @@ class Window:
             batch_size=self._config.train.batch_size,
             seed=self._config.seed,
             step=step - 1,
+            unlabelled=self._config.data.unlabelled_per_labelled,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
@@ -116,6 +117,8 @@ def say_start(
     """Says what is about to run, on what, and where."""
     source = sources[0]
     sizes = ", ".join(f"{part.num_examples:,} {part.split}" for part in sources)
+    if source.labelled is not None:
+        sizes += f" (labels of {len(source.labelled):,} {source.split})"
     shape = "x".join(str(side) for side in source.image_shape)
     device = jax.devices()[0]
     processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""

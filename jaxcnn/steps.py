@@ -35,6 +35,7 @@ def make_train_step(
     augment: Augment,
     *,
     total_steps: int,
+    semi_supervised: bool = False,
     accumulate: int = 1,
     ema_decay: float = 0.0,
     ema_warmup: bool = True,
@@ -43,8 +44,9 @@ def make_train_step(
     """Returns (state, batch) → (state, metrics).
 
     A batch holds `image` uint8 [b, H, W, C], `label` int32 [b], `index` and `epoch` int32 [b] (of
-    the augmentation keys) and `weight` float32 [b]. The loss is the weighted mean over the global
-    batch. Metrics are scalars: `loss`, `top1`, `learning_rate`, `grad_norm`, `skipped`.
+    the augmentation keys) and `weight` float32 [b]. A label of -1 is hidden. The loss is the
+    weighted mean over the global batch, `top1` over its rows with a label. Metrics are scalars:
+    `loss`, `top1`, `learning_rate`, `grad_norm`, `skipped`.
 
     If the loss or a gradient is not finite, everything but the step stays as it was and `skipped`
     is 1.
@@ -55,6 +57,7 @@ def make_train_step(
       objective: see `losses.make_objective`.
       augment: see `data.augment.augment`.
       total_steps: of the run; the objective is told which share of them is over.
+      semi_supervised: tell the network which rows have labels, bools [b], as `labelled`.
       accumulate: microbatches, one after another, whose gradients are added; b must be a multiple.
         BatchNorm sees each microbatch by itself.
       ema_decay: of the moving averages; unused where the state has none.
@@ -80,11 +83,18 @@ def make_train_step(
         return {"augment": augmenting, "dropout": dropout, "drop_path": of_step(DROP_PATH)}
 
     def loss_and_gradients(
-        state: TrainState, batch_stats: Any, batch: Batch, part: jax.Array, total: jax.Array
+        state: TrainState,
+        batch_stats: Any,
+        batch: Batch,
+        part: jax.Array,
+        totals: tuple[jax.Array, jax.Array],
     ) -> tuple[Any, Any, jax.Array, jax.Array]:
         """Shares of one device and microbatch: gradients, new statistics, loss, top-1 hits."""
         keys = rng_keys(state, batch, part)
         images = augment(batch["image"], keys.pop("augment"))
+        total, total_labelled = totals
+        labelled = batch["label"] >= 0
+        further: dict[str, Any] = {"labelled": labelled} if semi_supervised else {}
 
         def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
             logits, updated = model.apply(
@@ -93,37 +103,40 @@ def make_train_step(
                 train=True,
                 rngs=keys,
                 mutable=["batch_stats", "aux"],
+                **further,
             )
             losses = objective(logits, updated.get("aux"), batch["label"], state.step / total_steps)
-            hits = jnp.sum(top_k_hits(logits, batch["label"], 1) * batch["weight"])
+            hits = jnp.sum(top_k_hits(logits, batch["label"], 1) * labelled * batch["weight"])
             loss = jnp.sum(jnp.where(batch["weight"] > 0, losses * batch["weight"], 0)) / total
-            return loss, (updated.get("batch_stats", {}), hits / total)
+            return loss, (updated.get("batch_stats", {}), hits / total_labelled)
 
         (loss, (stats, hits)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         return grads, stats, loss, hits
 
-    def accumulated(state: TrainState, batch: Batch, total: jax.Array) -> Any:
+    def accumulated(state: TrainState, batch: Batch, totals: tuple[jax.Array, jax.Array]) -> Any:
         if accumulate == 1:
-            return loss_and_gradients(state, state.batch_stats, batch, jnp.int32(0), total)
+            return loss_and_gradients(state, state.batch_stats, batch, jnp.int32(0), totals)
 
         def add_part(carry: Any, numbered: tuple[jax.Array, Batch]) -> tuple[Any, None]:
             part, rows = numbered
-            grads, stats, loss, hits = loss_and_gradients(state, carry[1], rows, part, total)
+            grads, stats, loss, hits = loss_and_gradients(state, carry[1], rows, part, totals)
             sums = jax.tree.map(jnp.add, (carry[0], *carry[2:]), (grads, loss, hits))
             return (sums[0], stats, *sums[1:]), None
 
         parts = jax.tree.map(lambda x: x.reshape(accumulate, -1, *x.shape[1:]), batch)
         one = jax.tree.map(lambda x: x[0], parts)
         shapes = jax.eval_shape(
-            loss_and_gradients, state, state.batch_stats, one, jnp.int32(0), total
+            loss_and_gradients, state, state.batch_stats, one, jnp.int32(0), totals
         )
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         start = (zeros[0], state.batch_stats, *zeros[2:])
         return jax.lax.scan(add_part, start, (jnp.arange(accumulate), parts))[0]
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        count = over_devices(jax.lax.psum, jnp.sum(batch["weight"]))
-        shares = accumulated(state, batch, jnp.maximum(count, 1))
+        weight = batch["weight"]
+        counts = jnp.sum(weight), jnp.sum(weight * (batch["label"] >= 0))
+        totals = jax.tree.map(lambda n: jnp.maximum(n, 1), over_devices(jax.lax.psum, counts))
+        shares = accumulated(state, batch, totals)
         grads, loss, top1 = over_devices(jax.lax.psum, (shares[0], *shares[2:]))
         batch_stats = over_devices(jax.lax.pmean, shares[1])
         grads, batch_stats, loss = behind_barrier((grads, batch_stats, loss))

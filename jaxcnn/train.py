@@ -84,6 +84,7 @@ def build(config: ConfigDict, source: DataSource, watched: DataSource, plan: Pla
             factories.make_loss(config),
             factories.make_augment(config),
             total_steps=plan.total,
+            semi_supervised=config.data.unlabelled_per_labelled > 0,
             accumulate=config.train.accumulate,
             ema_decay=config.train.ema_decay,
             ema_warmup=config.train.ema_warmup,
@@ -139,7 +140,10 @@ def run(
         watched = factories.load_data(config, "validation" if config.data.holdout else "test")
         batch_size = config.train.batch_size
         plan = factories.make_plan(config, source.num_examples)
-        parallel.check_batch("train.batch_size", batch_size, config.train.accumulate)
+        unlabelled = config.data.unlabelled_per_labelled
+        parallel.check_batch(
+            "train.batch_size", batch_size, config.train.accumulate, group=1 + unlabelled
+        )
         if finished := _finished(log, checkpoints, plan):
             log.say(f"{directory} is finished: nothing left to train")
             return report.say_result(log, finished, directory)
@@ -188,6 +192,7 @@ def run(
             seed=config.seed,
             start_step=start,
             num_steps=plan.total,
+            unlabelled=unlabelled,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             num_workers=config.data.num_workers,

@@ -97,7 +97,7 @@ def run_variants(variants: list[str], args: argparse.Namespace, out: Path) -> li
     left, running, failed = list(variants), {}, []
     command = [sys.executable, str(Path(__file__)), str(args.file), f"--seeds={args.seeds}"]
     command += [f"--out={out}", *["--quick"] * args.quick, *["--debug"] * args.debug]
-    threads = max(1, (os.cpu_count() or 1) // args.jobs)
+    signal.signal(signal.SIGTERM, stop)
     try:
         while left or running:
             while left and len(running) < args.jobs:
@@ -106,7 +106,7 @@ def run_variants(variants: list[str], args: argparse.Namespace, out: Path) -> li
                     [*command, f"--variant={variant}"],
                     stdin=subprocess.PIPE,
                     start_new_session=True,  # Ctrl-C reaches them once, from here
-                    env={"OMP_NUM_THREADS": str(threads), **os.environ, PARENT: "1"},
+                    env={**os.environ, PARENT: "1"},
                 )
             time.sleep(0.2)
             for variant, child in list(running.items()):
@@ -148,8 +148,6 @@ def end_with_parent() -> None:
 if __name__ == "__main__":
     if PARENT in os.environ:
         end_with_parent()
-    else:
-        signal.signal(signal.SIGTERM, stop)
     arguments = parse()
     with process.mistakes_in_one_line(debug=arguments.debug):
         main(arguments)

@@ -1,4 +1,5 @@
 from fractions import Fraction
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -96,6 +97,10 @@ def adam_direction(memory, g, step):
     return (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.99**step)) + EPSILON)
 
 
+def adam(memory, w, g, rate, step, decays):
+    return w - rate * adam_direction(memory, g + DECAY * decays * w, step)
+
+
 def adamw(memory, w, g, rate, step, decays):
     return w - rate * (adam_direction(memory, g, step) + DECAY * decays * w)
 
@@ -119,11 +124,12 @@ def lars(memory, w, g, rate, step, decays):
         ("sgd", {"nesterov": True}, sgd(nesterov=True)),
         ("sgd", {"momentum": 0.0}, plain_sgd),
         ("rmsprop", {}, tensorflow_rmsprop),
+        ("adam", {}, adam),
         ("adamw", {}, adamw),
         ("lars", {}, lars),
         ("lamb", {}, lamb),
     ],
-    ids=["sgd", "nesterov", "no momentum", "rmsprop", "adamw", "lars", "lamb"],
+    ids=["sgd", "nesterov", "no momentum", "rmsprop", "adam", "adamw", "lars", "lamb"],
 )
 def test_an_optimizer_follows_its_published_rule_under_a_changing_rate(name, options, rule):
     found, expected = trajectory(transform_of(name, **options)), reference(rule)
@@ -170,6 +176,98 @@ def test_a_gradient_below_the_limit_is_left_alone():
     transform = transform_of("sgd", momentum=0.0, weight_decay=0.0, clip_norm=5.0)(1.0)
     updates, _ = transform.update({"kernel": jnp.array([4.0])}, transform.init(params), params)
     np.testing.assert_array_equal(updates["kernel"], [-4.0])
+
+
+FACTORS = (("bias$", 2.0), ("^conv/", 0.5), ("scale", 0.0))
+PRODUCTS = {"conv/kernel": 0.5, "conv/bias": 1.0, "norm/scale": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"), [("sgd", sgd(nesterov=True)), ("rmsprop", tensorflow_rmsprop), ("lars", lars)]
+)
+def test_a_factor_is_another_learning_rate_of_its_parameters(name, rule):
+    """Under a momentum that the rate enters, too."""
+    nesterov = name == "sgd"
+    found = trajectory(transform_of(name, nesterov=nesterov, rate_factors=FACTORS))
+    for path, factor in PRODUCTS.items():
+
+        def scaled(memory, w, g, rate, step, decays, factor=factor):
+            return rule(memory, w, g, factor * rate, step, decays)
+
+        for here, there in zip(found, reference(scaled), strict=True):
+            np.testing.assert_allclose(here[path], there[path], rtol=2e-5, atol=1e-6)
+
+
+def test_factors_that_cannot_be_are_answered():
+    for factors, message in (
+        ((("kernel[", 2.0),), r"rate_factors: 'kernel\['"),
+        ((("bias$", -1.0),), r"rate_factors: \('bias\$', -1.0\) is not"),
+        ((("bias$", "2"),), r"\('bias\$', '2'\) is not \(regular expression, factor"),
+        (("bias$", 2.0), "'bias\\$' is not"),
+    ):
+        with pytest.raises(UserError, match=message):
+            transform_of("sgd", rate_factors=factors)(0.1)
+    transform = transform_of("sgd", rate_factors=(("offset", 2.0),))(0.1)
+    with pytest.raises(UserError, match=r"no parameter matches 'offset', and one is 'conv/bias'"):
+        transform.init(nested({path: np.zeros(shape) for path, shape in SHAPES.items()}))
+
+
+def filters(seed=0):
+    rng = np.random.default_rng(seed)
+    sizes = np.array([0.05, 0.2, 1.0, 0.0])  # one filter of each
+    return {
+        "first": {"kernel": jnp.asarray(rng.normal(size=(3, 3, 2, 4)) * sizes, jnp.float32)},
+        "last": {"kernel": jnp.ones((2, 4)), "bias": jnp.ones(4)},
+    }
+
+
+def test_filters_above_the_limit_are_scaled_to_it_after_the_update():
+    params, grads = filters(), jax.tree.map(jnp.ones_like, filters())
+    options = {"momentum": 0.0, "weight_decay": 0.0}
+    mask = decay_mask(("^first/.*kernel$",))
+    limited = transform_of("sgd", **options, max_rms=0.1, max_rms_mask=mask)(0.01)
+    free = transform_of("sgd", **options)(0.01)
+
+    def after(transform):
+        updates, _ = transform.update(grads, transform.init(params), params)
+        return jax.tree.map(lambda w, u: np.asarray(w + u), params, updates)
+
+    found, expected = after(limited), after(free)
+    rms = np.sqrt((expected["first"]["kernel"] ** 2).mean((0, 1, 2)))
+    assert (rms > 0.1).tolist() == [False, True, True, False]
+    expected["first"]["kernel"] = expected["first"]["kernel"] * np.minimum(1, 0.1 / rms)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7), found, expected)
+    # By default kernels are filters and nothing else is.
+    found = after(transform_of("sgd", **options, max_rms=0.1)(0.01))
+    np.testing.assert_allclose(found["last"]["kernel"], 0.1, rtol=1e-6)
+    np.testing.assert_allclose(found["last"]["bias"], 0.99, rtol=1e-6)
+
+
+def test_a_filter_of_zeros_has_no_strange_gradient():
+    params = jax.tree.map(jnp.zeros_like, filters())
+    transform = transform_of("sgd", max_rms=0.1)(0.1)
+    updates, _ = transform.update(params, transform.init(params), params)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(updates))
+
+
+def test_a_config_limits_filters_and_varies_the_rate():
+    config = recipes.base_config()
+    config.optimizer.update(momentum=0.0, weight_decay=0.0, max_rms=0.1)
+    config.optimizer.update(max_rms_mask=("^first/",), rate_factors=(("bias$", 2.0),))
+    optimizer = factories.make_optimizer(
+        config, total_steps=9, steps_per_epoch=Fraction(3), batch_size=4
+    )
+    params = filters()
+    grads = jax.tree.map(jnp.ones_like, params)
+    transform = optimizer.transform(0.01)
+    updates, _ = transform.update(grads, transform.init(params), params)
+    new = jax.tree.map(jnp.add, params, updates)
+    assert float(jnp.abs(new["first"]["kernel"]).max()) < 0.5
+    np.testing.assert_allclose(new["last"]["bias"], 0.98, rtol=1e-6)
+    np.testing.assert_allclose(new["last"]["kernel"], 0.99, rtol=1e-6)
+    config.optimizer.max_rms = -1.0
+    with pytest.raises(UserError, match=r"max_rms=-1\.0"):
+        factories.make_optimizer(config, total_steps=9, steps_per_epoch=Fraction(3), batch_size=4)
 
 
 def test_unknown_names_and_patterns_are_answered():

@@ -19,13 +19,8 @@ Curve = list[tuple[float, float]]
 # (config, workdir of its run) → points (x, y)
 Measure = Callable[[ConfigDict, Path], Curve]
 
-# A run of some seconds shows its curve by epochs and keeps its last state alone.
-QUICK = {
-    "log.every": "1epochs",
-    "eval.every": "1epochs",
-    "checkpoint.every": "never",
-    "checkpoint.keep_best": 0,
-}
+# A run of some seconds keeps its last state alone.
+QUICK = {"checkpoint.every": "never", "checkpoint.keep_best": 0}
 
 
 @dataclasses.dataclass(frozen=True)

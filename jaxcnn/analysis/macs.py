@@ -106,7 +106,12 @@ def _macs(eqn: JaxprEqn) -> int | None:
         lhs, _, out = _shapes(eqn)
         return math.prod(out) * math.prod(lhs[axis] for axis in contracted)
     if eqn.primitive.name == "conv_general_dilated":
-        return _convolution(eqn, eqn.params["dimension_numbers"].rhs_spec[0])
+        axes = eqn.params["dimension_numbers"].rhs_spec
+        if any(step > 1 for step in eqn.params["lhs_dilation"]):  # transposed: no work for zeros
+            pixels, kernel, _ = _shapes(eqn)
+            groups = eqn.params["feature_group_count"]
+            return math.prod(pixels) * math.prod(kernel) // (kernel[axes[1]] * groups)
+        return _convolution(eqn, axes[0])
     if eqn.params.get("name") == "conv_general_dilated":  # that of `jaxcnn.ops.conv`
         inside = [inner for jaxpr in jaxprs_in_params(eqn.params) for inner in _convolutions(jaxpr)]
         for inner in inside:

@@ -162,7 +162,19 @@ def _jitter(image: jax.Array, key: jax.Array, amount: float) -> jax.Array:
     return brightness * (mean + contrast * (grey - mean + saturation * (image - grey)))
 
 
-def _light(image: jax.Array, key: jax.Array, std: float) -> jax.Array:
+def lighting(image: jax.Array, key: jax.Array, std: float) -> jax.Array:
+    """Shifts an image along the principal components of ImageNet's colours, AlexNet's.
+
+    Each component moves all pixels by its deviation times a draw from N(0, std²).
+
+    Args:
+      image: (H, W, 3), RGB in [0, 1]; values may leave it.
+      key: a typed key.
+      std: 0.1 in the paper.
+    """
     alpha = std * jax.random.normal(key, (3,))
     shift = _f32(PCA_COMPONENTS) @ (alpha * _f32(PCA_SCALE))
     return image + shift.reshape(1, 1, 3)
+
+
+_light = lighting  # `augment` has an argument of that name

@@ -79,6 +79,7 @@ def load_folder(split: str, *, dir: str, cropper: Cropper, holdout: int = 0) -> 
         class_names=class_names,
         describe=describe,
         read=read,
+        label_of=lambda index: int(labels[index]),
     )
     return source if split == "test" else split_holdout(source, split, holdout, labels=labels)
 

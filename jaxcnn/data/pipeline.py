@@ -5,6 +5,11 @@ number p mod N of epoch p div N, in that epoch's own order, so an epoch may end 
 nothing is dropped. A batch is a function of (source, batch_size, seed, step) alone: resuming
 needs the step, and processes and workers change nothing but speed. Process q of Q delivers the
 q-th block of rows of every global batch.
+
+Where only some examples have labels (`DataSource.labelled`) the stream is of these, and with
+`unlabelled` = r > 0 every row of it is followed by r rows of a second stream: of the whole split,
+in an order of its own, the labels hidden. So row i has a label if and only if i mod (1 + r) = 0,
+and whatever rows a process or device gets, a (1 + r)-th of them has one.
 """
 
 import functools
@@ -20,7 +25,7 @@ Batch = dict[str, np.ndarray]
 """The rows of one process, b = batch_size / process_count:
 
 image: uint8 [b, H, W, C].
-label: int32 [b].
+label: int32 [b]; -1 where it is hidden.
 index: int32 [b], the position in the split; -1 for padding.
 epoch: int32 [b]; 0 in evaluation.
 weight: float32 [b], 1, or 0 for padding and for an image that could not be read (all zeros).
@@ -39,6 +44,7 @@ def train_batch(
     batch_size: int,
     seed: int,
     step: int,
+    unlabelled: int = 0,
     process_index: int = 0,
     process_count: int = 1,
 ) -> Batch:
@@ -51,15 +57,17 @@ def train_batch(
       batch_size: the global one.
       seed: decides order and crops.
       step: from 0.
+      unlabelled: rows without label after each row with one.
       process_index: which block of rows.
       process_count: how many blocks.
 
     Raises:
-      UserError: batch_size not a multiple of process_count, or a label outside the classes.
+      UserError: batch_size not a multiple of process_count or of 1 + unlabelled, or a label outside
+        the classes.
     """
-    rows = _rows(batch_size, process_index, process_count)
-    batch, _ = _train_step(source, batch_size, seed, rows, step)
-    _check_labels(source, batch)
+    rows = _rows(batch_size, process_index, process_count, unlabelled)
+    batch, _ = _train_step(source, batch_size, unlabelled, seed, rows, step)
+    _check_labels(source, batch, -1 if unlabelled else 0)
     return batch
 
 
@@ -70,6 +78,7 @@ def train_batches(
     seed: int,
     start_step: int,
     num_steps: int,
+    unlabelled: int = 0,
     process_index: int = 0,
     process_count: int = 1,
     num_workers: int = 0,
@@ -87,6 +96,7 @@ def train_batches(
       seed: decides order and crops.
       start_step: first step to yield, usually that of the restored state.
       num_steps: the step to stop before.
+      unlabelled: rows without label after each row with one.
       process_index: which block of rows.
       process_count: how many blocks.
       num_workers: processes that read and decode; 0 uses threads. Data in memory need neither.
@@ -94,13 +104,15 @@ def train_batches(
         before it stops; at least one file is allowed unless the fraction is 0.
 
     Raises:
-      UserError: batch_size not a multiple of process_count (at once); while iterating, too many
-        unreadable images or a label outside the classes (both exit code 65).
+      UserError: batch_size not a multiple of process_count or of 1 + unlabelled (at once); while
+        iterating, too many unreadable images or a label outside the classes (both exit code 65).
     """
-    rows = _rows(batch_size, process_index, process_count)
-    make = functools.partial(_train_step, source, batch_size, seed, rows)
+    rows = _rows(batch_size, process_index, process_count, unlabelled)
+    make = functools.partial(_train_step, source, batch_size, unlabelled, seed, rows)
     limit = max(1, int(max_bad_fraction * source.num_examples)) if max_bad_fraction > 0 else 0
-    return _checked(source, _Bad(source, limit), make, start_step, num_steps, num_workers)
+    least = -1 if unlabelled else 0
+    bad = _Bad(source, limit)
+    return _checked(source, bad, make, start_step, num_steps, num_workers, least)
 
 
 def eval_batches(
@@ -134,8 +146,15 @@ def eval_batches(
     return _checked(source, _Bad(source, None), make, 0, num_steps, num_workers)
 
 
-def _rows(batch_size: int, process_index: int, process_count: int) -> np.ndarray:
+def _rows(
+    batch_size: int, process_index: int, process_count: int, unlabelled: int = 0
+) -> np.ndarray:
     """Returns the rows of the global batch that this process delivers, int [b]."""
+    if unlabelled < 0 or batch_size % (1 + unlabelled):
+        raise UserError(
+            f"batch_size={batch_size} does not hold whole groups of a row with label and"
+            f" {unlabelled} without: make it a multiple of {1 + max(unlabelled, 0)}"
+        )
     if batch_size < 1 or batch_size % process_count:
         raise UserError(
             f"batch_size={batch_size} must be a positive multiple of the {process_count} processes"
@@ -144,20 +163,36 @@ def _rows(batch_size: int, process_index: int, process_count: int) -> np.ndarray
     return np.arange(process_index * local, (process_index + 1) * local)
 
 
-@functools.lru_cache(maxsize=4)  # a batch may cross epochs, and threads read ahead
-def _epoch_order(num_examples: int, seed: int, epoch: int) -> np.ndarray:
-    return random_order(num_examples, random_bits((seed, epoch), stream=0))
+@functools.lru_cache(maxsize=8)  # a batch may cross epochs of two streams; threads read ahead
+def _epoch_order(num_examples: int, seed: int, epoch: int, stream: int) -> np.ndarray:
+    return random_order(num_examples, random_bits((seed, epoch), stream=stream))
 
 
-def _train_step(
-    source: DataSource, batch_size: int, seed: int, rows: np.ndarray, step: int
-) -> tuple[Batch, _Problems]:
-    epoch, offset = np.divmod(step * batch_size + rows, source.num_examples)
+def _in_order(
+    position: np.ndarray, num_examples: int, seed: int, stream: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns example and epoch, int [b], at positions of an endless stream."""
+    epoch, offset = np.divmod(position, num_examples)
     index = np.empty_like(offset)
     for number in np.unique(epoch):
         here = epoch == number
-        index[here] = _epoch_order(source.num_examples, seed, int(number))[offset[here]]
-    return _gather(source, index, epoch, seed)
+        index[here] = _epoch_order(num_examples, seed, int(number), stream)[offset[here]]
+    return index, epoch
+
+
+def _train_step(
+    source: DataSource, batch_size: int, unlabelled: int, seed: int, rows: np.ndarray, step: int
+) -> tuple[Batch, _Problems]:
+    group, place = np.divmod(step * batch_size + rows, 1 + unlabelled)
+    known = np.arange(source.num_examples) if source.labelled is None else source.labelled
+    index, epoch = _in_order(group, len(known), seed, stream=0)
+    index = known[index]
+    hidden = place > 0
+    position = (group * unlabelled + place - 1)[hidden]
+    index[hidden], epoch[hidden] = _in_order(position, source.num_examples, seed, stream=5)
+    batch, problems = _gather(source, index, epoch, seed)
+    batch["label"][hidden] = -1
+    return batch, problems
 
 
 def _eval_step(
@@ -214,6 +249,7 @@ def _checked(
     start: int,
     stop: int,
     num_workers: int,
+    least: int = 0,
 ) -> Generator[Batch]:
     """Makes the batches of the steps start … stop - 1; counts and checks in this process."""
     if source.in_memory:
@@ -223,7 +259,7 @@ def _checked(
     try:
         for batch, problems in made:
             bad.add(problems)
-            _check_labels(source, batch)
+            _check_labels(source, batch, least)
             yield batch
         bad.finish()
     finally:
@@ -263,10 +299,10 @@ def _own(made: tuple[Batch, _Problems]) -> tuple[Batch, _Problems]:
     return {field: np.array(rows) for field, rows in batch.items()}, problems
 
 
-def _check_labels(source: DataSource, batch: Batch) -> None:
+def _check_labels(source: DataSource, batch: Batch, least: int = 0) -> None:
     """A label outside the classes gives a loss of 0 or NaN on the device, without an error."""
     label = batch["label"]
-    wrong = np.flatnonzero((label < 0) | (label >= source.num_classes))
+    wrong = np.flatnonzero((label < least) | (label >= source.num_classes))
     if len(wrong):
         row = wrong[0]
         raise UserError(

@@ -42,6 +42,8 @@ class DataSource:
       images: uint8 [num_examples, H, W, C], or None.
       labels: int32 [num_examples], or None.
       read: fetches one example where `images` is None.
+      label_of: the label of one example, without its image, where `labels` is None.
+      labelled: positions, int [n], of the only examples whose labels training may use; None: all.
     """
 
     name: str
@@ -54,6 +56,8 @@ class DataSource:
     images: np.ndarray | None = None
     labels: np.ndarray | None = None
     read: Callable[[int, np.random.Generator | None], Example] = _no_read
+    label_of: Callable[[int], int] | None = None
+    labelled: np.ndarray | None = None
 
     @property
     def in_memory(self) -> bool:
@@ -68,13 +72,17 @@ class DataSource:
         if self.images is not None and self.labels is not None:
             changes = {"images": self.images[positions], "labels": self.labels[positions]}
         else:
-            read = self.read
+            read, label_of = self.read, self.label_of
             changes = {"read": lambda index, rng: read(int(positions[index]), rng)}
+            if label_of is not None:
+                of_whole = label_of
+                changes["label_of"] = lambda index: of_whole(int(positions[index]))
         return dataclasses.replace(
             self,
             split=split,
             num_examples=len(positions),
             describe=lambda index: describe(int(positions[index])),
+            labelled=None,
             **changes,
         )
 
@@ -84,7 +92,8 @@ def random_bits(key: tuple[int, int], *, stream: int = 0, index: int = 0) -> np.
 
     Args:
       key: two integers, usually the seed and the epoch.
-      stream: keeps the uses apart: 0 order, 1 crops, 2 held-out part, 3 synthetic images.
+      stream: keeps the uses apart: 0 order, 1 crops, 2 held-out part, 3 synthetic images, 4 which
+        examples keep their labels, 5 order of the unlabelled.
       index: the example.
     """
     words = np.array([value % 2**64 for value in key], dtype=np.uint64)
@@ -145,3 +154,38 @@ def split_holdout(
                 f"cannot hold {holdout} examples out of {source.name} class by class: {error}"
             ) from None
     return source.subset(kept if split == "train" else held, split)
+
+
+def keep_labels(source: DataSource, count: int, seed: int) -> DataSource:
+    """Returns the same examples, of which only `count` have labels that training may use.
+
+    Args:
+      source: a training split.
+      count: equally many of each class are drawn.
+      seed: decides which.
+
+    Raises:
+      UserError: if the classes cannot have equally many, or not that many.
+    """
+    classes = source.num_classes
+    each, rest = divmod(count, classes)
+    if each < 1 or rest:
+        raise UserError(
+            f"labelled={count} is not the same number of each of the {classes} classes of"
+            f" {source.name}: make it a multiple of {classes}"
+        )
+    labels = source.labels
+    if labels is None:
+        if source.label_of is None:
+            raise UserError(f"the labels of {source.name} cannot be read alone: set labelled=0")
+        labels = np.array([source.label_of(index) for index in range(source.num_examples)])
+    order = random_order(source.num_examples, random_bits((seed, 0), stream=4))
+    drawn = [order[labels[order] == label][:each] for label in range(classes)]
+    label = int(np.argmin([len(positions) for positions in drawn]))
+    if len(drawn[label]) < each:
+        raise UserError(
+            f"labelled={count} needs {each} examples of each class and {source.name} has"
+            f" {len(drawn[label])} of class {source.class_names[label]}: make it"
+            f" {len(drawn[label]) * classes} or less"
+        )
+    return dataclasses.replace(source, labelled=np.sort(np.concatenate(drawn)))

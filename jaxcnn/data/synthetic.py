@@ -61,6 +61,7 @@ def load_synthetic(
         class_names=tuple(f"pattern {label}" for label in range(num_classes)),
         describe=lambda index: f"synthetic {part_name} image {index}",
         read=read,
+        label_of=lambda index: index % num_classes,
     )
     labels = np.arange(num_examples, dtype=np.int32) % num_classes
     if split != "test":

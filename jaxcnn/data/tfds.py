@@ -85,6 +85,12 @@ def load_tfds(
             raise UnreadableImageError(" ".join(str(error).split())) from error
         return cropper(record[image_key], rng, describe(index)), int(record[label_key])
 
+    def label_of(index: int) -> int:
+        try:
+            return int(records[index][label_key])
+        except Exception:  # as above; `read` says so when its turn comes
+            return -1
+
     source = DataSource(
         name=name,
         split=split,
@@ -94,6 +100,7 @@ def load_tfds(
         class_names=tuple(features[label_key].names),
         describe=describe,
         read=read,
+        label_of=label_of,
     )
     return source if split == "test" else split_holdout(source, split, holdout, labels=None)
 

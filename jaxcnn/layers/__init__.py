@@ -1,7 +1,12 @@
 """Small Flax modules and constructors that several papers share."""
 
 from jaxcnn.layers.conv import Conv, ConvNormAct, he_normal_fan_out, symmetric_padding
-from jaxcnn.layers.head import classifier, global_average_pool, sow_auxiliary
+from jaxcnn.layers.head import (
+    classifier,
+    global_average_pool,
+    minus_distances,
+    sow_auxiliary,
+)
 from jaxcnn.layers.norm import batch_norm
 
 __all__ = [
@@ -11,6 +16,7 @@ __all__ = [
     "classifier",
     "global_average_pool",
     "he_normal_fan_out",
+    "minus_distances",
     "sow_auxiliary",
     "symmetric_padding",
 ]

@@ -1,12 +1,15 @@
-"""Convolution, its padding and initialisation, and the conv-norm-activation triple."""
+"""Convolution, its padding, its transpose, and the conv-norm-activation triple."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxcnn.errors import UserError, nearest
+from jaxcnn.layers.initializers import he_normal_fan_out as he_normal_fan_out
 from jaxcnn.ops.conv import conv_general_dilated
 
 # A module class, or a partial of one, to be called with the arguments that are still open.
@@ -17,10 +20,6 @@ Activation = Callable[[jax.Array], jax.Array]
 # even sizes where the papers and their released code pad by (1, 1): forgotten padding should be
 # a wrong shape, not a slightly different network.
 Conv = partial(nn.Conv, padding=0, conv_general_dilated=conv_general_dilated)
-
-# He et al. (arXiv 1502.01852), variance 2 / (k²·C_out), not truncated: the form of the released
-# ResNet and DenseNet code.
-he_normal_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 def symmetric_padding(
@@ -37,8 +36,99 @@ def symmetric_padding(
     """
     if any(k % 2 == 0 for k in kernel_size):
         raise ValueError(f"no symmetric padding keeps the size under kernel {tuple(kernel_size)}")
-    dilations = [dilation] * len(kernel_size) if isinstance(dilation, int) else dilation
+    dilations = _per_axis(dilation, len(kernel_size))
     return tuple((d * (k // 2),) * 2 for k, d in zip(kernel_size, dilations, strict=True))
+
+
+MODES = ("full", "same", "valid")
+
+
+def mode_padding(
+    mode: str, kernel_size: Sequence[int], dilation: int | Sequence[int] = 1
+) -> tuple[tuple[int, int], ...]:
+    """Returns the padding (before, after) of a mode of convolution, for each spatial axis.
+
+    With stride 1 and dilation 1 a kernel k makes of n pixels n + k - 1 in mode "full" (every
+    window that meets the image), n in "same", n - k + 1 in "valid" (every window within it). Taps
+    at a distance d reach as far as a kernel of d·(k - 1) + 1. Where "same" cannot pad equally, for
+    an odd d·(k - 1), the larger part is behind, as in TensorFlow.
+
+    Args:
+      mode: one of `MODES`.
+      kernel_size: a number for each spatial axis.
+      dilation: distance between taps, for all axes or for each.
+
+    Raises:
+      UserError: for a mode that does not exist.
+    """
+    if mode not in MODES:
+        raise UserError(f"no mode of convolution {mode!r}: {nearest(mode, MODES)}")
+    dilations = _per_axis(dilation, len(kernel_size))
+    reach = [d * (k - 1) for k, d in zip(kernel_size, dilations, strict=True)]
+    if mode == "same":
+        return tuple((r // 2, r - r // 2) for r in reach)
+    return tuple((r, r) if mode == "full" else (0, 0) for r in reach)
+
+
+def _per_axis(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
+    return (value,) * axes if isinstance(value, int) else tuple(value)
+
+
+class ConvTranspose(nn.Module):
+    """The transpose of a convolution: each pixel lays a copy of the kernel, times its value.
+
+    Maps (N, H, W, C) to (N, H', W', features), H' = (H - 1)·s + d·(k - 1) + 1 - 2p: the size from
+    which `Conv` of the same kernel size, strides, padding and dilation comes to H. With the kernel
+    of that convolution, its input and output channels exchanged, and without a bias, it is the
+    transpose of the linear map. Parameters: `kernel` (k, k, C, features) and `bias`.
+
+    Attributes:
+      padding: of the convolution: pixels on every side, or (before, after) for each axis. Where a
+        strided one leaves rows out, less behind brings them back: 3x3/2 with ((1, 0), (1, 0)) makes
+        16 pixels of 8.
+      kernel_dilation: distance between taps.
+      dtype: of the computation; None is that of input and parameters.
+    """
+
+    features: int
+    kernel_size: Sequence[int]
+    strides: int | Sequence[int] = 1
+    padding: int | Sequence[tuple[int, int]] = 0
+    kernel_dilation: int | Sequence[int] = 1
+    use_bias: bool = True
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns the maps; see the class."""
+        axes = len(self.kernel_size)
+        dilation = _per_axis(self.kernel_dilation, axes)
+        pads = ((self.padding,) * 2,) * axes if isinstance(self.padding, int) else self.padding
+        reach = [d * (k - 1) for k, d in zip(self.kernel_size, dilation, strict=True)]
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        bias = (
+            self.param("bias", self.bias_init, (self.features,), self.param_dtype)
+            if self.use_bias
+            else None
+        )
+        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        # Laying copies is sliding over the input with zeros between its pixels, kernel mirrored.
+        y = conv_general_dilated(
+            x,
+            jnp.flip(kernel, range(axes)),
+            window_strides=(1,) * axes,
+            padding=tuple(
+                (r - before, r - after) for r, (before, after) in zip(reach, pads, strict=True)
+            ),
+            lhs_dilation=_per_axis(self.strides, axes),
+            rhs_dilation=dilation,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        return y if bias is None else y + jnp.expand_dims(bias, tuple(range(axes + 1)))
 
 
 class ConvNormAct(nn.Module):

@@ -1,14 +1,13 @@
-"""What stands behind a stage: global average pooling, the linear classifier, auxiliary logits."""
+"""What stands behind a stage: global average pooling, classifiers, auxiliary logits."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy.typing as npt
 from flax import linen as nn
 
-# U(±1/sqrt(fan_in)): what torch's linear layer draws, hence what the released ResNet and DenseNet
-# code trained from.
-_uniform_fan_in = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+from jaxcnn.layers.initializers import torch_uniform
 
 
 def global_average_pool(x: jax.Array) -> jax.Array:
@@ -20,12 +19,21 @@ def classifier(
     num_classes: int,
     dtype: Any,
     param_dtype: Any,
-    kernel_init: nn.initializers.Initializer = _uniform_fan_in,
+    kernel_init: nn.initializers.Initializer = torch_uniform,
 ) -> nn.Dense:
     """Returns the linear layer `classifier`, to be called on features (N, C).
 
     It computes in at least float32, so a bfloat16 network has float32 logits. The bias starts at
     zero, the weights by `kernel_init`, or at U(±1/sqrt(C)) as in torch.
+
+    With a squared error it is linear regression, here onto one number:
+
+    >>> from jaxcnn.losses import squared_error
+    >>> features, targets = jnp.array([[1.0, 2.0], [3.0, 1.0]]), jnp.array([[7.0], [9.0]])
+    >>> head = classifier(1, jnp.float32, jnp.float32)
+    >>> weights = {"params": {"kernel": jnp.array([[2.0], [3.0]]), "bias": jnp.zeros(1)}}
+    >>> squared_error(head.apply(weights, features), targets)
+    Array([0.5, 0. ], dtype=float32)
     """
     return nn.Dense(
         num_classes,
@@ -34,6 +42,24 @@ def classifier(
         param_dtype=param_dtype,
         name="classifier",
     )
+
+
+def minus_distances(x: jax.Array, centres: npt.ArrayLike) -> jax.Array:
+    """Returns logits (N, K) of radial basis functions, at least float32: -Σ_j (x_j - c_kj)².
+
+    LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998, eq. 7; there the
+    smallest distance wins, here the largest logit, as of any classifier.
+
+    Args:
+      x: (N, C).
+      centres: (K, C), constants.
+    """
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    c = jnp.asarray(centres, x.dtype)
+    # (x - c)² = x² - 2xc + c². Accelerators would round the factors of the product to bfloat16 or
+    # TensorFloat-32, which a small difference of large squares does not survive.
+    products = jnp.matmul(x, c.T, precision=jax.lax.Precision.HIGHEST)
+    return 2 * products - jnp.sum(x**2, axis=-1, keepdims=True) - jnp.sum(c**2, axis=-1)[None]
 
 
 def sow_auxiliary(module: nn.Module, name: str, logits: jax.Array) -> None:

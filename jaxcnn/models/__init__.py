@@ -14,10 +14,16 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
+from jaxcnn.layers.initializers import uniform
 from jaxcnn.models.alexnet import AlexNet
 from jaxcnn.models.bn_inception import BNInception, inception_v2_slim
 from jaxcnn.models.densenet import cifar_densenet, imagenet_densenet
+from jaxcnn.models.dfn import cifar_dfn
+from jaxcnn.models.dfn_mr import MergeAndRunNet, imagenet_dfn_mr
+from jaxcnn.models.dsn import DSN
+from jaxcnn.models.fractalnet import FractalNet, fractalnet34, narrow_fractalnet
 from jaxcnn.models.googlenet import GoogLeNet, googlenet_bn, googlenet_torchvision
+from jaxcnn.models.highway import Highway, HighwayMLP, mnist_highway
 from jaxcnn.models.inception_v3 import InceptionV3
 from jaxcnn.models.inception_v4 import (
     InceptionResNet,
@@ -25,14 +31,19 @@ from jaxcnn.models.inception_v4 import (
     inception_resnet_v1,
     inception_resnet_v2_paper,
 )
-from jaxcnn.models.lenet import LeNet5Modern
+from jaxcnn.models.ladder import LadderMLP
+from jaxcnn.models.ladder_conv import LadderConv
+from jaxcnn.models.lenet import LeNet5, LeNet5Modern
 from jaxcnn.models.mobilenet import MobileNet
+from jaxcnn.models.nin import NiN, imagenet_nin, mnist_nin, svhn_nin
 from jaxcnn.models.preact_resnet import cifar_preact_resnet, imagenet_preact_resnet
 from jaxcnn.models.published import model_info as model_info
 from jaxcnn.models.resnet import Bottleneck, cifar_resnet, imagenet_resnet
 from jaxcnn.models.resnext import cifar_resnext, imagenet_resnext
+from jaxcnn.models.stochastic_depth import cifar_stochastic_depth
 from jaxcnn.models.vgg import imagenet_vgg
 from jaxcnn.models.wide_resnet import cifar_wide_resnet, imagenet_wide_resnet
+from jaxcnn.models.zfnet import ZFNet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +87,9 @@ _bottleneck_v1 = partial(Bottleneck, stride_first=True)
 
 MODELS: dict[str, Entry] = {
     # LeNet, 1998
+    "lenet5": _mnist(LeNet5),
+    "lenet5_softmax": _mnist(partial(LeNet5, output="softmax")),
+    "lenet5_full_c3": _mnist(partial(LeNet5, table=None, subsampling=("trainable", "max"))),
     "lenet5_modern": _mnist(LeNet5Modern),
     # AlexNet, 2012
     "alexnet": Entry(AlexNet, 1000, (227, 227, 3), ("alexnet_two_tower",)),
@@ -86,6 +100,16 @@ MODELS: dict[str, Entry] = {
         partial(_alexnet_torchvision, features=(64, 192, 384, 256, 256))
     ),
     "alexnet_owt": _imagenet(partial(_alexnet_torchvision, features=(64, 192, 384, 384, 256))),
+    # ZFNet, 2013
+    "zfnet": _imagenet(ZFNet),
+    "zfnet_wide": _imagenet(partial(ZFNet, features=(96, 256, 512, 1024, 512))),
+    "zfnet_keras": _imagenet(partial(ZFNet, padding="keras", lrn=False, kernel_init=uniform(0.05))),
+    # Network in Network, 2013
+    "nin_cifar10": _cifar(NiN),
+    "nin_cifar100": Entry(NiN, 100, (32, 32, 3)),
+    "nin_svhn": Entry(svhn_nin, 10, (32, 32, 3)),
+    "nin_mnist": Entry(mnist_nin, 10, (28, 28, 1)),
+    "nin_imagenet": _imagenet(imagenet_nin),
     # VGG, 2014
     "vgg11": _imagenet(partial(imagenet_vgg, 11), "vgg_a"),
     "vgg11_lrn": _imagenet(partial(imagenet_vgg, 11, lrn=True), "vgg_a_lrn"),
@@ -104,6 +128,17 @@ MODELS: dict[str, Entry] = {
     "googlenet": _imagenet(GoogLeNet, "inception_v1"),
     "googlenet_bn": _imagenet(googlenet_bn),
     "googlenet_torchvision": _imagenet(googlenet_torchvision, "inception_v1_slim"),
+    # Deeply-Supervised Nets, 2014
+    "dsn_cifar10": _cifar(DSN),
+    # Highway networks, 2015
+    "highway_mnist_w16": Entry(partial(mnist_highway, 16), 10, (28, 28, 1)),
+    "highway_mnist_w32": Entry(partial(mnist_highway, 32), 10, (28, 28, 1)),
+    "highway_cifar10": _cifar(Highway),
+    "highway_cifar100": Entry(Highway, 100, (32, 32, 3)),
+    "highway_fc10": Entry(partial(HighwayMLP, depth=10), 10, (28, 28, 1)),
+    "highway_fc20": Entry(partial(HighwayMLP, depth=20), 10, (28, 28, 1)),
+    "highway_fc50": Entry(partial(HighwayMLP, depth=50), 10, (28, 28, 1)),
+    "highway_fc100": Entry(partial(HighwayMLP, depth=100), 10, (28, 28, 1)),
     # Inception v3, 2015
     "inception_v2": _inception(partial(InceptionV3, stage1_kernel_size=3)),
     "inception_v3": _inception(InceptionV3),
@@ -115,6 +150,9 @@ MODELS: dict[str, Entry] = {
     # BN-Inception, 2015
     "bn_inception": _imagenet(BNInception),
     "inception_v2_slim": _imagenet(inception_v2_slim),
+    # Ladder networks, 2015
+    "ladder_mnist_mlp": Entry(LadderMLP, 10, (28, 28, 1)),
+    "ladder_conv_large_gamma": _cifar(LadderConv),
     # ResNet, 2015
     "resnet18": _imagenet(partial(imagenet_resnet, 18)),
     "resnet34": _imagenet(partial(imagenet_resnet, 34)),
@@ -166,6 +204,29 @@ MODELS: dict[str, Entry] = {
     "resnext101_32x8d": _imagenet(partial(imagenet_resnext, 101, 32, 8)),
     "resnext29_8x64d": _cifar(partial(cifar_resnext, 29, 8)),
     "resnext29_16x64d": _cifar(partial(cifar_resnext, 29, 16)),
+    # Stochastic depth, 2016
+    "cifar_resnet110_sd": _cifar(partial(cifar_stochastic_depth, 110)),
+    "cifar_resnet1202_sd": _cifar(partial(cifar_stochastic_depth, 1202)),
+    # FractalNet, 2016
+    "fractalnet20_cifar10": _cifar(FractalNet),
+    "fractalnet20_cifar100": Entry(FractalNet, 100, (32, 32, 3)),
+    "fractalnet_narrow_c1": Entry(partial(narrow_fractalnet, 1), 100, (32, 32, 3)),
+    "fractalnet_narrow_c2": Entry(partial(narrow_fractalnet, 2), 100, (32, 32, 3)),
+    "fractalnet_narrow_c3": Entry(partial(narrow_fractalnet, 3), 100, (32, 32, 3)),
+    "fractalnet_narrow_c4": Entry(partial(narrow_fractalnet, 4), 100, (32, 32, 3)),
+    "fractalnet_narrow_c5": Entry(partial(narrow_fractalnet, 5), 100, (32, 32, 3)),
+    "fractalnet_narrow_c6": Entry(partial(narrow_fractalnet, 6), 100, (32, 32, 3)),
+    "fractalnet34": _imagenet(fractalnet34),
+    # Deeply-fused nets, 2016
+    "dfn_fuse3_d20": _cifar(partial(cifar_dfn, 3, 20)),
+    "dfn_fuse3_d26": _cifar(partial(cifar_dfn, 3, 26)),
+    "dfn_fuse6_d26": _cifar(partial(cifar_dfn, 6, 26)),
+    "dfn_fuse6_d50": _cifar(partial(cifar_dfn, 6, 50)),
+    # DFN-MR, 2016
+    "dfn_mr1": _cifar(MergeAndRunNet),
+    "dfn_mr2": _cifar(partial(MergeAndRunNet, stage_sizes=(5, 5, 5), width=64)),
+    "dfn_mr3": _cifar(partial(MergeAndRunNet, stage_sizes=(8, 8, 8), width=64)),
+    "dfn_mr_imagenet": _imagenet(imagenet_dfn_mr),
     # DenseNet, 2016
     "densenet121": _imagenet(partial(imagenet_densenet, 121)),
     "densenet169": _imagenet(partial(imagenet_densenet, 169)),

@@ -39,6 +39,7 @@ from jax.nn.initializers import Initializer
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.layers import Conv, ConvNormAct, batch_norm, classifier
 from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.initializers import normal, torch_uniform, uniform
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.lrn import local_response_norm
 from jaxcnn.ops.pool import adaptive_avg_pool, max_pool
@@ -59,21 +60,11 @@ class Init(NamedTuple):
     bias: float
 
 
-def _uniform(bound: float) -> Initializer:
-    def draw(key: Any, shape: Any, dtype: Any = jnp.float32, out_sharding: Any = None) -> jax.Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound, out_sharding=out_sharding)
-
-    return draw
-
-
-_normal = nn.initializers.normal
-_uniform_fan_in = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-
 INITIALIZATIONS = {  # "caffe" is that of the reproduction whose weights everybody used
-    "paper": Init(_normal(0.01), _normal(0.01), 1.0),
-    "caffe": Init(_normal(0.01), _normal(0.005), 0.1),
-    "torchvision": Init(_uniform_fan_in, _uniform_fan_in, 0.0),
-    "keras": Init(_uniform(0.05), _uniform(0.05), 0.0),
+    "paper": Init(normal(0.01), normal(0.01), 1.0),
+    "caffe": Init(normal(0.01), normal(0.005), 0.1),
+    "torchvision": Init(torch_uniform, torch_uniform, 0.0),
+    "keras": Init(uniform(0.05), uniform(0.05), 0.0),
 }
 
 

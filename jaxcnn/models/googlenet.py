@@ -43,6 +43,7 @@ from jaxcnn.layers import (
 )
 from jaxcnn.layers.branches import Branches, Chain, Fork, Layer, Step, fork
 from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.initializers import caffe_xavier
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.lrn import local_response_norm
 from jaxcnn.ops.pool import adaptive_avg_pool, avg_pool, max_pool
@@ -80,8 +81,6 @@ MODULES = (
 # The modules of stage 2 that an auxiliary head reads, 4a and 4d, and what its logits are called.
 HEADS = {1: "aux1", 4: "aux2"}
 
-# Caffe's "xavier", U(±sqrt(3/fan_in)): unlike Glorot's it knows nothing of the fan-out.
-caffe_xavier = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
 # Cut off at two standard deviations.
 slim_normal = nn.initializers.truncated_normal(0.01)
 # Caffe's default for k, where AlexNet has 2.
@@ -117,13 +116,21 @@ def stem(lrn: Activation | None) -> list[Step]:
     return [Layer(64, 7, 2), halve, *normalize, Layer(64), Layer(192, 3), *normalize, halve]
 
 
-def module(widths: Widths, large_kernel: int) -> Fork:
-    """Returns 1x1 | 1x1, 3x3 | 1x1, 5x5 | max-pool, 1x1, where `large_kernel` is that 5."""
+def module(widths: Widths, large_kernel: int, reduced: bool = True) -> Fork:
+    """Returns 1x1 | 1x1, 3x3 | 1x1, 5x5 | max-pool, 1x1, where `large_kernel` is that 5.
+
+    Not reduced, it is the naive module of figure 2a: no 1x1 in front of the large kernels nor
+    behind the pool, whose channels all pass.
+    """
+    pool = partial(max_pool, window=(3, 3), strides=(1, 1), padding=1)
+    if not reduced:
+        large = Layer(widths.conv5x5, large_kernel)
+        return fork([Layer(widths.conv1x1)], [Layer(widths.conv3x3, 3)], [large], [pool])
     return fork(
         [Layer(widths.conv1x1)],
         [Layer(widths.reduce3x3), Layer(widths.conv3x3, 3)],
         [Layer(widths.reduce5x5), Layer(widths.conv5x5, large_kernel)],
-        [partial(max_pool, window=(3, 3), strides=(1, 1), padding=1), Layer(widths.pool_proj)],
+        [pool, Layer(widths.pool_proj)],
     )
 
 
@@ -192,6 +199,8 @@ class GoogLeNet(nn.Module):
       num_classes: 0 returns the pooled features, and there are no auxiliary heads.
       modules: widths of the modules of each of the three stages.
       large_kernel: of a module's third branch.
+      reduced: whether modules have 1x1 convolutions in front of the large ones and behind the pool;
+        without them they are naive, and wider with each.
       last_pool: window of the max-pool before the last stage; its stride is 2.
       lrn: response normalisation in the stem; None leaves it out.
       aux_heads: whether there are auxiliary heads. Their first dense layer depends on the size of
@@ -221,6 +230,7 @@ class GoogLeNet(nn.Module):
     num_classes: int = 1000
     modules: Sequence[Sequence[Widths]] = MODULES
     large_kernel: int = 5
+    reduced: bool = True
     last_pool: int = 3
     lrn: Activation | None = caffe_lrn
     aux_heads: bool = False
@@ -265,7 +275,11 @@ class GoogLeNet(nn.Module):
         }
         head = partial(classifier, self.num_classes, self.dtype, self.param_dtype, self.kernel_init)
         stage1, stage2, stage3 = (
-            Stage([module(w, self.large_kernel) for w in rows], **handed_down, name=f"stage{i}")
+            Stage(
+                [module(w, self.large_kernel, self.reduced) for w in rows],
+                **handed_down,
+                name=f"stage{i}",
+            )
             for i, rows in enumerate(self.modules, start=1)
         )
         aux = {

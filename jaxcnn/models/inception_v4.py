@@ -139,16 +139,18 @@ class ResidualBranches(Branches):
     Attributes:
       scale: factor of what is added.
       linear: leave out the ReLU at the end.
+      residual: without it the expanded branches alone are the output, not scaled.
     """
 
     scale: float = 1.0
     linear: bool = False
+    residual: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N, H, W, C) to (N, H, W, C)."""
         y = self.conv(x.shape[-1], (1, 1), use_bias=True, name="expand")(self.join(x))
-        x = x + self.scale * y
+        x = x + self.scale * y if self.residual else y
         return x if self.linear else self.act(x)
 
 
@@ -257,6 +259,7 @@ class InceptionResNet(InceptionV4):
 
     Attributes, besides those of `InceptionV4` (`last` is one more submodule):
       scales: of the residual branches in each stage.
+      residual: whether the modules have shortcuts.
       linear_last: stage 3 has one more module, which is not scaled and has no ReLU at its end.
       last_features: maps of a 1x1 convolution behind stage 3; None leaves it out.
     """
@@ -269,12 +272,15 @@ class InceptionResNet(InceptionV4):
     )
     stage_sizes: Sequence[int] = (10, 20, 9)
     scales: Sequence[float] = (0.17, 0.10, 0.20)
+    residual: bool = True
     linear_last: bool = True
     last_features: int | None = 1536
 
     def blocks(self, stage: int, **handed_down: Any) -> list[Constructor]:
         """Returns the modules of a stage, counted from 0."""
-        block = partial(ResidualBranches, self.modules[stage], **handed_down)
+        block = partial(
+            ResidualBranches, self.modules[stage], residual=self.residual, **handed_down
+        )
         blocks: list[Constructor] = [partial(block, scale=self.scales[stage])] * self.stage_sizes[
             stage
         ]

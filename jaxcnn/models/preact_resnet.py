@@ -46,6 +46,7 @@ from jaxcnn.layers import (
 )
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.models.checks import check_images
+from jaxcnn.models.identity_mappings import ORDERINGS, Join, Steps, check_ordering
 from jaxcnn.models.resnet import SHORTCUTS as RESNET_SHORTCUTS
 from jaxcnn.models.resnet import ResidualUnit, Stage, check_shortcut
 
@@ -53,51 +54,84 @@ SHORTCUTS = (*RESNET_SHORTCUTS, "first")
 
 
 class PreActUnit(ResidualUnit):
-    """BN, ReLU, residual; + shortcut.
+    """BN, ReLU, residual; + shortcut. Or in another of the paper's orderings.
 
     Where the shortcut is not the input as it is, it starts from the same BN-ReLU as the branch.
 
     Attributes:
+      ordering: one of `jaxcnn.models.identity_mappings.ORDERINGS`.
       preactivate: False leaves the first BN-ReLU out, for an input that is activated already.
       dropout: constructor of a dropout in front of every convolution but the first; None leaves it
         out.
-      zero_init_last: start the last convolution at zero, the unit as its shortcut.
+      join: constructor of what adds branch and shortcut, a `Join`; None is the sum.
+      zero_init_last: start the branch's last convolution or BN at zero, the unit as its shortcut.
+      span: convolutions of the branch, for a basic unit; None is two.
     """
 
+    ordering: str = "e"
     preactivate: bool = True
     dropout: Constructor | None = None
+    join: Constructor | None = None
+    span: int | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), expansion·features)."""
-        activated = self.act(self.norm(name="norm1")(x)) if self.preactivate else x
-        y = self.residual(activated)
-        if self.shortcut == "none":
-            return y
-        return y + self.skip(x if self.keeps(x) else activated, norm=None)
+        before, branch, behind = self.steps
+        activated = self.run(before, x) if self.preactivate else x
+        y = self.branch(activated)
+        if self.shortcut != "none":
+            # Behind a projection stands what stands behind the branch's last convolution.
+            norm = None if branch[-1][0] == "W" else self.norm
+            shortcut = self.skip(x if self.keeps(x) else activated, norm)
+            if self.join is None:
+                y = y + shortcut
+            else:
+                y = self.join(conv=self.conv, strides=self.strides, name="join")(x, y, shortcut)
+        return self.run(behind, y)
 
-    def between(self, x: jax.Array, norm: str) -> jax.Array:
-        """BN, ReLU, dropout: what stands between two convolutions."""
-        x = self.act(self.norm(name=norm)(x))
-        return x if self.dropout is None else self.dropout()(x)
+    def residual(self, x: jax.Array) -> jax.Array:
+        """Returns the branch of an input that is pre-activated."""
+        return self.run(self.steps[1], x)
 
     @property
-    def last_conv(self) -> Constructor:
-        """Constructor of the convolution that ends the branch."""
-        if self.zero_init_last:
-            return partial(self.conv, kernel_init=nn.initializers.zeros)
-        return self.conv
+    def convolutions(self) -> list[Constructor]:
+        """Constructors of the branch's convolutions, with everything set but the name."""
+        raise NotImplementedError
+
+    @property
+    def steps(self) -> tuple[Steps, Steps, Steps]:
+        """What stands before the branch, in it, and behind the addition."""
+        return ORDERINGS[self.ordering].steps(len(self.convolutions))
+
+    def run(self, steps: Steps, x: jax.Array) -> jax.Array:
+        """Applies `conv1`, `norm1`, `conv2`, …, and activations."""
+        last = self.steps[1][-1] if self.zero_init_last else None
+        for step in steps:
+            kind, number = step
+            if kind == "R":
+                x = self.act(x)
+            elif kind == "B":
+                zero = {"scale_init": nn.initializers.zeros} if step == last else {}
+                x = self.norm(**zero, name=f"norm{number}")(x)
+            else:
+                if number > 1 and self.dropout is not None:
+                    x = self.dropout()(x)
+                zero = {"kernel_init": nn.initializers.zeros} if step == last else {}
+                x = self.convolutions[number - 1](**zero, name=f"conv{number}")(x)
+        return x
 
 
 class PreActBasicBlock(PreActUnit):
     """BN, ReLU, 3x3, BN, ReLU, dropout, 3x3; + shortcut."""
 
-    def residual(self, x: jax.Array) -> jax.Array:
-        """3x3, BN, ReLU, dropout, 3x3."""
+    @property
+    def convolutions(self) -> list[Constructor]:
+        """3x3 and 3x3, or as many as `span` says."""
         self.check_ungrouped()
-        x = self.conv(self.features, (3, 3), strides=self.strides, padding=1, name="conv1")(x)
-        x = self.between(x, "norm2")
-        return self.last_conv(self.features, (3, 3), padding=1, name="conv2")(x)
+        conv = partial(self.conv, self.features, (3, 3), padding=1)
+        span = 2 if self.span is None else self.span
+        return [partial(conv, strides=self.strides), *(span - 1) * [conv]]
 
 
 class PreActBottleneck(PreActUnit):
@@ -111,24 +145,36 @@ class PreActBottleneck(PreActUnit):
 
     expansion: ClassVar[int] = 4
 
-    def residual(self, x: jax.Array) -> jax.Array:
-        """1x1, BN, ReLU, dropout, 3x3, BN, ReLU, dropout, 1x1."""
+    @property
+    def convolutions(self) -> list[Constructor]:
+        """1x1, 3x3, 1x1."""
+        if self.span is not None:
+            raise UserError("the shortcut of a bottleneck spans its three layers: no shortcut_span")
         first, second = (self.strides, 1) if self.stride_first else (1, self.strides)
         inner, groups = self.inner_features, self.cardinality
-        x = self.conv(inner, (1, 1), strides=first, name="conv1")(x)
-        x = self.between(x, "norm2")
-        conv2 = partial(self.conv, feature_group_count=groups, strides=second, padding=1)
-        x = conv2(inner, (3, 3), name="conv2")(x)
-        x = self.between(x, "norm3")
-        return self.last_conv(self.expansion * self.features, (1, 1), name="conv3")(x)
+        return [
+            partial(self.conv, inner, (1, 1), strides=first),
+            partial(
+                self.conv,
+                inner,
+                (3, 3),
+                feature_group_count=groups,
+                strides=second,
+                padding=1,
+            ),
+            partial(self.conv, self.expansion * self.features, (1, 1)),
+        ]
 
 
 class PreActResNet(nn.Module):
     """Stem, stages of pre-activation units, BN, ReLU, global average pooling, linear classifier.
 
+    The further orderings and shortcuts of the paper are fields (`ordering`; `shortcut_scale` to
+    `shortcut_dropout`), with which it is another network.
+
     `apply(variables, images, train=False)` maps (N, H, W, C) of any size to logits
     (N, num_classes) in at least float32. With `train=True` the collection `batch_stats` must be
-    mutable, and if `dropout_rate` is positive an rng `dropout` is needed. Submodules: `stem`,
+    mutable, and if a dropout is positive an rng `dropout` is needed. Submodules: `stem`,
     `stage1`, `stage2`, …, `final_norm`, `classifier`.
 
     Attributes:
@@ -141,10 +187,18 @@ class PreActResNet(nn.Module):
       cifar_stem: a 3x3 stem for small images, instead of 7x7/2 and a max-pool.
       stem_norm: BN and ReLU behind the stem's convolution, and none in front of the first unit;
         False has it the other way round.
-      shortcut: A is parameter-free (subsampling and zero channels), B projects by 1x1 where the
-        shape changes, "first" there and in the first unit of every stage (timm's bottlenecks), C in
-        every unit; "none" is the plain network.
-      zero_init_last: start the last convolution of every unit at zero.
+      ordering: of BN, ReLU and convolution in a unit, "a" to "e" of the paper; "a" is `ResNet`.
+      shortcut: A is parameter-free (subsampling and zero channels; "average": the mean of 2x2
+        instead), B projects by 1x1 where the shape changes, "first" there and in the first unit of
+        every stage (timm's bottlenecks), C in every unit; "none" is the plain network.
+      shortcut_span: convolutions under one shortcut of basic units, at the same depth; None is two.
+      shortcut_scale: constant factor of every shortcut.
+      residual_scale: constant factor of every branch.
+      gate: "shortcut" multiplies every shortcut by 1-g(x), "exclusive" its branch by g(x) as well.
+      gate_bias: bias of the gates to start from.
+      shortcut_dropout: share of inputs dropped on every shortcut.
+      zero_init_last: start the last convolution (BN where that stands behind) of every unit at
+        zero.
       dropout_rate: share of inputs dropped in front of every convolution of a unit but the first.
       dtype: of the computation; the parameters of BN and its statistics stay as they are.
       param_dtype: of the parameters.
@@ -155,8 +209,8 @@ class PreActResNet(nn.Module):
       act: activation of the whole network.
 
     Raises:
-      UserError: if the images are not of rank 4, for a shortcut that does not exist or cannot
-        learn, or for widths that are not as many as stages.
+      UserError: if the images are not of rank 4, for an ordering, a shortcut or a gate that does
+        not exist or cannot learn, or for widths that are not as many as stages.
     """
 
     num_classes: int = 1000
@@ -166,7 +220,14 @@ class PreActResNet(nn.Module):
     stem_features: int | None = None
     cifar_stem: bool = False
     stem_norm: bool = True
+    ordering: str = "e"
     shortcut: str = "B"
+    shortcut_span: int | None = None
+    shortcut_scale: float = 1.0
+    residual_scale: float = 1.0
+    gate: str = "none"
+    gate_bias: float = 0.0
+    shortcut_dropout: float = 0.0
     zero_init_last: bool = False
     dropout_rate: float = 0.0
     dtype: Any = jnp.float32
@@ -182,6 +243,7 @@ class PreActResNet(nn.Module):
         """Returns logits, or features if `num_classes` is 0; see the class."""
         check_images(images)
         check_shortcut(self.shortcut, SHORTCUTS, self.zero_init_last)
+        check_ordering(self.ordering, self.zero_init_last)
         conv = partial(
             self.conv,
             use_bias=False,
@@ -197,11 +259,15 @@ class PreActResNet(nn.Module):
             dtype=self.dtype,
             param_dtype=self.param_dtype,
         )
+        dropout = partial(nn.Dropout, deterministic=not train)
         block = partial(
             self.block,
+            ordering=self.ordering,
             shortcut="B" if self.shortcut == "first" else self.shortcut,
             zero_init_last=self.zero_init_last,
-            dropout=partial(nn.Dropout, self.dropout_rate, deterministic=not train),
+            dropout=partial(dropout, self.dropout_rate),
+            join=self._join(dropout),
+            span=self.shortcut_span,
             conv=conv,
             norm=norm,
             act=self.act,
@@ -209,12 +275,18 @@ class PreActResNet(nn.Module):
         first = partial(block, shortcut="C") if self.shortcut == "first" else block
         widths = self._widths()
 
+        # The stem is one more layer of the same kind, and takes over what stands in front of the
+        # first unit; behind the last unit the same stands once more.
+        ordering = ORDERINGS[self.ordering]
+        opening = ordering.postactivation
+        if self.stem_norm:
+            opening += ordering.preactivation
         stem = partial(
             ConvNormAct,
             self.stem_features or widths[0],
             conv=conv,
-            norm=norm if self.stem_norm else None,
-            act=self.act if self.stem_norm else None,
+            norm=norm if "B" in opening else None,
+            act=self.act if "R" in opening else None,
             name="stem",
         )
         if self.cifar_stem:
@@ -222,15 +294,46 @@ class PreActResNet(nn.Module):
         else:
             x = stem(kernel_size=(7, 7), strides=2)(images)
             x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-        for i, (size, features) in enumerate(zip(self.stage_sizes, widths, strict=True)):
-            opening = partial(first, preactivate=False) if self.stem_norm and i == 0 else first
-            x = Stage(
-                block, size, features, 1 if i == 0 else 2, first=opening, name=f"stage{i + 1}"
-            )(x)
-        x = global_average_pool(self.act(norm(name="final_norm")(x)))
+        for i, (size, features) in enumerate(zip(self._sizes(), widths, strict=True)):
+            unit = partial(first, preactivate=False) if self.stem_norm and i == 0 else first
+            x = Stage(block, size, features, 1 if i == 0 else 2, first=unit, name=f"stage{i + 1}")(
+                x
+            )
+        if "B" in ordering.preactivation:
+            x = norm(name="final_norm")(x)
+        if "R" in ordering.preactivation:
+            x = self.act(x)
+        x = global_average_pool(x)
         if self.num_classes == 0:
             return x
         return classifier(self.num_classes, self.dtype, self.param_dtype)(x)
+
+    def _join(self, dropout: Constructor) -> Constructor | None:
+        """Returns what adds branch and shortcut, None if that is the sum."""
+        plain = (1.0, 1.0, "none", 0.0)
+        fields = (self.shortcut_scale, self.residual_scale, self.gate, self.shortcut_dropout)
+        if fields == plain:
+            return None
+        if self.shortcut == "none":
+            raise UserError("shortcut=none leaves nothing to gate, scale or drop: choose another")
+        return partial(
+            Join,
+            gate=self.gate,
+            gate_bias=self.gate_bias,
+            shortcut_scale=self.shortcut_scale,
+            residual_scale=self.residual_scale,
+            dropout=partial(dropout, self.shortcut_dropout) if self.shortcut_dropout else None,
+        )
+
+    def _sizes(self) -> Sequence[int]:
+        """Returns the units of every stage."""
+        span = 2 if self.shortcut_span is None else self.shortcut_span
+        if span < 1 or any(2 * size % span for size in self.stage_sizes):
+            raise UserError(
+                f"shortcut_span={span} does not divide the convolutions of stages of "
+                f"{tuple(self.stage_sizes)} units of two: 1 and 2 always do"
+            )
+        return [2 * size // span for size in self.stage_sizes]
 
     def _widths(self) -> Sequence[int]:
         """Returns the features of every stage."""

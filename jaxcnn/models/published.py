@@ -16,7 +16,9 @@ from jaxcnn.errors import UserError, nearest
 _MEAN_STD = {
     "ImageNet-1k": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "CIFAR-10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "CIFAR-100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
     "MNIST": ((0.305,), (0.34,)),
+    "SVHN": ((0.5,), (0.5,)),
 }
 _SHORT_SIDE = {224: 256, 227: 256, 299: 342}  # before the crop of as many pixels
 
@@ -48,7 +50,7 @@ class ModelInfo:
       input_size: (H, W, C) of the published results.
       num_classes: of the paper's data set.
       mean: of pixels in [0, 1], subtracted per channel; 0.5 for networks whose inputs are scaled to
-        [-1, 1].
+        [-1, 1]. LeNet-5's are scaled to [-0.1, 1.175].
       std: what they are then divided by.
       crop: of photographs; None where images are taken whole.
       params: trainable scalars, without auxiliary heads.
@@ -117,8 +119,9 @@ def model_info(name: str) -> ModelInfo:
     height, width, channels = row["input_size"]
     benchmark = row["dataset"].split()[0]
     mean, std = _MEAN_STD[benchmark]
-    if row["scaled"]:
-        mean = std = (0.5,) * channels
+    if row["scaled"]:  # to [low, high]; true is [-1, 1]
+        low, high = (-1, 1) if row["scaled"] is True else row["scaled"]
+        mean, std = (-low / (high - low),) * channels, (1 / (high - low),) * channels
     top1_err = row["top1_err"]
     return ModelInfo(
         name=names[name],

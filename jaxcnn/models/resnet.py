@@ -24,7 +24,8 @@ the deeper they are: plain-110 stays above 60 %):
   cifar_resnet44   7.17   658,586      cifar_resnet1202   7.93   19,421,274
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -43,8 +44,12 @@ from jaxcnn.layers import (
 )
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.models.checks import check_images
+from jaxcnn.ops.pool import avg_pool
 
-SHORTCUTS = ("A", "B", "C", "none")
+# (unit, input) → what the unit adds to its shortcut.
+Drop = Callable[["ResidualUnit", jax.Array], jax.Array]
+
+SHORTCUTS = ("A", "B", "C", "none", "average")
 
 
 def check_shortcut(shortcut: str, known: Sequence[str], zero_init_last: bool) -> None:
@@ -60,7 +65,18 @@ def check_shortcut(shortcut: str, known: Sequence[str], zero_init_last: bool) ->
 
 def subsample_and_pad(x: jax.Array, features: int, strides: int) -> jax.Array:
     """Shortcut A: every `strides`-th pixel, zero channels appended up to `features`."""
-    x = x[:, ::strides, ::strides]
+    return append_channels(x[:, ::strides, ::strides], features)
+
+
+def average_and_pad(x: jax.Array, features: int, strides: int) -> jax.Array:
+    """Shortcut A as some code has it: averages instead of every `strides`-th pixel."""
+    window = (strides, strides)
+    averages = avg_pool(x, window, window, ceil_mode=True).astype(x.dtype)
+    return append_channels(averages, features)
+
+
+def append_channels(x: jax.Array, features: int) -> jax.Array:
+    """Appends zero channels up to `features`."""
     return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, features - x.shape[-1])))
 
 
@@ -78,6 +94,7 @@ class ResidualUnit(nn.Module):
       zero_init_last: start the scale of the last BN at zero, the unit as its shortcut.
       cardinality: groups of a bottleneck's 3x3.
       base_width: width of each group where `features` is 64; see `ResNet`.
+      drop: (unit, x) → the branch, in place of `residual(x)`; None leaves that as it is.
     """
 
     features: int
@@ -89,16 +106,21 @@ class ResidualUnit(nn.Module):
     zero_init_last: bool = False
     cardinality: int = 1
     base_width: int = 64
+    drop: Drop | None = None
 
     expansion: ClassVar[int] = 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), expansion·features)."""
-        y = self.residual(x)
+        y = self.branch(x)
         if self.shortcut != "none":
             y = y + self.skip(x, self.norm)
         return self.act(y)
+
+    def branch(self, x: jax.Array) -> jax.Array:
+        """Returns `residual(x)`, or what `drop` makes of it."""
+        return self.residual(x) if self.drop is None else self.drop(self, x)
 
     def residual(self, x: jax.Array) -> jax.Array:
         """Returns the branch that is added to the shortcut, up to its last BN."""
@@ -116,6 +138,8 @@ class ResidualUnit(nn.Module):
             return x
         if self.shortcut == "A":
             return subsample_and_pad(x, features, self.strides)
+        if self.shortcut == "average":
+            return average_and_pad(x, features, self.strides)
         return ConvNormAct(
             features,
             (1, 1),
@@ -197,6 +221,7 @@ class Stage(nn.Module):
 
     Attributes:
       first: constructor of the first unit, where it is another than that of the rest.
+      drops: `drop` of each unit; empty leaves all branches as they are.
     """
 
     block: Constructor
@@ -204,6 +229,7 @@ class Stage(nn.Module):
     features: int
     strides: int = 1
     first: Constructor | None = None
+    drops: Sequence[Drop] = ()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -211,6 +237,8 @@ class Stage(nn.Module):
         for i in range(self.num_blocks):
             strides = self.strides if i == 0 else 1
             block = self.first if self.first is not None and i == 0 else self.block
+            if self.drops:
+                block = partial(block, drop=self.drops[i])
             x = block(features=self.features, strides=strides, name=f"block{i + 1}")(x)
         return x
 
@@ -231,8 +259,9 @@ class ResNet(nn.Module):
       base_width: width w of each group where a stage has 64 features: the 3x3 of a stage of c has
         C·floor(c·w/64) maps. 64 with one group is ResNet, 128 the wide ResNet.
       cifar_stem: a 3x3 stem for small images, `width` maps, instead of 7x7/2 and a max-pool.
-      shortcut: A is parameter-free (subsampling and zero channels), B projects by 1x1 and BN where
-        the shape changes, C projects in every unit; "none" is the plain network.
+      shortcut: A is parameter-free (subsampling and zero channels; "average": the mean of 2x2
+        instead), B projects by 1x1 and BN where the shape changes, C projects in every unit; "none"
+        is the plain network.
       zero_init_last: start the last BN of every unit at scale zero.
       dtype: of the computation; the parameters of BN and its statistics stay as they are.
       param_dtype: of the parameters.
@@ -299,13 +328,19 @@ class ResNet(nn.Module):
         else:
             x = ConvNormAct(self.width, (7, 7), strides=2, **handed_down, name="stem")(images)
             x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        drops = iter(self.drops(train))
         for i, size in enumerate(self.stage_sizes):
             features, strides = self.width * 2**i, 1 if i == 0 else 2
-            x = Stage(block, size, features, strides, name=f"stage{i + 1}")(x)
+            of_stage = tuple(itertools.islice(drops, size))
+            x = Stage(block, size, features, strides, drops=of_stage, name=f"stage{i + 1}")(x)
         x = global_average_pool(x)
         if self.num_classes == 0:
             return x
         return classifier(self.num_classes, self.dtype, self.param_dtype)(x)
+
+    def drops(self, train: bool) -> Sequence[Drop]:
+        """Returns `drop` of every `ResidualUnit` in turn, or nothing if all branches stay."""
+        return ()
 
 
 IMAGENET_DEPTHS: dict[int, tuple[Constructor, tuple[int, ...]]] = {

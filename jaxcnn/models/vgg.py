@@ -49,6 +49,10 @@ INITIALIZATIONS = {
     "glorot": (_glorot, _glorot),
 }
 
+# What the paper copies from a trained net A to the same places of a deeper one: the first four
+# convolutions and the dense layers. The rest starts anew.
+FROM_NET_A = ("^stage[12]/(conv|norm)1/", "^stage3/(conv|norm)[12]/", "^fc[67]/", "^classifier/")
+
 
 class Stage(nn.Module):
     """3x3, [BN,] ReLU; repeated. Its layers are `conv1`, `norm1`, `conv2` and so on.

@@ -4,21 +4,39 @@ A file in `configs/` is one call: `papers.densenet("densenet121", dataset)`. Eac
 data sets of its paper, and a short recipe of ours for `digits`, `synthetic` and `folder`.
 """
 
+from jaxcnn.papers.deep_plain import dsn, highway, nin
+from jaxcnn.papers.fused import dfn, fractalnet
 from jaxcnn.papers.inception import bn_inception, googlenet, inception
-from jaxcnn.papers.plain import alexnet, lenet, mobilenet, vgg
-from jaxcnn.papers.residual import densenet, preact_resnet, resnet, resnext, wide_resnet
+from jaxcnn.papers.ladder import ladder
+from jaxcnn.papers.plain import alexnet, lenet, mobilenet, vgg, zfnet
+from jaxcnn.papers.residual import (
+    densenet,
+    preact_resnet,
+    resnet,
+    resnext,
+    stochastic_depth,
+    wide_resnet,
+)
 
 __all__ = [
     "alexnet",
     "bn_inception",
     "densenet",
+    "dfn",
+    "dsn",
+    "fractalnet",
     "googlenet",
+    "highway",
     "inception",
+    "ladder",
     "lenet",
     "mobilenet",
+    "nin",
     "preact_resnet",
     "resnet",
     "resnext",
+    "stochastic_depth",
     "vgg",
     "wide_resnet",
+    "zfnet",
 ]

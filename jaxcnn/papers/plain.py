@@ -1,4 +1,4 @@
-"""Recipes of the networks that are one chain of layers: LeNet, AlexNet, VGG, MobileNet."""
+"""Recipes of the networks that are one chain of layers: LeNet, AlexNet, ZFNet, VGG, MobileNet."""
 
 from ml_collections import ConfigDict
 
@@ -6,7 +6,13 @@ from jaxcnn.papers import common
 
 
 def lenet(model: str, dataset: str = "digits") -> ConfigDict:
-    """LeNet-5 in today's form: SGD with momentum and a cosine instead of the paper's schedule."""
+    """LeNet-5 ("Gradient-Based Learning Applied to Document Recognition", §III.B), its variants.
+
+    Of the paper: the range of the inputs, and its second criterion (eq. 9) for the codes. Ours:
+    batches, momentum and a cosine, where the paper has 20 passes of single examples whose steps a
+    diagonal Levenberg-Marquardt method scales; shifts by up to 2 pixels. The modern form keeps the
+    normalisation of its data set.
+    """
 
     def digits(config: ConfigDict) -> None:
         config.data.pad = 2
@@ -15,6 +21,14 @@ def lenet(model: str, dataset: str = "digits") -> ConfigDict:
         config.schedule.update(name="cosine", learning_rate=0.05, warmup="2epochs")
         config.eval.every = config.checkpoint.every = "10epochs"
         config.log.every = "100steps"
+        if model != "lenet5_modern":
+            background, ink = -0.1, 1.175
+            config.data.mean = (-background / (ink - background),)
+            config.data.std = (1 / (ink - background),)
+        if model in ("lenet5", "lenet5_full_c3"):
+            config.loss.name = "rbf_map"
+            config.train.length = "40epochs"
+            config.schedule.learning_rate = 0.003  # at 0.01 the units saturate
 
     def synthetic(config: ConfigDict) -> None:
         digits(config)
@@ -45,13 +59,47 @@ def alexnet(model: str, dataset: str = "digits") -> ConfigDict:
 PAPER_ALEXNETS = ("alexnet", "alexnet_one_tower")
 
 
+def zfnet(model: str, dataset: str = "digits") -> ConfigDict:
+    """ZFNet ("Visualizing and Understanding Convolutional Networks", §3).
+
+    70 epochs of 128, momentum 0.9, rate 0.01 with drops on the plateau of the validation error,
+    random crops of an image with short side 256, flip; filters of the first layer whose root mean
+    square exceeds 0.1 are scaled back to it. Ours: AlexNet's decay, as the paper names none, the
+    channel mean instead of the mean image, all crops instead of ten for each image.
+    """
+
+    def imagenet(config: ConfigDict) -> None:
+        config.data.update(train_crop="scale_jitter", scale_range=(256, 256))
+        config.train.update(length="70epochs", batch_size=128)
+        config.optimizer.update(weight_decay=5e-4, decay_mask=("",))
+        config.optimizer.update(max_rms=0.1, max_rms_mask=("^stage1/conv/kernel$",))
+        config.schedule.update(name="plateau", learning_rate=0.01, reference_batch=128)
+
+    def digits(config: ConfigDict) -> None:
+        """A few hundred steps are too few for N(0, 0.01²), behind which the maps nearly vanish."""
+        _narrow(config)
+        config.model.kernel_init = "he_normal"
+
+    small = common.small(64, rate=3e-4, also=digits)
+    return common.start(model, dataset, small | {"imagenet2012": imagenet})
+
+
+def _narrow(config: ConfigDict) -> None:
+    """With 4096 units the hidden layers are most of the parameters, nine tenths of ZFNet's."""
+    config.model.overrides.hidden_features = (512, 512)
+
+
 def vgg(model: str, dataset: str = "digits") -> ConfigDict:
     """VGG ("Very Deep Convolutional Networks for Large-Scale Image Recognition", §3).
 
     74 epochs of 256, momentum 0.9, decay 5e-4, rate 0.01 with three drops on the plateau of the
     validation error, 224 crops of an image with short side 256 (`--config.data.scale_range` makes
-    it the paper's 256 to 512), flip, lighting. The paper started the deeper nets from net A; here
-    they start from He initialisation.
+    it the paper's 256 to 512), flip, lighting. Here the nets start
+    from He initialisation. The paper started the deeper ones, B to E, from four convolutions and
+    the dense layers of net A, whose run is a configs/vgg11.py:
+
+      --config=configs/vgg16.py --config.init_from=runs/vgg11-digits --config.init_map=vgg_a
+      --config.model.overrides.initialization=paper
     """
 
     def imagenet(config: ConfigDict) -> None:
@@ -60,11 +108,7 @@ def vgg(model: str, dataset: str = "digits") -> ConfigDict:
         config.optimizer.weight_decay = 5e-4
         config.schedule.update(name="plateau", learning_rate=0.01, reference_batch=256)
 
-    def narrow(config: ConfigDict) -> None:
-        """With 4096 units the two hidden layers are 119 of 138 million parameters."""
-        config.model.overrides.hidden_features = (512, 512)
-
-    small = common.small(rate=1e-3 if model.endswith("_bn") else 3e-4, also=narrow)
+    small = common.small(rate=1e-3 if model.endswith("_bn") else 3e-4, also=_narrow)
     return common.start(model, dataset, small | {"imagenet2012": imagenet})
 
 

@@ -44,6 +44,24 @@ def preact_resnet(model: str, dataset: str = "digits") -> ConfigDict:
     return common.start(model, dataset, common.small() | {"imagenet2012": common.fb_resnet})
 
 
+def stochastic_depth(model: str, dataset: str = "digits") -> ConfigDict:
+    """ResNet with stochastic depth ("Deep Networks with Stochastic Depth", §4).
+
+    CIFAR: 500 epochs of 128, Nesterov momentum, drops at 250 and 375, decay of all weights 1e-4,
+    45k/5k split, flip and pad 4; the paper reports the epoch that is best on the 5,000, which is
+    the checkpoint kept as best. No warm-up, as in the released code.
+    """
+
+    def cifar(config: ConfigDict) -> None:
+        config.data.update(flip=True, pad=4, holdout=5000)
+        config.train.update(length="500epochs", batch_size=128)
+        config.optimizer.update(nesterov=True, decay_mask=("",))
+        config.schedule.update(name="step", learning_rate=0.1, reference_batch=128)
+        config.schedule.boundaries = ("250epochs", "375epochs")
+
+    return common.start(model, dataset, common.small(folder=0) | common.cifar(cifar))
+
+
 def wide_resnet(model: str, dataset: str = "digits") -> ConfigDict:
     """Wide ResNet ("Wide Residual Networks", §3).
 

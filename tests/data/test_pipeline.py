@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from jaxcnn.data import load, pipeline
-from jaxcnn.data.source import DataSource, UnreadableImageError, random_bits, random_order
+from jaxcnn.data.source import (
+    DataSource,
+    UnreadableImageError,
+    keep_labels,
+    random_bits,
+    random_order,
+)
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
 
 STEPS = 9
@@ -38,6 +44,16 @@ def digits():
 def reference(source, batch_size=8, seed=3):
     return [
         digest(pipeline.train_batch(source, batch_size=batch_size, seed=seed, step=step))
+        for step in range(STEPS)
+    ]
+
+
+def semi_supervised(source, batch_size=6, seed=3):
+    """Digests of batches with two unlabelled rows after each labelled one."""
+    return [
+        digest(
+            pipeline.train_batch(source, batch_size=batch_size, seed=seed, step=step, unlabelled=2)
+        )
         for step in range(STEPS)
     ]
 
@@ -124,6 +140,114 @@ def test_every_epoch_holds_each_example_once_and_nothing_is_dropped(digits, batc
     for batch in batches:
         assert np.array_equal(batch["image"], digits.images[batch["index"]])
         assert np.array_equal(batch["label"], digits.labels[batch["index"]])
+
+
+@pytest.mark.parametrize("process_count", [1, 2, 3, 6])
+@pytest.mark.parametrize("kind", ["files", "digits"])
+def test_rows_without_label_are_the_same_for_any_process_count(kind, process_count, request):
+    source = request.getfixturevalue(kind)
+    source = keep_labels(source, 2 * source.num_classes, seed=3)
+    streams = [
+        pipeline.train_batches(
+            source,
+            batch_size=6,
+            seed=3,
+            start_step=0,
+            num_steps=STEPS,
+            unlabelled=2,
+            process_index=process,
+            process_count=process_count,
+        )
+        for process in range(process_count)
+    ]
+    batches = [joined(parts) for parts in zip(*streams, strict=True)]
+    assert [digest(batch) for batch in batches] == semi_supervised(source)
+
+
+@pytest.mark.parametrize(("num_workers", "start"), [(0, 4), (2, 0)])
+def test_rows_without_label_are_the_same_for_any_worker_count_and_start(files, num_workers, start):
+    source = keep_labels(files, 6, seed=3)
+    stream = pipeline.train_batches(
+        source,
+        batch_size=6,
+        seed=3,
+        start_step=start,
+        num_steps=STEPS,
+        unlabelled=2,
+        num_workers=num_workers,
+    )
+    assert [digest(batch) for batch in stream] == semi_supervised(source)[start:]
+
+
+@pytest.mark.parametrize("labels", [0, 20])
+@pytest.mark.parametrize("unlabelled", [0, 1, 3])
+def test_each_stream_passes_over_its_examples(digits, labels, unlabelled):
+    source = keep_labels(digits, labels, seed=5) if labels else digits
+    known = np.arange(360) if source.labelled is None else source.labelled
+    size = 12 * (1 + unlabelled)
+    steps = range(2 * 360 // 12)
+    batches = [
+        pipeline.train_batch(source, batch_size=size, seed=1, step=step, unlabelled=unlabelled)
+        for step in steps
+    ]
+    for batch in batches:
+        assert np.array_equal(batch["image"], digits.images[batch["index"]])
+    whole = joined(batches)
+    first = np.arange(len(whole["index"])) % (1 + unlabelled) == 0
+    assert np.array_equal(whole["label"][first], digits.labels[whole["index"][first]])
+    assert np.all(whole["label"][~first] == -1)
+    orders = []
+    for rows, examples in ((first, known), (~first, np.arange(360))):
+        index, epoch = whole["index"][rows], whole["epoch"][rows]
+        passes = len(index) // len(examples)
+        for number in range(passes):
+            assert np.array_equal(np.sort(index[epoch == number]), examples)
+        orders += [index[epoch == number].tolist() for number in range(passes)]
+    assert len({tuple(order) for order in orders}) == len(orders) > 1
+
+
+def test_an_unlabelled_label_is_not_looked_at_and_a_labelled_one_is(digits):
+    labels = digits.labels.copy()
+    known = keep_labels(digits, 10, seed=0)
+    other = np.setdiff1d(np.arange(360), known.labelled)
+    labels[other] = 99
+    source = dataclasses.replace(known, labels=labels)
+    batch = pipeline.train_batch(source, batch_size=360, seed=0, step=0, unlabelled=1)
+    assert set(batch["label"][1::2]) == {-1}
+    labels[known.labelled[0]] = 10
+    with pytest.raises(UserError, match=f"{digits.describe(int(known.labelled[0]))} has label 10"):
+        pipeline.train_batch(source, batch_size=360, seed=0, step=0, unlabelled=1)
+
+
+def test_a_batch_of_no_whole_groups_is_refused_at_once(digits):
+    with pytest.raises(UserError, match=r"batch_size=8 .* 2 without: make it a multiple of 3"):
+        pipeline.train_batches(
+            digits, batch_size=8, seed=0, start_step=0, num_steps=1, unlabelled=2
+        )
+
+
+@pytest.mark.parametrize("kind", ["files", "digits"])
+def test_labels_are_kept_of_equally_many_of_each_class(kind, request):
+    source = request.getfixturevalue(kind)
+    each = 3
+    count = each * source.num_classes
+    drawn = [keep_labels(source, count, seed).labelled for seed in (0, 0, 1)]
+    labels = np.array(
+        [source.label_of(i) if kind == "files" else source.labels[i] for i in drawn[0]]
+    )
+    assert np.bincount(labels).tolist() == [each] * source.num_classes
+    assert np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+    part = source.subset(np.arange(9)[::-1], "train")
+    assert part.labelled is None
+    for wrong, message in (
+        (count + 1, f"make it a multiple of {source.num_classes}"),
+        (0, "labelled=0 is not"),
+        (100 * source.num_classes, r"make it \d+ or less"),
+    ):
+        with pytest.raises(UserError, match=message) as error:
+            keep_labels(source, wrong, 0)
+        assert "\n" not in str(error.value)
 
 
 def test_types_and_shapes(files):

@@ -262,3 +262,90 @@ def test_a_library_s_network_is_trained_under_the_library_s_name(tmp_path):
     config.model.name = "tim/mobilenetv1_100"
     with pytest.raises(UserError, match="no library 'tim': did you mean timm"):
         load(config)
+
+
+# Some of the weights ----------------------------------------------------------------------------
+
+
+def vgg_config(name, init_from="", **fields):
+    config = papers.vgg(name)
+    fields = {"stage_features": (2, 2, 3, 3, 3), "hidden_features": (5, 4), **fields}
+    config.model.overrides.update(fields)
+    config.init_from = str(init_from)
+    return config
+
+
+@pytest.fixture(scope="module")
+def net_a(tmp_path_factory):
+    """What a run of VGG's net A leaves; its variables."""
+    directory = tmp_path_factory.mktemp("net_a")
+    config = vgg_config("vgg11")
+    variables = small.filled(small.shapes(factories.make_model(config, 10), 1))
+    checkpoints = Checkpoints(directory / "checkpoints")
+    checkpoints.save(7, {**variables, "step": np.int32(7)}, {"num_classes": 10}, None)
+    checkpoints.wait()
+    checkpoints.close()
+    workdir.write_config(directory, config)
+    return directory, variables["params"]
+
+
+@pytest.mark.parametrize("name", ["vgg13", "vgg16_1x1", "vgg19"])
+def test_a_deep_vgg_starts_from_four_convolutions_and_the_dense_layers_of_net_a(net_a, name):
+    directory, given = net_a
+    config = vgg_config(name, directory)
+    refused(config, "a network with stage_sizes")
+    config.init_map = ("vgg_a",)
+    variables, title, done = load(config)
+    assert title == "vgg11, step 7"
+    params = variables["params"]
+    taken = [("stage1", "conv1"), ("stage2", "conv1"), ("stage3", "conv1"), ("stage3", "conv2")]
+    taken += [("fc6", "dense"), ("fc7", "dense")]
+    for stage, layer in taken:
+        jax.tree.map(np.testing.assert_array_equal, params[stage].pop(layer), given[stage][layer])
+    jax.tree.map(np.testing.assert_array_equal, params.pop("classifier"), given["classifier"])
+    assert len(done.taken) == 14
+    rest = jax.tree.leaves(params)
+    assert rest
+    assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in rest)
+    assert done.new[0].startswith("stage1/conv2, stage2/conv2, ")
+    assert done.left_out == ["stage4/conv1, stage4/conv2, stage5/conv1, stage5/conv2"]
+
+
+def test_arrays_may_have_another_name_there(net_a):
+    directory, given = net_a
+    config = vgg_config("vgg16", directory)
+    config.init_map = (("^stage3/conv3", "stage3/conv2"), "^fc6")
+    variables, _, done = load(config)
+    found = variables["params"]["stage3"]["conv3"]
+    jax.tree.map(np.testing.assert_array_equal, found, given["stage3"]["conv2"])
+    assert sorted(done.taken) == [
+        f"params/{path}"
+        for path in (
+            "fc6/dense/bias",
+            "fc6/dense/kernel",
+            "stage3/conv3/bias",
+            "stage3/conv3/kernel",
+        )
+    ]
+
+
+def test_what_a_map_names_must_be_there_and_fit(net_a):
+    directory, _ = net_a
+    config = vgg_config("vgg13", directory, hidden_features=(5, 6))
+    for entries, parts in (
+        (("stage1",), ("init_map: 2 missing: params/stage1/conv2/",)),
+        (("vgg_a",), ("init_map: ", "3 misshapen: params/", "(5, 4) instead of (5, 6)")),
+        (("stage9",), ("no array of the network matches 'stage9'",)),
+        (("stage[",), ("init_map: 'stage['",)),
+        (((1, 2),), ("init_map: (1, 2) is neither",)),
+        (((r"^fc", r"\2"),), ("init_map: '^fc'", "invalid group reference")),
+    ):
+        config.init_map = entries
+        refused(config, *parts)
+
+
+def test_a_part_of_the_weights_is_not_evaluated(net_a):
+    config = vgg_config("vgg13", net_a[0])
+    config.init_map = ("vgg_a",)
+    with pytest.raises(UserError, match=r"has not all weights .*stage1/conv2"):
+        evaluate.run_weights(config)

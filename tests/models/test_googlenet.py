@@ -210,3 +210,13 @@ def test_weights_start_as_in_caffe_or_slim():
                 np.testing.assert_array_equal(start, np.float32([expected] * 2))
     weights = caffe_xavier(jax.random.key(0), (5, 5, 16, 32), jnp.float32)
     assert 0.99 < np.abs(weights).max() / math.sqrt(3 / (5 * 5 * 16)) <= 1
+
+
+def test_naive_modules_are_as_wide_as_all_that_comes_in():
+    """Figure 2a: 1x1, 3x3 and 5x5 on the input itself, and the pool passes all of it on."""
+    params = shapes("googlenet", reduced=False)
+    block = params["stage1"]["block1"]
+    kernels = [leaf.shape for leaf in jax.tree.leaves(block) if len(leaf.shape) == 4]
+    assert sorted(kernels) == [(1, 1, 192, 64), (3, 3, 192, 128), (5, 5, 192, 32)]
+    first = params["stage1"]["block2"]["branch1"]["conv1"]["conv"]["kernel"]
+    assert first.shape == (1, 1, 64 + 128 + 32 + 192, 128)

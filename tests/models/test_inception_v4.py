@@ -158,3 +158,14 @@ def test_smallest_image(name):
     shapes(model, 75)
     with pytest.raises(UserError, match="75x75 or larger"):
         shapes(model, 74)
+
+
+def test_without_shortcuts_the_scaled_input_is_gone():
+    """A module whose last 1x1 is zero puts out its input, or nothing."""
+    table = fork([Layer(2)], [Layer(2), Layer(2, 3)])
+    x = jnp.ones((1, 4, 4, 3))
+    for residual, expected in ((True, x), (False, 0 * x)):
+        block = ResidualBranches(table, Conv, None, nn.relu, residual=residual)
+        variables = block.init(jax.random.key(0), x)
+        variables["params"]["expand"] = jax.tree.map(jnp.zeros_like, variables["params"]["expand"])
+        np.testing.assert_array_equal(block.apply(variables, x), expected)

@@ -59,8 +59,19 @@ def test_verified_tells_the_network_from_its_family():
 @NAMES
 def test_info_is_what_the_configs_use(name):
     info = model_info(name)
-    benchmark = {"ImageNet-1k": "imagenet2012", "CIFAR-10": "cifar10", "MNIST": "digits"}
-    files = {"lenet5_modern": "lenet5", "mobilenet_v1_100": "mobilenet_v1"}
+    benchmark = {
+        "ImageNet-1k": "imagenet2012",
+        "CIFAR-10": "cifar10",
+        "CIFAR-100": "cifar100",
+        "SVHN": "synthetic",  # which has three channels
+        "MNIST": "digits",
+    }
+    files = {
+        "ladder_mnist_mlp": "ladder",
+        "lenet5": "lenet5_1998",
+        "lenet5_modern": "lenet5",
+        "mobilenet_v1_100": "mobilenet_v1",
+    }
     file = runpy.run_path(str(ROOT / "configs" / f"{files.get(name, name)}.py"))
     config = file["get_config"](benchmark[info.dataset.split()[0]])
     assert config.model.name == name
@@ -102,12 +113,14 @@ def test_unknown_name_offers_the_nearest():
 
 @NAMES
 def test_auxiliary_heads_are_counted_where_there_are_any(name):
-    has_heads = "aux_heads" in {field.name for field in dataclasses.fields(create_model(name))}
+    fields = {field.name for field in dataclasses.fields(create_model(name))}
+    asked_for = fields & {"aux_heads", "decoder"}
+    has_heads = bool(asked_for)
     info = model_info(name)
     assert has_heads == (info.params_with_aux is not None)
     if has_heads:
         images = jax.ShapeDtypeStruct((1, *info.input_size), jnp.float32)
-        init = create_model(name, aux_heads=True).init
+        init = create_model(name, **dict.fromkeys(asked_for, True)).init
         params = jax.eval_shape(init, jax.random.key(0), images)["params"]
         assert sum(math.prod(x.shape) for x in jax.tree.leaves(params)) == info.params_with_aux
 

@@ -51,7 +51,8 @@ def test_counts_are_exact(name, trace):
     assert scalars(variables.get("batch_stats", {})) == row["bn_moving_stats"]
     assert set(variables) <= {"params", "batch_stats"}
     assert (logits.shape, logits.dtype) == ((2, row["num_classes"]), jnp.float32)
-    assert convolutions
+    of_dense_layers = name.startswith(("highway_fc", "ladder_mnist"))
+    assert bool(convolutions) != of_dense_layers
     assert all(conv.conv_general_dilated is conv_general_dilated for conv in convolutions)
 
     # As the papers count, who put the number into the name; projections stand beside the way.
@@ -59,8 +60,11 @@ def test_counts_are_exact(name, trace):
     if name.startswith("wrn_"):
         layers += 3 - 1  # three projections instead of the classifier
     assert layers == row["layers"]
-    depth = re.search(r"\d+", name)
-    if depth and not name.startswith(("lenet", "inception", "mobilenet")):
+    if name.startswith("fractalnet20_"):
+        layers -= 1  # the name has the convolutions only
+    depth = re.search(r"(?<=_d)\d+" if name.startswith("dfn_fuse") else r"\d+", name)
+    without = ("lenet", "nin", "dsn", "highway", "inception", "mobilenet", "fractalnet_n", "dfn_mr")
+    if depth and not name.startswith(without):
         assert layers == int(depth[0])
 
 

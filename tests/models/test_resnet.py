@@ -199,7 +199,7 @@ def test_bottleneck_inside_a_checkpointed_constructor():
         (lambda: cifar_resnet(2), "6n"),
         (
             lambda: shapes(imagenet_resnet(18, shortcut="D")),
-            "no shortcut 'D': choose one of A, B, C, none",
+            "no shortcut 'D': choose one of A, B, C, average, none",
         ),
         (
             lambda: shapes(imagenet_resnet(18, shortcut="none", zero_init_last=True)),

@@ -1,0 +1,68 @@
+"""Batch normalisation allows large learning rates.
+
+Claim: with BN the network trains faster and at rates at which it diverges or stands still without.
+Source: Ioffe and Szegedy, "Batch Normalization", 2015, §4.2 and figure 2.
+Found: not yet run.
+Ours: a quarter of VGG-A's width on digits instead of Inception on ImageNet. A run whose loss is
+not finite goes on without moving.
+"""
+
+from jaxcnn import papers
+from jaxcnn.ablation import Ablation
+from jaxcnn.ablation.bases import on_digits, short
+
+
+def get_ablation():
+    config = on_digits(papers.vgg("vgg11"), size=32)
+    config.model.overrides.update(stage_features=(16, 32, 64, 64, 64), pool_size=(1, 1))
+    config.model.overrides.update(hidden_features=(128, 128), dropout_rate=0.0)
+    config.optimizer.update(name="sgd", weight_decay=5e-4)
+    config.schedule.name = "cosine"
+    return Ablation(
+        base=config,
+        variants={
+            "without, rate 0.003": {
+                "model.overrides.with_norm": False,
+                "schedule.learning_rate": 0.003,
+                "train.max_skipped": 10000,
+            },
+            "without, rate 0.03": {
+                "model.overrides.with_norm": False,
+                "schedule.learning_rate": 0.03,
+                "train.max_skipped": 10000,
+            },
+            "without, rate 0.3": {
+                "model.overrides.with_norm": False,
+                "schedule.learning_rate": 0.3,
+                "train.max_skipped": 10000,
+            },
+            "without, rate 3": {
+                "model.overrides.with_norm": False,
+                "schedule.learning_rate": 3.0,
+                "train.max_skipped": 10000,
+            },
+            "with, rate 0.003": {
+                "model.overrides.with_norm": True,
+                "schedule.learning_rate": 0.003,
+                "train.max_skipped": 10000,
+            },
+            "with, rate 0.03": {
+                "model.overrides.with_norm": True,
+                "schedule.learning_rate": 0.03,
+                "train.max_skipped": 10000,
+            },
+            "with, rate 0.3": {
+                "model.overrides.with_norm": True,
+                "schedule.learning_rate": 0.3,
+                "train.max_skipped": 10000,
+            },
+            "with, rate 3": {
+                "model.overrides.with_norm": True,
+                "schedule.learning_rate": 3.0,
+                "train.max_skipped": 10000,
+            },
+        },
+        baseline="without, rate 0.03",
+        metric="train/loss",
+        quick=short(130),
+    )

@@ -1,0 +1,27 @@
+"""Companion losses on hidden layers.
+
+Claim: companion objectives lower the test error, most with few examples, and make the lower
+features more discriminative.
+Source: Lee et al., "Deeply-Supervised Nets", 2014, §3 and figure 2.
+Found: not yet run.
+Ours: a quarter of the width, 300 training examples.
+"""
+
+from jaxcnn import papers
+from jaxcnn.ablation import Ablation
+from jaxcnn.ablation.bases import on_digits, short
+
+
+def get_ablation():
+    config = on_digits(papers.dsn("dsn_cifar10"), size=16, examples=300)
+    config.model.overrides.features = ((48, 40, 24), (48, 48, 48), (48, 48))
+    return Ablation(
+        base=config,
+        variants={
+            "companions": {"model.overrides.aux_heads": True},
+            "none": {"model.overrides.aux_heads": False},
+            "companions to the end": {"model.overrides.aux_heads": True, "loss.aux_decay": "none"},
+        },
+        quick=short(150),
+        baseline="none",
+    )

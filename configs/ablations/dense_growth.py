@@ -1,0 +1,31 @@
+"""How much a dense layer must add, and what bottlenecks and compression cost.
+
+Claim: a larger growth rate k is better; bottlenecks (B) and compression (C) need fewer parameters
+for the same error.
+Source: Huang et al., "Densely Connected Convolutional Networks", 2016, table 2 and §5.
+Found: not yet run.
+Ours: three blocks of six layers, 300 training examples.
+"""
+
+from jaxcnn import papers
+from jaxcnn.ablation import Ablation
+from jaxcnn.ablation.bases import on_digits, short
+
+
+def get_ablation():
+    config = on_digits(papers.densenet("densenet_40_12"), examples=300)
+    config.model.overrides.update(stage_sizes=(6, 6, 6), growth_rate=12)
+    config.optimizer.update(name="sgd", weight_decay=1e-4)
+    config.schedule.update(name="cosine", learning_rate=0.1)
+    return Ablation(
+        base=config,
+        variants={
+            "k = 12": {},
+            "k = 4": {"model.overrides.growth_rate": 4},
+            "k = 24": {"model.overrides.growth_rate": 24},
+            "B, k = 12": {"model.overrides.bottleneck": True},
+            "C, k = 12": {"model.overrides.compression": 0.5},
+            "BC, k = 12": {"model.overrides.bottleneck": True, "model.overrides.compression": 0.5},
+        },
+        quick={**short(60), "model.overrides.stage_sizes": (4, 4, 4)},
+    )

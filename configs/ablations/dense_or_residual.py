@@ -1,0 +1,34 @@
+"""Dense or residual connections at equal cost.
+
+Claim: a DenseNet needs fewer parameters and multiply-adds than a ResNet for the same error.
+Source: Huang et al., "Densely Connected Convolutional Networks", 2016, figure 4.
+Found: not yet run.
+Ours: widths chosen for 0.18 million parameters each.
+"""
+
+from jaxcnn import papers
+from jaxcnn.ablation import Ablation
+from jaxcnn.ablation.bases import on_digits, short
+
+
+def get_ablation():
+    config = on_digits(papers.densenet("densenet_bc_100_12"), examples=300)
+    config.optimizer.update(name="sgd", weight_decay=1e-4)
+    config.schedule.update(name="cosine", learning_rate=0.1)
+    return Ablation(
+        base=config,
+        variants={
+            "DenseNet-BC, 40 layers, k = 12": {"model.overrides.stage_sizes": (6, 6, 6)},
+            "ResNet, 38 layers, pre-activation": {
+                "model.name": "cifar_resnet110_v2",
+                "model.overrides.stage_sizes": (6, 6, 6),
+                "model.overrides.width": 9,
+            },
+            "ResNet, 20 layers, pre-activation": {
+                "model.name": "cifar_resnet110_v2",
+                "model.overrides.stage_sizes": (3, 3, 3),
+                "model.overrides.width": 13,
+            },
+        },
+        quick=short(60),
+    )

@@ -1,0 +1,28 @@
+"""Dropout in the dense layers.
+
+Claim: without it the network overfits substantially; with it the training takes about twice as
+long to converge.
+Source: Krizhevsky et al., 2012, §4.2; Srivastava et al., 2014.
+Found: not yet run.
+Ours: a third of AlexNet's width, 200 training examples.
+"""
+
+from jaxcnn import papers
+from jaxcnn.ablation import Ablation
+from jaxcnn.ablation.bases import on_digits, short
+
+
+def get_ablation():
+    config = on_digits(papers.alexnet("alexnet"), size=64, examples=200)
+    config.model.overrides.update(features=(32, 64, 96, 96, 64), hidden_features=(512, 512))
+    config.schedule.learning_rate = 1e-3
+    return Ablation(
+        base=config,
+        variants={
+            "rate 0": {"model.overrides.dropout_rate": 0.0},
+            "rate 0.25": {"model.overrides.dropout_rate": 0.25},
+            "rate 0.5": {},
+            "rate 0.75": {"model.overrides.dropout_rate": 0.75},
+        },
+        quick=short(200),
+    )

@@ -1,0 +1,29 @@
+"""Without dropout the objective falls monotonically.
+
+Claim: the noise of dropout makes the training loss go up and down; without it (and without
+augmentation) it falls from epoch to epoch.
+Source: Srivastava et al., "Dropout", 2014; the notes on AlexNet.
+Found: not yet run.
+"""
+
+from jaxcnn import papers
+from jaxcnn.ablation import Ablation
+from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.ablation.measures import rises
+
+
+def get_ablation():
+    config = on_digits(papers.alexnet("alexnet"), size=64)
+    config.data.pad = 0
+    config.model.overrides.update(features=(32, 64, 96, 96, 64), hidden_features=(256, 256))
+    config.log.every = "1epochs"
+    return Ablation(
+        base=config,
+        variants={
+            "dropout 0.5": {},
+            "no dropout": {"model.overrides.dropout_rate": 0.0},
+        },
+        metric="share of epochs in which the training loss rose",
+        quick={**short(450), "log.every": "1epochs", "eval.every": "150steps"},
+        measure=rises,
+    )

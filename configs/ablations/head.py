@@ -1,0 +1,34 @@
+"""Global average pooling against dense layers.
+
+Claim: averaging each map in front of the classifier overfits less than dense layers, which need
+dropout, and has a fraction of the parameters.
+Source: Lin et al., "Network In Network", 2013, table 5.
+Found: not yet run.
+Ours: four stages of a quarter of VGG-A's width, 300 training examples.
+"""
+
+from jaxcnn import papers
+from jaxcnn.ablation import Ablation
+from jaxcnn.ablation.bases import on_digits, short
+
+
+def get_ablation():
+    config = on_digits(papers.vgg("vgg11_bn"), size=32, examples=300)
+    config.model.overrides.update(stage_features=(16, 32, 64, 64), stage_sizes=(1, 1, 2, 2))
+    config.model.overrides.update(hidden_features=(), pool_size=(1, 1))
+    return Ablation(
+        base=config,
+        variants={
+            "global average pooling": {},
+            "dense 512, 512": {
+                "model.overrides.pool_size": (2, 2),
+                "model.overrides.hidden_features": (512, 512),
+                "model.overrides.dropout_rate": 0.0,
+            },
+            "dense 512, 512, dropout 0.5": {
+                "model.overrides.pool_size": (2, 2),
+                "model.overrides.hidden_features": (512, 512),
+            },
+        },
+        quick=short(150),
+    )

@@ -1,0 +1,27 @@
+"""Inception modules with and without shortcuts.
+
+Claim: residual connections accelerate the training of Inception networks greatly, and end at a
+similar error.
+Source: Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Residual Connections on
+Learning", 2016, figures 23 and 24.
+Found: not yet run.
+Ours: eight modules of Inception-ResNet-v1, 75x75 digits.
+"""
+
+from jaxcnn import papers
+from jaxcnn.ablation import Ablation
+from jaxcnn.ablation.bases import on_digits, short
+
+
+def get_ablation():
+    config = on_digits(papers.inception("inception_resnet_v1"), size=75, examples=300)
+    config.model.overrides.stage_sizes = (2, 4, 2)
+    return Ablation(
+        base=config,
+        variants={
+            "with shortcuts": {},
+            "without": {"model.overrides.residual": False},
+        },
+        metric="train/loss",
+        quick={**short(20), "train.batch_size": 32, "model.overrides.stage_sizes": (1, 2, 1)},
+    )

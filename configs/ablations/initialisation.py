@@ -1,0 +1,33 @@
+"""What weights start from.
+
+Claim: He initialisation trains a deep ReLU network that Glorot's trains more slowly and N(0, 0.01)
+not at all; fan-in forms with half the variance let the signal fade.
+Source: Glorot and Bengio, 2010; He et al., "Delving Deep into Rectifiers", 2015, §2.2 and figures
+2 and 3.
+Found: not yet run.
+Ours: VGG-E at a quarter of its width, without dense layers; AdamW.
+"""
+
+from jaxcnn import papers
+from jaxcnn.ablation import Ablation
+from jaxcnn.ablation.bases import on_digits, short
+
+
+def get_ablation():
+    config = on_digits(papers.vgg("vgg19"), size=32)
+    config.model.overrides.update(stage_features=(16, 32, 64, 64, 64), pool_size=(1, 1))
+    config.model.overrides.update(hidden_features=(), dropout_rate=0.0)
+    return Ablation(
+        base=config,
+        variants={
+            "he_normal": {"model.kernel_init": "he_normal"},
+            "glorot_uniform": {"model.kernel_init": "glorot_uniform"},
+            "caffe_xavier": {"model.kernel_init": "caffe_xavier"},
+            "torch_uniform": {"model.kernel_init": "torch_uniform"},
+            "truncated_normal": {"model.kernel_init": "truncated_normal"},
+            "uniform": {"model.kernel_init": "uniform"},
+            "normal": {"model.kernel_init": "normal"},
+        },
+        metric="train/loss",
+        quick=short(130),
+    )

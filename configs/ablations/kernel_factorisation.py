@@ -1,0 +1,38 @@
+"""Large kernels as several small ones.
+
+Claim: two 3x3 with a ReLU between them do as well as 5x5 for 18/25 of the weights, three as well
+as 7x7 for 27/49, and 1xn followed by nx1 as well as nxn for 2/n.
+Source: Simonyan and Zisserman, 2014, §2.3; Szegedy et al., "Rethinking the Inception
+Architecture", 2015, §3.
+Found: not yet run.
+Ours: half the width of NiN's MNIST network, 300 training examples, He initialisation for all.
+"""
+
+from jaxcnn import papers
+from jaxcnn.ablation import Ablation
+from jaxcnn.ablation.bases import on_digits, short
+
+
+def get_ablation():
+    config = on_digits(papers.nin("nin_mnist"), size=28, examples=300)
+    config.model.overrides.features = ((48, 32, 24), (64, 48, 24), (64, 48))
+    config.model.kernel_init = "he_normal"
+    return Ablation(
+        base=config,
+        variants={
+            "5x5": {},
+            "two 3x3": {"model.overrides.conv": "stacked_3x3"},
+            "1x5 and 5x1": {"model.overrides.conv": "asymmetric"},
+            "7x7": {"model.overrides.kernel_sizes": (7, 7, 7)},
+            "three 3x3": {
+                "model.overrides.kernel_sizes": (7, 7, 7),
+                "model.overrides.conv": "stacked_3x3",
+            },
+            "1x7 and 7x1": {
+                "model.overrides.kernel_sizes": (7, 7, 7),
+                "model.overrides.conv": "asymmetric",
+            },
+            "3x3": {"model.overrides.kernel_sizes": (3, 3, 3)},
+        },
+        quick=short(130),
+    )

@@ -1,0 +1,35 @@
+"""Units removed after training.
+
+Claim: a plain network breaks when a layer is taken out; a residual one loses little, and one
+trained with stochastic depth least.
+Source: Veit et al., "Residual Networks Behave Like Ensembles of Relatively Shallow Networks",
+2016; Huang et al., 2016.
+Found: not yet run.
+"""
+
+from jaxcnn import papers
+from jaxcnn.ablation import Ablation
+from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.ablation.measures import lesion
+
+
+def get_ablation():
+    config = on_digits(papers.resnet("cifar_resnet32"))
+    config.model.overrides.stage_sizes = (5, 5, 5)
+    config.optimizer.update(name="sgd", weight_decay=1e-4)
+    config.schedule.update(name="cosine", learning_rate=0.1)
+    return Ablation(
+        base=config,
+        variants={
+            "residual": {},
+            "stochastic depth": {
+                "model.name": "cifar_resnet110_sd",
+                "model.overrides.skip_dropped": False,
+            },
+            "plain": {"model.overrides.shortcut": "none"},
+        },
+        metric="test error without a quarter of the units",
+        x="units removed",
+        quick={**short(130), "model.overrides.stage_sizes": (4, 4, 4)},
+        measure=lesion,
+    )

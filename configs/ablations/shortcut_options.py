@@ -1,0 +1,28 @@
+"""Shortcuts where the shape changes: zero channels, a projection, or projections everywhere.
+
+Claim: all options are far better than none; B is slightly better than A, C slightly better than B,
+which is not needed against degradation.
+Source: He et al., "Deep Residual Learning for Image Recognition", 2015, table 3.
+Found: not yet run.
+Ours: ResNet-32 on 300 digits instead of ResNet-34 on ImageNet.
+"""
+
+from jaxcnn import papers
+from jaxcnn.ablation import Ablation
+from jaxcnn.ablation.bases import on_digits, short
+
+
+def get_ablation():
+    config = on_digits(papers.resnet("cifar_resnet32"), examples=300)
+    config.optimizer.update(name="sgd", weight_decay=1e-4)
+    config.schedule.update(name="cosine", learning_rate=0.1)
+    return Ablation(
+        base=config,
+        variants={
+            "A": {"model.overrides.shortcut": "A"},
+            "B": {"model.overrides.shortcut": "B"},
+            "C": {"model.overrides.shortcut": "C"},
+            "none": {"model.overrides.shortcut": "none"},
+        },
+        quick={**short(100), "model.overrides.width": 8},
+    )

@@ -1,0 +1,29 @@
+"""Leaving out residual units at random regularises.
+
+Claim: with linear decay to 0.5 the test error is lower than with constant depth, though the
+training loss is higher; uniform survival is worse than linear decay.
+Source: Huang et al., "Deep Networks with Stochastic Depth", 2016, §4 and figure 8.
+Found: not yet run.
+Ours: depth 56 instead of 110, 300 training examples.
+"""
+
+from jaxcnn import papers
+from jaxcnn.ablation import Ablation
+from jaxcnn.ablation.bases import on_digits, short
+
+
+def get_ablation():
+    config = on_digits(papers.stochastic_depth("cifar_resnet110_sd"), examples=300)
+    config.model.overrides.update(stage_sizes=(9, 9, 9), width=8, skip_dropped=False)
+    config.optimizer.update(name="sgd", weight_decay=1e-4)
+    config.schedule.update(name="cosine", learning_rate=0.1)
+    return Ablation(
+        base=config,
+        variants={
+            "constant depth": {"model.overrides.survival_probability": 1.0},
+            "linear to 0.8": {"model.overrides.survival_probability": 0.8},
+            "linear to 0.5": {},
+            "uniform 0.5": {"model.overrides.survival": "uniform"},
+        },
+        quick={**short(100), "model.overrides.stage_sizes": (6, 6, 6)},
+    )

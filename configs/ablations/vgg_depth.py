@@ -1,0 +1,30 @@
+"""Deeper networks of 3x3 convolutions.
+
+Claim: the error falls from 11 to 19 layers and saturates there; 3x3 in place of 1x1 (D against C)
+is better.
+Source: Simonyan and Zisserman, 2014, table 3.
+Found: not yet run.
+Ours: a quarter of the width, 300 training examples; with BN, since D and E do not start without
+pre-initialisation.
+"""
+
+from jaxcnn import papers
+from jaxcnn.ablation import Ablation
+from jaxcnn.ablation.bases import on_digits, short
+
+
+def get_ablation():
+    config = on_digits(papers.vgg("vgg11_bn"), size=32, examples=300)
+    config.model.overrides.update(stage_features=(16, 32, 64, 64, 64), pool_size=(1, 1))
+    config.model.overrides.hidden_features = (128, 128)
+    return Ablation(
+        base=config,
+        variants={
+            "A, 11 layers": {"model.name": "vgg11_bn"},
+            "B, 13 layers": {"model.name": "vgg13_bn"},
+            "C, 16 layers, 1x1": {"model.name": "vgg16_1x1_bn"},
+            "D, 16 layers": {"model.name": "vgg16_bn"},
+            "E, 19 layers": {"model.name": "vgg19_bn"},
+        },
+        quick=short(130),
+    )

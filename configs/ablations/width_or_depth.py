@@ -1,0 +1,27 @@
+"""Wide and shallow, or thin and deep, with about equal parameters.
+
+Claim: a wide network of 16 layers does as well as a thin one of many more, and trains much faster.
+Source: Zagoruyko and Komodakis, "Wide Residual Networks", 2016, table 4.
+Found: not yet run.
+Ours: 0.7, 0.7, 0.7 and 0.6 million parameters, 300 training examples.
+"""
+
+from jaxcnn import papers
+from jaxcnn.ablation import Ablation
+from jaxcnn.ablation.bases import on_digits, short
+
+
+def get_ablation():
+    config = on_digits(papers.wide_resnet("wrn_16_8"), examples=300)
+    config.optimizer.update(name="sgd", weight_decay=1e-4)
+    config.schedule.update(name="cosine", learning_rate=0.1)
+    return Ablation(
+        base=config,
+        variants={
+            "WRN-16-2": {"model.overrides.stage_sizes": (2, 2, 2), "model.overrides.width": 32},
+            "WRN-28-1.375": {"model.overrides.stage_sizes": (4, 4, 4), "model.overrides.width": 22},
+            "WRN-40-1.125": {"model.overrides.stage_sizes": (6, 6, 6), "model.overrides.width": 18},
+            "WRN-10-3": {"model.overrides.stage_sizes": (1, 1, 1), "model.overrides.width": 48},
+        },
+        quick=short(80),
+    )

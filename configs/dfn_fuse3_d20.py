@@ -1,0 +1,18 @@
+"""Deeply-fused net: a plain net of 20 layers, fused 3 times with a shallow one.
+
+Wang, Wei, Zhang and Zeng, "Deeply-Fused Nets", 2016, arXiv 1605.07716.
+
+No error of this network is published; it is the released code's. Whole images are tested.
+295,290 parameters (301,140 with 100 classes); 45.27 MMACs per 32x32 image.
+
+  python -m jaxcnn.main --config=configs/dfn_fuse3_d20.py            # digits, offline
+  python -m jaxcnn.main --config=configs/dfn_fuse3_d20.py:cifar10    # the released code's recipe
+  python -m jaxcnn.main --config=configs/dfn_fuse3_d20.py:cifar100   # the same
+  python -m jaxcnn.main --config=configs/dfn_fuse3_d20.py:synthetic  # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.dfn("dfn_fuse3_d20", dataset)

@@ -1,0 +1,20 @@
+"""DFN-MR3: two lines that merge and run, 50 layers deep, four times as wide.
+
+Zhao, Wang, Li, Tu and Zeng, "On the Connection of Deep Fusion to Ensembling", 2016,
+arXiv 1611.07718.
+
+CIFAR-10 / CIFAR-100 test error 3.57 / 19.00 % in the paper, with flips and crops of the image
+padded by 4; whole images are tested.
+24,151,882 parameters (24,175,012 with 100 classes); 3.559 GMACs per 32x32 image.
+
+  python -m jaxcnn.main --config=configs/dfn_mr3.py            # digits, offline
+  python -m jaxcnn.main --config=configs/dfn_mr3.py:cifar10    # the paper's recipe
+  python -m jaxcnn.main --config=configs/dfn_mr3.py:cifar100   # the same
+  python -m jaxcnn.main --config=configs/dfn_mr3.py:synthetic  # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.dfn("dfn_mr3", dataset)

@@ -1,0 +1,21 @@
+"""Narrow FractalNet of 5 columns, 80 convolutions deep.
+
+Larsson, Maire and Shakhnarovich, "FractalNet: Ultra-Deep Neural Networks without Residuals",
+2016, arXiv 1605.07648.
+
+CIFAR-100 test error 26.46 % in the paper, with heavier augmentation than the flips and shifts here.
+Whole images are tested, with all columns; the deepest alone:
+--config.model.overrides.deepest_column=True.
+10,184,692 parameters (10,173,082 with ten classes); 283.57 MMACs per 32x32 image.
+
+  python -m jaxcnn.main --config=configs/fractalnet_narrow_c5.py            # digits, offline
+  python -m jaxcnn.main --config=configs/fractalnet_narrow_c5.py:cifar10    # the same
+  python -m jaxcnn.main --config=configs/fractalnet_narrow_c5.py:cifar100   # the paper's recipe
+  python -m jaxcnn.main --config=configs/fractalnet_narrow_c5.py:synthetic  # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.fractalnet("fractalnet_narrow_c5", dataset)

@@ -1,0 +1,17 @@
+"""Fully connected highway network of 50 hidden layers of 50.
+
+Srivastava, Greff and Schmidhuber, "Training Very Deep Networks", 2015, arXiv 1507.06228.
+
+From the paper's study of depth on MNIST, which shows training losses and no test errors. The plain
+twin of 71 units (306,943 parameters) is `--config.model.overrides.highway=False`.
+289,660 parameters; 284.7 kMACs per 28x28 image.
+
+  python -m jaxcnn.main --config=configs/highway_fc50.py            # digits, offline
+  python -m jaxcnn.main --config=configs/highway_fc50.py:synthetic  # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.highway("highway_fc50", dataset)

@@ -1,0 +1,21 @@
+"""ZFNet with 512, 1024 and 512 maps in the last three convolutions.
+
+Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2013, arXiv 1311.2901.
+
+ImageNet-1k validation error, top-1 / top-5 %: 37.5 / 16.0 with ten 224 crops in the paper (one
+network). A run here tests one centre crop.
+Digits are enlarged to 64x64; there the two hidden layers have 512 units, and the convolutions start
+by He's initialisation.
+107,627,624 parameters; 2.477 GMACs per 224x224 image.
+
+  python -m jaxcnn.main --config=configs/zfnet_wide.py               # digits, offline
+  python -m jaxcnn.main --config=configs/zfnet_wide.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/zfnet_wide.py:folder --config.data.dir=DIR
+  python -m jaxcnn.main --config=configs/zfnet_wide.py:synthetic     # made-up images
+"""
+
+from jaxcnn import papers
+
+
+def get_config(dataset="digits"):
+    return papers.zfnet("zfnet_wide", dataset)

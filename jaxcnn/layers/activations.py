@@ -1,0 +1,150 @@
+"""Activations, by name: what the field `act` of a network may be.
+
+Every one is a function of an array. `prelu` and `rrelu` make a small module in the module that
+calls them, so they work wherever that is one (within `__call__` of a network, not outside); alone,
+they are the modules `PReLU` and `RReLU`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxcnn.errors import UserError, nearest
+from jaxcnn.layers.conv import Activation, Constructor, Conv
+
+
+class PReLU(nn.Module):
+    """max(x, 0) + a·min(x, 0), the slope a learned for each channel (He et al., arXiv 1502.01852).
+
+    Maps (…, C) to (…, C). The parameter is `slope` (C,), in at least float32. The paper does not
+    decay it; where a recipe decays all weights, `optimizer.decay_mask=("^(?!.*slope$)",)` leaves
+    it out.
+    """
+
+    initial_slope: float = 0.25
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns the activated array."""
+        dtype = jnp.promote_types(x.dtype, jnp.float32)
+        start = nn.initializers.constant(self.initial_slope)
+        slope = self.param("slope", start, x.shape[-1:], dtype).astype(x.dtype)
+        return jnp.where(x >= 0, x, jnp.expand_dims(slope, tuple(range(x.ndim - 1))) * x)
+
+
+class RReLU(nn.Module):
+    """max(x, 0) + a·min(x, 0), a drawn from U(lower, upper) (Xu et al., arXiv 1505.00853).
+
+    A slope is drawn for each element if `apply` was given an rng `dropout`, as it is in training;
+    else all are (lower + upper) / 2. So is torch's; the paper draws 1/a from U(3, 8), and divides
+    by 5.5 at test.
+    """
+
+    lower: float = 1 / 8
+    upper: float = 1 / 3
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns the activated array, of the same shape."""
+        slope: Any = (self.lower + self.upper) / 2
+        # `init` draws nothing, so that the outputs of `init_with_output` are those of evaluation.
+        if self.has_rng("dropout") and not self.is_initializing():
+            key = self.make_rng("dropout")
+            slope = jax.random.uniform(key, x.shape, x.dtype, self.lower, self.upper)
+        return jnp.where(x >= 0, x, slope * x)
+
+
+def prelu(x: jax.Array) -> jax.Array:
+    """Applies a `PReLU` of the calling module: `PReLU_0`, `PReLU_1`, … in the order of calls."""
+    return PReLU()(x)
+
+
+def rrelu(x: jax.Array) -> jax.Array:
+    """Applies an `RReLU` of the calling module: random where an rng `dropout` is given."""
+    return RReLU()(x)
+
+
+def scaled_tanh(x: jax.Array) -> jax.Array:
+    """1.7159·tanh(2x/3), LeNet-5's: ±1 go to ±1, where its curvature is greatest."""
+    return 1.7159 * jnp.tanh(2 / 3 * x)
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "relu": nn.relu,
+    "relu6": nn.relu6,
+    "leaky_relu": nn.leaky_relu,  # slope 0.01
+    "prelu": prelu,
+    "rrelu": rrelu,
+    "elu": nn.elu,  # x or e^x - 1
+    "gelu": nn.gelu,
+    "tanh": nn.tanh,
+    "scaled_tanh": scaled_tanh,
+    "sigmoid": nn.sigmoid,
+}
+
+
+def activation(name: str) -> Activation:
+    """Returns an activation of `ACTIVATIONS`.
+
+    Raises:
+      UserError: for a name that does not exist.
+    """
+    if name not in ACTIVATIONS:
+        raise UserError(f"no activation {name!r}: {nearest(name, ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+def maxout(x: jax.Array, pieces: int) -> jax.Array:
+    """Takes the maximum over each `pieces` channels beside each other: (…, pieces·C) to (…, C).
+
+    Raises:
+      UserError: if they do not divide the channels.
+    """
+    channels = x.shape[-1]
+    if pieces < 1 or channels % pieces:
+        raise UserError(f"maxout over {pieces} of {channels} channels: it must divide them")
+    return jnp.max(x.reshape(*x.shape[:-1], channels // pieces, pieces), axis=-1)
+
+
+class Maxout(nn.Module):
+    """Maximum of `pieces` linear functions (Goodfellow et al., arXiv 1302.4389).
+
+    Maps (…, C) to (…, features). The parameters are those of `dense`, with pieces·features units.
+
+    Attributes:
+      dense: constructor of the linear layer; a partial of `nn.Dense` sets dtypes and initialisers.
+    """
+
+    features: int
+    pieces: int = 2
+    dense: Constructor = nn.Dense
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns the maxima."""
+        return maxout(self.dense(self.pieces * self.features, name="dense")(x), self.pieces)
+
+
+class MaxoutConv(nn.Module):
+    """Maximum of `pieces` convolutions, at every pixel.
+
+    Maps (N, H, W, C) to (N, H', W', features). The parameters are those of `conv`, with
+    pieces·features filters.
+
+    Attributes:
+      conv: constructor of the convolution; a partial of `Conv` sets strides, padding and the rest.
+    """
+
+    features: int
+    kernel_size: Sequence[int]
+    pieces: int = 2
+    conv: Constructor = Conv
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns the maxima."""
+        filters = self.conv(self.pieces * self.features, self.kernel_size, name="conv")
+        return maxout(filters(x), self.pieces)

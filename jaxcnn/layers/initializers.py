@@ -1,0 +1,128 @@
+"""How kernels start, by name, and a constructor that starts them otherwise than a network does.
+
+An initialiser is called as `init(key, shape, dtype)`. Of a shape (…, in, out), fan-in n is the
+product of all but the last axis, fan-out that of all but the one before it.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.linen.initializers import Initializer
+
+from jaxcnn.errors import UserError, nearest
+
+Fan = Literal["fan_in", "fan_out"]
+
+_scaled = nn.initializers.variance_scaling
+
+# Glorot and Bengio, 2010: variance 2 / (fan-in + fan-out), which is U(±sqrt(6 / (in + out))). The
+# normal form is not truncated, as Flax's is.
+glorot_uniform = _scaled(1.0, "fan_avg", "uniform")
+glorot_normal = _scaled(1.0, "fan_avg", "normal")
+
+
+def he_normal(fan: Fan = "fan_in", negative_slope: float = 0.0) -> Initializer:
+    """Returns N(0, 2 / ((1 + a²)·n)) of He et al. (arXiv 1502.01852), not truncated.
+
+    Args:
+      fan: "fan_in" or "fan_out", what n is.
+      negative_slope: a of the activation that follows: 0 of ReLU, 0.25 of PReLU.
+    """
+    return _scaled(2 / (1 + negative_slope**2), fan, "normal")
+
+
+def he_uniform(fan: Fan = "fan_in", negative_slope: float = 0.0) -> Initializer:
+    """Returns U(±sqrt(6 / ((1 + a²)·n))), of the variance of `he_normal`."""
+    return _scaled(2 / (1 + negative_slope**2), fan, "uniform")
+
+
+# n = k²·C_out: the form of the released ResNet and DenseNet code.
+he_normal_fan_out = he_normal("fan_out")
+
+# Caffe's "xavier", U(±sqrt(3/n)): unlike Glorot's it knows nothing of the fan-out.
+caffe_xavier = _scaled(1.0, "fan_in", "uniform")
+
+# U(±1/sqrt(n)): what torch's layers draw, hence what the released ResNet and DenseNet code trained
+# its classifiers from.
+torch_uniform = _scaled(1 / 3, "fan_in", "uniform")
+
+
+def normal(std: float) -> Initializer:
+    """Returns N(0, std²)."""
+    return nn.initializers.normal(std)
+
+
+def truncated_normal(std: float) -> Initializer:
+    """Returns N(0, std²) cut off at two deviations and not widened again, TensorFlow's."""
+    return nn.initializers.truncated_normal(std)
+
+
+def uniform(bound: float) -> Initializer:
+    """Returns U(±bound); Keras's "uniform" has 0.05."""
+
+    def draw(key: Any, shape: Any, dtype: Any = jnp.float32, out_sharding: Any = None) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound, out_sharding=out_sharding)
+
+    return draw
+
+
+def lecun_1998(fan_in: int | None = None) -> Initializer:
+    """Returns U(±2.4/n), LeNet-5's; None reads the fan-in off the shape of a kernel."""
+
+    def draw(key: Any, shape: Any, dtype: Any = jnp.float32, out_sharding: Any = None) -> jax.Array:
+        bound = 2.4 / (fan_in or math.prod(shape[:-1]))
+        return uniform(bound)(key, shape, dtype, out_sharding)
+
+    return draw
+
+
+INITIALIZERS: dict[str, Initializer] = {
+    "glorot_uniform": glorot_uniform,
+    "glorot_normal": glorot_normal,
+    "he_normal": he_normal(),
+    "he_normal_fan_out": he_normal_fan_out,
+    "he_uniform": he_uniform(),
+    "caffe_xavier": caffe_xavier,
+    "torch_uniform": torch_uniform,
+    "normal": normal(0.01),  # AlexNet's
+    "truncated_normal": truncated_normal(0.1),  # Inception's
+    "uniform": uniform(0.05),
+    "lecun_1998": lecun_1998(),
+}
+
+
+def initializer(name: str) -> Initializer:
+    """Returns an initialiser of `INITIALIZERS`.
+
+    Raises:
+      UserError: for a name that does not exist.
+    """
+    if name not in INITIALIZERS:
+        raise UserError(f"no initializer {name!r}: {nearest(name, INITIALIZERS)}")
+    return INITIALIZERS[name]
+
+
+@dataclasses.dataclass(frozen=True)
+class Initialized:
+    """A constructor of layers whose kernels start in a way that the network does not choose.
+
+    Networks hand their own `kernel_init` to the constructor `conv`, so a partial would lose:
+
+        model.clone(conv=Initialized(model.conv, he_normal()))
+
+    Kernels that a network starts at zero (`zero_init_last`) keep to that.
+    """
+
+    constructor: Callable[..., Any]
+    kernel_init: Initializer
+
+    def __call__(self, *args: Any, **fields: Any) -> Any:
+        """Returns the layer."""
+        if fields.get("kernel_init") is not nn.initializers.zeros:
+            fields["kernel_init"] = self.kernel_init
+        return self.constructor(*args, **fields)

@@ -1,0 +1,199 @@
+"""Deeply-fused nets.
+
+Wang, Wei, Zhang and Zeng, "Deeply-Fused Nets", 2016, arXiv 1605.07716.
+
+Base networks of different depths are cut into equally many blocks, and after every block their
+outputs are added: x_b = ReLU(Σ_k F_{k,b}(x_{b-1})). The paper's: this form, in which blocks may
+change places between the bases without changing the network. Of the released code
+(zlmzju/fusenet): the bases, one deep, plain and cut into 3 or 6 blocks, one shallow that has a
+single layer where a stage begins and nothing elsewhere; widths 16, 32, 64, each F ending in BN, He
+initialisation by fan-in, BN's epsilon 2e-5 (and for CIFAR a decay of 0.99, here 0.9).
+
+CIFAR-10; no error that belongs to these networks is published; parameters:
+
+  dfn_fuse3_d20   295,290      dfn_fuse6_d26   392,506
+  dfn_fuse3_d26   392,506      dfn_fuse6_d50   781,370
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxcnn.errors import UserError
+from jaxcnn.layers import Conv, ConvNormAct, batch_norm, classifier, global_average_pool
+from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.initializers import he_normal
+from jaxcnn.models.checks import check_images
+
+
+class BaseBlock(nn.Module):
+    """3x3, BN, ReLU; repeated, the last without ReLU. No layers at all are the identity.
+
+    Layers are `layer1`, `layer2`, …; the first takes the stride.
+    """
+
+    num_layers: int
+    features: int
+    conv: Constructor
+    norm: Constructor
+    act: Activation
+    strides: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), features)."""
+        if self.num_layers == 0 and (self.strides > 1 or x.shape[-1] != self.features):
+            raise UserError(
+                "a base has no layer in a block that begins a stage, where the width or the size "
+                "changes: give it 1 or more there"
+            )
+        for i in range(self.num_layers):
+            x = ConvNormAct(
+                self.features,
+                (3, 3),
+                strides=self.strides if i == 0 else 1,
+                conv=self.conv,
+                norm=self.norm,
+                act=self.act if i < self.num_layers - 1 else None,
+                name=f"layer{i + 1}",
+            )(x)
+        return x
+
+
+class FusedBlock(nn.Module):
+    """`base1` + `base2` + …; ReLU.
+
+    Attributes:
+      bases: layers that each base has in this block.
+      base: constructor of one of them.
+    """
+
+    bases: Sequence[int]
+    features: int
+    strides: int
+    base: Constructor
+    act: Activation
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), features)."""
+        outputs = [
+            self.base(num_layers, self.features, strides=self.strides, name=f"base{k + 1}")(x)
+            for k, num_layers in enumerate(self.bases)
+        ]
+        return self.act(sum(outputs[1:], outputs[0]))
+
+
+class Stage(nn.Module):
+    """Fused blocks of one width, `block1`, `block2`, …; the first takes the stage's stride."""
+
+    blocks: Sequence[Sequence[int]]
+    features: int
+    strides: int
+    block: Constructor
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), features)."""
+        for i, bases in enumerate(self.blocks):
+            strides = self.strides if i == 0 else 1
+            x = self.block(bases, self.features, strides, name=f"block{i + 1}")(x)
+        return x
+
+
+class DeeplyFusedNet(nn.Module):
+    """Stem, stages of fused blocks, global average pooling, linear classifier.
+
+    `apply(variables, images, train=False)` maps (N, H, W, C) of any size to logits
+    (N, num_classes) in at least float32. With `train=True` the collection `batch_stats` must be
+    mutable; no rng is needed. Submodules: `stem`, `stage1`, `stage2`, …, `classifier`.
+
+    Attributes:
+      num_classes: 0 returns the pooled features.
+      bases: for each base network its layers in each block, over all stages; 0 is the identity.
+      stage_sizes: blocks in each stage.
+      width: features of the stem and the first stage; each further stage doubles them and halves
+        the map.
+      dtype: of the computation; the parameters of BN and its statistics stay as they are.
+      param_dtype: of the parameters.
+      norm_momentum: decay of the running statistics.
+      norm_epsilon: added to variances.
+      conv: constructor of convolutions.
+      norm: constructor of batch normalisation; see `jaxcnn.layers.batch_norm`.
+      act: activation of the whole network.
+
+    Raises:
+      UserError: if the images are not of rank 4, if a base has not as many blocks as the stages, or
+        no layer where a stage begins that changes the shape.
+    """
+
+    num_classes: int = 10
+    bases: Sequence[Sequence[int]] = ((6, 6, 6), (1, 1, 1))
+    stage_sizes: Sequence[int] = (1, 1, 1)
+    width: int = 16
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    norm_momentum: float = 0.9
+    norm_epsilon: float = 2e-5
+    conv: Constructor = Conv
+    norm: Constructor = nn.BatchNorm
+    act: Activation = nn.relu
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns logits, or features if `num_classes` is 0; see the class."""
+        check_images(images)
+        if not self.bases or any(len(base) != sum(self.stage_sizes) for base in self.bases):
+            raise UserError(
+                f"bases={tuple(map(tuple, self.bases))}: each base has a number of layers for "
+                f"every block, and stage_sizes={tuple(self.stage_sizes)} are "
+                f"{sum(self.stage_sizes)} blocks"
+            )
+        types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        norm = batch_norm(
+            self.norm,
+            train=train,
+            momentum=self.norm_momentum,
+            epsilon=self.norm_epsilon,
+            **types,
+        )
+        conv = partial(self.conv, use_bias=False, kernel_init=he_normal(), **types)
+        handed_down: dict[str, Any] = {"conv": conv, "norm": norm, "act": self.act}
+        block = partial(FusedBlock, base=partial(BaseBlock, **handed_down), act=self.act)
+
+        x = ConvNormAct(self.width, (3, 3), **handed_down, name="stem")(images)
+        blocks = list(zip(*self.bases, strict=True))
+        for i, size in enumerate(self.stage_sizes):
+            here, blocks = blocks[:size], blocks[size:]
+            x = Stage(here, self.width * 2**i, 1 if i == 0 else 2, block, name=f"stage{i + 1}")(x)
+        x = global_average_pool(x)
+        if self.num_classes == 0:
+            return x
+        return classifier(self.num_classes, **types)(x)
+
+
+def cifar_dfn(fusions: int, depth: int, **fields: Any) -> DeeplyFusedNet:
+    """Returns a network of the released code; `fields` are those of `DeeplyFusedNet`.
+
+    Args:
+      fusions: blocks, a multiple of 3.
+      depth: layers of the deep base with stem and classifier.
+      **fields: see there.
+
+    Raises:
+      UserError: if the depth cannot be cut into so many blocks.
+    """
+    layers, rest = divmod(depth - 2, fusions)
+    if fusions % 3 or layers < 1 or rest:
+        raise UserError(
+            f"no deeply-fused net of depth {depth} with {fusions} fusions: the depth must be 2 "
+            "more than a multiple of the fusions, which must be a multiple of 3"
+        )
+    size = fusions // 3
+    shallow = (1, *(0,) * (size - 1)) * 3
+    defaults = {"bases": ((layers,) * fusions, shallow), "stage_sizes": (size,) * 3}
+    return DeeplyFusedNet(**{**defaults, **fields})

@@ -1,0 +1,288 @@
+"""FractalNet.
+
+Larsson, Maire and Shakhnarovich, "FractalNet: Ultra-Deep Neural Networks without Residuals", 2016,
+arXiv 1605.07648.
+
+A block is f_C of f_1(x) = layer(x), f_{C+1}(x) = join(f_C(f_C(x)), layer(x)): C columns side by
+side that meet in joins, which average them. The paper's: columns and widths, dropout rates,
+drop-path, the pooling of each column before the last join of a block (its figure pools behind the
+join), Xavier's initialisation. Of the released code (gustavla/fractalnet): convolution, dropout,
+BN, ReLU in this order, Caffe's form of Xavier, U(±sqrt(3/fan_in)). Ours: no biases before BN, the
+mean over space before the classifier, which changes nothing at 32x32, no dropout in the narrow
+networks, and of FractalNet-34, which the paper describes in a sentence ("between" the first and
+last layers of ResNet-34), that its last block is averaged instead of max-pooled and has no dropout.
+
+In evaluation all columns are used, or the deepest alone. The paper's name counts convolutions: its
+20 layers have a classifier behind them. Its narrow networks are 5, 10, 20, 40, 80 and 160 deep.
+
+CIFAR, test error in the paper with flips and shifts (%), parameters. The networks of 20 layers with
+dropout and drop-path, in brackets without either; the narrow ones with heavier augmentation:
+
+  fractalnet20_cifar10    4.60 (5.22)     33,724,618
+  fractalnet20_cifar100   23.73 (23.30)   33,770,788
+  fractalnet_narrow_c1    37.32 (C-100)   258,292     fractalnet_narrow_c4   27.38    4,778,820
+  fractalnet_narrow_c2    30.71           847,716     fractalnet_narrow_c5   26.46   10,184,692
+  fractalnet_narrow_c3    27.69           2,125,204   fractalnet_narrow_c6   27.38   21,095,076
+
+ImageNet, ten-crop validation error (top-1 / top-5 %): fractalnet34 24.12 / 7.39, 164,031,016.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxcnn.errors import UserError
+from jaxcnn.layers import Conv, ConvNormAct, batch_norm, classifier, global_average_pool
+from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.drop_path import draw_live_inputs, join_mean
+from jaxcnn.layers.initializers import caffe_xavier
+from jaxcnn.models.checks import check_images
+from jaxcnn.ops.pool import max_pool
+
+
+def join_sizes(columns: int) -> list[int]:
+    """Returns how many columns meet in each join of a block, from its input to its output.
+
+    Always the deepest ones. Column c of C, counted from the shallowest, has 2^(c-1) layers;
+    measured in layers of the deepest, every second place is a join: 2, 3, 2, 4, 2, 3, … columns.
+    """
+    return [(place & -place).bit_length() for place in range(2, 2 ** (columns - 1) + 1, 2)]
+
+
+class Layer(nn.Module):
+    """3x3, dropout, BN, ReLU."""
+
+    features: int
+    conv: Constructor
+    norm: Constructor
+    act: Activation
+    dropout: Constructor
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps (N, H, W, C) to (N, H, W, features)."""
+        x = self.conv(self.features, (3, 3), padding=1, name="conv")(x)
+        return self.act(self.norm(name="norm")(self.dropout()(x)))
+
+
+class FractalBlock(nn.Module):
+    """f_C: columns of 1, 2, 4, … layers on one input, joined wherever they meet; 2x2 max-pool.
+
+    The layers are `column1_layer1`; `column2_layer1`, `column2_layer2`; and so on, column 1 being
+    the shallowest.
+
+    Attributes:
+      pool: end every column with the pool, before the join of all.
+      deepest_column: compute the deepest column alone; at initialisation all of them.
+    """
+
+    features: int
+    columns: int
+    layer: Constructor
+    pool: bool = True
+    deepest_column: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array, live: Sequence[jax.Array] | None = None) -> jax.Array:
+        """Maps (N, H, W, C) to (N, H/2, W/2, features), with `pool`.
+
+        Args:
+          x: the maps.
+          live: for each join the inputs that it averages, booleans as long as `join_sizes` says;
+            None averages all.
+        """
+        depth = 2 ** (self.columns - 1)
+        alone = self.deepest_column and not self.is_initializing()
+        ends = [x] * self.columns
+        for place in range(1, depth + 1):
+            meeting = [
+                c
+                for c in range(self.columns - 1 if alone else 0, self.columns)
+                if place % (depth >> c) == 0
+            ]
+            for c in meeting:
+                name = f"column{c + 1}_layer{place // (depth >> c)}"
+                ends[c] = self.layer(self.features, name=name)(ends[c])
+                if self.pool and place == depth:
+                    ends[c] = max_pool(ends[c], (2, 2), (2, 2))
+            if len(meeting) > 1:
+                inputs = [ends[c] for c in meeting]
+                joined = join_mean(inputs, None if live is None else live[place // 2 - 1])
+                for c in meeting:
+                    ends[c] = joined
+        return ends[-1]
+
+
+class FractalNet(nn.Module):
+    """Fractal blocks, each pooled; global average pooling; linear classifier.
+
+    `apply(variables, images, train=False)` maps (N, H, W, C), H and W at least 2^blocks, to logits
+    (N, num_classes) in at least float32. With `train=True` the collection `batch_stats` must be
+    mutable, an rng `dropout` is needed if a dropout rate is positive, and an rng `drop_path`, the
+    same on every replica, if `drop_path_rate` is. Submodules: `stem` if there is one, `stage1`,
+    `stage2`, …, `classifier`.
+
+    Drop-path draws once for a mini-batch and either drops each input of each join with probability
+    `drop_path_rate`, keeping one at least ("local"), or keeps a single column in the whole network
+    ("global"). A layer whose output is dropped is computed all the same and gets no gradient.
+
+    The running statistics are of the network that is evaluated: mini-batches of local drop-path
+    update them, in all layers, since dropping an output changes nothing for the layer itself; those
+    of global drop-path leave them, since maps that are no averages have other variances. With
+    `deepest_column` those update them in which that column was kept. (The released code trains
+    single columns with statistics of their own.) To change a trained network from one to the other,
+    apply it to some mini-batches with `train=True` and keep the parameters.
+
+    Attributes:
+      num_classes: 0 returns the pooled features.
+      columns: C; a block is 2^(C-1) layers deep.
+      stage_features: width of each block.
+      dropout_rates: share of a convolution's outputs dropped, for each block.
+      drop_path_rate: of the inputs of joins, local drop-path; 0 turns the global off, too.
+      global_drop_path_share: of the mini-batches; the others have local drop-path.
+      deepest_column: evaluate with the deepest column alone; train with the field set already.
+      stem_features: of a 7x7/2 stem with BN, ReLU and 3x3/2 max-pool, as ResNet has it; the last
+        block is then not max-pooled either. 0 is no stem.
+      dtype: of the computation; the parameters of BN and its statistics stay as they are.
+      param_dtype: of the parameters.
+      norm_momentum: decay of the running statistics.
+      norm_epsilon: added to variances.
+      conv: constructor of convolutions.
+      norm: constructor of batch normalisation; see `jaxcnn.layers.batch_norm`.
+      act: activation of the whole network.
+
+    Raises:
+      UserError: if the images are not of rank 4 or too small, for less than one column, for rates
+        outside [0, 1], or if `stage_features` and `dropout_rates` are not equally long.
+    """
+
+    num_classes: int = 10
+    columns: int = 3
+    stage_features: Sequence[int] = (64, 128, 256, 512, 512)
+    dropout_rates: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.4)
+    drop_path_rate: float = 0.15
+    global_drop_path_share: float = 0.5
+    deepest_column: bool = False
+    stem_features: int = 0
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    norm_momentum: float = 0.9
+    norm_epsilon: float = 1e-5
+    conv: Constructor = Conv
+    norm: Constructor = nn.BatchNorm
+    act: Activation = nn.relu
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns logits, or features if `num_classes` is 0; see the class."""
+        self.check_fields()
+        blocks = len(self.stage_features)
+        check_images(images, 4 * 2 ** (blocks - 1) - 3 if self.stem_features else 2**blocks)
+        types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        live: Sequence[Sequence[jax.Array] | None] = [None] * blocks
+        momentum: Any = self.norm_momentum
+        if train and self.drop_path_rate > 0:
+            live, updates = self.draw_live()
+            momentum = jnp.where(updates, self.norm_momentum, 1.0)
+        norm = batch_norm(
+            self.norm,
+            train=train,
+            momentum=momentum,
+            epsilon=self.norm_epsilon,
+            **types,
+        )
+        handed_down: dict[str, Any] = {
+            "conv": partial(self.conv, use_bias=False, kernel_init=caffe_xavier, **types),
+            "norm": norm,
+            "act": self.act,
+        }
+
+        x = images
+        if self.stem_features:
+            x = ConvNormAct(self.stem_features, (7, 7), strides=2, **handed_down, name="stem")(x)
+            x = max_pool(x, (3, 3), (2, 2), padding=1)
+        for i, (features, rate) in enumerate(
+            zip(self.stage_features, self.dropout_rates, strict=True)
+        ):
+            dropout = partial(nn.Dropout, rate, deterministic=not train)
+            x = FractalBlock(
+                features,
+                self.columns,
+                partial(Layer, dropout=dropout, **handed_down),
+                pool=not self.stem_features or i < blocks - 1,
+                deepest_column=self.deepest_column and not train,
+                name=f"stage{i + 1}",
+            )(x, live[i])
+        x = global_average_pool(x)
+        if self.num_classes == 0:
+            return x
+        return classifier(self.num_classes, **types, kernel_init=caffe_xavier)(x)
+
+    def draw_live(self) -> tuple[list[list[jax.Array]], jax.Array]:
+        """Draws drop-path for a mini-batch.
+
+        Returns:
+          Which inputs the joins average, for each block and join.
+          Whether the mini-batch updates the running statistics.
+        """
+        kind, chosen, local = jax.random.split(self.make_rng("drop_path"), 3)
+        in_global = jax.random.bernoulli(kind, self.global_drop_path_share)
+        column = jnp.arange(self.columns) == jax.random.randint(chosen, (), 0, self.columns)
+
+        def draw(key: jax.Array, inputs: int) -> jax.Array:
+            # A join that the chosen column does not pass leads to dropped inputs only: it averages
+            # all of its own, so that the layers behind it are given finite maps.
+            of_column = column[-inputs:] | ~jnp.any(column[-inputs:])
+            return jnp.where(
+                in_global, of_column, draw_live_inputs(key, inputs, self.drop_path_rate)
+            )
+
+        sizes = join_sizes(self.columns)
+        live = [
+            [draw(jax.random.fold_in(local, i * len(sizes) + j), n) for j, n in enumerate(sizes)]
+            for i in range(len(self.stage_features))
+        ]
+        evaluated = in_global & column[-1] if self.deepest_column else ~in_global
+        # Where drop-path never shows the network that is evaluated, what it does show must do.
+        never = self.global_drop_path_share == (0 if self.deepest_column else 1)
+        return live, evaluated | never
+
+    def check_fields(self) -> None:
+        """Raises `UserError` for fields of which no network can be made."""
+        if self.columns < 1:
+            raise UserError(f"columns={self.columns}: a block has 1 or more")
+        if len(self.stage_features) != len(self.dropout_rates):
+            raise UserError(
+                f"stage_features={tuple(self.stage_features)} and dropout_rates="
+                f"{tuple(self.dropout_rates)}: give one number for each block in both"
+            )
+        for field in ("drop_path_rate", "global_drop_path_share"):
+            if not 0 <= getattr(self, field) <= 1:
+                raise UserError(f"{field}={getattr(self, field)}: it must be from 0 to 1")
+
+
+def narrow_fractalnet(columns: int, **fields: Any) -> FractalNet:
+    """Returns the narrow network of so many columns; `fields` are those of `FractalNet`."""
+    defaults = {
+        "num_classes": 100,
+        "columns": columns,
+        "stage_features": (16, 32, 64, 128, 128),
+        "dropout_rates": (0.0,) * 5,
+    }
+    return FractalNet(**{**defaults, **fields})
+
+
+def fractalnet34(**fields: Any) -> FractalNet:
+    """Returns the ImageNet network; `fields` are those of `FractalNet`."""
+    defaults = {
+        "num_classes": 1000,
+        "columns": 4,
+        "stage_features": (128, 256, 512, 1024),
+        "dropout_rates": (0.0,) * 4,
+        "stem_features": 64,
+    }
+    return FractalNet(**{**defaults, **fields})

@@ -1,0 +1,216 @@
+"""Network in Network.
+
+Lin, Chen and Yan, "Network In Network", 2013, arXiv 1312.4400.
+
+The paper's: the mlpconv layer (a convolution and two 1x1 convolutions, each with its ReLU), one map
+per class, global average pooling in place of dense layers, dropout between the mlpconv layers. Of
+the released code, since the paper prints no widths: widths and kernels, the overlapping max-pools
+that keep a last window which only partly fits, the ReLU on the maps of the classes (so logits are
+never negative), N(0, 0.05²) and in the ImageNet network N(0, 0.01²) for three layers. No padding in
+the first convolution of the ImageNet network.
+
+Test error in the paper (%), parameters. Without augmentation; the ImageNet figure is of the model's
+author, top-1 on the centre crop:
+
+  nin_cifar10    10.41 (8.81 with shifts and flips)    966,986
+  nin_cifar100   35.68                                 984,356
+  nin_svhn        2.35                               1,986,026
+  nin_mnist       0.47                                 349,674
+  nin_imagenet   40.64                               7,595,176
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxcnn.errors import UserError, nearest
+from jaxcnn.layers import Conv, global_average_pool, symmetric_padding
+from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.models.checks import check_images
+from jaxcnn.ops.pool import avg_pool, max_pool
+
+# (number of the stage, from 1; its first convolution's output before the ReLU) → nothing
+Tap = Callable[[int, jax.Array], None]
+
+POOLS = {"max": max_pool, "avg": avg_pool}
+DEVIATION = 0.05  # of the initial weights, where nothing else is said
+
+
+class MLPConv(nn.Module):
+    """Dropout, convolution, ReLU; 1x1, ReLU; repeated. Its layers are `conv1`, `conv2` and so on.
+
+    Maps (N, H, W, C) to (N, H', W', C') of the last layer.
+
+    Attributes:
+      first: constructor of the convolution that sees more than a pixel, complete but for its name.
+      features: of the 1x1 convolutions.
+      dropout: of the input.
+    """
+
+    first: Constructor
+    features: Sequence[int]
+    conv: Constructor
+    act: Activation
+    dropout: Constructor
+
+    @nn.compact
+    def __call__(self, x: jax.Array, tap: Callable[[jax.Array], None] | None = None) -> jax.Array:
+        """Returns the activated maps; `tap` is shown the first convolution's before their ReLU."""
+        x = self.first(name="conv1")(self.dropout()(x))
+        if tap is not None:
+            tap(x)
+        x = self.act(x)
+        for i, features in enumerate(self.features, start=2):
+            x = self.act(self.conv(features, (1, 1), name=f"conv{i}")(x))
+        return x
+
+
+class NiN(nn.Module):
+    """mlpconv layers with pools between them, the last one's output a map per class; their means.
+
+    `apply(variables, images, train=False)` maps (N, H, W, C), H and W at least 2^pools, to logits
+    (N, num_classes) in at least float32. With `train=True` an rng `dropout` is needed if
+    `dropout_rate` is positive. Submodules: `stage1`, `stage2`, … (before their pools) and
+    `classifier`, the 1x1 convolution that ends the last mlpconv.
+
+    Attributes:
+      num_classes: features of the last 1x1; 0 returns the map in front of it, averaged.
+      features: of each stage's layers. The last stage has one less: `classifier` belongs to it.
+      kernel_sizes: sides of each stage's first convolution; the others are 1x1.
+      strides: of the first convolution of all.
+      padding: of the first convolution of all, on every side; None is half its kernel.
+      pools: "max" or "avg", one between each two stages.
+      pool_size: window of the pools, whose stride is 2.
+      dropout_rate: share of the inputs of a stage dropped.
+      dropout_last_only: drop the inputs of the last stage, not of all but the first.
+      final_act: activate the maps of the classes before they are averaged.
+      deviations: of the initial weights of each stage's first convolution and of `classifier`;
+        None and all other weights are N(0, 0.05²).
+      dtype: of the computation.
+      param_dtype: of the parameters.
+      conv: constructor of convolutions.
+      act: activation of the whole network.
+
+    Raises:
+      UserError: if the images are not of rank 4 or too small, or for fields that do not fit
+        together or name no pool.
+    """
+
+    num_classes: int = 10
+    features: Sequence[Sequence[int]] = ((192, 160, 96), (192, 192, 192), (192, 192))
+    kernel_sizes: Sequence[int] = (5, 5, 3)
+    strides: int = 1
+    padding: int | None = None
+    pools: Sequence[str] = ("max", "max")
+    pool_size: int = 3
+    dropout_rate: float = 0.5
+    dropout_last_only: bool = False
+    final_act: bool = True
+    deviations: Sequence[float] | None = None
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    conv: Constructor = Conv
+    act: Activation = nn.relu
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns logits, or features if `num_classes` is 0; see the class."""
+        self._check_fields()
+        check_images(images, self._smallest())
+        last = len(self.features) - 1
+        conv = partial(self.conv, dtype=self.dtype, param_dtype=self.param_dtype)
+        inits = [nn.initializers.normal(deviation) for deviation in self._deviations()]
+        tap = self.tap(train)
+
+        x = images.astype(self.dtype)
+        for i, (features, side) in enumerate(zip(self.features, self.kernel_sizes, strict=True)):
+            if i > 0:
+                x = POOLS[self.pools[i - 1]](x, (self.pool_size,) * 2, (2, 2), ceil_mode=True)
+            strides, padding = (self.strides, self.padding) if i == 0 else (1, None)
+            first = partial(
+                conv,
+                features[0],
+                (side, side),
+                strides=strides,
+                padding=symmetric_padding((side, side)) if padding is None else padding,
+                kernel_init=inits[i],
+            )
+            dropped = i == last or (i > 0 and not self.dropout_last_only)
+            x = MLPConv(
+                first,
+                features[1:],
+                partial(conv, kernel_init=nn.initializers.normal(DEVIATION)),
+                self.act,
+                partial(nn.Dropout, self.dropout_rate if dropped else 0.0, deterministic=not train),
+                name=f"stage{i + 1}",
+            )(x, tap and partial(tap, i + 1))
+        if self.num_classes == 0:
+            return global_average_pool(x)
+        classifier = partial(conv, dtype=jnp.promote_types(self.dtype, jnp.float32))
+        x = classifier(self.num_classes, (1, 1), kernel_init=inits[-1], name="classifier")(x)
+        return global_average_pool(self.act(x) if self.final_act else x)
+
+    def tap(self, train: bool) -> Tap | None:
+        """Returns what is shown every stage's first convolution: here nothing looks at it."""
+        del train
+        return None
+
+    def _deviations(self) -> Sequence[float]:
+        if self.deviations is None:
+            return [DEVIATION] * (len(self.features) + 1)
+        return self.deviations
+
+    def _smallest(self) -> int:
+        """Returns the side of the smallest images."""
+        # A pool makes two pixels or more of every 2^(pools left + 1), and one of two.
+        needed, side = 2 ** len(self.pools), self.kernel_sizes[0]
+        padding = side // 2 if self.padding is None else self.padding
+        return max((needed - 1) * self.strides + side - 2 * padding, 1)
+
+    def _check_fields(self) -> None:
+        stages = len(self.features)
+        for field, values, expected in (
+            ("kernel_sizes", self.kernel_sizes, stages),
+            ("pools", self.pools, stages - 1),
+            ("deviations", self._deviations(), stages + 1),
+        ):
+            if len(values) != expected:
+                raise UserError(
+                    f"{field}={tuple(values)}: the {stages} stages of `features` need {expected}"
+                )
+        for pool in self.pools:
+            if pool not in POOLS:
+                raise UserError(f"no pool {pool!r}: {nearest(pool, POOLS)}")
+        if any(side % 2 == 0 for side in self.kernel_sizes):
+            raise UserError(f"kernel_sizes={tuple(self.kernel_sizes)} must be odd to be padded")
+
+
+def svhn_nin(**fields: Any) -> NiN:
+    """Returns the network for SVHN; `fields` are those of `NiN`."""
+    features = ((128, 96, 64), (320, 256, 128), (384, 256))
+    return NiN(**{"features": features, "kernel_sizes": (5, 5, 5), **fields})
+
+
+def mnist_nin(**fields: Any) -> NiN:
+    """Returns the network for MNIST; `fields` are those of `NiN`."""
+    features = ((96, 64, 48), (128, 96, 48), (128, 96))
+    return NiN(**{"features": features, "kernel_sizes": (5, 5, 5), **fields})
+
+
+def imagenet_nin(**fields: Any) -> NiN:
+    """Returns the network for ImageNet; `fields` are those of `NiN`."""
+    defaults = {
+        "num_classes": 1000,
+        "features": ((96, 96, 96), (256, 256, 256), (384, 384, 384), (1024, 1024)),
+        "kernel_sizes": (11, 5, 3, 3),
+        "strides": 4,
+        "padding": 0,
+        "pools": ("max", "max", "max"),
+        "dropout_last_only": True,
+        "deviations": (0.01, 0.05, 0.01, 0.05, 0.01),
+    }
+    return NiN(**{**defaults, **fields})

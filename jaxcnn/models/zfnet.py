@@ -1,0 +1,160 @@
+"""ZFNet.
+
+Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2013, arXiv 1311.2901.
+
+The paper's (figure 3, §3, table 2): AlexNet in one tower whose first convolutions see finer detail,
+7x7 and 5x5 at stride 2, and whose contrast is normalised across maps behind the pool; N(0, 0.01²)
+with biases of zero; dropout after the two hidden dense layers. `zfnet_wide` is its best network,
+with 512, 1024 and 512 maps in the last three convolutions. `zfnet_keras` is a form known from Keras
+code: other padding (maps of 109, 54, 27, 13), no normalisation, U(±0.05).
+
+Ours: the constants of the normalisation, which are AlexNet's as the paper gives none; the padding,
+read off the sizes of its figure (110, 55, 26, 13); the last map averaged to 6x6, which it has at
+224.
+
+The paper also scales filters of the first layer back whose root mean square exceeds 0.1: that is of
+the optimizer (`optimizer.max_rms`).
+
+ImageNet 2012, validation error of one network (top-1 / top-5 %, ten crops), parameters:
+
+  zfnet         38.4 / 16.5    62,357,608
+  zfnet_wide    37.5 / 16.0   107,627,624
+  zfnet_keras   –              62,357,608
+
+Five of the former together 36.7 / 15.3, with the latter among six 36.0 / 14.7.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.nn.initializers import Initializer
+
+from jaxcnn.errors import UserError, nearest
+from jaxcnn.layers import Conv, ConvNormAct, batch_norm, classifier
+from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.initializers import normal
+from jaxcnn.models.alexnet import HiddenLayer
+from jaxcnn.models.checks import check_images
+from jaxcnn.ops.lrn import local_response_norm
+from jaxcnn.ops.pool import adaptive_avg_pool, max_pool
+
+
+class Padding(NamedTuple):
+    """Pixels around the first two convolutions and their pools, or "SAME" as TensorFlow has it.
+
+    Attributes:
+      smallest: side of the smallest images of which the last pool leaves a pixel.
+    """
+
+    convs: tuple[int | str, int | str]
+    pools: tuple[int, int]
+    smallest: int
+
+
+PADDINGS = {
+    "paper": Padding((1, 0), (1, 1), smallest=53),
+    "keras": Padding((0, "SAME"), (0, 0), smallest=59),
+}
+
+
+class ZFNet(nn.Module):
+    """Five convolutions, the first, second and fifth pooled; two hidden dense layers; linear.
+
+    `apply(variables, images, train=False)` maps (N, H, W, C), H and W at least 53 (59 with
+    `padding="keras"`), to logits (N, num_classes) in at least float32. With `train=True` an rng
+    `dropout` is needed if `dropout_rate` is positive, and with `with_norm` the collection
+    `batch_stats` must be mutable. Submodules: `stage1`, …, `stage5` (a convolution and its ReLU),
+    `fc6`, `fc7`, `classifier`.
+
+    Attributes:
+      num_classes: 0 returns the last hidden layer.
+      features: of the five convolutions.
+      padding: a name of `PADDINGS`.
+      lrn: local response normalisation after the first and second pool.
+      with_norm: batch normalisation before every ReLU of a convolution, which the paper could not
+        have; convolutions keep their biases.
+      pool_size: (H, W) to which the last map is averaged.
+      hidden_features: of the dense layers before the classifier.
+      dropout_rate: of the hidden dense layers' outputs.
+      kernel_init: of all layers; biases start at zero.
+      dtype: of the computation; the parameters of BN and its statistics stay as they are.
+      param_dtype: of the parameters.
+      norm_momentum: decay of the running statistics.
+      norm_epsilon: added to variances.
+      conv: constructor of convolutions.
+      norm: constructor of batch normalisation; see `jaxcnn.layers.batch_norm`.
+      act: activation of the whole network.
+
+    Raises:
+      UserError: if the images are not of rank 4 or too small, for `features` that are not five, or
+        for an unknown `padding`.
+    """
+
+    num_classes: int = 1000
+    features: Sequence[int] = (96, 256, 384, 384, 256)
+    padding: str = "paper"
+    lrn: bool = True
+    with_norm: bool = False
+    pool_size: tuple[int, int] = (6, 6)
+    hidden_features: Sequence[int] = (4096, 4096)
+    dropout_rate: float = 0.5
+    kernel_init: Initializer = normal(0.01)
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    norm_momentum: float = 0.9
+    norm_epsilon: float = 1e-5
+    conv: Constructor = Conv
+    norm: Constructor = nn.BatchNorm
+    act: Activation = nn.relu
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns logits, or features if `num_classes` is 0; see the class."""
+        if self.padding not in PADDINGS:
+            raise UserError(f"no padding {self.padding!r}: {nearest(self.padding, PADDINGS)}")
+        padding = PADDINGS[self.padding]
+        check_images(images, smallest=padding.smallest)
+        if len(self.features) != 5:
+            raise UserError(f"features={tuple(self.features)}: ZFNet has five convolutions")
+        types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        norm = batch_norm(
+            self.norm,
+            train=train,
+            momentum=self.norm_momentum,
+            epsilon=self.norm_epsilon,
+            **types,
+        )
+        stage = partial(
+            ConvNormAct,
+            conv=partial(self.conv, kernel_init=self.kernel_init, **types),
+            norm=norm if self.with_norm else None,
+            act=self.act,
+        )
+        hidden = partial(
+            HiddenLayer,
+            dense=partial(nn.Dense, kernel_init=self.kernel_init, **types),
+            act=self.act,
+            dropout=partial(nn.Dropout, self.dropout_rate, deterministic=not train),
+        )
+
+        x = images
+        for i, kernel_size in enumerate(((7, 7), (5, 5))):
+            strided = partial(stage, strides=2, padding=padding.convs[i])
+            x = strided(self.features[i], kernel_size, name=f"stage{i + 1}")(x)
+            x = max_pool(x, (3, 3), (2, 2), padding.pools[i])
+            if self.lrn:
+                x = local_response_norm(x)
+        for i in (2, 3, 4):
+            x = stage(self.features[i], (3, 3), name=f"stage{i + 1}")(x)
+        x = max_pool(x, (3, 3), (2, 2))
+        x = adaptive_avg_pool(x, self.pool_size)
+        x = x.reshape(x.shape[0], -1)
+        for i, features in enumerate(self.hidden_features):
+            x = hidden(features, name=f"fc{i + 6}")(x)
+        if self.num_classes == 0:
+            return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        return classifier(self.num_classes, **types, kernel_init=self.kernel_init)(x)

@@ -1,0 +1,119 @@
+"""Recipes of deep networks without normalisation: NiN, Deeply-Supervised Nets, Highway networks."""
+
+from ml_collections import ConfigDict
+
+from jaxcnn.papers import common
+
+# Caffe and cuda-convnet: biases learn twice as fast (and do not decay).
+BIASES = ("bias$", 2.0)
+
+
+def nin(model: str, dataset: str = "digits") -> ConfigDict:
+    """Network in Network ("Network In Network", §4), as its authors' code trained it.
+
+    CIFAR: batches of 128, momentum 0.9, decay 5e-4, no augmentation, the classifier at a tenth of
+    the rate. The paper divides the rate by ten twice, when training stops improving: here after
+    100k and 115k of 120k steps; the rate itself, 0.02, is that of the code for CIFAR-100. ImageNet:
+    batches of 64, 450k steps at rate 0.01 with drops at 200k and 400k, 224 crops of an image with
+    short side 256, flip. Ours: the channel mean and deviation instead of global contrast
+    normalisation and whitening.
+    """
+
+    def cifar(config: ConfigDict) -> None:
+        config.train.update(length="120000steps", batch_size=128)
+        config.optimizer.update(weight_decay=5e-4, rate_factors=(BIASES, ("^classifier/", 0.1)))
+        config.schedule.update(name="step", learning_rate=0.02, reference_batch=128)
+        config.schedule.boundaries = ("100000steps", "115000steps")
+
+    def imagenet(config: ConfigDict) -> None:
+        config.data.update(train_crop="scale_jitter", scale_range=(256, 256))
+        config.train.update(length="450000steps", batch_size=64)
+        config.optimizer.update(weight_decay=5e-4, rate_factors=(BIASES,))
+        config.schedule.update(name="step", learning_rate=0.01, reference_batch=64)
+        config.schedule.boundaries = ("200000steps", "400000steps")
+
+    if model == "nin_imagenet":
+        small = common.small(64, rate=1e-3, also=_quick)
+        return common.start(model, dataset, small | {"imagenet2012": imagenet})
+    if model == "nin_mnist":
+        return common.start(model, dataset, common.small(28, rate=1e-3, folder=0, also=_mnist))
+    small = common.small(rate=1e-3, folder=0, also=_quick)
+    if model == "nin_svhn":
+        return common.start(model, dataset, small)
+    return common.start(model, dataset, small | common.cifar(cifar))
+
+
+def dsn(model: str, dataset: str = "digits") -> ConfigDict:
+    """Deeply-Supervised Nets (§2 and §3), as the authors' code trained them.
+
+    Squared hinge loss of the output and of three companions, these with weight 0.1·(1 - t/N);
+    softmax for more than ten classes. Batches of 100, momentum 0.9, rate 0.025, decay 5e-4, no
+    augmentation; the classifier learns at a tenth of the rate, the companions at a thousandth. The
+    code trains 50k steps with companions that count fully, then without them and at ever lower
+    rates up to 120k: ours is one run of that length, in which they fade, with drops at 100k and
+    110k. No threshold γ is published, here it is 0. The channel mean and deviation stand for global
+    contrast normalisation, and the companions' rate falls with that of the rest.
+    """
+
+    def companions(config: ConfigDict) -> None:
+        config.model.overrides.aux_heads = True
+        config.loss.update(name="squared_hinge", aux_weight=0.1, aux_decay="linear")
+
+    def cifar(config: ConfigDict) -> None:
+        companions(config)
+        if dataset == "cifar100":
+            config.loss.name = "cross_entropy"
+        config.train.update(length="120000steps", batch_size=100)
+        config.optimizer.weight_decay = 5e-4
+        config.optimizer.rate_factors = (BIASES, ("^classifier/", 0.1), (r"^aux\d_head/", 1e-3))
+        config.schedule.update(name="step", learning_rate=0.025, reference_batch=100)
+        config.schedule.boundaries = ("100000steps", "110000steps")
+
+    def few(config: ConfigDict) -> None:
+        _quick(config)
+        companions(config)
+
+    small = common.small(rate=1e-3, folder=0, also=few)
+    return common.start(model, dataset, small | common.cifar(cifar))
+
+
+def highway(model: str, dataset: str = "digits") -> ConfigDict:
+    """Highway networks ("Training Very Deep Networks", §3 and §4), as the authors' code has them.
+
+    CIFAR: 200k steps of 100, Nesterov momentum 0.9, rate 0.025 with drops at 100k, 150k and 175k,
+    decay 1e-3, flip and crops of the image padded by 8. Ours: the channel mean and deviation
+    instead of global contrast normalisation; the classifier decays as the rest, not ten times as
+    much.
+    """
+
+    def cifar(config: ConfigDict) -> None:
+        config.data.update(flip=True, pad=8)
+        config.train.update(length="200000steps", batch_size=100)
+        config.optimizer.update(nesterov=True, weight_decay=1e-3, rate_factors=(BIASES,))
+        config.schedule.update(name="step", learning_rate=0.025, reference_batch=100)
+        config.schedule.boundaries = ("100000steps", "150000steps", "175000steps")
+
+    def longer(config: ConfigDict) -> None:
+        config.data.channels = 1
+        config.train.length = "30epochs"
+
+    if model.startswith("highway_cifar"):
+        small = common.small(rate=1e-3, folder=0)
+        return common.start(model, dataset, small | common.cifar(cifar))
+    small = common.small(28, rate=3e-3, folder=0, also=longer)
+    return common.start(model, dataset, small)
+
+
+def _quick(config: ConfigDict) -> None:
+    """With small weights and half of the inputs dropped nothing is learnt in a few hundred steps.
+
+    And a map of a class that starts below zero everywhere never gets a gradient through its ReLU.
+    """
+    config.model.kernel_init = "he_normal"
+    config.model.overrides.update(dropout_rate=0.0, final_act=False)
+    config.optimizer.rate_factors = (("^classifier/", 0.1),)
+
+
+def _mnist(config: ConfigDict) -> None:
+    _quick(config)
+    config.data.channels = 1
