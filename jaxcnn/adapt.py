@@ -123,7 +123,10 @@ def choose(fresh: Mapping[str, Any], patterns: Sequence[str | tuple[str, str]]) 
                 break
     for pattern, _ in pairs:
         if pattern not in used:
-            raise UserError(f"init_map: no array of the network matches {pattern!r}")
+            raise UserError(
+                f"init_map: no array of the network matches {pattern!r} that an earlier pattern has"
+                " not taken"
+            )
     return chosen
 
 

@@ -104,7 +104,8 @@ def make_objective(
     Ladder network's denoising, and is added as it is.
 
     Examples with label -1 are unlabelled: they have no loss of a head, and those of the others are
-    scaled by N over their number, so that the mean over the batch is the mean over them.
+    scaled by N over their number, so that the mean over the batch is the mean over them (but for
+    the share of images that cannot be read, if there are any).
 
     Args:
       name: one of `LOSSES`.

@@ -142,8 +142,14 @@ def limit_rms(limit: float, mask: Callable[[Any], Any]) -> optax.GradientTransfo
       mask: params → tree of bools: which leaves are filters.
 
     Raises:
+      UserError: of `init`, if the mask has no filter.
       ValueError: of `update`, if it is not given the parameters.
     """
+
+    def init(params: Any) -> optax.EmptyState:
+        if not any(jax.tree.leaves(mask(params))):
+            raise UserError("optimizer.max_rms_mask matches no parameter: nothing would be limited")
+        return optax.EmptyState()
 
     def limited(chosen: bool, update: jax.Array, leaf: jax.Array) -> jax.Array:
         if not chosen:
@@ -158,7 +164,7 @@ def limit_rms(limit: float, mask: Callable[[Any], Any]) -> optax.GradientTransfo
             raise ValueError("limit_rms needs the parameters")
         return jax.tree.map(limited, mask(updates), updates, params), state
 
-    return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
+    return optax.GradientTransformation(init, update)
 
 
 def make_transform(

@@ -52,10 +52,10 @@ def base_config() -> ConfigDict:
     data.train_split = "train"  # TFDS's names
     data.test_split = "test"
     data.holdout = 0  # training examples set apart as split "validation", evaluated during training
-    # Semi-supervised training. Of how many training examples the label is used, equally many of each
-    # class, drawn by the run's seed; 0 is all. Then how many further rows of the batch, drawn from
-    # all examples and without label, follow each row with one; an epoch is one pass over them. 0
-    # trains on the labelled examples alone, which then are the epoch.
+    # Semi-supervised training. Of how many training examples the label is used, equally many of
+    # each class, drawn by the run's seed; 0 is all. Then how many further rows of the batch, drawn
+    # from all examples and without label, follow each row with one; an epoch is one pass over them.
+    # 0 trains on the labelled examples alone, which then are the epoch.
     data.labelled = 0
     data.unlabelled_per_labelled = 0
     data.train_crop = "resize"  # resize | random_resized | scale_jitter | none

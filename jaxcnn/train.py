@@ -162,6 +162,8 @@ def run(
         restored = checkpoints.restore(form, check)
         if restored is None:
             given = None
+            if config.init_map and not config.init_from:
+                raise UserError("init_map says what to take of init_from, which is not set")
             if config.init_from:
                 given, title, done = pretrained.load(config, model, form.variables())
                 report.say_taken(log, title, form, done)

@@ -34,8 +34,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="variants that run at once (1)")
     parser.add_argument("--out", type=Path, help="where the runs and the result are")
     parser.add_argument("--list", action="store_true", help="print the runs and their numbers")
-    parser.add_argument("--task", type=int, help="do the run of this number alone, no report")
-    parser.add_argument("--variant", help="do the runs of this variant alone, no report")
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--task", type=int, help="do the run of this number alone, no report")
+    part.add_argument("--variant", help="do the runs of this variant alone, no report")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser.parse_args(argv)
 
@@ -55,6 +56,7 @@ def main(args: argparse.Namespace) -> None:
     every = runs.tasks(plan, args.seeds)
     out = args.out or Path("runs/ablations") / (args.file.stem + "-quick" * args.quick)
     todo = every
+    runs.check_writable(out)
     if args.task is not None:
         if not 0 <= args.task < len(every):
             raise UserError(f"--task={args.task}: the runs are 0 to {len(every) - 1}")

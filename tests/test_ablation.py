@@ -9,10 +9,11 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
+import jax.numpy as jnp
 import pytest
 
-from jaxcnn import ablation, factories, papers
-from jaxcnn.ablation import Ablation, report, runs
+from jaxcnn import ablation, create_model, factories, papers
+from jaxcnn.ablation import Ablation, measures, report, runs
 from jaxcnn.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -102,6 +103,12 @@ def test_variants_override_what_is_quick():
         ("", "has no get_ablation"),
         (SMALL.replace('"slow"', '"fast"'), "1 variants"),
         (SMALL.replace("quick=", 'baseline="medium", quick='), "medium"),
+        (SMALL.replace("return Ablation", "return dict"), "returns no Ablation"),
+        ("def get_ablation(:", "cannot read.*SyntaxError"),
+        (
+            SMALL.replace("lenet5_modern", "lenet5_modrn").replace("papers.lenet", "paper.lenet"),
+            "NameError",
+        ),
     ],
 )
 def test_a_file_that_says_nothing_is_refused(tmp_path, text, message):
@@ -127,6 +134,22 @@ def test_every_file_says_its_claim_and_source_and_its_variants_can_be_made(file)
         factories.make_optimizer(
             config, total_steps=10, steps_per_epoch=Fraction(10), batch_size=64
         )
+
+
+def test_layers_are_listed_from_the_image_to_the_logits():
+    """So that the last point of the gradient's curve is the first layer's."""
+    model = create_model("highway_fc10", depth=4)
+    names = measures._layers(model, jnp.zeros((1, 28, 28, 1)))
+    assert names == [
+        "stage1/first/kernel",
+        *(f"stage1/block{i}/layer/kernel" for i in (1, 2, 3)),
+        "classifier/kernel",
+    ]
+    model = create_model("cifar_resnet20", stage_sizes=(11, 1), shortcut="B")
+    names = measures._layers(model, jnp.zeros((1, 16, 16, 1)))
+    assert names[0] == "stem/conv/kernel"
+    assert names.index("stage1/block2/conv1/kernel") < names.index("stage1/block10/conv1/kernel")
+    assert len(names) == 1 + 2 * 12 + 1
 
 
 # Runs -------------------------------------------------------------------------------------------
@@ -194,4 +217,23 @@ def test_runs_one_by_one_come_to_the_same_report(small, tmp_path):
     refused = ablate(small, "--quick", "--seeds=1", out)
     assert refused.returncode == 2
     assert "learning_rate" in refused.stderr
+    assert "--out" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
+
+
+def test_what_cannot_be_done_is_one_line(small, tmp_path):
+    (tmp_path / "file").touch()
+    for arguments, code, text in (
+        ((small, f"--out={tmp_path / 'file'}"), 73, "--out="),
+        ((small, "--seeds=0"), 2, "--seeds=0"),
+        ((small, "--variant=fats", f"--out={tmp_path / 'out'}"), 2, "fast"),
+    ):
+        done = ablate(*arguments)
+        assert done.returncode == code
+        assert text in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    damaged = runs.Task("fast", 0).directory(tmp_path / "out") / runs.RESULT
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    with pytest.raises(UserError, match="damaged"):
+        runs.finished(ablation.load(small)[0], runs.Task("fast", 0), tmp_path / "out", quick=True)

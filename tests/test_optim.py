@@ -8,7 +8,7 @@ import pytest
 
 from jaxcnn import factories, recipes
 from jaxcnn.errors import UserError
-from jaxcnn.optim import decay_mask, make_transform
+from jaxcnn.optim import decay_mask, limit_rms, make_transform
 
 RATES = (0.1, 0.1, 0.02, 0.05, 0.3)
 SHAPES = {"conv/kernel": (3, 2), "conv/bias": (2,), "norm/scale": (2,)}
@@ -325,3 +325,9 @@ def test_the_rate_is_scaled_from_the_reference_batch(reference_batch, rate):
         name="constant", learning_rate=0.1, reference_batch=reference_batch
     )
     assert float(optimizer.rate(0, {})) == pytest.approx(rate)
+
+
+def test_a_limit_of_no_filter_is_refused():
+    transform = limit_rms(0.1, decay_mask(("^nothere",)))
+    with pytest.raises(UserError, match="max_rms_mask"):
+        transform.init({"conv": {"kernel": jnp.ones((3, 3, 1, 2))}})

@@ -6,7 +6,7 @@ trains a deep network.
 Source: Krizhevsky et al., 2012, figure 1; He et al., arXiv 1502.01852; Xu et al., arXiv
 1505.00853; Clevert et al., arXiv 1511.07289.
 Found: not yet run.
-Ours: a quarter of VGG-A's width, AdamW at 1e-3, the same initialisation (He, for ReLU) for all.
+Ours: thin VGG-A (16 to 64 maps), AdamW at 1e-3, the same initialisation (He, for ReLU) for all.
 """
 
 from jaxcnn import papers

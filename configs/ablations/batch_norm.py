@@ -3,7 +3,7 @@
 Claim: with BN the network trains faster and at rates at which it diverges or stands still without.
 Source: Ioffe and Szegedy, "Batch Normalization", 2015, §4.2 and figure 2.
 Found: not yet run.
-Ours: a quarter of VGG-A's width on digits instead of Inception on ImageNet. A run whose loss is
+Ours: thin VGG-A (16 to 64 maps) on digits instead of Inception on ImageNet. A run whose loss is
 not finite goes on without moving.
 """
 
@@ -18,49 +18,30 @@ def get_ablation():
     config.model.overrides.update(hidden_features=(128, 128), dropout_rate=0.0)
     config.optimizer.update(name="sgd", weight_decay=5e-4)
     config.schedule.name = "cosine"
+    config.train.max_skipped = 10000  # a diverged run goes on without moving
     return Ablation(
         base=config,
         variants={
             "without, rate 0.003": {
                 "model.overrides.with_norm": False,
                 "schedule.learning_rate": 0.003,
-                "train.max_skipped": 10000,
             },
             "without, rate 0.03": {
                 "model.overrides.with_norm": False,
                 "schedule.learning_rate": 0.03,
-                "train.max_skipped": 10000,
             },
             "without, rate 0.3": {
                 "model.overrides.with_norm": False,
                 "schedule.learning_rate": 0.3,
-                "train.max_skipped": 10000,
             },
-            "without, rate 3": {
-                "model.overrides.with_norm": False,
-                "schedule.learning_rate": 3.0,
-                "train.max_skipped": 10000,
-            },
+            "without, rate 3": {"model.overrides.with_norm": False, "schedule.learning_rate": 3.0},
             "with, rate 0.003": {
                 "model.overrides.with_norm": True,
                 "schedule.learning_rate": 0.003,
-                "train.max_skipped": 10000,
             },
-            "with, rate 0.03": {
-                "model.overrides.with_norm": True,
-                "schedule.learning_rate": 0.03,
-                "train.max_skipped": 10000,
-            },
-            "with, rate 0.3": {
-                "model.overrides.with_norm": True,
-                "schedule.learning_rate": 0.3,
-                "train.max_skipped": 10000,
-            },
-            "with, rate 3": {
-                "model.overrides.with_norm": True,
-                "schedule.learning_rate": 3.0,
-                "train.max_skipped": 10000,
-            },
+            "with, rate 0.03": {"model.overrides.with_norm": True, "schedule.learning_rate": 0.03},
+            "with, rate 0.3": {"model.overrides.with_norm": True, "schedule.learning_rate": 0.3},
+            "with, rate 3": {"model.overrides.with_norm": True, "schedule.learning_rate": 3.0},
         },
         baseline="without, rate 0.03",
         metric="train/loss",

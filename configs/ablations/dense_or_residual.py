@@ -1,9 +1,9 @@
-"""Dense or residual connections at equal cost.
+"""Dense or residual connections with equally many parameters.
 
 Claim: a DenseNet needs fewer parameters and multiply-adds than a ResNet for the same error.
 Source: Huang et al., "Densely Connected Convolutional Networks", 2016, figure 4.
 Found: not yet run.
-Ours: widths chosen for 0.18 million parameters each.
+Ours: 0.18 million parameters each; at that, the DenseNet has 2.7 times the multiply-adds.
 """
 
 from jaxcnn import papers

@@ -24,7 +24,7 @@ def get_ablation():
             "residual": {},
             "stochastic depth": {
                 "model.name": "cifar_resnet110_sd",
-                "model.overrides.skip_dropped": False,
+                "model.overrides.shortcut": "A",
             },
             "plain": {"model.overrides.shortcut": "none"},
         },

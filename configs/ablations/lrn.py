@@ -4,7 +4,7 @@ Claim: LRN lowers the error of AlexNet (1.4 % top-1); in VGG it does not help an
 time.
 Source: Krizhevsky et al., 2012, §3.3; Simonyan and Zisserman, 2014, table 3 (A against A-LRN).
 Found: not yet run.
-Ours: a third of AlexNet's width, 300 training examples; VGG-A and A-LRN are networks of the
+Ours: a thin AlexNet (32 to 96 maps), 300 training examples; VGG-A and A-LRN are networks of the
 registry.
 """
 

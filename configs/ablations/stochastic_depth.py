@@ -14,7 +14,7 @@ from jaxcnn.ablation.bases import on_digits, short
 
 def get_ablation():
     config = on_digits(papers.stochastic_depth("cifar_resnet110_sd"), examples=300)
-    config.model.overrides.update(stage_sizes=(9, 9, 9), width=8, skip_dropped=False)
+    config.model.overrides.update(stage_sizes=(9, 9, 9), width=8)
     config.optimizer.update(name="sgd", weight_decay=1e-4)
     config.schedule.update(name="cosine", learning_rate=0.1)
     return Ablation(

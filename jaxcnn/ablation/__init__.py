@@ -98,10 +98,19 @@ def load(file: Path) -> tuple[Ablation, str]:
         here = sorted(path.stem for path in Path("configs/ablations").glob("*.py"))
         hint = nearest(file.stem, here) if here else "see configs/ablations"
         raise UserError(f"there is no ablation file {file}: {hint}")
-    content = runpy.run_path(str(file))
-    if "get_ablation" not in content:
-        raise UserError(f"{file} has no get_ablation(): see configs/ablations/degradation.py")
-    ablation = content["get_ablation"]()
+    example = "see configs/ablations/degradation.py"
+    try:
+        content = runpy.run_path(str(file))
+        if "get_ablation" not in content:
+            raise UserError(f"{file} has no get_ablation(): {example}")
+        ablation = content["get_ablation"]()
+    except UserError:
+        raise
+    except Exception as error:  # whatever the file, which is a program, raises
+        reason = (str(error).strip().splitlines() or [""])[-1]
+        raise UserError(f"cannot read {file}: {type(error).__name__}: {reason}") from error
+    if not isinstance(ablation, Ablation):
+        raise UserError(f"get_ablation() of {file} returns no Ablation: {example}")
     if len(ablation.variants) < 2:
         raise UserError(f"{file} has {len(ablation.variants)} variants: nothing to compare")
     if ablation.reference not in ablation.variants:

@@ -1,12 +1,15 @@
 """Measurements that are no record of a run: functions (config, workdir) → curve."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
+from flax import traverse_util
 from ml_collections import ConfigDict
 
 from jaxcnn import factories, pretrained
@@ -48,32 +51,36 @@ def gradient_flow(config: ConfigDict, directory: Path) -> Curve:
 
             return jax.grad(loss)(variables["params"])
 
-        norms = {
-            jax.tree_util.keystr(path, simple=True, separator="/"): float(jnp.linalg.norm(leaf))
-            for path, leaf in jax.tree_util.tree_leaves_with_path(
-                gradient(jax.random.key(config.seed))
-            )
-        }
-    # Layers are numbered along the network, projections and gates stand beside it.
-    ways = [name for name in norms if re.search(r"kernel$", name)]
-    ways = [name for name in ways if not re.search(r"shortcut|projection|gate", name)]
-    ways.sort(key=_natural)
-    own = norms["classifier/kernel"]
-    body = [norms[name] / own for name in ways if name != "classifier/kernel"]
-    return [(0.0, 1.0), *((float(i), y) for i, y in enumerate(reversed(body), 1))]
+        grads = gradient(jax.random.key(config.seed))
+        flat = traverse_util.flatten_dict(grads, sep="/")
+        first, *rest = [float(jnp.linalg.norm(flat[name])) for name in _layers(model, images)[::-1]]
+    return [(0.0, 1.0), *((float(i), y / first) for i, y in enumerate(rest, 1))]
 
 
-def _natural(name: str) -> list[Any]:
-    """Sorts block10 behind block2, and the stem before all."""
-    parts = re.split(r"(\d+)", name)
-    return [not name.startswith("stem"), *(int(p) if p.isdecimal() else p for p in parts)]
+def _layers(model: nn.Module, images: jax.Array) -> list[str]:
+    """Returns the kernels of convolutions and dense layers in the order of their use.
+
+    Projections and gates stand beside the way and are left out.
+    """
+    found = []
+
+    def collect(call: Callable, args: Any, kwargs: Any, context: Any) -> Any:
+        path = "/".join(context.module.path)
+        beside = re.search(r"(?:/|_)(?:proj|gate)(?:/|$)", path)
+        if isinstance(context.module, nn.Conv | nn.Dense) and not beside:
+            found.append(f"{path}/kernel")
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(collect):
+        jax.eval_shape(model.init, jax.random.key(0), images)
+    return found
 
 
 def lesion(config: ConfigDict, directory: Path) -> Curve:
-    """Test error with 0, 1, 2, 4 … units removed after training, random ones.
+    """Test error with some units removed after training, random ones: 0, 1, 2, 4 and so on.
 
-    Of each number up to half the units `LESIONS` sets are drawn and their errors averaged. The last
-    y is the error without a quarter of the units.
+    Of each number up to a quarter of the units `LESIONS` sets are drawn and their errors averaged.
+    The last y is the error without that quarter.
     """
     with numerics(config):
         source = factories.load_data(config, "test")

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from jaxcnn import recipes, workdir
 from jaxcnn.ablation import Ablation, Curve
-from jaxcnn.errors import UserError, nearest
+from jaxcnn.errors import EXIT_WORKDIR, UserError, nearest
 
 RESULT = "result.json"
 
@@ -60,10 +60,31 @@ def finished(ablation: Ablation, task: Task, out: Path, *, quick: bool) -> Resul
     file = task.directory(out) / RESULT
     if not file.exists():
         return None
-    saved = json.loads(file.read_text())
+    try:
+        saved = json.loads(file.read_text())
+    except json.JSONDecodeError:
+        raise UserError(f"{file} is damaged: remove it, and the run is done again") from None
     config = ablation.config(*task, quick=quick)
-    workdir.check_unchanged(config, recipes.from_saved(saved["config"]), str(file.parent))
+    try:
+        workdir.check_unchanged(config, saved["config"], str(file.parent))
+    except UserError as error:
+        difference = str(error).partition(". Use another")[0]
+        raise UserError(f"{difference}: choose another --out, or remove that one") from None
     return Result(task, saved["value"], [(x, y) for x, y in saved["curve"]])
+
+
+def check_writable(out: Path) -> None:
+    """Makes the directory.
+
+    Raises:
+      UserError: if that is not possible.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not os.access(out, os.W_OK):
+            raise PermissionError(13, "no permission to write there")
+    except OSError as error:
+        raise UserError(f"--out={out}: {error.strerror}; choose another", EXIT_WORKDIR) from None
 
 
 def run(

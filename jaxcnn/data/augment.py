@@ -111,7 +111,7 @@ def augment(
         if color_jitter:
             image = _jitter(image, jax.random.fold_in(key, _JITTER), color_jitter)
         if lighting:
-            image = _light(image, jax.random.fold_in(key, _LIGHTING), lighting)
+            image = pca_lighting(image, jax.random.fold_in(key, _LIGHTING), lighting)
         image = _standardize(image, mean, std)
         if pad:
             image = _shift(image, jax.random.fold_in(key, _CROP), pad, pad_mode)
@@ -162,7 +162,7 @@ def _jitter(image: jax.Array, key: jax.Array, amount: float) -> jax.Array:
     return brightness * (mean + contrast * (grey - mean + saturation * (image - grey)))
 
 
-def lighting(image: jax.Array, key: jax.Array, std: float) -> jax.Array:
+def pca_lighting(image: jax.Array, key: jax.Array, std: float) -> jax.Array:
     """Shifts an image along the principal components of ImageNet's colours, AlexNet's.
 
     Each component moves all pixels by its deviation times a draw from N(0, std²).
@@ -175,6 +175,3 @@ def lighting(image: jax.Array, key: jax.Array, std: float) -> jax.Array:
     alpha = std * jax.random.normal(key, (3,))
     shift = _f32(PCA_COMPONENTS) @ (alpha * _f32(PCA_SCALE))
     return image + shift.reshape(1, 1, 3)
-
-
-_light = lighting  # `augment` has an argument of that name

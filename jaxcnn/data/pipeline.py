@@ -184,12 +184,13 @@ def _train_step(
     source: DataSource, batch_size: int, unlabelled: int, seed: int, rows: np.ndarray, step: int
 ) -> tuple[Batch, _Problems]:
     group, place = np.divmod(step * batch_size + rows, 1 + unlabelled)
-    known = np.arange(source.num_examples) if source.labelled is None else source.labelled
-    index, epoch = _in_order(group, len(known), seed, stream=0)
-    index = known[index]
+    known = source.labelled
+    index, epoch = _in_order(group, source.num_examples if known is None else len(known), seed, 0)
+    if known is not None:
+        index = known[index]
     hidden = place > 0
     position = (group * unlabelled + place - 1)[hidden]
-    index[hidden], epoch[hidden] = _in_order(position, source.num_examples, seed, stream=5)
+    index[hidden], epoch[hidden] = _in_order(position, source.num_examples, seed, 5)
     batch, problems = _gather(source, index, epoch, seed)
     batch["label"][hidden] = -1
     return batch, problems

@@ -1,12 +1,13 @@
 """Small Flax modules and constructors that several papers share."""
 
-from jaxcnn.layers.conv import Conv, ConvNormAct, he_normal_fan_out, symmetric_padding
+from jaxcnn.layers.conv import Conv, ConvNormAct, symmetric_padding
 from jaxcnn.layers.head import (
     classifier,
     global_average_pool,
     minus_distances,
     sow_auxiliary,
 )
+from jaxcnn.layers.initializers import he_normal_fan_out
 from jaxcnn.layers.norm import batch_norm
 
 __all__ = [

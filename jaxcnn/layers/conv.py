@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.layers.initializers import he_normal_fan_out as he_normal_fan_out
 from jaxcnn.ops.conv import conv_general_dilated
 
 # A module class, or a partial of one, to be called with the arguments that are still open.

@@ -23,6 +23,7 @@ class Factorised(nn.Module):
     Attributes:
       padding: 0, or one number (before, after) for each axis.
       asymmetric: 1×k and k×1.
+      feature_group_count: of every factor.
 
     Raises:
       UserError: for an even kernel size, or padding of another form.
@@ -33,6 +34,7 @@ class Factorised(nn.Module):
     strides: int | Sequence[int] = 1
     padding: Any = 0
     asymmetric: bool = False
+    feature_group_count: int = 1
     use_bias: bool = True
     kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
     bias_init: nn.initializers.Initializer = nn.initializers.zeros
@@ -70,6 +72,7 @@ class Factorised(nn.Module):
                 (tall, broad),
                 strides=strides if i == last else 1,
                 padding=((up, down), (before, after)),
+                feature_group_count=self.feature_group_count,
                 use_bias=self.use_bias,
                 kernel_init=self.kernel_init,
                 bias_init=self.bias_init,

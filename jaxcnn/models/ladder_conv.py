@@ -24,6 +24,7 @@ from flax import linen as nn
 
 from jaxcnn.layers import Conv, global_average_pool, sow_auxiliary
 from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.initializers import caffe_xavier
 from jaxcnn.layers.split_norm import SplitBatchNorm
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.ladder import (
@@ -173,7 +174,7 @@ class LadderConv(nn.Module):
         conv = partial(
             self.conv,
             use_bias=False,
-            kernel_init=nn.initializers.variance_scaling(1.0, "fan_in", "uniform"),
+            kernel_init=caffe_xavier,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
         )

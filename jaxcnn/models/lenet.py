@@ -39,7 +39,7 @@ from jaxcnn.errors import UserError, nearest
 from jaxcnn.layers import Conv, classifier, minus_distances
 from jaxcnn.layers.activations import scaled_tanh
 from jaxcnn.layers.conv import Activation, Constructor
-from jaxcnn.layers.initializers import lecun_1998, uniform
+from jaxcnn.layers.initializers import Initialized, lecun_1998, uniform
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.pool import avg_pool, max_pool
 
@@ -173,6 +173,12 @@ class LeNet5(nn.Module):
         types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         conv: Constructor = partial(self.conv, kernel_init=lecun_1998(), **types)
         dense: Constructor = partial(nn.Dense, kernel_init=lecun_1998(), **types)
+
+        if self.table is not None and isinstance(self.conv, Initialized):
+            raise UserError(
+                "the packed kernels of C3 start as the number of maps that each sees demands:"
+                " model.kernel_init cannot set them"
+            )
 
         def subsampled(x: jax.Array, kind: str, name: str) -> jax.Array:
             if kind == "trainable":

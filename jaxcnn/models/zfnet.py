@@ -12,8 +12,8 @@ Ours: the constants of the normalisation, which are AlexNet's as the paper gives
 read off the sizes of its figure (110, 55, 26, 13); the last map averaged to 6x6, which it has at
 224.
 
-The paper also scales filters of the first layer back whose root mean square exceeds 0.1: that is of
-the optimizer (`optimizer.max_rms`).
+The paper also scales filters of the convolutions back whose root mean square exceeds 0.1, which
+matters most in the first layer: that is of the optimizer (`optimizer.max_rms`).
 
 ImageNet 2012, validation error of one network (top-1 / top-5 %, ten crops), parameters:
 

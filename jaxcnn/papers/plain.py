@@ -72,7 +72,7 @@ def zfnet(model: str, dataset: str = "digits") -> ConfigDict:
         config.data.update(train_crop="scale_jitter", scale_range=(256, 256))
         config.train.update(length="70epochs", batch_size=128)
         config.optimizer.update(weight_decay=5e-4, decay_mask=("",))
-        config.optimizer.update(max_rms=0.1, max_rms_mask=("^stage1/conv/kernel$",))
+        config.optimizer.update(max_rms=0.1, max_rms_mask=("^stage.*kernel$",))
         config.schedule.update(name="plateau", learning_rate=0.01, reference_batch=128)
 
     def digits(config: ConfigDict) -> None:

@@ -65,6 +65,9 @@ def test_a_network_takes_it_and_even_kernels_are_refused():
     model = create_model("nin_mnist", conv=convolution("stacked_3x3"))
     variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
     assert kernels(variables["params"]["stage1"])[:2] == [(3, 3, 1, 96), (3, 3, 96, 96)]
+    grouped = create_model("alexnet", conv=convolution("stacked_3x3"), hidden_features=())
+    variables = jax.eval_shape(grouped.init, jax.random.key(0), jnp.zeros((1, 227, 227, 3)))
+    assert kernels(variables["params"]["stage2"]) == [(3, 3, 48, 256), (3, 3, 128, 256)]
     with pytest.raises(UserError, match="odd"):
         Factorised(8, (4, 4)).init(jax.random.key(0), IMAGES)
     with pytest.raises(UserError, match="stacked_3x3"):

@@ -158,34 +158,36 @@ def gradients(model, variables, x, labelled=LABELLED):
     return jax.jit(jax.grad(loss))(variables["params"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [small, small_conv])
-def test_gradients_are_finite_and_reach_all_but_without_cost_only_the_encoder(make, start):
-    model, x = make(noise=0.3), images(12)
+def test_gradients_are_finite_and_reach_every_parameter(make, start):
+    model, x = make(noise=0.3), images(6)
     variables = start(model, x)
     grads = gradients(model, variables, x)
     assert all(np.isfinite(leaf).all() and np.any(leaf) for leaf in jax.tree.leaves(grads))
 
-    zero = 0.0 if make is small_conv else (0.0,) * 4
+
+def test_without_costs_the_gradients_are_the_plain_networks(start):
+    x = images()
+    variables = start(small(), x)
     body = {name: leaf for name, leaf in variables["params"].items() if name != "decoder"}
     variables = {**variables, "params": body}
-    of_zero = gradients(make(noise=0.3, denoising=zero), variables, x)
-    plain = gradients(make(noise=0.3, decoder=False), variables, x)
+    of_zero = gradients(small(noise=0.3, denoising=(0.0,) * 4), variables, x)
+    plain = gradients(small(noise=0.3, decoder=False), variables, x)
     jax.tree.map(np.testing.assert_array_equal, of_zero, plain)
-    del grads["decoder"]
-    assert not jax.tree.all(jax.tree.map(np.array_equal, plain, grads))
 
 
-@pytest.mark.parametrize("make", [small, small_conv])
 @pytest.mark.parametrize("kind", [True, False], ids=["labelled only", "unlabelled only"])
-def test_rows_of_one_kind_alone_are_safe(make, kind, start):
-    model, x = make(noise=0.3), images(12)
+def test_rows_of_one_kind_alone_are_safe(kind, start):
+    model, x = small(noise=0.3), images()
     variables = start(model, x)
     labelled = np.full(len(x), kind)
     (logits, state), (alike, like) = (train(model, variables, x, rows) for rows in (labelled, None))
-    np.testing.assert_array_equal(logits, alike)
-    jax.tree.map(np.testing.assert_array_equal, state["batch_stats"], like["batch_stats"])
+    close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
+    close(logits, alike)
+    jax.tree.map(close, state["batch_stats"], like["batch_stats"])
     expected = 0 * like["aux"]["denoising"] if kind else like["aux"]["denoising"]
-    np.testing.assert_allclose(state["aux"]["denoising"], expected, rtol=1e-6)
+    close(state["aux"]["denoising"], expected)
     grads = gradients(model, variables, x, labelled)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
 
@@ -206,7 +208,7 @@ def test_a_constant_unit_and_a_single_row_are_safe(start):
 
 @pytest.mark.parametrize("make", [small, small_conv])
 def test_noise_is_in_training_alone_and_comes_from_the_rng(make, start):
-    model, x = make(noise=0.3), images(12)
+    model, x = make(noise=0.3), images(6)
     variables = start(model, x)
     outputs = [train(model, variables, x, key=key) for key in (0, 0, 1)]
     logits = [logits for logits, _ in outputs]
@@ -218,9 +220,10 @@ def test_noise_is_in_training_alone_and_comes_from_the_rng(make, start):
 
     quiet = make(noise=0.0, decoder=False)
     body = {name: leaf for name, leaf in variables["params"].items() if name != "decoder"}
-    evaluated, state = model.apply(variables, x, labelled=LABELLED, mutable=["aux"])
+    evaluate = jax.jit(partial(model.apply, mutable=["aux"]))
+    evaluated, state = evaluate(variables, x, labelled=LABELLED)
     assert not state
-    plain = quiet.apply({**variables, "params": body}, x)
+    plain = jax.jit(quiet.apply)({**variables, "params": body}, x)
     np.testing.assert_array_equal(evaluated, plain)
 
 
