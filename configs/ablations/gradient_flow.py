@@ -41,7 +41,7 @@ def get_ablation():
             "plain-56, BN": {"model.name": "cifar_plain56"} | maps,
             "residual-56, BN": {"model.name": "cifar_resnet56"} | maps,
         },
-        metric="gradient norm, of the first layer over the last",
+        metric="gradient norm of the first layer",
         x="layers above",
         measure=gradient_flow,
         trains=False,

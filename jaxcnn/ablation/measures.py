@@ -26,9 +26,8 @@ LESIONS = 12  # sets of removed units that are averaged for each number of them
 def gradient_flow(config: ConfigDict, directory: Path) -> Curve:
     """Norms of the loss's gradient at initialisation, from the last layer to the first.
 
-    Of the first batch, by the weights of each convolution and dense layer, divided by that of the
-    classifier. x is the number of layers above; the last y is the first layer's: far below one the
-    gradient vanishes on its way, far above it explodes.
+    Of the first batch, by the weights of each convolution and dense layer. x is the number of layers
+    above; the last y is the first layer's.
     """
     del directory
     with numerics(config):
@@ -53,8 +52,8 @@ def gradient_flow(config: ConfigDict, directory: Path) -> Curve:
 
         grads = gradient(jax.random.key(config.seed))
         flat = traverse_util.flatten_dict(grads, sep="/")
-        first, *rest = [float(jnp.linalg.norm(flat[name])) for name in _layers(model, images)[::-1]]
-    return [(0.0, 1.0), *((float(i), y / first) for i, y in enumerate(rest, 1))]
+        names = reversed(_layers(model, images))
+        return [(float(i), float(jnp.linalg.norm(flat[name]))) for i, name in enumerate(names)]
 
 
 def _layers(model: nn.Module, images: jax.Array) -> list[str]:

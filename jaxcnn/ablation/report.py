@@ -82,7 +82,7 @@ def table(ablation: Ablation, results: Sequence[Result]) -> str:
 
 
 def draw(ablation: Ablation, results: Sequence[Result], out: Path) -> None:
-    """Draws the curves, and beside them the last values with their intervals.
+    """Draws the curves, and beside them the last values with their intervals and the names.
 
     Raises:
       UserError: if matplotlib is missing.
@@ -102,7 +102,7 @@ def draw(ablation: Ablation, results: Sequence[Result], out: Path) -> None:
         xs = sorted(set.intersection(*(set(points) for points in found)))
         ys = np.array([[points[x] for x in xs] for points in found])
         style = {"color": colors[number % 10], "ls": ["-", "--", ":"][number // 10 % 3]}
-        curves.plot(xs, ys.mean(0), label=variant, marker="." if len(xs) < 25 else "", **style)
+        curves.plot(xs, ys.mean(0), marker="." if len(xs) < 25 else "", **style)
         curves.fill_between(xs, ys.min(0), ys.max(0), color=style["color"], alpha=0.15, lw=0)
         mean, half = interval(list(by_variant[variant].values()))
         error = 0.0 if math.isnan(half) else half
@@ -112,13 +112,13 @@ def draw(ablation: Ablation, results: Sequence[Result], out: Path) -> None:
         curves.set_yscale("log")
         values.set_xscale("log")
     values.set_yticks(range(len(by_variant)), list(by_variant))
+    for number, name in enumerate(values.get_yticklabels()):
+        name.set_color(colors[number % 10])
     values.invert_yaxis()
-    values.set(xlabel=f"{ablation.metric}, 95 % interval")
+    values.set(xlabel="last value, 95 % interval")
     for axes in (curves, values):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    if len(by_variant) <= 12:
-        curves.legend(frameon=False, fontsize="small")
     figure.savefig(out / "figure.svg", metadata={"Date": None})
     figure.savefig(out / "figure.png", dpi=150)
 
