@@ -5,7 +5,10 @@ randomised and exponential forms are slightly better than ReLU; the sigmoid satu
 trains a deep network.
 Source: Krizhevsky et al., 2012, figure 1; He et al., arXiv 1502.01852; Xu et al., arXiv
 1505.00853; Clevert et al., arXiv 1511.07289.
-Found: not yet run.
+Found: agrees in part. Quick, 3 seeds, training loss: sigmoid 2.302 ± 0.001 (does not train), ReLU
+1.18 ± 0.44, leaky 1.16 ± 0.53, tanh 0.89 ± 0.29, randomised 0.70 ± 0.19, parametric 0.66 ± 0.23,
+scaled tanh 0.65 ± 0.12, ELU 0.42 ± 0.30. That ReLU is faster than tanh does not show in so short a
+run.
 Ours: thin VGG-A (16 to 64 maps), AdamW at 1e-3, the same initialisation (He, for ReLU) for all.
 """
 

