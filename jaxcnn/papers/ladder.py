@@ -10,10 +10,13 @@ def ladder(model: str, dataset: str = "digits") -> ConfigDict:
 
     Adam at 0.002, whose last part falls linearly to 0 (a third of the run; for the convolutional
     network a seventh), batches of 100 images with label and 100 without, nothing augmented; labels
-    of 100 digits, of 4,000 images of CIFAR-10 and 70 epochs. Ours: the lengths on digits, and the
-    channel mean instead of contrast normalisation and ZCA. The same network without the ladder, on
-    the labelled examples alone: `--config.model.overrides.decoder=False
-    --config.data.unlabelled_per_labelled=0`.
+    of 100 digits, of 4,000 images of CIFAR-10 and 70 epochs. Ours: the lengths on digits (and
+    smaller images and batches of them for the convolutional network), and the channel mean instead
+    of contrast normalisation and ZCA.
+
+    The same network without the ladder is `--config.model.overrides.decoder=False`; on the labelled
+    examples alone also `--config.data.unlabelled_per_labelled=0 --config.train.batch_size=100` and
+    the lengths in steps, an epoch then being a pass over 100 images.
     """
 
     def paper(config: ConfigDict) -> None:
@@ -26,8 +29,12 @@ def ladder(model: str, dataset: str = "digits") -> ConfigDict:
 
     def digits(config: ConfigDict) -> None:
         paper(config)
-        if model == "ladder_mnist_mlp":
-            config.data.update(image_size=28, channels=1, mean=(0.0,), std=(1.0,))
+        if model == "ladder_conv_large_gamma":
+            config.data.image_size = 16
+            config.train.update(length="6epochs", batch_size=64)
+            config.schedule.warmup = "5epochs"
+            return
+        config.data.update(image_size=28, channels=1, mean=(0.0,), std=(1.0,))
         config.train.length = "60epochs"
         config.schedule.warmup = "40epochs"
         config.eval.every = config.checkpoint.every = "10epochs"
