@@ -40,14 +40,15 @@ def offered(get_config):
 
 
 def optimizer_of(config, examples=None):
-    batch = config.train.batch_size
     examples = examples or EXAMPLES.get(config.dataset, 1437) - config.data.holdout
-    per_epoch = Fraction(examples, batch)
-    total = -int(-length_in_steps(config.train.length, per_epoch) // 1)
+    plan = factories.make_plan(config, examples)
     optimizer = factories.make_optimizer(
-        config, total_steps=total, steps_per_epoch=per_epoch, batch_size=batch
+        config,
+        total_steps=plan.total,
+        steps_per_epoch=plan.steps_per_epoch,
+        batch_size=config.train.batch_size,
     )
-    return optimizer, total
+    return optimizer, plan.total
 
 
 @by_file
@@ -82,7 +83,12 @@ def test_a_file_is_named_after_its_network_and_its_text_is_right(file):
     get_config = load(file)
     configs = offered(get_config)
     name = configs["digits"].model.name
-    known_as = {"lenet5": "lenet5_modern", "mobilenet_v1": "mobilenet_v1_100"}
+    known_as = {
+        "ladder": "ladder_mnist_mlp",
+        "lenet5": "lenet5_modern",
+        "lenet5_1998": "lenet5",
+        "mobilenet_v1": "mobilenet_v1_100",
+    }
     assert name == known_as.get(file.stem, file.stem)
     text = ast.get_docstring(ast.parse(file.read_text()))
     assert f"{model_info(name).params:,} parameters" in text
@@ -125,6 +131,25 @@ def values(config, **expected):
 def rates(config, steps):
     optimizer, _ = optimizer_of(config)
     return [float(optimizer.learning_rate(step)) for step in steps]
+
+
+def test_ladder_on_cifar():
+    config = papers.ladder("ladder_conv_large_gamma", "cifar10")
+    values(
+        config,
+        optimizer__name="adam",
+        optimizer__weight_decay=0.0,
+        train__batch_size=200,
+        train__length="70epochs",
+        data__labelled=4000,
+        data__unlabelled_per_labelled=1,
+        data__flip=False,
+        data__pad=0,
+    )
+    assert config.model.overrides.to_dict() == {"decoder": True}
+    epoch = 500
+    expected = pytest.approx([2e-3, 2e-3, 1e-3, 0], abs=1e-9)
+    assert rates(config, [0, 60 * epoch - 1, 65 * epoch, 70 * epoch]) == expected
 
 
 @pytest.mark.parametrize("model", ["densenet_40_12", "densenet_bc_190_40"])

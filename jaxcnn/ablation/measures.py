@@ -26,8 +26,8 @@ LESIONS = 12  # sets of removed units that are averaged for each number of them
 def gradient_flow(config: ConfigDict, directory: Path) -> Curve:
     """Norms of the loss's gradient at initialisation, from the last layer to the first.
 
-    Of the first batch, by the weights of each convolution and dense layer. x is the number of layers
-    above; the last y is the first layer's.
+    Of the first batch, by the weights of each convolution and dense layer. x is the number of
+    layers above; the last y is the first layer's.
     """
     del directory
     with numerics(config):

@@ -31,8 +31,8 @@ def ladder(model: str, dataset: str = "digits") -> ConfigDict:
         paper(config)
         if model == "ladder_conv_large_gamma":
             config.data.image_size = 16
-            config.train.update(length="6epochs", batch_size=64)
-            config.schedule.warmup = "5epochs"
+            config.train.update(length="4epochs", batch_size=64)
+            config.schedule.warmup = "3epochs"
             return
         config.data.update(image_size=28, channels=1, mean=(0.0,), std=(1.0,))
         config.train.length = "60epochs"
