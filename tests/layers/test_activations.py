@@ -145,6 +145,7 @@ def lenet_config(act):
     return config
 
 
+@pytest.mark.slow
 def test_a_run_draws_rrelu_in_training_and_not_in_evaluation():
     config = lenet_config("rrelu")
     model = factories.make_model(config, 10)

@@ -24,9 +24,11 @@ def kernels(variables):
 def test_maps_are_those_of_the_whole_convolution_in_size(name, size, padding, strides):
     pads = 0 if padding == 0 else ((size // 2,) * 2,) * 2
     shapes = [
-        constructor(8, (size, size), strides=strides, padding=pads)
-        .init_with_output(jax.random.key(0), IMAGES)[0]
-        .shape
+        jax.eval_shape(
+            constructor(8, (size, size), strides=strides, padding=pads).init_with_output,
+            jax.random.key(0),
+            IMAGES,
+        )[0].shape
         for constructor in (Conv, convolution(name))
     ]
     assert shapes[0] == shapes[1]
@@ -37,7 +39,8 @@ def test_factors_are_those_of_the_paper():
     images = jnp.zeros((1, 9, 9, 4))
 
     def weights(constructor, size):
-        variables = constructor(4, (size, size), use_bias=False).init(jax.random.key(0), images)
+        layer = constructor(4, (size, size), use_bias=False)
+        variables = jax.eval_shape(layer.init, jax.random.key(0), images)
         return sum(int(np.prod(shape)) for shape in kernels(variables))
 
     stacked, asymmetric = convolution("stacked_3x3"), convolution("asymmetric")

@@ -45,6 +45,7 @@ def test_a_closed_gate_passes_the_input_and_an_open_one_the_plain_layer(layer, s
     )
 
 
+@pytest.mark.exhaustive
 def test_gates_start_at_their_bias():
     x = jnp.zeros((1, 8, 8, 3))
     few = {"stage_sizes": (1, 1, 1), "features": (4, 4, 4)}

@@ -158,8 +158,13 @@ def gradients(model, variables, x, labelled=LABELLED):
     return jax.jit(jax.grad(loss))(variables["params"])
 
 
+CONV_IS_SLOW = pytest.mark.parametrize(
+    "make", [small, pytest.param(small_conv, marks=pytest.mark.exhaustive)]
+)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [small, small_conv])
+@CONV_IS_SLOW
 def test_gradients_are_finite_and_reach_every_parameter(make, start):
     model, x = make(noise=0.3), images(6)
     variables = start(model, x)
@@ -209,7 +214,7 @@ def test_constant_units_are_not_amplified_and_a_single_row_is_safe(start):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
 
 
-@pytest.mark.parametrize("make", [small, small_conv])
+@CONV_IS_SLOW
 def test_noise_is_in_training_alone_and_comes_from_the_rng(make, start):
     model, x = make(noise=0.3), images(6)
     variables = start(model, x)

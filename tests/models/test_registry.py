@@ -47,8 +47,13 @@ def longest_way(jaxpr, reached=()):
 @pytest.mark.parametrize(
     "name",
     [
-        # Twenty seconds of tracing for the weights of cifar_resnet1202.
-        pytest.param(name, marks=pytest.mark.exhaustive if name == "cifar_resnet1202_sd" else ())
+        # More than twenty seconds of tracing, for what their relatives show.
+        pytest.param(
+            name,
+            marks=pytest.mark.exhaustive
+            if name in ("cifar_resnet1202_sd", "densenet_bc_250_24")
+            else (),
+        )
         for name in sorted(MODELS)
     ],
 )

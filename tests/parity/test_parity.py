@@ -15,6 +15,9 @@ from tests.parity.references import relative_error
 EXHAUSTIVE = {
     *(name for name in references.names("forward") if name.endswith(("_224", "_299"))),
     "densenet121_grad64",
+    "googlenet_grad64",
+    "resnetv2_small_traj64",
+    "inception_resnet_v2_96",
     "vgg11_bn_grad224",
     "alexnet_grad224",
     "inception_v3_grad96",
