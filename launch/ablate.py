@@ -85,7 +85,9 @@ def main(args: argparse.Namespace) -> None:
     found = [result for result in results if result is not None]
     if not found:
         raise UserError(f"no run of {args.file} came to an end: see above")
-    print(f"\n{report.write(plan, text, found, out)}\n{out / 'results.md'}  {out / 'figure.png'}")
+    print(f"\n{report.write(plan, text, found, out)}\n{out / 'results.md'}", flush=True)
+    report.draw(plan, found, out)
+    print(out / "figure.png")
     if failed:
         raise UserError(f"{len(failed)} variants failed, the table has the others: {failed}")
 

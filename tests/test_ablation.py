@@ -73,9 +73,14 @@ def test_table_takes_differences_seed_by_seed(tmp_path):
         ["b", "1", "2.5"],
     ]
     assert "| b | 2 |" in (tmp_path / "results.md").read_text()
+
+
+def test_figure_of_the_same_numbers_is_the_same_file(tmp_path):
+    results = [result(name, seed, 3, seed + 0.5) for name in "ab" for seed in (0, 1)]
+    report.draw(two(), results, tmp_path)
     assert (tmp_path / "figure.png").read_bytes()[:4] == b"\x89PNG"
     first = (tmp_path / "figure.svg").read_bytes()
-    report.write(two(metric="train/loss"), "Title.", results, tmp_path)
+    report.draw(two(), results, tmp_path)
     assert (tmp_path / "figure.svg").read_bytes() == first
 
 

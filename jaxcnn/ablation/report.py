@@ -39,16 +39,13 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def write(ablation: Ablation, text: str, results: Sequence[Result], out: Path) -> str:
-    """Writes all files and returns the table.
+    """Writes all files but the figure and returns the table.
 
     Args:
       ablation: what was compared.
       text: what its file says of it.
       results: of all runs that are done.
       out: the directory.
-
-    Raises:
-      UserError: if matplotlib is missing; the tables are written before.
     """
     order = list(ablation.variants)
     rows = sorted(results, key=lambda row: (order.index(row.task.variant), row.task.seed))
@@ -58,7 +55,6 @@ def write(ablation: Ablation, text: str, results: Sequence[Result], out: Path) -
     shown = table(ablation, rows)
     figure = "![mean over seeds; bands from the lowest to the highest](figure.svg)"
     (out / "results.md").write_text(f"{text.strip()}\n\n{shown}\n{figure}\n")
-    draw(ablation, rows, out)
     return shown
 
 
