@@ -51,7 +51,7 @@ def longest_way(jaxpr, reached=()):
         pytest.param(
             name,
             marks=pytest.mark.exhaustive
-            if name in ("cifar_resnet1202_sd", "densenet_bc_250_24")
+            if name in ("cifar_resnet1202", "cifar_resnet1202_sd", "densenet_bc_250_24")
             else (),
         )
         for name in sorted(MODELS)
