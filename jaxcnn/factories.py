@@ -1,6 +1,5 @@
 """Where the config stops: each factory unpacks its sections into plain arguments."""
 
-import dataclasses
 import inspect
 from collections.abc import Callable
 from fractions import Fraction
@@ -113,9 +112,9 @@ def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
             f"{section.name} learns nothing from images without label:"
             " set --config.data.unlabelled_per_labelled=0, or train a Ladder network"
         )
-    has_norm = "norm" in {field.name for field in dataclasses.fields(model)}
-    if config.train.sync_bn and has_norm:
-        model = model.clone(norm=partial(model.norm, axis_name=AXIS))
+    norm = getattr(model, "norm", None)
+    if config.train.sync_bn and norm is not None:
+        model = model.clone(norm=partial(norm, axis_name=AXIS))
     return model
 
 

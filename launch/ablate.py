@@ -56,7 +56,6 @@ def main(args: argparse.Namespace) -> None:
     every = runs.tasks(plan, args.seeds)
     out = args.out or Path("runs/ablations") / (args.file.stem + "-quick" * args.quick)
     todo = every
-    runs.check_writable(out)
     if args.task is not None:
         if not 0 <= args.task < len(every):
             raise UserError(f"--task={args.task}: the runs are 0 to {len(every) - 1}")
@@ -70,6 +69,7 @@ def main(args: argparse.Namespace) -> None:
             done = runs.finished(plan, task, out, quick=args.quick)
             print(f"{number} {task.variant}, seed {task.seed}{': done' if done else ''}")
         return
+    runs.check_writable(out)
     if todo is not every:
         process.set_up()
         runs.run(plan, todo, out, quick=args.quick, say=lambda line: print(line, flush=True))

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 from flax import linen as nn
+from ml_collections import ConfigDict
 
 from jaxcnn import create_model, factories, papers, parallel
 from jaxcnn.data.augment import augment, normalize
@@ -447,6 +448,14 @@ def small_densenet_config(**train):
     config.model.overrides.update(growth_rate=4, stage_sizes=(1,), stem_features=4, cifar_stem=True)
     config.train.update(**train)
     return config
+
+
+@pytest.mark.parametrize("name", ["googlenet", "lenet5_modern"])
+def test_sync_bn_gives_no_norm_to_a_network_without(name):
+    config = small_densenet_config(sync_bn=True)
+    config.model.name, config.model.overrides = name, ConfigDict()
+    model = factories.make_model(config, 10)
+    assert getattr(model, "norm", None) is None
 
 
 def test_with_sync_bn_four_devices_are_one():

@@ -13,7 +13,7 @@ def on_digits(
     Args:
       config: the recipe; it is changed.
       steps: of 64 images.
-      size: of the images. The digits were drawn in 8x8: less loses nothing that they had.
+      size: of the images, 8 or more: the digits were drawn in 8x8.
       examples: training images used, the same number of each class; 0 is all 1,437, with which
         nearly every network is nearly perfect.
     """

@@ -114,7 +114,10 @@ def rises(config: ConfigDict, directory: Path) -> Curve:
 
 
 def speed(config: ConfigDict, directory: Path) -> Curve:
-    """Training steps per second, the median over the records; the first is left out."""
+    """Training steps per second, the median over the records; the first is left out.
+
+    One point, or none of a run with a single record.
+    """
     records = Logbook(directory, active=False).records()
     rates = [record["images_per_second"] for record in records if "images_per_second" in record]
-    return [(0.0, float(np.median(rates[1:])) / config.train.batch_size)]
+    return [(0.0, float(np.median(rates[1:])) / config.train.batch_size)] if rates[1:] else []

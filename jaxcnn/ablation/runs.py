@@ -127,6 +127,8 @@ def run(
             if ablation.trains:
                 train.run(config, directory, build=build_once)
             curve = _curve(ablation, config, directory)
+        if not curve:
+            raise UserError(f"{directory} has too few records to measure: log more often")
         record = {
             "variant": task.variant,
             "seed": task.seed,

@@ -69,19 +69,20 @@ class Stage(nn.Module):
     Attributes:
       first: constructor of the plain layer that changes the width; None leaves it out.
       unit: constructor of a `HighwayUnit`.
-      dropout: of the input.
+      dropout: of the input; None leaves it out.
     """
 
     num_blocks: int
     first: Constructor | None
     unit: Constructor
     act: Activation
-    dropout: Constructor
+    dropout: Constructor | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Returns the output of the last unit."""
-        x = self.dropout()(x)
+        if self.dropout is not None:
+            x = self.dropout()(x)
         if self.first is not None:
             x = self.act(self.first(name="first")(x))
         for i in range(self.num_blocks):
@@ -133,9 +134,8 @@ class HighwayMLP(nn.Module):
         types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         layer = partial(self.dense, width, kernel_init=caffe_xavier, **types)
         unit = partial(HighwayUnit, layer, self.act, self.gate_bias, self.highway)
-        dropout = partial(nn.Dropout, 0.0, deterministic=True)
         x = images.reshape(images.shape[0], -1).astype(self.dtype)
-        x = Stage(self.depth - 1, layer, unit, self.act, dropout, name="stage1")(x)
+        x = Stage(self.depth - 1, layer, unit, self.act, name="stage1")(x)
         if self.num_classes == 0:
             return x.astype(jnp.promote_types(x.dtype, jnp.float32))
         return classifier(self.num_classes, **types, kernel_init=caffe_xavier)(x)

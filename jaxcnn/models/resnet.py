@@ -364,8 +364,13 @@ def imagenet_resnet(depth: int, **fields: Any) -> ResNet:
     return ResNet(**{"block": block, "stage_sizes": stage_sizes, **fields})
 
 
-def cifar_resnet(depth: int, **fields: Any) -> ResNet:
-    """Returns the CIFAR network of depth 6n+2, shortcut A; `fields` are those of `ResNet`.
+def cifar_resnet(depth: int, network: type[ResNet] = ResNet, **fields: Any) -> ResNet:
+    """Returns the CIFAR network of depth 6n+2, shortcut A.
+
+    Args:
+      depth: weighted layers.
+      network: the class.
+      **fields: of the class.
 
     Raises:
       UserError: for another depth.
@@ -381,4 +386,4 @@ def cifar_resnet(depth: int, **fields: Any) -> ResNet:
         "cifar_stem": True,
         "shortcut": "A",
     }
-    return ResNet(**{**defaults, **fields})
+    return network(**{**defaults, **fields})

@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.models.resnet import BasicBlock, Drop, ResidualUnit, ResNet
+from jaxcnn.models.resnet import Drop, ResidualUnit, ResNet, cifar_resnet
 
 SURVIVALS = ("linear", "uniform")
 
@@ -119,21 +119,10 @@ class StochasticDepthResNet(ResNet):
         return [partial(branch, alive=alive[unit]) for unit in range(len(alive))]
 
 
-def cifar_stochastic_depth(depth: int, **fields: Any) -> StochasticDepthResNet:
+def cifar_stochastic_depth(depth: int, **fields: Any) -> ResNet:
     """Returns the CIFAR network of depth 6n+2; `fields` are those of `StochasticDepthResNet`.
 
     Raises:
       UserError: for another depth.
     """
-    n, rest = divmod(depth - 2, 6)
-    if n < 1 or rest:
-        raise UserError(f"no CIFAR ResNet of depth {depth}: it must be 6n+2, as 20 or 110")
-    defaults = {
-        "num_classes": 10,
-        "stage_sizes": (n, n, n),
-        "block": BasicBlock,
-        "width": 16,
-        "cifar_stem": True,
-        "shortcut": "average",
-    }
-    return StochasticDepthResNet(**{**defaults, **fields})
+    return cifar_resnet(depth, StochasticDepthResNet, **{"shortcut": "average", **fields})
