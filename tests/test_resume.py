@@ -73,39 +73,43 @@ def test_sigterm_saves_the_last_logged_step_and_exits_143(tmp_path, unbroken):
     assert_same_end(tmp_path, unbroken)
 
 
-def flip_bit(step: Path) -> str:
+def flip_bit(step: Path) -> None:
     largest = max((step / "state").rglob("*"), key=lambda path: path.stat().st_size)
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 1
     largest.write_bytes(content)
-    return ""
 
 
-def truncate(step: Path) -> str:
+def truncate(step: Path) -> None:
     largest = max((step / "state").rglob("*"), key=lambda path: path.stat().st_size)
     largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
-    return ""
 
 
-def remove_item(step: Path) -> str:
+def remove_item(step: Path) -> None:
     shutil.rmtree(step / "digests")
-    return ""
 
 
-def change_description(step: Path) -> str:
+def change_description(step: Path) -> None:
     path = step / "meta" / "metadata"
     path.write_text(path.read_text().replace("0.9", "0.8"))
-    return ""
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("damage", [flip_bit, truncate, remove_item, change_description])
-def test_damaged_checkpoint_is_set_aside_and_the_run_goes_on(tmp_path, unbroken, damage):
-    workdir = tmp_path / "run"
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory) -> Path:
+    workdir = tmp_path_factory.mktemp("interrupted")
     process = start(*TINY, f"--workdir={workdir}")
     wait_for_step(workdir, 20)
     process.send_signal(signal.SIGTERM)
     finish(process, code=143)
+    return workdir
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", [flip_bit, truncate, remove_item, change_description])
+def test_damaged_checkpoint_is_set_aside_and_the_run_goes_on(
+    tmp_path, unbroken, interrupted, damage
+):
+    workdir = shutil.copytree(interrupted, tmp_path / "run")
     newest = workdir / "checkpoints" / digest_of_newest(workdir)["newest"]
     damage(newest)
     out, err = finish(start(*TINY, f"--workdir={workdir}"))

@@ -16,6 +16,7 @@ def get_ablation():
     config = on_digits(papers.alexnet("alexnet"), size=64)
     config.data.pad = 0
     config.model.overrides.update(features=(32, 64, 96, 96, 64), hidden_features=(256, 256))
+    config.model.kernel_init = "he_normal"
     config.log.every = "1epochs"
     return Ablation(
         base=config,

@@ -15,6 +15,7 @@ from jaxcnn.ablation.bases import on_digits, short
 def get_ablation():
     config = on_digits(papers.nin("nin_mnist"), size=28, examples=300)
     config.model.overrides.features = ((48, 32, 24), (64, 48, 24), (64, 48))
+    config.model.kernel_init = "he_normal"
     return Ablation(
         base=config,
         variants={
