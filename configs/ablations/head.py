@@ -3,7 +3,8 @@
 Claim: averaging each map in front of the classifier overfits less than dense layers, which need
 dropout, and has a fraction of the parameters.
 Source: Lin et al., "Network In Network", 2013, table 5.
-Found: not yet run.
+Found: does not show, though the order is the claim's. Quick, 3 seeds, test accuracy: averaging
+0.989 ± 0.018, dense with dropout 0.975 ± 0.030, dense without 0.968 ± 0.029.
 Ours: four stages of a thin VGG-A (16 to 64 maps), 300 training examples.
 """
 

@@ -3,7 +3,8 @@
 Claim: LRN lowers the error of AlexNet (1.4 % top-1); in VGG it does not help and costs memory and
 time.
 Source: Krizhevsky et al., 2012, §3.3; Simonyan and Zisserman, 2014, table 3 (A against A-LRN).
-Found: not yet run.
+Found: does not show. Quick, 3 seeds, test accuracy: without 0.944 ± 0.044, with 0.913 ± 0.029,
+difference -0.031 ± 0.045.
 Ours: a thin AlexNet (32 to 96 maps), 300 training examples; VGG-A and A-LRN are networks of the
 registry.
 """

@@ -16,6 +16,7 @@ from jaxcnn.ablation.bases import on_digits, short
 def get_ablation():
     config = on_digits(papers.mobilenet("mobilenet_v1_025"), size=32, examples=300)
     config.model.overrides.norm_momentum = 0.9
+    config.schedule.learning_rate = 5e-3
     return Ablation(
         base=config,
         variants={
@@ -25,5 +26,5 @@ def get_ablation():
             "separable, 0.5": {"model.overrides.width_multiplier": 0.5},
             "shallow, 0.25": {"model.overrides.stage_sizes": (1, 2, 2, 1, 2)},
         },
-        quick=short(100),
+        quick=short(240),
     )

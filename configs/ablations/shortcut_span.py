@@ -3,7 +3,9 @@
 Claim: a shortcut over a single layer has no advantage over a plain network; over two or more it
 has.
 Source: He et al., "Deep Residual Learning for Image Recognition", 2015, §3.2.
-Found: not yet run.
+Found: agrees about two layers, not about one. Quick, 3 seeds, training loss: two layers 0.19 ±
+0.11, three 0.21 ± 0.19, one 0.39 ± 0.42, plain 1.60 ± 0.71. With batch normalisation a shortcut
+over a single layer helps, too.
 Ours: depth 38, ordering of the original unit.
 """
 

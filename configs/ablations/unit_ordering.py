@@ -4,7 +4,9 @@ Claim: full pre-activation (e) is best; BN after the addition (b) hinders the si
 ReLU before the addition (c) is worse than the original (a); ReLU-only pre-activation (d) about
 equals it.
 Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, table 2.
-Found: not yet run.
+Found: agrees that (b) and (c) hinder: quick, 3 seeds, test accuracy (a) 0.956 ± 0.038, (b) 0.64 ±
+0.21, (c) 0.36 ± 0.38, (d) 0.969 ± 0.021, (e) 0.939 ± 0.018. That (e) is best does not show at 38
+layers.
 Ours: depth 56 instead of 110 and 164, 300 training examples.
 """
 

@@ -6,6 +6,7 @@ runs of one seed see the same batches.
 
 import csv
 import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -34,7 +35,7 @@ def interval(values: Sequence[float]) -> Interval:
     count = len(values)
     if count < 2:
         return Interval(float(np.mean(values)), math.nan)
-    error = np.std(values, ddof=1) / math.sqrt(count)
+    error = statistics.stdev(values) / math.sqrt(count)  # exactly 0 of equal values
     return Interval(float(np.mean(values)), float(stats.t.ppf(0.975, count - 1) * error))
 
 
