@@ -83,6 +83,20 @@ def test_value_and_gradients_are_those_of_lax(dtype, shape, seed):
     compare(dtype, seed=seed, **shape)
 
 
+@pytest.mark.parametrize("shape", [(2, 1, 1, 4), (2, 2, 2, 4), (2, 31, 31, 40), (18, 31, 31, 16)])
+def test_depthwise_of_few_and_of_many_pixels(shape):
+    compare(
+        "float32",
+        image=shape,
+        kernel=(3, 3, 1, shape[-1]),
+        seed=0,
+        window_strides=(1, 1),
+        padding="SAME",
+        dimension_numbers=LAYOUT,
+        feature_group_count=shape[-1],
+    )
+
+
 @pytest.mark.parametrize(
     ("kernel", "groups"), [((1, 1, 8, 6), 1), ((3, 3, 1, 8), 8), ((3, 3, 2, 12), 4)]
 )
