@@ -76,7 +76,8 @@ def _count(jaxpr: Jaxpr, outer: str) -> Counter[str]:
     """Returns multiply-adds by path; `outer` is that of the operation which holds the program."""
     counts: Counter[str] = Counter()
     for eqn in jaxpr.eqns:
-        if not eqn.outvars:  # what `nn.scan` leaves behind of a function that it tried out
+        # What `nn.scan` leaves behind of a function that it tried out.
+        if not (eqn.invars and eqn.outvars):
             continue
         paths = re.findall(f"{MARK}([^{MARK}]*){MARK}", str(eqn.source_info.name_stack))
         path = paths[-1] if paths else outer

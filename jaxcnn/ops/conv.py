@@ -1,15 +1,21 @@
 """The one boundary that every convolution of the zoo passes.
 
 In a traced program it stays a function of its own (an inner `jit`, which XLA inlines): whatever
-counts multiply-adds finds the convolution as the network asked for it, and a faster lowering for a
-platform can take its place without a network knowing.
+counts multiply-adds finds the convolution as the network asked for it, while on the CPU faster
+formulas of the same numbers take its place without a network knowing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
+
+from jaxcnn.ops import conv_cpu
+
+Lowering = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def conv_general_dilated(
@@ -26,7 +32,13 @@ def conv_general_dilated(
     preferred_element_type: Any = None,
     out_sharding: Any = None,
 ) -> jax.Array:
-    """Convolves as `jax.lax.conv_general_dilated` does: same arguments, shapes, dtypes, errors."""
+    """Convolves as `jax.lax.conv_general_dilated` does: same arguments, shapes, dtypes, errors.
+
+    On the CPU 1x1, grouped and depthwise convolutions of (N, H, W, C) images and (h, w, I, O)
+    kernels are computed by other formulas, equal to rounding. All compose with jit, vmap, pmap,
+    `jax.grad` of any order and `jax.checkpoint`; a depthwise one has no forward mode (`jax.jvp`),
+    on any platform.
+    """
     return _convolution(
         lhs,
         rhs,
@@ -43,9 +55,75 @@ def conv_general_dilated(
     )
 
 
+def _lowered(lhs: jax.Array, rhs: jax.Array, **arguments: Any) -> jax.Array:
+    reference: Lowering = partial(lax.conv_general_dilated, **arguments)
+    faster = _faster_on_cpu(lhs, rhs, **arguments)
+    if faster is None:
+        return reference(lhs, rhs)
+    return lax.platform_dependent(lhs, rhs, cpu=faster, default=reference)
+
+
+def _faster_on_cpu(
+    lhs: jax.Array,
+    rhs: jax.Array,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None,
+    rhs_dilation: Sequence[int] | None,
+    dimension_numbers: Any,
+    feature_group_count: int,
+    batch_group_count: int,
+    **rare: Any,
+) -> Lowering | None:
+    """Chooses a formula by shape; None where XLA's own is not beaten.
+
+    Milliseconds of the value and both gradients together, 16 images in float32, on one core with
+    AVX-512, jax 0.10.1:
+
+    | kernel                              | XLA   | here | PyTorch 2.13 |
+    |-------------------------------------|------:|-----:|-------------:|
+    | 1x1, 256 to 64 channels, 56x56      |   157 |   95 |           77 |
+    | 1x1/2, 256 to 512, 56x56            |   557 |  130 |          123 |
+    | 3x3 depthwise, 256, 28x28           |   371 |   18 |           11 |
+    | 3x3/2 depthwise, 256, 28x28         |   329 |    5 |            5 |
+    | 3x3 in 32 groups, 512, 14x14        | 7,549 |   44 |           17 |
+    | 5x5 in 2 groups, 96 to 256, 27x27   | 1,410 |  222 |          185 |
+    | 3x3, 64, 56x56: as XLA has it       |   118 |  118 |          103 |
+    """
+    layout = partial(lax.conv_dimension_numbers, lhs.shape, rhs.shape)
+    ordinary = (
+        lhs.ndim == rhs.ndim == 4
+        and layout(dimension_numbers) == layout(conv_cpu.LAYOUT)
+        and set(lhs_dilation or (1,)) == {1}
+        and batch_group_count == 1
+        and not any(rare.values())
+        and lhs.dtype == rhs.dtype
+        and jnp.issubdtype(lhs.dtype, jnp.floating)
+    )
+    if not ordinary:
+        return None
+    (height, width, depth, features), groups = rhs.shape, feature_group_count
+    dilation = tuple(rhs_dilation or (1, 1))
+    if isinstance(padding, str):
+        spans = [(n - 1) * d + 1 for n, d in zip((height, width), dilation, strict=True)]
+        padding = lax.padtype_to_pads(lhs.shape[1:3], spans, window_strides, padding)
+    pads = tuple((int(before), int(after)) for before, after in padding)
+    if min(map(min, pads)) < 0 or lhs.shape[3] != groups * depth or features % groups:
+        return None
+    window = conv_cpu.Window(tuple(window_strides), pads, dilation, groups)
+    if groups == 1 and (height, width) == (1, 1) and pads == ((0, 0), (0, 0)):
+        return partial(conv_cpu.pointwise, window=window)
+    if groups > 1 and depth == 1 and features == groups:
+        return lambda image, kernel: conv_cpu.depthwise(image, kernel, window)  # no keywords there
+    if groups > 1:
+        return partial(conv_cpu.grouped, window=window)
+    return None
+
+
 # What traced programs show as `conv_general_dilated`, with a body of its own.
+_lowered.__name__ = "conv_general_dilated"
 _convolution = jax.jit(
-    lax.conv_general_dilated,
+    _lowered,
     static_argnames=(
         "window_strides",
         "padding",

@@ -137,7 +137,9 @@ def convolutions(jaxpr, within=False):
     """Convolutions of a program, outside and inside of a `cond`."""
     counts = np.zeros(2, int)
     for eqn in jaxpr.eqns:
-        counts[int(within)] += eqn.primitive.name == "conv_general_dilated"
+        if eqn.params.get("name") == "conv_general_dilated":
+            counts[int(within)] += 1
+            continue
         inside = within or eqn.primitive.name == "cond"
         for inner in jaxprs_in_params(eqn.params):
             counts += convolutions(inner, inside)

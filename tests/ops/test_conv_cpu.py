@@ -1,0 +1,161 @@
+"""The formulas of the CPU are the convolution: values and gradients, whatever the shape."""
+
+import re
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from jaxcnn.ops.conv import conv_general_dilated
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2, "float64": 1e-12}
+small = st.integers(1, 3)
+
+
+@st.composite
+def convolutions(draw):
+    """Shapes of an image and a kernel, and how it moves."""
+    groups = draw(st.sampled_from([1, 2, 3, 8, 32]))
+    depth, factor = draw(st.sampled_from([(1, 1), (1, 1), (1, 2), (2, 1), (4, 4)]))
+    size = (draw(st.integers(1, 9)), draw(st.integers(1, 9)))
+    kernel = draw(st.sampled_from([(1, 1), (1, 1), (2, 2), (3, 3), (3, 1), (5, 4)]))
+    pads = ((draw(st.integers(0, 3)), draw(st.integers(0, 3))) for _ in range(2))
+    padding = draw(st.sampled_from(["SAME", "VALID", tuple(pads), ((0, 0), (0, 0))]))
+    dilation = draw(st.sampled_from([(1, 1), (1, 1), (2, 1), (2, 3)]))
+    return {
+        "image": (draw(small), *size, groups * depth),
+        "kernel": (*kernel, depth, groups * factor),
+        "window_strides": (draw(small), draw(small)),
+        "padding": padding,
+        "rhs_dilation": dilation,
+        "dimension_numbers": LAYOUT,
+        "feature_group_count": groups,
+    }
+
+
+def outcomes(convolve, image, kernel, seed):
+    """Output, and the gradients of image and kernel for a random one of the output."""
+
+    @jax.jit
+    def run(image, kernel):
+        output, pull = jax.vjp(convolve, image, kernel)
+        weights = np.random.default_rng(seed).normal(size=output.shape)
+        return output, *pull(jnp.asarray(weights, output.dtype))
+
+    return run(image, kernel)
+
+
+def relative_error(got, wanted):
+    got, wanted = (np.asarray(x, np.float64) for x in (got, wanted))
+    return np.abs(got - wanted).max(initial=0) / max(np.abs(wanted).max(initial=0), 1e-30)
+
+
+def compare(dtype, image, kernel, seed, **arguments):
+    generator = np.random.default_rng(seed)
+    with jax.enable_x64(True):
+        exact = [jnp.asarray(generator.normal(size=shape), dtype) for shape in (image, kernel)]
+        ours = outcomes(partial(conv_general_dilated, **arguments), *exact, seed)
+        wide = [x.astype(jnp.float64) for x in exact]
+        theirs = outcomes(partial(jax.lax.conv_general_dilated, **arguments), *wide, seed)
+    assert [x.dtype for x in ours] == [jnp.dtype(dtype)] * 3
+    for got, wanted in zip(ours, theirs, strict=True):
+        assert relative_error(got, wanted) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(shape=convolutions(), seed=st.integers(0, 9))
+def test_value_and_gradients_are_those_of_lax(dtype, shape, seed):
+    try:
+        arguments = {name: x for name, x in shape.items() if name not in ("image", "kernel")}
+        output = jax.eval_shape(
+            partial(jax.lax.conv_general_dilated, **arguments),
+            *(jax.ShapeDtypeStruct(shape[name], dtype) for name in ("image", "kernel")),
+        )
+    except (TypeError, ValueError):
+        assume(False)
+    assume(output.size)
+    compare(dtype, seed=seed, **shape)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1, 4), (2, 2, 2, 4), (2, 31, 31, 40), (18, 31, 31, 16)])
+def test_depthwise_of_few_and_of_many_pixels(shape):
+    compare(
+        "float32",
+        image=shape,
+        kernel=(3, 3, 1, shape[-1]),
+        seed=0,
+        window_strides=(1, 1),
+        padding="SAME",
+        dimension_numbers=LAYOUT,
+        feature_group_count=shape[-1],
+    )
+
+
+@pytest.mark.parametrize(
+    ("kernel", "groups"), [((1, 1, 8, 6), 1), ((3, 3, 1, 8), 8), ((3, 3, 2, 12), 4)]
+)
+def test_formulas_compose(kernel, groups):
+    arguments = (1, 1), "SAME" if kernel[0] > 1 else "VALID"
+    rest = {"dimension_numbers": LAYOUT, "feature_group_count": groups}
+    generator = np.random.default_rng(0)
+    images = jnp.asarray(generator.normal(size=(4, 2, 5, 6, 8)), jnp.float32)
+    kernels = jnp.asarray(generator.normal(size=(4, *kernel)), jnp.float32)
+
+    def outcomes_of(convolve):
+        def cost(image, kernel):
+            return jnp.sum(jnp.sin(convolve(image, kernel, *arguments, **rest)))
+
+        slope = jax.grad(jax.checkpoint(cost), argnums=(0, 1))
+
+        def curvature(image, kernel):
+            return jax.grad(lambda *x: sum(jnp.sum(g**2) for g in slope(*x)), (0, 1))(image, kernel)
+
+        one = images[0], kernels[0]
+        return curvature(*one), jax.vmap(slope)(images, kernels), jax.pmap(slope)(images, kernels)
+
+    ours, theirs = map(outcomes_of, (conv_general_dilated, jax.lax.conv_general_dilated))
+    for got, wanted in zip(*map(jax.tree.leaves, (ours, theirs)), strict=True):
+        assert relative_error(got, wanted) < 1e-5
+
+
+def test_depthwise_has_no_forward_mode_the_others_have():
+    def slope(groups):
+        depth = 8 // groups
+        size = 3 if groups > 1 else 1
+        primals = jnp.ones((1, 5, 5, 8)), jnp.ones((size, size, depth, 8))
+        convolve = partial(
+            conv_general_dilated,
+            window_strides=(1, 1),
+            padding="VALID",
+            dimension_numbers=LAYOUT,
+            feature_group_count=groups,
+        )
+        return jax.jvp(convolve, primals, primals)[1]
+
+    for groups in (1, 4):
+        assert np.all(slope(groups) > 0)
+    with pytest.raises(TypeError, match="forward"):
+        slope(8)
+
+
+def test_the_cpu_sees_no_grouped_convolution():
+    def cost(image, kernel):
+        return jnp.sum(
+            conv_general_dilated(
+                image, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT, feature_group_count=4
+            )
+            ** 2
+        )
+
+    shapes = (2, 6, 6, 8), (3, 3, 2, 8)
+    program = jax.jit(jax.grad(cost, (0, 1))).lower(*map(jnp.ones, shapes)).as_text()
+    assert "stablehlo.convolution" in program
+    assert not [
+        n for n in re.findall(r"(?:feature|batch)_group_count = (\d+)", program) if n != "1"
+    ]
