@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcnn.ops import conv_cpu
+from jaxcnn.ops.windows import Window
 
 Lowering = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -35,9 +36,9 @@ def conv_general_dilated(
     """Convolves as `jax.lax.conv_general_dilated` does: same arguments, shapes, dtypes, errors.
 
     On the CPU 1x1, grouped and depthwise convolutions of (N, H, W, C) images and (h, w, I, O)
-    kernels are computed by other formulas, equal to rounding. All compose with jit, vmap, pmap,
-    `jax.grad` of any order and `jax.checkpoint`; a depthwise one has no forward mode (`jax.jvp`),
-    on any platform.
+    kernels are computed by other formulas, equal to rounding. They compose with jit, vmap, pmap,
+    `jax.grad` of any order and `jax.checkpoint`, but have no forward mode (`jax.jvp`), on any
+    platform: `jax.lax`'s own function has it.
     """
     return _convolution(
         lhs,
@@ -58,9 +59,37 @@ def conv_general_dilated(
 def _lowered(lhs: jax.Array, rhs: jax.Array, **arguments: Any) -> jax.Array:
     reference: Lowering = partial(lax.conv_general_dilated, **arguments)
     faster = _faster_on_cpu(lhs, rhs, **arguments)
-    if faster is None:
-        return reference(lhs, rhs)
-    return lax.platform_dependent(lhs, rhs, cpu=faster, default=reference)
+    return reference(lhs, rhs) if faster is None else _by_platform(faster, reference, lhs, rhs)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _by_platform(
+    on_cpu: Lowering, elsewhere: Lowering, lhs: jax.Array, rhs: jax.Array
+) -> jax.Array:
+    """Convolves one way or the other.
+
+    The gradient, too, is chosen once a platform is known. Were it left to JAX, it would be chosen
+    while the program runs, and convolutions in such a choice take XLA:CPU 50 times as long.
+    """
+    return lax.platform_dependent(lhs, rhs, cpu=on_cpu, default=elsewhere)
+
+
+def _by_platform_forward(
+    on_cpu: Lowering, elsewhere: Lowering, lhs: jax.Array, rhs: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _by_platform(on_cpu, elsewhere, lhs, rhs), (lhs, rhs)
+
+
+def _by_platform_backward(
+    on_cpu: Lowering, elsewhere: Lowering, saved: tuple[jax.Array, jax.Array], output: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    def gradient(convolve: Lowering) -> Callable[..., tuple[jax.Array, jax.Array]]:
+        return lambda lhs, rhs, output: jax.vjp(convolve, lhs, rhs)[1](output)
+
+    return lax.platform_dependent(*saved, output, cpu=gradient(on_cpu), default=gradient(elsewhere))
+
+
+_by_platform.defvjp(_by_platform_forward, _by_platform_backward)
 
 
 def _faster_on_cpu(
@@ -110,13 +139,13 @@ def _faster_on_cpu(
     pads = tuple((int(before), int(after)) for before, after in padding)
     if min(map(min, pads)) < 0 or lhs.shape[3] != groups * depth or features % groups:
         return None
-    window = conv_cpu.Window(tuple(window_strides), pads, dilation, groups)
+    window = Window((height, width), tuple(window_strides), pads, dilation)
     if groups == 1 and (height, width) == (1, 1) and pads == ((0, 0), (0, 0)):
         return partial(conv_cpu.pointwise, window=window)
     if groups > 1 and depth == 1 and features == groups:
         return lambda image, kernel: conv_cpu.depthwise(image, kernel, window)  # no keywords there
     if groups > 1:
-        return partial(conv_cpu.grouped, window=window)
+        return partial(conv_cpu.grouped, window=window, groups=groups)
     return None
 
 

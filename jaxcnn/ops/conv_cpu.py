@@ -3,41 +3,24 @@
 XLA:CPU is fast in dense convolutions, products of matrices and element-wise loops. The rest it
 expands: the weight gradient of a grouped convolution becomes a dense one of all groups, and the
 sum of an array over its leading axes adds one number after another. The formulas here avoid that.
-They take images (N, H, W, C), kernels (h, w, C / groups, F) and a `Window`.
+They take images (N, H, W, C), kernels (h, w, C / groups, F) and how the kernel moves.
 """
 
-from collections.abc import Iterator
 from functools import partial, reduce
 from operator import add
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
+
+from jaxcnn.ops.windows import Window, taps
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 SMALL = 2**16  # values whose sum takes 0.2 ms in any order: not worth a longer compilation
 
 
-class Window(NamedTuple):
-    """How a kernel moves over an image.
-
-    Attributes:
-      strides: (vertical, horizontal).
-      pads: (before, after) for height and width; none negative.
-      dilation: distance of neighbouring taps, (vertical, horizontal).
-      groups: of channels.
-    """
-
-    strides: tuple[int, ...]
-    pads: tuple[tuple[int, int], ...]
-    dilation: tuple[int, ...]
-    groups: int
-
-
-def plain(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
+def dense(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
     """Convolves as `jax.lax` does."""
     return lax.conv_general_dilated(
         image,
@@ -46,7 +29,6 @@ def plain(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
         window.pads,
         rhs_dilation=window.dilation,
         dimension_numbers=LAYOUT,
-        feature_group_count=window.groups,
     )
 
 
@@ -58,14 +40,13 @@ def pointwise(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
     return (pixels @ kernel[0, 0]).reshape(*kept.shape[:-1], kernel.shape[-1])
 
 
-def grouped(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
+def grouped(image: jax.Array, kernel: jax.Array, window: Window, groups: int) -> jax.Array:
     """Convolves slices of the channels densely, and puts the results together.
 
     A dense convolution of less than 16 channels takes about as long as one of 16: so narrow groups
     are joined, with zeros in the kernel from one to the other.
     """
-    groups, width = window.groups, kernel.shape[2]
-    joined = groups
+    width, joined = kernel.shape[2], groups
     while joined % 2 == 0 and joined * width > 16:
         joined //= 2
     parts = groups // joined
@@ -73,8 +54,7 @@ def grouped(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
     blocks = jnp.einsum("hwipjo,kj->phwkijo", split, jnp.eye(joined, dtype=kernel.dtype))
     blocks = blocks.reshape(parts, *kernel.shape[:2], joined * width, -1)
     images = jnp.split(image, parts, axis=-1)
-    dense = partial(plain, window=window._replace(groups=1))
-    outputs = list(map(dense, images, blocks))
+    outputs = [dense(part, block, window) for part, block in zip(images, blocks, strict=True)]
     return jnp.concatenate(outputs, axis=-1)
 
 
@@ -99,8 +79,8 @@ def _backward(
     image, kernel = saved
     (of_image,) = jax.linear_transpose(lambda x: _sum_of_taps(x, kernel, window), image)(outputs)
     of_kernel = [
-        _sum_of_products(image[pixels], outputs[places])
-        for _, pixels, places in _taps(image.shape, kernel.shape, outputs.shape, window)
+        _sum_of_products(image[tap.pixels], outputs[tap.outputs])
+        for tap in taps(image.shape, window)
     ]
     return of_image, jnp.stack(of_kernel).reshape(kernel.shape).astype(kernel.dtype)
 
@@ -110,13 +90,12 @@ depthwise.defvjp(_forward, _backward)
 
 def _sum_of_taps(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
     """Returns the depthwise convolution."""
-    shape = jax.eval_shape(partial(plain, window=window), image, kernel).shape
-    total = _wide(jnp.zeros(shape, image.dtype))
-    for (i, j), pixels, places in _taps(image.shape, kernel.shape, shape, window):
-        part = _wide(image[pixels]) * _wide(kernel[i : i + 1, j : j + 1])
-        for axis in (1, 2):
-            part = _padded(part, axis, places[axis].start, shape[axis] - places[axis].stop)
-        total += part
+    sizes = window.outputs(image.shape)
+    total = _wide(jnp.zeros((len(image), *sizes, image.shape[3]), image.dtype))
+    for tap in taps(image.shape, window):
+        i, j = tap.place
+        products = _wide(image[tap.pixels]) * _wide(kernel[i : i + 1, j : j + 1])
+        total += tap.spread(products, sizes, 0.0)
     return total.astype(image.dtype)
 
 
@@ -143,28 +122,6 @@ def _sum_of_products(x: jax.Array, y: jax.Array) -> jax.Array:
                 part = lax.optimization_barrier(reduce(add, jnp.split(part, len(part))))
             sums += part.sum((0, 1, 2))
     return sums
-
-
-def _taps(
-    image: tuple[int, ...], kernel: tuple[int, ...], outputs: tuple[int, ...], window: Window
-) -> Iterator[tuple[tuple[int, int], tuple[slice, ...], tuple[slice, ...]]]:
-    """Yields each tap (row, column), the pixels that it meets, and the outputs they add to."""
-    for tap in np.ndindex(kernel[:2]):
-        pixels, places = [slice(None)], [slice(None)]
-        for axis in range(2):
-            stride = window.strides[axis]
-            offset = tap[axis] * window.dilation[axis] - window.pads[axis][0]
-            first = max(0, -(offset // stride))
-            last = max(first, min(outputs[1 + axis], (image[1 + axis] - 1 - offset) // stride + 1))
-            places.append(slice(first, last))
-            pixels.append(slice(offset + first * stride, offset + last * stride, stride))
-        yield tap, tuple(pixels), tuple(places)
-
-
-def _padded(x: jax.Array, axis: int, before: int, after: int) -> jax.Array:
-    pads = [(0, 0, 0)] * x.ndim
-    pads[axis] = (before, after, 0)
-    return lax.pad(x, jnp.zeros((), x.dtype), pads)
 
 
 def _wide(x: jax.Array) -> jax.Array:
