@@ -43,6 +43,7 @@ from jaxcnn.layers import (
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.fusion import materialize_on_cpu
+from jaxcnn.ops.pool import max_pool
 
 
 class DenseLayer(nn.Module):
@@ -186,7 +187,7 @@ class DenseNet(nn.Module):
             x = ConvNormAct(stem_features, (3, 3), conv, norm=None, act=None, name="stem")(images)
         else:
             stem = ConvNormAct(stem_features, (7, 7), conv, norm, self.act, strides=2, name="stem")
-            x = nn.max_pool(stem(images), (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+            x = max_pool(stem(images), (3, 3), (2, 2), padding=1)
         for i, size in enumerate(self.stage_sizes):
             if i > 0:
                 kept = math.floor(self.compression * x.shape[-1])

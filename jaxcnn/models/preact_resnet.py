@@ -49,6 +49,7 @@ from jaxcnn.models.checks import check_images
 from jaxcnn.models.identity_mappings import ORDERINGS, Join, Steps, check_ordering
 from jaxcnn.models.resnet import SHORTCUTS as RESNET_SHORTCUTS
 from jaxcnn.models.resnet import ResidualUnit, Stage, check_shortcut
+from jaxcnn.ops.pool import max_pool
 
 SHORTCUTS = (*RESNET_SHORTCUTS, "first")
 
@@ -293,7 +294,7 @@ class PreActResNet(nn.Module):
             x = stem(kernel_size=(3, 3))(images)
         else:
             x = stem(kernel_size=(7, 7), strides=2)(images)
-            x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+            x = max_pool(x, (3, 3), (2, 2), padding=1)
         for i, (size, features) in enumerate(zip(self._sizes(), widths, strict=True)):
             unit = partial(first, preactivate=False) if self.stem_norm and i == 0 else first
             x = Stage(block, size, features, 1 if i == 0 else 2, first=unit, name=f"stage{i + 1}")(

@@ -44,7 +44,7 @@ from jaxcnn.layers import (
 )
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.models.checks import check_images
-from jaxcnn.ops.pool import avg_pool
+from jaxcnn.ops.pool import avg_pool, max_pool
 
 # (unit, input) → what the unit adds to its shortcut.
 Drop = Callable[["ResidualUnit", jax.Array], jax.Array]
@@ -327,7 +327,7 @@ class ResNet(nn.Module):
             x = ConvNormAct(self.width, (3, 3), **handed_down, name="stem")(images)
         else:
             x = ConvNormAct(self.width, (7, 7), strides=2, **handed_down, name="stem")(images)
-            x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+            x = max_pool(x, (3, 3), (2, 2), padding=1)
         drops = iter(self.drops(train))
         for i, size in enumerate(self.stage_sizes):
             features, strides = self.width * 2**i, 1 if i == 0 else 2

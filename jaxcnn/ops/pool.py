@@ -1,10 +1,19 @@
 """Pooling with the padding, ceil mode and divisors of Caffe and torch."""
 
+import math
 from collections.abc import Sequence
+from functools import partial, reduce
+from operator import add
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
+from jax import lax
+
+from jaxcnn.ops.windows import Window, taps
+
+MANY_TAPS = 25  # a window of more is left to XLA
 
 
 def max_pool(
@@ -27,7 +36,96 @@ def max_pool(
     Returns:
       (N, H', W', C).
     """
-    return nn.max_pool(x, window, strides, _pads(x, window, strides, padding, ceil_mode))
+    pads = _pads(x, window, strides, padding, ceil_mode)
+    moves = Window(tuple(window), tuple(strides), pads)
+    if math.prod(window) > MANY_TAPS or not jnp.issubdtype(x.dtype, jnp.floating):
+        return _reference(x, moves)
+    return _max_pool(x, moves)
+
+
+def winners(x: jax.Array, largest: jax.Array, window: Window) -> jax.Array:
+    """Returns which tap of each window holds the maximum, the first one of several.
+
+    Args:
+      x: (N, H, W, C).
+      largest: the maxima, (N, H', W', C).
+      window: how it moves; at most 127 taps.
+
+    Returns:
+      (N, H', W', C), int8: row * width + column within the window; the last tap for a window whose
+      maximum is NaN.
+    """
+    last = math.prod(window.shape) - 1
+    found = jnp.full(largest.shape, last, jnp.float32)  # of the width of the images: one fast loop
+    for number, values in reversed(list(enumerate(_shifted(x, window)))):
+        found = jnp.where(values == largest, jnp.float32(number), found)
+    return found.astype(jnp.int8)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _max_pool(x: jax.Array, window: Window) -> jax.Array:
+    """Returns the maxima.
+
+    On the CPU a chain of maxima, whose gradient goes to the first of equal values. XLA:CPU expands
+    its own gradient to a scatter, pixel by pixel.
+    """
+    return lax.platform_dependent(
+        x,
+        cpu=lambda x: reduce(jnp.maximum, _shifted(x, window)),
+        default=lambda x: _reference(x, window),
+    )
+
+
+def _forward(x: jax.Array, window: Window) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    largest = _max_pool(x, window)
+    return largest, (x, largest)
+
+
+def _backward(
+    window: Window, saved: tuple[jax.Array, jax.Array], output: jax.Array
+) -> tuple[jax.Array]:
+    def by_winners(x: jax.Array, largest: jax.Array, output: jax.Array) -> jax.Array:
+        # A question that only the running program can answer, or XLA would find the winners anew
+        # for each tap below.
+        any_value = largest.ravel()[0]
+        first = lax.cond(any_value == any_value, winners_of, last_taps, x, largest)
+
+        zero = jnp.zeros((), output.dtype)
+        parts = []
+        for number, place in enumerate(np.ndindex(*window.shape)):
+            # Where the tap lies on the image: its edges may be negative, on the padding.
+            edges = [(0, 0, 0)]
+            for axis, stride in enumerate(window.strides):
+                start = place[axis] - window.pads[axis][0]
+                end = start + (output.shape[1 + axis] - 1) * stride + 1
+                edges.append((start, x.shape[1 + axis] - end, stride - 1))
+            chosen = jnp.where(first == number, output, zero)
+            parts.append(lax.pad(chosen, zero, [*edges, (0, 0, 0)]))
+        return reduce(add, parts)
+
+    def winners_of(x: jax.Array, largest: jax.Array) -> jax.Array:
+        return winners(x, largest, window)
+
+    def last_taps(x: jax.Array, largest: jax.Array) -> jax.Array:
+        return jnp.full(largest.shape, math.prod(window.shape) - 1, jnp.int8)
+
+    def by_library(x: jax.Array, largest: jax.Array, output: jax.Array) -> jax.Array:
+        return jax.vjp(lambda x: _reference(x, window), x)[1](output)[0]
+
+    return (lax.platform_dependent(*saved, output, cpu=by_winners, default=by_library),)
+
+
+_max_pool.defvjp(_forward, _backward)
+
+
+def _shifted(x: jax.Array, window: Window) -> list[jax.Array]:
+    """Returns for each tap what it meets, (N, H', W', C), and -inf where it meets padding."""
+    sizes = window.outputs(x.shape)
+    return [tap.spread(x[tap.pixels], sizes, -math.inf) for tap in taps(x.shape, window)]
+
+
+def _reference(x: jax.Array, window: Window) -> jax.Array:
+    return nn.max_pool(x, window.shape, window.strides, window.pads)
 
 
 def avg_pool(

@@ -6,8 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
-from jaxcnn.ops.pool import adaptive_avg_pool, avg_pool, max_pool
+from jaxcnn.ops.pool import _max_pool as max_of
+from jaxcnn.ops.pool import adaptive_avg_pool, avg_pool, max_pool, winners
+from jaxcnn.ops.windows import Window
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 13, 16, 3)).astype(np.float32)
 
@@ -49,6 +52,80 @@ def test_pools_see_the_pixels_of_their_windows(k, s, p, ceil_mode):
         np.testing.assert_allclose(inside[:, i, j], pixels.mean((1, 2)), atol=1e-6)
         last = (i, j)
     assert largest.shape == full.shape == inside.shape == (2, last[0] + 1, last[1] + 1, 3)
+
+
+TIES = np.maximum(IMAGES.round(), 0)  # as after a ReLU: many equal values
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("images", [IMAGES, TIES], ids=["distinct", "ties"])
+@pytest.mark.parametrize(
+    ("k", "s", "pads"),
+    [
+        (2, 2, ((0, 0), (0, 0))),
+        (3, 2, ((0, 0), (0, 0))),
+        (3, 2, ((1, 1), (1, 1))),
+        (3, 1, ((1, 1), (1, 1))),
+        (3, 2, ((0, 1), (0, 1))),
+        (2, 3, ((0, 0), (0, 0))),
+        (1, 2, ((0, 0), (0, 0))),
+        (5, 3, ((2, 2), (2, 2))),
+    ],
+)
+def test_gradient_of_the_maximum_goes_to_the_first_pixel_that_has_it(k, s, pads, images, dtype):
+    def outcome(pool):
+        largest, pull = jax.vjp(pool, jnp.asarray(images, dtype))
+        weights = jnp.arange(1.0, 1 + largest.size).reshape(largest.shape) % 13
+        return largest, *pull(weights.astype(dtype))
+
+    ours = outcome(jax.jit(lambda x: max_of(x, Window((k, k), (s, s), pads))))
+    theirs = outcome(lambda x: nn.max_pool(x, (k, k), (s, s), pads))
+    assert ours[1].dtype == dtype
+    for got, wanted in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(np.float32(got), np.float32(wanted), rtol=1e-2)
+
+
+def test_winners_are_the_first_taps_with_the_maximum():
+    window = Window((3, 3), (2, 2), ((1, 1), (1, 1)))
+    found = winners(TIES, max_pool(TIES, (3, 3), (2, 2), 1), window)
+    assert found.dtype == jnp.int8
+    padded = np.pad(TIES, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-1)
+    for i, j in np.ndindex(found.shape[1:3]):
+        values = padded[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3].reshape(2, 9, 3)
+        np.testing.assert_array_equal(found[:, i, j], values.argmax(1))
+
+
+def test_maxima_compose():
+    def slope(pool):
+        return jax.grad(jax.checkpoint(lambda x: jnp.sum(pool(x) ** 2)))
+
+    def ours(x):
+        return max_pool(x, (3, 3), (2, 2), 1)
+
+    def theirs(x):
+        return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+
+    images = jnp.asarray(np.stack([IMAGES, TIES] * 2))
+    for transform in (jax.vmap, jax.pmap):
+        results = [transform(slope(pool))(images) for pool in (ours, theirs)]
+        np.testing.assert_allclose(*results, rtol=1e-6)
+    with pytest.raises(TypeError, match="forward"):
+        jax.jvp(ours, (IMAGES,), (IMAGES,))
+
+
+def test_a_diverged_network_gets_a_gradient():
+    lost = jnp.full((1, 4, 4, 2), jnp.nan)
+    assert jax.grad(lambda x: jnp.sum(max_pool(x, (2, 2), (2, 2))))(lost).shape == lost.shape
+
+
+def test_many_taps_and_integers_are_left_to_the_library():
+    assert max_pool(np.arange(16).reshape(1, 4, 4, 1), (2, 2), (2, 2)).ravel().tolist() == [
+        5,
+        7,
+        13,
+        15,
+    ]
+    np.testing.assert_array_equal(max_pool(IMAGES, (13, 16), (1, 1))[:, 0, 0], IMAGES.max((1, 2)))
 
 
 def test_tensorflow_padding_by_name():
