@@ -127,8 +127,9 @@ def two_steps(config):
         assert np.isfinite(metrics["loss"])
         assert not metrics["skipped"]
     moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), before, parallel.fetch(state.params))
-    # Drop-path may leave the same columns out of both steps.
-    enough = any if getattr(model, "drop_path_rate", 0) > 0 else all
+    # Drop-path may leave the same columns out of both steps, stochastic depth the same units.
+    leaves_out = getattr(model, "drop_path_rate", 0) > 0 or getattr(model, "survival", None)
+    enough = any if leaves_out else all
     assert enough(jax.tree.leaves(moved)), "a parameter does not move"
     results = make_evaluator(config, model, source)(parallel.replicate(state.variables()))
     assert 0 <= results["top1"] <= results["top5"] <= 1

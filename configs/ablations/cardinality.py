@@ -3,7 +3,8 @@
 Claim: with parameters and multiply-adds held, more and narrower paths are better: 32x4d before
 8x14d, 4x24d, 2x40d and 1x64d.
 Source: Xie et al., "Aggregated Residual Transformations for Deep Neural Networks", 2016, table 3.
-Found: not yet run.
+Found: does not show. Quick, 3 seeds, test accuracy: 1x64d 0.965 ± 0.031, 2x40d 0.962 ± 0.014, 4x24d
+0.961 ± 0.035, 8x14d 0.963 ± 0.017, 32x4d 0.958 ± 0.059: equal.
 Ours: CIFAR's form with half the width (floor(w/2) maps in each path of stage 1), 20 layers, 300
 digits.
 """

@@ -3,7 +3,9 @@
 Claim: a larger growth rate k is better; bottlenecks (B) and compression (C) need fewer parameters
 for the same error.
 Source: Huang et al., "Densely Connected Convolutional Networks", 2016, table 2 and §5.
-Found: not yet run.
+Found: agrees. Quick, 3 seeds, test accuracy: k = 4 0.79 ± 0.10, 12 0.938 ± 0.047, 24 0.959 ± 0.004;
+12 is 0.15 ± 0.06 better than 4. With k = 12, B 0.943 ± 0.017, C 0.922 ± 0.018 and BC 0.919 ± 0.055
+differ from the plain block by less than the interval.
 Ours: three blocks of six layers, 300 training examples.
 """
 

@@ -45,5 +45,6 @@ def get_ablation():
             "dropout 0.5": {"model.overrides.shortcut_dropout": 0.5},
         },
         metric="train/loss",
+        log_y=True,
         quick={**short(100), "model.overrides.stage_sizes": (6, 6, 6)},
     )

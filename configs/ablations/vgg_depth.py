@@ -3,7 +3,8 @@
 Claim: the error falls from 11 to 19 layers and saturates there; 3x3 in place of 1x1 (D against C)
 is better.
 Source: Simonyan and Zisserman, 2014, table 3.
-Found: not yet run.
+Found: does not show: in so short a run depth only delays. Quick, 3 seeds, test accuracy: A 0.54 ±
+0.26, B 0.74 ± 0.20, C 0.66 ± 0.27, D 0.48 ± 0.59, E 0.33 ± 0.22.
 Ours: thin networks (16 to 64 maps), 300 training examples; with BN, since D and E do not start
 without pre-initialisation.
 """
