@@ -3,8 +3,8 @@
 Claim: the two towers of half the width, joined in conv3 and the dense layers, are a little better
 (1.7 % top-1) than one tower with half the kernels; one full tower is the more costly.
 Source: Krizhevsky et al., 2012, §3.2.
-Found: contradicts in part. Quick, 3 seeds, test accuracy: two towers 0.913 ± 0.029, one of half the
-maps 0.914 ± 0.018, one full tower 0.947 ± 0.042, which is 0.034 ± 0.033 better than two.
+Found: does not show. Quick, 3 seeds, test accuracy: two towers 0.913 ± 0.029, one of half the maps
+0.914 ± 0.018; one full tower 0.947 ± 0.042, which is 0.034 ± 0.033 better than two.
 Ours: thin networks (32 to 96 maps), 300 training examples.
 """
 

@@ -2,9 +2,9 @@
 
 Claim: a wide network of 16 layers does as well as a thin one of many more, and trains much faster.
 Source: Zagoruyko and Komodakis, "Wide Residual Networks", 2016, table 4.
-Found: agrees. Quick, 3 seeds, test accuracy: WRN-10-3 0.981 ± 0.018, WRN-16-2 0.977 ± 0.004,
-WRN-28-1.375 0.972 ± 0.025, WRN-40-1.125 0.948 ± 0.034: no depth is better than 10 layers, and each
-of the deeper ones takes longer.
+Found: agrees that width does as well. Quick, 3 seeds, test accuracy: WRN-10-3 0.981 ± 0.018,
+WRN-16-2 0.977 ± 0.004, WRN-28-1.375 0.972 ± 0.025, WRN-40-1.125 0.948 ± 0.034. On a machine with
+other work a run of the last two took about 30 s, of the first two 22.
 Ours: 0.7 million parameters each, 300 training examples.
 """
 

@@ -162,10 +162,9 @@ def _sum_of_products(x: jax.Array, y: jax.Array) -> jax.Array:
         starts = range(first, last, size)
         if starts:
             pairs = [[lax.slice_in_dim(z, i, i + size, axis=1) for z in (x, y)] for i in starts]
-            # The barriers keep XLA from merging all sums into one slow loop.
-            part = lax.optimization_barrier(reduce(add, [a * b for a, b in pairs]))
+            part = reduce(add, [a * b for a, b in pairs])
             if part.size >= SMALL and len(part) <= 64:
-                part = lax.optimization_barrier(reduce(add, jnp.split(part, len(part))))
+                part = reduce(add, jnp.split(part, len(part)))
             sums += part.sum((0, 1, 2))
     return sums
 
