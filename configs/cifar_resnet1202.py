@@ -17,4 +17,6 @@ from jaxcnn import papers
 
 
 def get_config(dataset="digits"):
-    return papers.resnet("cifar_resnet1202", dataset)
+    config = papers.resnet("cifar_resnet1202", dataset)
+    config.model.overrides.scan_units = True  # unrolled it would not compile in 20 GB
+    return config

@@ -17,4 +17,6 @@ from jaxcnn import papers
 
 
 def get_config(dataset="digits"):
-    return papers.stochastic_depth("cifar_resnet1202_sd", dataset)
+    config = papers.stochastic_depth("cifar_resnet1202_sd", dataset)
+    config.model.overrides.scan_units = True  # unrolled it would not compile in 20 GB
+    return config

@@ -15,7 +15,7 @@ from jaxcnn.data.pipeline import eval_batches
 from jaxcnn.data.source import DataSource
 from jaxcnn.errors import UserError
 from jaxcnn.numerics import numerics
-from jaxcnn.state import TrainState, lower_state, saved_form
+from jaxcnn.state import TrainState, initial_state
 from jaxcnn.steps import make_eval_step
 from jaxcnn.workdir import read_config
 
@@ -90,7 +90,7 @@ def run(directory: Path, *, checkpoint: str = "latest", split: str = "test") -> 
             config, total_steps=1, steps_per_epoch=Fraction(1), batch_size=config.train.batch_size
         )
         averaged = config.train.ema_decay > 0
-        template = saved_form(lower_state(model, optimizer, source.image_shape, averaged))
+        template = initial_state(model, optimizer, source.image_shape, averaged).form
         checkpoints = Checkpoints(
             directory / "checkpoints", metric=config.checkpoint.metric, read_only=True
         )

@@ -53,6 +53,10 @@ def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read what is printed, as `head` does, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except UserError as error:
         if debug:
             traceback.print_exc()

@@ -2,7 +2,8 @@
 
 import functools
 import hashlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -40,13 +41,25 @@ class TrainState(flax.struct.PyTreeNode):
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
-def lower_state(
+class Initial(NamedTuple):
+    """The state at step 0, not yet made.
+
+    Attributes:
+      make: typed root key → state.
+      form: its shapes and dtypes, which are those of all its checkpoints.
+    """
+
+    make: Callable[[jax.Array], TrainState]
+    form: TrainState
+
+
+def initial_state(
     model: nn.Module,
     optimizer: Optimizer,
     image_shape: tuple[int, int, int],
     averaged: bool = False,
-) -> jax.stages.Lowered:
-    """Returns the program that makes the state at step 0 from a typed key, not yet compiled.
+) -> Initial:
+    """Returns what makes the state at step 0.
 
     Args:
       model: the network.
@@ -54,35 +67,37 @@ def lower_state(
       image_shape: (H, W, C) of the images that the network gets.
       averaged: keep moving averages too.
     """
+    images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
 
     def make(rng: jax.Array) -> TrainState:
-        variables = model.init(rng, jnp.zeros((1, *image_shape)))
+        variables = model.lazy_init(rng, images)
         params, batch_stats = variables["params"], variables.get("batch_stats", {})
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
             batch_stats=batch_stats,
             opt_state=optimizer.init(params),
-            ema={"params": params, "batch_stats": batch_stats} if averaged else None,
+            # Buffers of their own: the step donates them all.
+            ema=jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats})
+            if averaged
+            else None,
             rng=jax.random.key_data(rng),
         )
 
-    return jax.jit(make).lower(jax.random.key(0))
+    return Initial(make, jax.eval_shape(make, jax.random.key(0)))
 
 
 def create_state(
-    program: jax.stages.Lowered, rng: jax.Array, given: dict[str, Any] | None = None
+    initial: Initial, rng: jax.Array, given: dict[str, Any] | None = None
 ) -> TrainState:
     """Returns the state at step 0 of a run with the root key `rng`.
 
     `given` are other weights to start from, in the form of `TrainState.variables`: the arrays among
     its leaves are taken, for the averages too. The optimizer's state is at step 0 the same for any
     weights.
-
-    The program runs once, so the CPU's compiler is told not to optimise it: it would spend its time
-    on one random generator for each shape (DenseNet-121: 20 s instead of 6 s).
     """
-    state = _compiled(program)(rng)
+    many = len(jax.tree.leaves(initial.form.params)) > MANY_LEAVES
+    state = initial.make(rng) if many else _compiled(initial.make)(rng)
     if given is None:
         return state
     variables = jax.tree.map(
@@ -92,15 +107,20 @@ def create_state(
     return state.replace(**variables, ema=averages)
 
 
+# Making each of so many parameters by itself takes less time than compiling one program of them
+# all, which for ResNet-1202 takes minutes.
+MANY_LEAVES = 2000
+
+
 @functools.lru_cache(maxsize=1)  # for runs that differ in the seed alone
-def _compiled(program: jax.stages.Lowered) -> jax.stages.Compiled:
+def _compiled(make: Callable[[jax.Array], TrainState]) -> jax.stages.Compiled:
+    """Compiles what makes a state.
+
+    It runs once, so the CPU's compiler is told not to optimise it: it would spend its time on one
+    random generator for each shape (DenseNet-121: 20 s instead of 6 s).
+    """
     options: Any = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
-    return program.compile(compiler_options=options)
-
-
-def saved_form(program: jax.stages.Lowered) -> TrainState:
-    """Shapes and dtypes of the state that a program makes, and of its checkpoints."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), program.out_info)
+    return jax.jit(make).lower(jax.random.key(0)).compile(compiler_options=options)
 
 
 def count_parameters(tree: Any) -> int:

@@ -22,10 +22,10 @@ from jaxcnn.optim import Optimizer
 from jaxcnn.schedules import Plan, is_due
 from jaxcnn.signals import stop_request
 from jaxcnn.state import (
+    Initial,
     TrainState,
     create_state,
-    lower_state,
-    saved_form,
+    initial_state,
     state_sha256,
 )
 from jaxcnn.steps import make_train_step
@@ -45,14 +45,14 @@ class Programs(NamedTuple):
       optimizer: see `factories.make_optimizer`.
       train_step: (replicated state, batch) → the same and metrics; compiled at the first call.
       evaluate: see `evaluate.make_evaluator`.
-      initial: makes the state at step 0; see `state.lower_state`.
+      initial: makes the state at step 0; see `state.initial_state`.
     """
 
     model: nn.Module
     optimizer: Optimizer
     train_step: Callable[..., Any]
     evaluate: Evaluator
-    initial: jax.stages.Lowered
+    initial: Initial
 
 
 Build = Callable[[ConfigDict, DataSource, DataSource, Plan], Programs]
@@ -92,7 +92,7 @@ def build(config: ConfigDict, source: DataSource, watched: DataSource, plan: Pla
         )
     )
     evaluate = make_evaluator(config, model, watched)
-    initial = lower_state(model, optimizer, source.image_shape, config.train.ema_decay > 0)
+    initial = initial_state(model, optimizer, source.image_shape, config.train.ema_decay > 0)
     return Programs(model, optimizer, train_step, evaluate, initial)
 
 
@@ -152,7 +152,7 @@ def run(
         model, optimizer, train_step, evaluate, initial = build(config, source, watched, plan)
 
         # State: the newest whole checkpoint, or a fresh one, with given weights if there are any.
-        form = saved_form(initial)
+        form = initial.form
         report.say_start(log, config, directory, model, form, [source, watched], plan)
 
         def check(meta: dict[str, Any]) -> None:

@@ -56,6 +56,7 @@ def test_interval_is_students():
     assert found.mean == pytest.approx(7 / 3)
     assert found.half == pytest.approx(4.302653 * (7 / 9) ** 0.5, rel=1e-6)
     assert str(report.interval([0.5])) == "0.5"
+    assert str(report.interval([0.5, float("nan"), 0.1])) == "not finite"
 
 
 def test_table_takes_differences_seed_by_seed(tmp_path):
@@ -224,6 +225,15 @@ def test_runs_one_by_one_come_to_the_same_report(small, tmp_path):
     assert "learning_rate" in refused.stderr
     assert "--out" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_list_may_be_read_in_part(small):
+    """As `head` does, which closes the pipe."""
+    command = [sys.executable, str(ROOT / "launch" / "ablate.py"), str(small), "--list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listing:
+        listing.stdout.close()
+        assert listing.stderr.read() == b""
+    assert listing.returncode == 0
 
 
 def test_what_cannot_be_done_is_one_line(small, tmp_path):

@@ -15,7 +15,7 @@ from jaxcnn import factories, parallel, recipes
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.evaluate import make_evaluator
-from jaxcnn.state import create_state, lower_state
+from jaxcnn.state import create_state, initial_state
 from jaxcnn.steps import make_train_step
 
 FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
@@ -118,8 +118,8 @@ def two_steps(config):
         )
     )
     averaged = config.train.ema_decay > 0
-    program = lower_state(model, optimizer, source.image_shape, averaged)
-    state = parallel.replicate(create_state(program, jax.random.key(0)))
+    initial = initial_state(model, optimizer, source.image_shape, averaged)
+    state = parallel.replicate(create_state(initial, jax.random.key(0)))
     before = parallel.fetch(state.params)
     for number in range(2):
         batch = train_batch(source, batch_size=size, seed=0, step=number, unlabelled=unlabelled)

@@ -11,9 +11,8 @@ from jaxcnn.models.lenet import LeNet5Modern
 from jaxcnn.state import (
     count_parameters,
     create_state,
+    initial_state,
     leaf_digests,
-    lower_state,
-    saved_form,
     state_sha256,
 )
 
@@ -31,8 +30,8 @@ def optimizer_of(name="sgd", schedule="cosine"):
 
 
 def fresh(model, optimizer=None, averaged=False, seed=0):
-    program = lower_state(model, optimizer or optimizer_of(), SHAPE, averaged)
-    return create_state(program, jax.random.key(seed))
+    initial = initial_state(model, optimizer or optimizer_of(), SHAPE, averaged)
+    return create_state(initial, jax.random.key(seed))
 
 
 @pytest.mark.parametrize("model", [small_densenet(), LeNet5Modern()], ids=["densenet", "lenet"])
@@ -62,9 +61,9 @@ def test_different_seeds_give_different_parameters():
     ("name", "schedule"), [("sgd", "plateau"), ("adamw", "cosine"), ("lars", "cosine")]
 )
 def test_what_is_saved_has_the_promised_form(name, schedule, averaged):
-    program = lower_state(small_densenet(), optimizer_of(name, schedule), SHAPE, averaged)
-    form = saved_form(program)
-    real = parallel.fetch(parallel.replicate(create_state(program, jax.random.key(0))))
+    initial = initial_state(small_densenet(), optimizer_of(name, schedule), SHAPE, averaged)
+    form = initial.form
+    real = parallel.fetch(parallel.replicate(create_state(initial, jax.random.key(0))))
     assert jax.tree.structure(form) == jax.tree.structure(real)
 
     def same(promised, leaf):

@@ -16,7 +16,7 @@ from jaxcnn.losses import make_objective
 from jaxcnn.models.densenet import DenseNet
 from jaxcnn.optim import Optimizer, decay_mask, make_transform
 from jaxcnn.schedules import make_schedule
-from jaxcnn.state import create_state, lower_state
+from jaxcnn.state import create_state, initial_state
 from jaxcnn.steps import make_eval_step, make_train_step
 
 NAN_PIXEL = 255  # `to_unit` reads it as not a number
@@ -116,8 +116,8 @@ def make_sgd(rate=1.0, momentum=0.0, weight_decay=0.0, **schedule):
 
 
 def start(model, optimizer=None, averaged=False, seed=0):
-    program = lower_state(model, optimizer or make_sgd(), (4, 4, 3), averaged)
-    return create_state(program, jax.random.key(seed))
+    initial = initial_state(model, optimizer or make_sgd(), (4, 4, 3), averaged)
+    return create_state(initial, jax.random.key(seed))
 
 
 def make_step(model, optimizer=None, objective=None, augment=to_unit, **options):

@@ -19,12 +19,17 @@ from jaxcnn.errors import UserError
 
 
 class Interval(NamedTuple):
-    """A mean and how far the interval of 95 % reaches on either side; nan for a single value."""
+    """A mean and how far the interval of 95 % reaches on either side.
+
+    The latter is nan for a single value, and both are if a value is not finite.
+    """
 
     mean: float
     half: float
 
     def __str__(self) -> str:
+        if math.isnan(self.mean):
+            return "not finite"
         return f"{self.mean:.4g}" if math.isnan(self.half) else f"{self.mean:.4g} ± {self.half:.2g}"
 
 
@@ -33,6 +38,8 @@ def interval(values: Sequence[float]) -> Interval:
     from scipy import stats
 
     count = len(values)
+    if not np.all(np.isfinite(values)):
+        return Interval(math.nan, math.nan)
     if count < 2:
         return Interval(float(np.mean(values)), math.nan)
     error = statistics.stdev(values) / math.sqrt(count)  # exactly 0 of equal values
@@ -72,7 +79,7 @@ def table(ablation: Ablation, results: Sequence[Result]) -> str:
         difference = ""
         if variant != ablation.reference and both:
             found = interval([values[seed] - base[seed] for seed in both])
-            difference = f"{'+' if found.mean >= 0 else ''}{found}"
+            difference = f"{'+' * (found.mean >= 0)}{found}"
         found = interval(list(values.values()))
         lines.append(f"| {variant} | {len(values)} | {found} | {difference} |")
     return "\n".join(lines) + "\n"

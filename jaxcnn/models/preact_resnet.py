@@ -201,6 +201,8 @@ class PreActResNet(nn.Module):
       zero_init_last: start the last convolution (BN where that stands behind) of every unit at
         zero.
       dropout_rate: share of inputs dropped in front of every convolution of a unit but the first.
+      scan_units: compile one unit for each stage and run the others in a loop; see `ResNet`. Not
+        with dropout, whose draws would be others.
       dtype: of the computation; the parameters of BN and its statistics stay as they are.
       param_dtype: of the parameters.
       norm_momentum: decay of the running statistics.
@@ -231,6 +233,7 @@ class PreActResNet(nn.Module):
     shortcut_dropout: float = 0.0
     zero_init_last: bool = False
     dropout_rate: float = 0.0
+    scan_units: bool = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
     norm_momentum: float = 0.9
@@ -245,6 +248,8 @@ class PreActResNet(nn.Module):
         check_images(images)
         check_shortcut(self.shortcut, SHORTCUTS, self.zero_init_last)
         check_ordering(self.ordering, self.zero_init_last)
+        if self.scan_units and (self.dropout_rate or self.shortcut_dropout):
+            raise UserError("scan_units goes without dropout: set scan_units=False")
         conv = partial(
             self.conv,
             use_bias=False,
@@ -297,9 +302,15 @@ class PreActResNet(nn.Module):
             x = max_pool(x, (3, 3), (2, 2), padding=1)
         for i, (size, features) in enumerate(zip(self._sizes(), widths, strict=True)):
             unit = partial(first, preactivate=False) if self.stem_norm and i == 0 else first
-            x = Stage(block, size, features, 1 if i == 0 else 2, first=unit, name=f"stage{i + 1}")(
-                x
-            )
+            x = Stage(
+                block,
+                size,
+                features,
+                1 if i == 0 else 2,
+                first=unit,
+                scan=self.scan_units,
+                name=f"stage{i + 1}",
+            )(x)
         if "B" in ordering.preactivation:
             x = norm(name="final_norm")(x)
         if "R" in ordering.preactivation:

@@ -24,13 +24,13 @@ the deeper they are: plain-110 stays above 60 %):
   cifar_resnet44   7.17   658,586      cifar_resnet1202   7.93   19,421,274
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
@@ -46,8 +46,8 @@ from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.pool import avg_pool, max_pool
 
-# (unit, input) → what the unit adds to its shortcut.
-Drop = Callable[["ResidualUnit", jax.Array], jax.Array]
+# (unit, input, draw) → what the unit adds to its shortcut, which depends on a scalar of the unit's.
+Drop = Callable[["ResidualUnit", jax.Array, jax.Array], jax.Array]
 
 SHORTCUTS = ("A", "B", "C", "none", "average")
 
@@ -94,7 +94,8 @@ class ResidualUnit(nn.Module):
       zero_init_last: start the scale of the last BN at zero, the unit as its shortcut.
       cardinality: groups of a bottleneck's 3x3.
       base_width: width of each group where `features` is 64; see `ResNet`.
-      drop: (unit, x) → the branch, in place of `residual(x)`; None leaves that as it is.
+      drop: (unit, x, draw) → the branch, in place of `residual(x)`; None leaves that as it is.
+      draw: scalar for `drop`.
     """
 
     features: int
@@ -107,6 +108,7 @@ class ResidualUnit(nn.Module):
     cardinality: int = 1
     base_width: int = 64
     drop: Drop | None = None
+    draw: jax.Array | None = None
 
     expansion: ClassVar[int] = 1
 
@@ -120,7 +122,7 @@ class ResidualUnit(nn.Module):
 
     def branch(self, x: jax.Array) -> jax.Array:
         """Returns `residual(x)`, or what `drop` makes of it."""
-        return self.residual(x) if self.drop is None else self.drop(self, x)
+        return self.residual(x) if self.drop is None else self.drop(self, x, self.draw)
 
     def residual(self, x: jax.Array) -> jax.Array:
         """Returns the branch that is added to the shortcut, up to its last BN."""
@@ -221,7 +223,8 @@ class Stage(nn.Module):
 
     Attributes:
       first: constructor of the first unit, where it is another than that of the rest.
-      drops: `drop` of each unit; empty leaves all branches as they are.
+      draws: `draw` of each unit, an array [num_blocks]; None where units have none.
+      scan: run the units behind the first as a loop; see `ResNet`.
     """
 
     block: Constructor
@@ -229,17 +232,40 @@ class Stage(nn.Module):
     features: int
     strides: int = 1
     first: Constructor | None = None
-    drops: Sequence[Drop] = ()
+    draws: jax.Array | None = None
+    scan: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), C') of the block."""
-        for i in range(self.num_blocks):
-            strides = self.strides if i == 0 else 1
-            block = self.first if self.first is not None and i == 0 else self.block
-            if self.drops:
-                block = partial(block, drop=self.drops[i])
-            x = block(features=self.features, strides=strides, name=f"block{i + 1}")(x)
+        first = self.block if self.first is None else self.first
+        draws = [None] * self.num_blocks if self.draws is None else self.draws
+        x = first(self.features, strides=self.strides, draw=draws[0], name="block1")(x)
+        if self.scan and self.num_blocks > 2 and not self.is_initializing():
+            return self.scanned(x)
+        for i in range(1, self.num_blocks):
+            x = self.block(self.features, draw=draws[i], name=f"block{i + 1}")(x)
+        return x
+
+    def scanned(self, x: jax.Array) -> jax.Array:
+        """Applies the units behind the first, stacking their variables for the time of the call."""
+        names = [f"block{i + 1}" for i in range(1, self.num_blocks)]
+        updated = [kind for kind in self.variables if self.is_mutable_collection(kind)]
+        stacked = {
+            kind: jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(of_unit.get, names))
+            for kind, of_unit in self.variables.items()
+        }
+
+        def apply_unit(x: jax.Array, unit: tuple[Any, Any]) -> tuple[jax.Array, Any]:
+            variables, draw = unit
+            block = self.block(self.features, draw=draw, parent=None)
+            return block.apply(variables, x, mutable=updated)
+
+        draws = None if self.draws is None else self.draws[1:]
+        x, changed = jax.lax.scan(apply_unit, x, (stacked, draws))
+        for kind, of_units in changed.items():
+            for i, name in enumerate(names):
+                self.put_variable(kind, name, jax.tree.map(lambda leaf, i=i: leaf[i], of_units))
         return x
 
 
@@ -263,6 +289,9 @@ class ResNet(nn.Module):
         instead), B projects by 1x1 and BN where the shape changes, C projects in every unit; "none"
         is the plain network.
       zero_init_last: start the last BN of every unit at scale zero.
+      scan_units: compile one unit for each stage and run the others in a loop (`jax.lax.scan`),
+        with the same variables and numbers: very deep networks start sooner. Inner values of
+        these units cannot be captured while it is on.
       dtype: of the computation; the parameters of BN and its statistics stay as they are.
       param_dtype: of the parameters.
       norm_momentum: decay of the running statistics.
@@ -285,6 +314,7 @@ class ResNet(nn.Module):
     cifar_stem: bool = False
     shortcut: str = "B"
     zero_init_last: bool = False
+    scan_units: bool = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
     norm_momentum: float = 0.9
@@ -328,19 +358,29 @@ class ResNet(nn.Module):
         else:
             x = ConvNormAct(self.width, (7, 7), strides=2, **handed_down, name="stem")(images)
             x = max_pool(x, (3, 3), (2, 2), padding=1)
-        drops = iter(self.drops(train))
-        for i, size in enumerate(self.stage_sizes):
-            features, strides = self.width * 2**i, 1 if i == 0 else 2
-            of_stage = tuple(itertools.islice(drops, size))
-            x = Stage(block, size, features, strides, drops=of_stage, name=f"stage{i + 1}")(x)
+        drop, draws = self.drops(train)
+        stages: Any = len(self.stage_sizes) * [None]
+        if drop is not None:
+            block = partial(block, drop=drop)
+            stages = jnp.split(draws, np.cumsum(self.stage_sizes)[:-1])
+        for i, (size, of_stage) in enumerate(zip(self.stage_sizes, stages, strict=True)):
+            x = Stage(
+                block,
+                size,
+                self.width * 2**i,
+                1 if i == 0 else 2,
+                draws=of_stage,
+                scan=self.scan_units,
+                name=f"stage{i + 1}",
+            )(x)
         x = global_average_pool(x)
         if self.num_classes == 0:
             return x
         return classifier(self.num_classes, self.dtype, self.param_dtype)(x)
 
-    def drops(self, train: bool) -> Sequence[Drop]:
-        """Returns `drop` of every `ResidualUnit` in turn, or nothing if all branches stay."""
-        return ()
+    def drops(self, train: bool) -> tuple[Drop | None, jax.Array | None]:
+        """Returns `drop` of all units and the `draw` of each [units]; None if all branches stay."""
+        return None, None
 
 
 IMAGENET_DEPTHS: dict[int, tuple[Constructor, tuple[int, ...]]] = {

@@ -34,9 +34,10 @@ from jaxcnn.models.resnet import Drop, ResidualUnit, ResNet, cifar_resnet
 SURVIVALS = ("linear", "uniform")
 
 
-def scaled(unit: ResidualUnit, x: jax.Array, probability: float) -> jax.Array:
+def scaled(unit: ResidualUnit, x: jax.Array, probability: jax.Array) -> jax.Array:
     """Returns p·f(x), as at test time."""
-    return probability * unit.residual(x)
+    y = unit.residual(x)
+    return probability.astype(y.dtype) * y
 
 
 def computed(unit: ResidualUnit, x: jax.Array, alive: jax.Array) -> jax.Array:
@@ -96,8 +97,8 @@ class StochasticDepthResNet(ResNet):
         probabilities = jnp.asarray(self.survival_probabilities(), jnp.float32)
         return jax.vmap(jax.random.bernoulli)(keys, probabilities)
 
-    def drops(self, train: bool) -> Sequence[Drop]:
-        """Returns what becomes of every branch."""
+    def drops(self, train: bool) -> tuple[Drop | None, jax.Array | None]:
+        """Returns what becomes of every branch, by the unit's survival or its probability."""
         if not 0 < self.survival_probability <= 1:
             raise UserError(
                 f"survival_probability={self.survival_probability} is no probability that leaves "
@@ -108,15 +109,14 @@ class StochasticDepthResNet(ResNet):
         if self.shortcut == "none":
             raise UserError("without shortcuts nothing is left of a dropped unit: choose another")
         if self.survival_probability == 1:
-            return ()
+            return None, None
         if not train:
-            return [partial(scaled, probability=p) for p in self.survival_probabilities()]
+            return scaled, jnp.asarray(self.survival_probabilities())
         if self.is_initializing():
-            return ()
-        branch = skipped if self.skip_dropped else computed
+            return None, None
         # Without it XLA:CPU draws again inside every kernel that uses the draw.
         alive = jax.lax.optimization_barrier(self.alive())
-        return [partial(branch, alive=alive[unit]) for unit in range(len(alive))]
+        return (skipped if self.skip_dropped else computed), alive
 
 
 def cifar_stochastic_depth(depth: int, **fields: Any) -> ResNet:

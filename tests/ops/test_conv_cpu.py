@@ -97,6 +97,20 @@ def test_depthwise_of_few_and_of_many_pixels(shape):
     )
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("size", "strides"), [(1, 1), (2, 1), (7, 1), (7, 2), (8, 1)])
+def test_wide_convolutions_of_small_maps(size, strides, dtype):
+    compare(
+        dtype,
+        image=(2, size, size, 64),
+        kernel=(3, 3, 64, 72),
+        seed=0,
+        window_strides=(strides, strides),
+        padding=((1, 1), (1, 1)),
+        dimension_numbers=LAYOUT,
+    )
+
+
 @pytest.mark.parametrize(
     ("kernel", "groups"),
     [((1, 1, 8, 6), 1), ((3, 3, 8, 4), 1), ((3, 3, 1, 8), 8), ((3, 3, 2, 12), 4)],

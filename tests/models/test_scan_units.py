@@ -1,0 +1,71 @@
+"""Units in a loop are the units in a row: same variables, outputs, gradients and statistics."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcnn.errors import UserError
+from jaxcnn.models.preact_resnet import PreActBasicBlock, PreActResNet
+from jaxcnn.models.resnet import BasicBlock, Bottleneck, ResNet
+from jaxcnn.models.stochastic_depth import StochasticDepthResNet
+
+small = {"num_classes": 3, "stage_sizes": (1, 3), "width": 4, "cifar_stem": True}
+NETWORKS = {
+    "basic, A": partial(ResNet, block=BasicBlock, shortcut="A", **small),
+    "bottleneck, C": partial(ResNet, block=Bottleneck, shortcut="C", **small),
+    "pre-activation": partial(PreActResNet, block=PreActBasicBlock, **small),
+    "first projects": partial(PreActResNet, shortcut="first", stem_norm=False, **small),
+    "stochastic depth": partial(StochasticDepthResNet, block=BasicBlock, **small),
+    "skipping": partial(StochasticDepthResNet, block=BasicBlock, skip_dropped=True, **small),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_loop_of_units_changes_no_number(name, start):
+    row, loop = (NETWORKS[name](scan_units=scan) for scan in (False, True))
+    images = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32)
+    variables = start(row, images)
+    forms = [jax.eval_shape(model.init, jax.random.key(0), images) for model in (row, loop)]
+    assert jax.tree.structure(forms[0]) == jax.tree.structure(forms[1])
+
+    def outcome(model, variables):
+        def loss(params):
+            logits, updated = model.apply(
+                {**variables, "params": params},
+                images,
+                train=True,
+                rngs={"drop_path": jax.random.key(5)},
+                mutable=["batch_stats"],
+            )
+            return jnp.sum(jnp.sin(logits)), updated
+
+        trained = jax.value_and_grad(loss, has_aux=True)(variables["params"])
+        return trained, model.apply(variables, images)
+
+    expected, got = (jax.jit(partial(outcome, model))(variables) for model in (row, loop))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), got, expected)
+    if name == "basic, A":
+        before, (((_, after), _), _) = variables["batch_stats"], got
+        unit = [stats["stage2"]["block3"] for stats in (before, after["batch_stats"])]
+        assert all(np.all(old != new) for old, new in zip(*map(jax.tree.leaves, unit), strict=True))
+
+
+def test_a_loop_is_compiled_as_one_unit():
+    def operations(depth):
+        model = ResNet(**{**small, "stage_sizes": (depth,)}, scan_units=True)
+        images = jnp.ones((1, 8, 8, 3))
+        variables = jax.eval_shape(model.init, jax.random.key(0), images)
+        return (
+            jax.jit(model.apply).lower(variables, images).as_text().count("stablehlo.convolution")
+        )
+
+    assert operations(12) == operations(3)
+
+
+def test_a_loop_has_no_dropout():
+    model = PreActResNet(**small, scan_units=True, dropout_rate=0.3)
+    with pytest.raises(UserError, match="scan_units=False"):
+        jax.eval_shape(model.init, jax.random.key(0), jnp.ones((1, 8, 8, 3)))
