@@ -47,7 +47,7 @@ from jaxcnn.models.checks import check_images
 from jaxcnn.ops.pool import avg_pool, max_pool
 
 # (unit, input, draw) → what the unit adds to its shortcut, which depends on a scalar of the unit's.
-Drop = Callable[["ResidualUnit", jax.Array, jax.Array], jax.Array]
+Drop = Callable[["ResidualUnit", jax.Array, Any], jax.Array]
 
 SHORTCUTS = ("A", "B", "C", "none", "average")
 
@@ -358,9 +358,10 @@ class ResNet(nn.Module):
         else:
             x = ConvNormAct(self.width, (7, 7), strides=2, **handed_down, name="stem")(images)
             x = max_pool(x, (3, 3), (2, 2), padding=1)
-        drop, draws = self.drops(train)
+        drops = self.drops(train)
         stages: Any = len(self.stage_sizes) * [None]
-        if drop is not None:
+        if drops is not None:
+            drop, draws = drops
             block = partial(block, drop=drop)
             stages = jnp.split(draws, np.cumsum(self.stage_sizes)[:-1])
         for i, (size, of_stage) in enumerate(zip(self.stage_sizes, stages, strict=True)):
@@ -378,9 +379,9 @@ class ResNet(nn.Module):
             return x
         return classifier(self.num_classes, self.dtype, self.param_dtype)(x)
 
-    def drops(self, train: bool) -> tuple[Drop | None, jax.Array | None]:
+    def drops(self, train: bool) -> tuple[Drop, jax.Array] | None:
         """Returns `drop` of all units and the `draw` of each [units]; None if all branches stay."""
-        return None, None
+        return None
 
 
 IMAGENET_DEPTHS: dict[int, tuple[Constructor, tuple[int, ...]]] = {

@@ -97,7 +97,7 @@ class StochasticDepthResNet(ResNet):
         probabilities = jnp.asarray(self.survival_probabilities(), jnp.float32)
         return jax.vmap(jax.random.bernoulli)(keys, probabilities)
 
-    def drops(self, train: bool) -> tuple[Drop | None, jax.Array | None]:
+    def drops(self, train: bool) -> tuple[Drop, jax.Array] | None:
         """Returns what becomes of every branch, by the unit's survival or its probability."""
         if not 0 < self.survival_probability <= 1:
             raise UserError(
@@ -109,11 +109,11 @@ class StochasticDepthResNet(ResNet):
         if self.shortcut == "none":
             raise UserError("without shortcuts nothing is left of a dropped unit: choose another")
         if self.survival_probability == 1:
-            return None, None
+            return None
         if not train:
             return scaled, jnp.asarray(self.survival_probabilities())
         if self.is_initializing():
-            return None, None
+            return None
         # Without it XLA:CPU draws again inside every kernel that uses the draw.
         alive = jax.lax.optimization_barrier(self.alive())
         return (skipped if self.skip_dropped else computed), alive

@@ -1,0 +1,123 @@
+"""Measures our networks and operations beside those of other libraries, in the same run.
+
+  python -m jaxcnn.benchmark --model=resnet50,densenet121 --against=torch
+  python -m jaxcnn.benchmark --mode=op --model=all --against=xla,torch
+
+Prints a Markdown table; --json writes all that was measured. A network is timed only if 5 steps
+from the same weights have the same losses as the other library's.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from jaxcnn import process
+from jaxcnn.errors import UserError, nearest
+
+AGAINST = ("none", "xla", "torch", "torchvision", "timm")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Returns the command line.
+
+    Raises:
+      UserError: for a flag that does not exist or a value that it does not take.
+    """
+    parser = _Parser(
+        prog="python -m jaxcnn.benchmark",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model", required=True, help="names with commas; of operations, or all")
+    parser.add_argument("--mode", default="train", choices=("train", "infer", "op"))
+    parser.add_argument("--against", default="none", help=f"some of {', '.join(AGAINST)}")
+    parser.add_argument("--batch", type=int, default=16, help="images per step (16)")
+    parser.add_argument("--size", type=int, default=0, help="of images; 0 is the network's own")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each contender (7)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of a turn (1)")
+    parser.add_argument("--threads", type=int, default=0, help="cores to use; 0 is all")
+    parser.add_argument(
+        "--forms", default="eager,compile", help="of torch networks, to take the fastest of"
+    )
+    parser.add_argument("--json", type=Path, help="a file for all that was measured")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    flags = parser.parse_args(argv)
+    for name, known in (("against", AGAINST), ("forms", ("eager", "compile"))):
+        values = getattr(flags, name).split(",")
+        for value in values:
+            if value not in known:
+                raise UserError(f"--{name}={value}: {nearest(value, known)}")
+        setattr(flags, name, [] if values == ["none"] else values)
+    for name, least in (("batch", 1), ("rounds", 1), ("size", 0), ("threads", 0)):
+        if getattr(flags, name) < least:
+            raise UserError(f"--{name}={getattr(flags, name)} is too small: {least} or more")
+    return flags
+
+
+def set_up(flags: argparse.Namespace) -> None:
+    """Makes the comparison fair before either library is loaded.
+
+    Raises:
+      UserError: if it is too late for that.
+    """
+    if flags.threads:
+        cores = sorted(os.sched_getaffinity(0))
+        if flags.threads > len(cores):
+            raise UserError(f"--threads={flags.threads}: there are {len(cores)} cores")
+        os.sched_setaffinity(0, cores[: flags.threads])
+    # torch's threads would spin while they wait, and on a small machine take the cores from
+    # themselves: up to ten times slower.
+    if "torch" in sys.modules and os.environ.get("OMP_WAIT_POLICY") != "passive":
+        raise UserError("torch is loaded already: start this with OMP_WAIT_POLICY=passive")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # torch needs some, too
+
+
+def main(argv: Sequence[str]) -> None:
+    """Measures and reports.
+
+    Raises:
+      UserError: for whatever the user can put right.
+    """
+    flags = parse(argv)
+    set_up(flags)
+    from jaxcnn.benchmark import machine, measure, report
+
+    names = measure.names(flags.model, flags.mode)
+    of_torch = [name for name in flags.against if name != "xla"]
+    if of_torch:
+        measure.check_torch()
+    roofline = machine.measure_roofline(flags.dtype)
+    about = machine.describe()
+    print(", ".join(f"{key} {value}" for key, value in about.items()))
+    print(
+        f"copy {roofline.bandwidth / 1e9:.0f} GB/s, matrix product {roofline.flops / 1e12:.2f}"
+        f" TFLOP/s; {flags.mode}, batch {flags.batch}, {flags.dtype}\n",
+        flush=True,
+    )
+    found = []
+    for number, name in enumerate(names, 1):
+        print(f"{number}/{len(names)} {name}", file=sys.stderr, flush=True)
+        found.append(measure.measure(name, flags))
+        if flags.json:
+            rows = [report.record(one, roofline) for one in found]
+            content = {"machine": about, "roofline": roofline._asdict(), "measured": rows}
+            flags.json.parent.mkdir(parents=True, exist_ok=True)
+            flags.json.write_text(json.dumps({**content, "mode": flags.mode}, indent=1))
+    print(report.table(found, roofline))
+
+
+if __name__ == "__main__":
+    with process.mistakes_in_one_line(debug="--debug" in sys.argv):
+        main(sys.argv[1:])

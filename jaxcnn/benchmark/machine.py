@@ -1,0 +1,72 @@
+"""What the machine can do, measured, and what the run stood on."""
+
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Roofline(NamedTuple):
+    """The two limits of a computation.
+
+    Attributes:
+      bandwidth: bytes per second that a large copy reads and writes.
+      flops: floating-point operations per second of a large product of matrices.
+    """
+
+    bandwidth: float
+    flops: float
+
+
+def measure_roofline(dtype: Any) -> Roofline:
+    """Measures both limits; a matter of seconds."""
+    large = jax.default_backend() != "cpu"
+    values = jnp.ones(2**28 if large else 2**26, jnp.float32)
+    side = 8192 if large else 2048
+    matrix = jnp.ones((side, side), dtype)
+    # Over its own argument, or the time would be that of asking the system for memory.
+    copy = jax.jit(lambda x: -x, donate_argnums=0)
+    product = jax.jit(lambda x: x @ x)
+    return Roofline(
+        2 * values.nbytes / _best(copy, values), 2 * side**3 / _best(product, matrix, again=matrix)
+    )
+
+
+def _best(call: Callable[[jax.Array], jax.Array], x: jax.Array, again: Any = None) -> float:
+    """Returns the shortest time of a call, whose result is its next argument, or `again` is."""
+    found = []
+    for _ in range(6):
+        start = time.perf_counter()
+        result = jax.block_until_ready(call(x))
+        found.append(time.perf_counter() - start)
+        x = result if again is None else again
+    return min(found[1:])  # the first compiles
+
+
+def describe() -> dict[str, str]:
+    """Returns versions, processor, threads and the settings that decide the comparison."""
+    found = {"python": platform.python_version(), "device": jax.devices()[0].device_kind}
+    for package in ("jax", "jaxlib", "flax", "torch", "torchvision", "timm"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    found["processor"] = _processor()
+    found["threads"] = str(len(os.sched_getaffinity(0)))
+    for name in ("OMP_WAIT_POLICY", "XLA_FLAGS", "GLIBC_TUNABLES"):
+        if name in os.environ:
+            found[name] = os.environ[name]
+    return found
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next(line.split(":")[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

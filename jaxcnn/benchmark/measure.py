@@ -1,0 +1,74 @@
+"""One row of the benchmark: builds the contenders, checks that they agree, times them."""
+
+import argparse
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jaxcnn.benchmark import networks, operations, peers
+from jaxcnn.benchmark.peers import check_torch
+from jaxcnn.benchmark.report import Measured
+from jaxcnn.benchmark.rounds import interleave
+from jaxcnn.errors import UserError, nearest
+from jaxcnn.models import create_model, list_models
+
+__all__ = ["check_torch", "measure", "names"]
+
+STEPS = 5  # whose losses are compared
+
+
+def names(text: str, mode: str) -> Sequence[str]:
+    """Returns the names of a list with commas; "all" is all operations.
+
+    Raises:
+      UserError: for a name that does not exist.
+    """
+    known = list(operations.OPERATIONS) if mode == "op" else list_models()
+    found = known if text == "all" and mode == "op" else text.split(",")
+    for name in found:
+        if mode == "op" and name not in known:
+            raise UserError(f"no operation {name!r}: {nearest(name, known)}")
+        if mode != "op":
+            create_model(name)
+    return found
+
+
+def measure(name: str, flags: argparse.Namespace) -> Measured:
+    """Measures a network or an operation beside what it is to be compared with.
+
+    Raises:
+      UserError: if they do not compute the same.
+    """
+    if flags.mode == "op":
+        against = ["xla" if other == "xla" else "torch" for other in flags.against]
+        found = operations.contenders(name, flags.batch, flags.dtype, against)
+        times = interleave(found, flags.rounds, flags.seconds)
+        return Measured(name, flags.batch, found, times)
+
+    work = networks.make_work(name, flags.mode, flags.batch, flags.size, flags.dtype)
+    libraries = [other for other in flags.against if other in ("torchvision", "timm")]
+    if "torch" in flags.against:
+        libraries = ["torchvision", "timm"]
+    peer = peers.find(name, libraries, flags.dtype) if libraries else None
+    if peer is None:
+        model = create_model(name, dtype=jnp.dtype(flags.dtype))
+        variables = networks.initialise(model, work)
+    else:
+        model, variables = peer.model, peer.variables
+    model = networks.without_dropout(model)
+    if peer is not None:
+        exact = model.clone(dtype=jnp.float32)
+        with jax.default_matmul_precision("highest"):
+            ours = networks.losses(exact, variables, work, STEPS)
+        exactly = work._replace(dtype="float32")
+        peers.agree(ours, peers.losses(peer, exactly, STEPS), name)
+
+    found = [networks.contender("jaxcnn", model, variables, work)]
+    if "xla" in flags.against:
+        plain = networks.with_library_convolutions(model)
+        found.append(networks.contender("xla", plain, variables, work))
+    if peer is not None:
+        found.append(peers.contender(peer, work, flags.forms))
+    times = interleave(found, flags.rounds, flags.seconds)
+    return Measured(name, flags.batch, found, times, networks.floating_operations(model, work))

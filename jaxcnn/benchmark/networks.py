@@ -1,0 +1,164 @@
+"""Our networks as contenders: a training step or inference, compiled."""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+
+from jaxcnn.analysis import count_macs
+from jaxcnn.benchmark.rounds import Contender, peak_memory
+from jaxcnn.errors import UserError
+from jaxcnn.losses import make_objective
+from jaxcnn.models import create_model, input_size
+from jaxcnn.optim import Optimizer
+from jaxcnn.state import TrainState
+from jaxcnn.steps import make_train_step
+
+LEARNING_RATE, MOMENTUM = 1e-3, 0.9
+
+
+class Work(NamedTuple):
+    """What every contender does.
+
+    Attributes:
+      mode: "train" (forward, backward, SGD with momentum) or "infer".
+      images: float32 (N, H, W, C).
+      labels: int32 (N,).
+      dtype: of the computation, "float32" or "bfloat16"; parameters are float32.
+    """
+
+    mode: str
+    images: np.ndarray
+    labels: np.ndarray
+    dtype: str
+
+
+def make_work(name: str, mode: str, batch: int, size: int, dtype: str) -> Work:
+    """Returns made-up images for a network.
+
+    Args:
+      name: of the registry.
+      mode: see `Work`.
+      batch: images.
+      size: their height and width; 0 is the network's own.
+      dtype: see `Work`.
+    """
+    height, width, channels = input_size(name)
+    generator = np.random.default_rng(0)
+    shape = (batch, size or height, size or width, channels)
+    classes = create_model(name).num_classes
+    return Work(
+        mode,
+        generator.normal(size=shape).astype(np.float32),
+        generator.integers(0, classes, batch).astype(np.int32),
+        dtype,
+    )
+
+
+def initialise(model: nn.Module, work: Work) -> Mapping[str, Any]:
+    """Returns variables drawn at random."""
+    images = jax.ShapeDtypeStruct((1, *work.images.shape[1:]), jnp.float32)
+    return model.lazy_init(jax.random.key(0), images)
+
+
+def without_dropout(model: nn.Module) -> nn.Module:
+    """Returns the network with every rate of dropout at zero."""
+    fields = (field.name for field in dataclasses.fields(model))
+    rates: dict[str, Any] = {name: 0.0 for name in fields if name.endswith("dropout_rate")}
+    return model.clone(**rates)
+
+
+def with_library_convolutions(model: nn.Module) -> nn.Module:
+    """Returns the network with Flax's own convolution: the forms that XLA finds by itself."""
+    if not hasattr(model, "conv"):
+        raise UserError(f"{type(model).__name__} takes no other convolution: --against=none")
+    return model.clone(conv=partial(nn.Conv, padding=0))
+
+
+def make_step(model: nn.Module) -> Any:
+    """Returns the training step of a network; the batch has its images ready."""
+    optimizer = Optimizer(
+        partial(optax.sgd, momentum=MOMENTUM), optax.constant_schedule(LEARNING_RATE), None
+    )
+    step = make_train_step(
+        model, optimizer, make_objective(), lambda images, keys: images, total_steps=1
+    )
+    return optimizer, jax.jit(step, donate_argnums=0)
+
+
+def start(
+    model: nn.Module, variables: Mapping[str, Any], work: Work
+) -> tuple[Any, TrainState, dict[str, Any]]:
+    """Returns the step, the state at step 0 and the batch."""
+    optimizer, step = make_step(model)
+    own = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), dict(variables))
+    params = own["params"]
+    state = TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=own.get("batch_stats", {}),
+        opt_state=optimizer.init(params),
+        ema=None,
+        rng=jax.random.key_data(jax.random.key(0)),
+    )
+    count = len(work.images)
+    batch = {
+        "image": work.images,
+        "label": work.labels,
+        "index": np.arange(count, dtype=np.int32),
+        "epoch": np.zeros(count, np.int32),
+        "weight": np.ones(count, np.float32),
+    }
+    return step, state, jax.device_put(batch)
+
+
+def losses(model: nn.Module, variables: Mapping[str, Any], work: Work, steps: int) -> list[float]:
+    """Returns the losses of so many steps."""
+    step, state, batch = start(model, variables, work)
+    found = []
+    for _ in range(steps):
+        state, metrics = step(state, batch)
+        found.append(float(metrics["loss"]))
+    return found
+
+
+def contender(name: str, model: nn.Module, variables: Mapping[str, Any], work: Work) -> Contender:
+    """Compiles a network for its work, and does a first step."""
+    began = time.perf_counter()
+    if work.mode == "train":
+        step, state, batch = start(model, variables, work)
+        compiled = step.lower(state, batch).compile()
+        held = [state]
+
+        def run(steps: int) -> None:
+            for _ in range(steps):
+                held[0], metrics = compiled(held[0], batch)
+            jax.block_until_ready((held[0], metrics))
+
+    else:
+        images = jax.device_put(work.images)
+        own = jax.device_put(dict(variables))
+        compiled = jax.jit(partial(model.apply, train=False)).lower(own, images).compile()
+
+        def run(steps: int) -> None:
+            for _ in range(steps):
+                logits = compiled(own, images)
+            jax.block_until_ready(logits)
+
+    run(1)
+    seconds = time.perf_counter() - began
+    accessed = (compiled.cost_analysis() or {}).get("bytes accessed")
+    return Contender(name, run, seconds, peak_memory(compiled), accessed)
+
+
+def floating_operations(model: nn.Module, work: Work) -> float:
+    """Returns two for every multiply-add; training takes three times those of inference."""
+    macs = count_macs(model, work.images.shape[1:])
+    return 2.0 * macs * len(work.images) * (3 if work.mode == "train" else 1)

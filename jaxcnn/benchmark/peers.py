@@ -1,0 +1,197 @@
+"""torchvision's and timm's networks as contenders, each in the form that is fastest here."""
+
+import copy
+import itertools
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from jaxcnn.benchmark.networks import LEARNING_RATE, MOMENTUM, Work
+from jaxcnn.benchmark.rounds import Contender, seconds_per_step
+from jaxcnn.errors import UserError
+from jaxcnn.interop import from_torch
+from jaxcnn.interop.tables import LIBRARIES
+
+FORMS = ("eager", "compile")
+LAYOUTS = ("channels_last", "contiguous")
+
+
+class Peer(NamedTuple):
+    """A torch network and ours of the same weights.
+
+    Attributes:
+      library: "torchvision" or "timm".
+      network: the torch module.
+      model: our network, without dropout.
+      variables: its weights.
+    """
+
+    library: str
+    network: Any
+    model: nn.Module
+    variables: Mapping[str, Any]
+
+
+def check_torch() -> None:
+    """Gives torch the cores that XLA has; `UserError` if it is not installed."""
+    try:
+        import torch
+    except ImportError:
+        raise UserError("torch is not installed: --against=none, or pip install torch") from None
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
+# Their names where ours are others.
+NAMES = {
+    ("timm", "mobilenet_v1_100"): "mobilenetv1_100",
+    ("torchvision", "googlenet_torchvision"): "googlenet",
+}
+
+
+def their_name(name: str, libraries: Sequence[str]) -> tuple[str, str]:
+    """Returns the first of the libraries that has our network of that name, and its name there.
+
+    Raises:
+      UserError: if none has it.
+    """
+    for library in libraries:
+        theirs = NAMES.get((library, name), name)
+        known = LIBRARIES[library].get(theirs)
+        if known is not None and known.model == name:
+            return library, theirs
+    raise UserError(f"{' and '.join(libraries)} have no {name}: --against=none or --against=xla")
+
+
+def find(name: str, libraries: Sequence[str], dtype: str) -> Peer:
+    """Returns the peer of our network of that name, and ours with the fields and weights of it.
+
+    Raises:
+      UserError: if no library has it, or the library is not installed.
+    """
+    library, theirs = their_name(name, libraries)
+    network = _create(library, theirs)
+    state = {key: value.numpy() for key, value in network.state_dict().items()}
+    model, variables = from_torch(state, library, theirs, dtype=jnp.dtype(dtype))
+    return Peer(library, network, model, variables)
+
+
+def _create(library: str, name: str) -> Any:
+    """Returns the library's network, its weights at random, without dropout."""
+    try:
+        import torch
+
+        torch.manual_seed(0)
+        if library == "timm":
+            import timm
+
+            network = timm.create_model(name)
+        else:
+            from torchvision import models
+
+            fields = {}
+            if name in ("googlenet", "inception_v3"):
+                fields = {"aux_logits": False, "init_weights": True}
+            network = models.get_model(name, weights=None, **fields)
+    except ImportError as error:
+        raise UserError(f"{library} cannot be imported: {error}") from None
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return network
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _step(network: Any, work: Work, layout: str, compiled: bool) -> Callable[[], Any]:
+    """Returns what does one step and returns its loss or logits, a tensor."""
+    import torch
+
+    device = _device()
+    formats = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+    network = copy.deepcopy(network).to(device, memory_format=formats[layout])
+    images = torch.tensor(work.images).permute(0, 3, 1, 2)
+    images = images.contiguous(memory_format=formats[layout]).to(device)
+    labels = torch.tensor(work.labels, dtype=torch.long, device=device)
+    narrow = work.dtype == "bfloat16"
+    network.train(work.mode == "train")
+    called = torch.compile(network) if compiled else network
+    optimizer = torch.optim.SGD(network.parameters(), LEARNING_RATE, momentum=MOMENTUM)
+
+    def train() -> Any:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device, torch.bfloat16, enabled=narrow):
+            loss = torch.nn.functional.cross_entropy(called(images), labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    def infer() -> Any:
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=narrow):
+            return called(images)
+
+    return train if work.mode == "train" else infer
+
+
+def losses(peer: Peer, work: Work, steps: int) -> list[float]:
+    """Returns the losses of so many steps."""
+    step = _step(peer.network, work._replace(mode="train"), "contiguous", compiled=False)
+    return [step().item() for _ in range(steps)]
+
+
+def contender(peer: Peer, work: Work, forms: Sequence[str]) -> Contender:
+    """Tries the forms in both layouts and returns the fastest, with a first step done.
+
+    Args:
+      peer: see `find`.
+      work: what is done.
+      forms: of `FORMS`.
+    """
+    import torch
+
+    found: list[tuple[float, Contender]] = []
+    for form, layout in itertools.product(forms, LAYOUTS):
+        began = time.perf_counter()
+        if _device() == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        step = _step(peer.network, work, layout, form == "compile")
+
+        def run(steps: int, step: Callable[[], Any] = step) -> None:
+            for _ in range(steps):
+                step()
+            if _device() == "cuda":
+                torch.cuda.synchronize()
+
+        try:
+            run(1)
+        except Exception as error:
+            if form != "compile":
+                raise
+            reason = str(error).strip().splitlines()[-1]
+            print(f"torch.compile cannot: {reason}", file=sys.stderr)
+            continue
+        seconds = time.perf_counter() - began
+        run(1)
+        memory = torch.cuda.max_memory_allocated() if _device() == "cuda" else None
+        tried = Contender(f"{peer.library}, {form}, {layout}", run, seconds, memory)
+        found.append((min(seconds_per_step(tried, 1) for _ in range(2)), tried))
+    return min(found, key=lambda pair: pair[0])[1]
+
+
+def agree(ours: Sequence[float], theirs: Sequence[float], name: str) -> None:
+    """Raises `UserError` if the losses of two runs are not those of the same network."""
+    apart = float(np.max(np.abs(np.subtract(ours, theirs))))
+    if not apart <= 1e-3:
+        raise UserError(
+            f"{name}: from the same weights the losses differ by {apart:.2g} within {len(ours)}"
+            " steps: no time is reported"
+        )

@@ -1,0 +1,153 @@
+"""The benchmark: whose turn it is, what it computes of times, and what it refuses."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from jaxcnn import create_model
+from jaxcnn.benchmark import __main__ as command
+from jaxcnn.benchmark import measure, networks, operations, peers, report, rounds
+from jaxcnn.errors import UserError
+
+
+def contender(name, turns):
+    return rounds.Contender(name, lambda steps: turns.append((name, steps)), 0.0)
+
+
+def test_contenders_take_turns():
+    turns = []
+    times = rounds.interleave([contender("a", turns), contender("b", turns)], 3, 0.0)
+    assert turns[2:] == [("a", 1), ("b", 1)] * 3
+    assert [len(found) for found in times.values()] == [3, 3]
+
+
+def test_ratios_are_taken_round_by_round():
+    """A machine that is busy in one round slows both."""
+    found = rounds.ratio([1.0, 10.0, 3.0], [2.0, 20.0, 2.0])
+    assert found == (0.5, 0.5, 1.5)
+    assert str(found) == "0.50 (0.50 to 1.50)"
+    assert rounds.geometric_mean([0.5, 2.0, 8.0]) == pytest.approx(2.0)
+
+
+def test_table_has_ratios_and_their_mean():
+    found = [
+        report.Measured(
+            name,
+            16,
+            [contender("jaxcnn", []), contender("torchvision, eager, contiguous", [])],
+            {"jaxcnn": [ours] * 3, "torchvision, eager, contiguous": [1.0] * 3},
+        )
+        for name, ours in (("one", 0.5), ("two", 2.0))
+    ]
+    text = report.table(found, None)
+    assert "| one | jaxcnn | 500 | 32 |  |" in text
+    assert "0.50 (0.50 to 0.50)" in text
+    assert "geometric mean of 2: 1.00, the largest 2.00" in text
+
+
+def test_losses_that_differ_end_the_comparison():
+    peers.agree([1.0, 0.5], [1.0, 0.5005], "net")
+    for theirs in ([1.0, 0.502], [1.0, float("nan")]):
+        with pytest.raises(UserError, match="no time is reported"):
+            peers.agree([1.0, 0.5], theirs, "net")
+
+
+def test_networks_are_found_in_the_libraries():
+    both = ["torchvision", "timm"]
+    assert peers.their_name("resnet50", both) == ("torchvision", "resnet50")
+    assert peers.their_name("resnet50", ["timm"]) == ("timm", "resnet50")
+    assert peers.their_name("mobilenet_v1_100", both) == ("timm", "mobilenetv1_100")
+    assert peers.their_name("googlenet_torchvision", both) == ("torchvision", "googlenet")
+    with pytest.raises(UserError, match="have no fractalnet34"):
+        peers.their_name("fractalnet34", both)
+
+
+def test_dropout_is_off():
+    model = networks.without_dropout(create_model("googlenet"))
+    assert (model.dropout_rate, model.aux_dropout_rate) == (0.0, 0.0)
+
+
+def test_training_takes_three_times_the_arithmetic():
+    model = create_model("lenet5_modern")
+    work = networks.make_work("lenet5_modern", "infer", 4, 0, "float32")
+    once = networks.floating_operations(model, work)
+    assert networks.floating_operations(model, work._replace(mode="train")) == 3 * once
+    assert once % (2 * 4) == 0
+
+
+def test_losses_fall_and_weights_stay_with_the_caller():
+    model = create_model("lenet5_modern")
+    work = networks.make_work("lenet5_modern", "train", 8, 0, "float32")
+    variables = networks.initialise(model, work)
+    losses = networks.losses(model, variables, work, 3)
+    assert losses[0] > losses[-1]
+    assert networks.losses(model, variables, work, 3) == losses
+
+
+@pytest.mark.parametrize("mode", ["train", "infer"])
+def test_command_prints_a_table_and_writes_json(mode, tmp_path, capsys):
+    file = tmp_path / "new" / "found.json"
+    flags = f"--model=lenet5_modern --mode={mode} --batch=2 --against=xla --rounds=2 --seconds=0"
+    command.main([*flags.split(), f"--json={file}"])
+    shown = capsys.readouterr().out
+    assert shown.count("| lenet5_modern |") == 2
+    content = json.loads(file.read_text())
+    (row,) = content["measured"]
+    assert row["contenders"]["xla"]["time_ratio"]["least"] > 0
+    assert len(row["contenders"]["jaxcnn"]["seconds"]) == 2
+    assert row["contenders"]["jaxcnn"]["arithmetic"] > 0
+    assert content["machine"]["jax"] in shown
+
+
+@pytest.mark.slow
+def test_operations_are_the_same_in_both():
+    for name in ("conv_3x3_512_2", "depthwise_3x3s2_256_28", "max_pool_3x3s2_64_112"):
+        found = operations.contenders(name, 1, "float32", ["xla"])
+        assert [one.name for one in found] == ["jaxcnn", "xla"]
+
+
+def test_an_operation_with_another_output_is_not_timed(monkeypatch):
+    wrong = operations.OPERATIONS["conv_3x3_512_2"]
+    wrong = wrong._replace(library=lambda x, w: 1.1 * wrong.ours(x, w))
+    monkeypatch.setitem(operations.OPERATIONS, "wrong", wrong)
+    with pytest.raises(UserError, match="xla has another output"):
+        operations.contenders("wrong", 1, "float32", ["xla"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--model=resnet51", "resnet50"),
+        ("--model=conv --mode=op", "no operation 'conv'"),
+        ("--model=resnet50 --against=torchvison", "torchvision"),
+        ("--model=resnet50 --batch=0", "--batch=0"),
+        ("--model=resnet50 --batch=x", "--batch"),
+        ("--model=resnet50 --threads=100000", "--threads=100000"),
+        ("", "--model"),
+    ],
+)
+def test_mistakes_are_told(flags, message):
+    with pytest.raises(UserError, match=message):
+        command.main(flags.split())
+
+
+def test_mistake_is_one_line_of_the_command():
+    run = [sys.executable, "-m", "jaxcnn.benchmark", "--model=resnet51"]
+    done = subprocess.run(run, capture_output=True, text=True, env={**os.environ})
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_torch_must_wait_passively(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", sys)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    with pytest.raises(UserError, match="OMP_WAIT_POLICY=passive"):
+        command.main(["--model=resnet50"])
+
+
+def test_names_of_operations():
+    assert measure.names("all", "op") == list(operations.OPERATIONS)
