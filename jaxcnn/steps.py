@@ -23,11 +23,6 @@ Normalize = Callable[[jax.Array], jax.Array]  # uint8 images → images
 AUGMENT, DROPOUT, DROP_PATH = 1, 2, 3
 
 
-# Without it XLA:CPU computes a scalar again inside every kernel that uses it (one or more for each
-# parameter), and DenseNet-121 compiles for minutes.
-behind_barrier = jax.lax.optimization_barrier
-
-
 def make_train_step(
     model: nn.Module,
     optimizer: Optimizer,
@@ -139,9 +134,8 @@ def make_train_step(
         shares = accumulated(state, batch, totals)
         grads, loss, top1 = over_devices(jax.lax.psum, (shares[0], *shares[2:]))
         batch_stats = over_devices(jax.lax.pmean, shares[1])
-        grads, batch_stats, loss = behind_barrier((grads, batch_stats, loss))
 
-        rate = behind_barrier(optimizer.rate(state.step, state.opt_state))
+        rate = optimizer.rate(state.step, state.opt_state)
         transform_state = state.opt_state["transform"]
         updates, transform_state = optimizer.transform(rate).update(
             grads, transform_state, state.params
@@ -156,7 +150,7 @@ def make_train_step(
             ema = optax.incremental_update(fresh, ema, 1 - decay)
 
         grad_norm = optax.tree.norm(grads)
-        finite = behind_barrier(jnp.isfinite(loss) & jnp.isfinite(grad_norm))
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         changed = state.replace(
             params=params,
             batch_stats=batch_stats,

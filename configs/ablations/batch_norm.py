@@ -2,7 +2,9 @@
 
 Claim: with BN the network trains faster and at rates at which it diverges or stands still without.
 Source: Ioffe and Szegedy, "Batch Normalization", 2015, §4.2 and figure 2.
-Found: not yet run.
+Found: agrees. Quick, 3 seeds, training loss: at rate 0.03 0.028 ± 0.024 with BN and 0.27 ± 0.26
+without, difference 0.24 ± 0.23; at 0.3 0.031 ± 0.043 with, not finite without. At 3 neither trains
+(2.31 ± 0.02 with, not finite without), at 0.003 both are slow (1.11 ± 0.15, 1.36 ± 1.6).
 Ours: thin VGG-A (16 to 64 maps, He initialisation) on digits instead of Inception on ImageNet. A
 run whose loss is not finite goes on without moving.
 """

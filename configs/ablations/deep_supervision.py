@@ -3,7 +3,8 @@
 Claim: companion objectives lower the test error, most with few examples, and make the lower
 features more discriminative.
 Source: Lee et al., "Deeply-Supervised Nets", 2014, §3 and figure 2.
-Found: not yet run.
+Found: does not show. Quick, 3 seeds, test accuracy: without companions 0.76 ± 0.13, with 0.71 ±
+0.31, with companions to the end 0.71 ± 0.32.
 Ours: a quarter of the width, 300 training examples.
 """
 

@@ -4,7 +4,9 @@ Claim: 1x1 reductions make the module affordable without loss; auxiliary heads b
 the lower layers and regularise (0.5 % in the paper's reading).
 Source: Szegedy et al., "Going Deeper with Convolutions", 2014, figure 2, §5; "Rethinking the
 Inception Architecture", 2015, §4.
-Found: not yet run.
+Found: does not show a difference, as the claim has it of reductions. Quick, 3 seeds, test accuracy:
+reduced 0.966 ± 0.038, with auxiliary heads 0.977 ± 0.035, naive 0.978 ± 0.012. A run of the naive
+module took three to four times as long (151 s, against 36 to 56 with other work on the cores).
 Ours: the network with BN, which trains in so few steps, on 32x32 digits, 300 training examples.
 """
 

@@ -4,7 +4,9 @@ Claim: two 3x3 with a ReLU between them do as well as 5x5 for 18/25 of the weigh
 as 7x7 for 27/49, and 1xn followed by nx1 as well as nxn for 2/n.
 Source: Simonyan and Zisserman, 2014, §2.3; Szegedy et al., "Rethinking the Inception
 Architecture", 2015, §3.
-Found: not yet run.
+Found: does not show a difference, as the claim has it, but the intervals are wide. Quick, 3 seeds,
+test accuracy: 5x5 0.925 ± 0.014, two 3x3 0.911 ± 0.025, 1x5 and 5x1 0.84 ± 0.12; 7x7 0.940 ± 0.045,
+three 3x3 0.92 ± 0.14, 1x7 and 7x1 0.939 ± 0.018. A single 3x3 is 0.25 ± 0.15 worse than 5x5.
 Ours: half the width of NiN's MNIST network, 300 training examples, He initialisation for all.
 """
 

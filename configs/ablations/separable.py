@@ -3,7 +3,9 @@
 Claim: the separable network loses about 1 % of accuracy for a ninth of the multiply-adds; narrower
 ones (0.75, 0.5, 0.25) lose smoothly; thinner is better than shallower.
 Source: Howard et al., "MobileNets", 2017, tables 4 to 6.
-Found: not yet run.
+Found: agrees about the narrowest, 0.125, which is 0.10 ± 0.06 worse than 0.25; the rest does not
+show. Quick, 3 seeds, test accuracy: separable 0.25 0.904 ± 0.11, full 0.975 ± 0.042 (0.07 ± 0.08
+better), separable 0.5 0.948 ± 0.017, shallow 0.949 ± 0.021.
 Ours: a quarter of the paper's width as reference, 300 training examples, faster running
 statistics.
 """
