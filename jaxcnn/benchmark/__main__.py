@@ -4,7 +4,7 @@
   python -m jaxcnn.benchmark --mode=op --model=all --against=xla,torch
 
 Prints a Markdown table; --json writes all that was measured. A network is timed only if 5 steps
-from the same weights have the same losses as the other library's.
+from the same weights, in float64, have the same losses as the other library's.
 """
 
 import argparse
@@ -94,7 +94,7 @@ def main(argv: Sequence[str]) -> None:
     set_up(flags)
     from jaxcnn.benchmark import machine, measure, report
 
-    names = measure.names(flags.model, flags.mode)
+    names = measure.names(flags)
     of_torch = [name for name in flags.against if name != "xla"]
     if of_torch:
         measure.check_torch()

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 
 from jaxcnn.benchmark import networks, operations, peers
@@ -18,12 +17,13 @@ __all__ = ["check_torch", "measure", "names"]
 STEPS = 5  # whose losses are compared
 
 
-def names(text: str, mode: str) -> Sequence[str]:
+def names(flags: argparse.Namespace) -> Sequence[str]:
     """Returns the names of a list with commas; "all" is all operations.
 
     Raises:
-      UserError: for a name that does not exist.
+      UserError: for a name that does not exist, here or in the other library.
     """
+    text, mode = flags.model, flags.mode
     known = list(operations.OPERATIONS) if mode == "op" else list_models()
     found = known if text == "all" and mode == "op" else text.split(",")
     for name in found:
@@ -31,7 +31,16 @@ def names(text: str, mode: str) -> Sequence[str]:
             raise UserError(f"no operation {name!r}: {nearest(name, known)}")
         if mode != "op":
             create_model(name)
+            if libraries(flags):
+                peers.their_name(name, libraries(flags))
     return found
+
+
+def libraries(flags: argparse.Namespace) -> Sequence[str]:
+    """Returns the torch libraries to look for a network in, in turn."""
+    if "torch" in flags.against:
+        return ["torchvision", "timm"]
+    return [other for other in flags.against if other != "xla"]
 
 
 def measure(name: str, flags: argparse.Namespace) -> Measured:
@@ -47,10 +56,8 @@ def measure(name: str, flags: argparse.Namespace) -> Measured:
         return Measured(name, flags.batch, found, times)
 
     work = networks.make_work(name, flags.mode, flags.batch, flags.size, flags.dtype)
-    libraries = [other for other in flags.against if other in ("torchvision", "timm")]
-    if "torch" in flags.against:
-        libraries = ["torchvision", "timm"]
-    peer = peers.find(name, libraries, flags.dtype) if libraries else None
+    known = libraries(flags)
+    peer = peers.find(name, known, flags.dtype) if known else None
     if peer is None:
         model = create_model(name, dtype=jnp.dtype(flags.dtype))
         variables = networks.initialise(model, work)
@@ -58,10 +65,8 @@ def measure(name: str, flags: argparse.Namespace) -> Measured:
         model, variables = peer.model, peer.variables
     model = networks.without_dropout(model)
     if peer is not None:
-        exact = model.clone(dtype=jnp.float32)
-        with jax.default_matmul_precision("highest"):
-            ours = networks.losses(exact, variables, work, STEPS)
-        exactly = work._replace(dtype="float32")
+        exactly = networks.in_doubles(work)
+        ours = networks.losses(model, variables, exactly, STEPS)
         peers.agree(ours, peers.losses(peer, exactly, STEPS), name)
 
     found = [networks.contender("jaxcnn", model, variables, work)]

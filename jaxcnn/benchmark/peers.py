@@ -47,13 +47,6 @@ def check_torch() -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
 
 
-# Their names where ours are others.
-NAMES = {
-    ("timm", "mobilenet_v1_100"): "mobilenetv1_100",
-    ("torchvision", "googlenet_torchvision"): "googlenet",
-}
-
-
 def their_name(name: str, libraries: Sequence[str]) -> tuple[str, str]:
     """Returns the first of the libraries that has our network of that name, and its name there.
 
@@ -61,10 +54,9 @@ def their_name(name: str, libraries: Sequence[str]) -> tuple[str, str]:
       UserError: if none has it.
     """
     for library in libraries:
-        theirs = NAMES.get((library, name), name)
-        known = LIBRARIES[library].get(theirs)
-        if known is not None and known.model == name:
-            return library, theirs
+        theirs = [theirs for theirs, known in LIBRARIES[library].items() if known.model == name]
+        if theirs:
+            return library, name if name in theirs else theirs[0]
     raise UserError(f"{' and '.join(libraries)} have no {name}: --against=none or --against=xla")
 
 
@@ -119,6 +111,7 @@ def _step(network: Any, work: Work, layout: str, compiled: bool) -> Callable[[],
     device = _device()
     formats = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
     network = copy.deepcopy(network).to(device, memory_format=formats[layout])
+    network = network.double() if work.dtype == "float64" else network
     images = torch.tensor(work.images).permute(0, 3, 1, 2)
     images = images.contiguous(memory_format=formats[layout]).to(device)
     labels = torch.tensor(work.labels, dtype=torch.long, device=device)
@@ -144,7 +137,7 @@ def _step(network: Any, work: Work, layout: str, compiled: bool) -> Callable[[],
 
 def losses(peer: Peer, work: Work, steps: int) -> list[float]:
     """Returns the losses of so many steps."""
-    step = _step(peer.network, work._replace(mode="train"), "contiguous", compiled=False)
+    step = _step(peer.network, work, "contiguous", compiled=False)
     return [step().item() for _ in range(steps)]
 
 

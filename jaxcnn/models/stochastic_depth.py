@@ -71,8 +71,7 @@ class StochasticDepthResNet(ResNet):
       survival_probability: p_L, of the last unit. 1 drops nothing and needs no rng.
       survival: "linear" falls from the input to p_L, "uniform" is p_L for all units.
       skip_dropped: leave out the computation of a dropped unit, instead of its result alone. Both
-        give the same numbers. For accelerators: XLA:CPU has a slow form of a convolution's gradient
-        in what it runs conditionally. Inner values of units cannot be captured while it is on.
+        give the same numbers. Inner values of units cannot be captured while it is on.
 
     Raises:
       UserError: as `ResNet`; for a probability outside (0, 1], an unknown `survival`, or a network
