@@ -45,11 +45,11 @@ class Initial(NamedTuple):
     """The state at step 0, not yet made.
 
     Attributes:
-      make: typed root key → state.
+      make: typed root key → state; eagerly, parameter by parameter, or to be compiled.
       form: its shapes and dtypes, which are those of all its checkpoints.
     """
 
-    make: Callable[[jax.Array], TrainState]
+    make: Callable[..., TrainState]
     form: TrainState
 
 
@@ -69,8 +69,10 @@ def initial_state(
     """
     images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
 
-    def make(rng: jax.Array) -> TrainState:
-        variables = model.lazy_init(rng, images)
+    def make(rng: jax.Array, eagerly: bool = False) -> TrainState:
+        variables: Any = (
+            model.lazy_init(rng, images) if eagerly else model.init(rng, jnp.zeros(images.shape))
+        )
         params, batch_stats = variables["params"], variables.get("batch_stats", {})
         return TrainState(
             step=jnp.zeros((), jnp.int32),
@@ -97,7 +99,7 @@ def create_state(
     weights.
     """
     many = len(jax.tree.leaves(initial.form.params)) > MANY_LEAVES
-    state = initial.make(rng) if many else _compiled(initial.make)(rng)
+    state = initial.make(rng, eagerly=True) if many else _compiled(initial.make)(rng)
     if given is None:
         return state
     variables = jax.tree.map(
@@ -113,7 +115,7 @@ MANY_LEAVES = 2000
 
 
 @functools.lru_cache(maxsize=1)  # for runs that differ in the seed alone
-def _compiled(make: Callable[[jax.Array], TrainState]) -> jax.stages.Compiled:
+def _compiled(make: Callable[..., TrainState]) -> jax.stages.Compiled:
     """Compiles what makes a state.
 
     It runs once, so the CPU's compiler is told not to optimise it: it would spend its time on one

@@ -34,8 +34,10 @@ def fresh(model, optimizer=None, averaged=False, seed=0):
     return create_state(initial, jax.random.key(seed))
 
 
+@pytest.mark.parametrize("many", [0, 2000], ids=["one by one", "compiled"])
 @pytest.mark.parametrize("model", [small_densenet(), LeNet5Modern()], ids=["densenet", "lenet"])
-def test_a_fresh_state_has_the_values_of_the_model_s_own_init(model):
+def test_a_fresh_state_has_the_values_of_the_model_s_own_init(model, many, monkeypatch):
+    monkeypatch.setattr("jaxcnn.state.MANY_LEAVES", many)
     state = fresh(model, seed=3)
     plain = model.init(jax.random.key(3), jnp.zeros((1, *SHAPE)))
 

@@ -22,8 +22,13 @@ NETWORKS = {
     "skipping": partial(StochasticDepthResNet, block=BasicBlock, skip_dropped=True, **small),
 }
 
+MORE = ("bottleneck, C", "pre-activation", "skipping")  # what the others show, too
 
-@pytest.mark.parametrize("name", NETWORKS)
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.exhaustive if name in MORE else ()) for name in NETWORKS],
+)
 def test_a_loop_of_units_changes_no_number(name, start):
     row, loop = (NETWORKS[name](scan_units=scan) for scan in (False, True))
     images = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32)

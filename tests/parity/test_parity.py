@@ -64,7 +64,9 @@ def without_dropout(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "precision", [pytest.param("float32", marks=pytest.mark.exhaustive), "float64"]
+)
 @pytest.mark.parametrize("name", marked("forward"))
 def test_logits(name, precision):
     entry, expected = references.entry(name), references.arrays(name)
