@@ -17,5 +17,5 @@ from jaxcnn import papers
 
 def get_config(dataset="digits"):
     config = papers.preact_resnet("cifar_resnet1001_v2", dataset)
-    config.model.overrides.scan_units = True  # compiles in a fraction of the time
+    config.model.overrides.scan_units = True  # one unit of each stage is compiled
     return config

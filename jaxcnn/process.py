@@ -4,6 +4,7 @@ import contextlib
 import errno
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read what is printed, as `head` does, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        sys.exit(128 + signal.SIGPIPE)
     except UserError as error:
         if debug:
             traceback.print_exc()

@@ -1,7 +1,7 @@
 """Measures our networks and operations beside those of other libraries, in the same run.
 
   python -m jaxcnn.benchmark --model=resnet50,densenet121 --against=torch
-  python -m jaxcnn.benchmark --mode=op --model=all --against=xla,torch
+  python -m jaxcnn.benchmark --mode=op --model=all --against=torch
 
 Prints a Markdown table; --json writes all that was measured. A network is timed only if 5 steps
 from the same weights, in float64, have the same losses as the other library's.

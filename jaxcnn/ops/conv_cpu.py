@@ -32,7 +32,7 @@ def ungrouped(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
 def tap_by_tap(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
     """Convolves without groups: a product of matrices for each tap, and their sum.
 
-    XLA:CPU convolves maps of a few pixels slowly: two hundred times as long at 2x2.
+    XLA:CPU convolves maps of a few pixels slowly: it takes a hundred times as long at 2x2.
     """
     sizes = window.outputs(image.shape)
     total = _wide(jnp.zeros((len(image), *sizes, kernel.shape[3]), image.dtype))
