@@ -41,15 +41,22 @@ class TrainState(flax.struct.PyTreeNode):
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
+# Making each of so many parameters by itself takes less time than compiling one program of them
+# all, which for ResNet-1202 takes minutes.
+MANY_LEAVES = 2000
+
+
 class Initial(NamedTuple):
     """The state at step 0, not yet made.
 
     Attributes:
-      make: typed root key → state; eagerly, parameter by parameter, or to be compiled.
+      make: typed root key → state; one parameter after another.
+      program: the same to be compiled as a whole, a jitted function.
       form: its shapes and dtypes, which are those of all its checkpoints.
     """
 
-    make: Callable[..., TrainState]
+    make: Callable[[jax.Array], TrainState]
+    program: Any
     form: TrainState
 
 
@@ -69,9 +76,9 @@ def initial_state(
     """
     images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
 
-    def make(rng: jax.Array, eagerly: bool = False) -> TrainState:
+    def make(rng: jax.Array, *, whole: bool = False) -> TrainState:
         variables: Any = (
-            model.lazy_init(rng, images) if eagerly else model.init(rng, jnp.zeros(images.shape))
+            model.init(rng, jnp.zeros(images.shape)) if whole else model.lazy_init(rng, images)
         )
         params, batch_stats = variables["params"], variables.get("batch_stats", {})
         return TrainState(
@@ -86,7 +93,8 @@ def initial_state(
             rng=jax.random.key_data(rng),
         )
 
-    return Initial(make, jax.eval_shape(make, jax.random.key(0)))
+    program = jax.jit(functools.partial(make, whole=True))
+    return Initial(make, program, program.eval_shape(jax.random.key(0)))
 
 
 def create_state(
@@ -99,7 +107,7 @@ def create_state(
     weights.
     """
     many = len(jax.tree.leaves(initial.form.params)) > MANY_LEAVES
-    state = initial.make(rng, eagerly=True) if many else _compiled(initial.make)(rng)
+    state = initial.make(rng) if many else _compiled(initial.program)(rng)
     if given is None:
         return state
     variables = jax.tree.map(
@@ -109,20 +117,15 @@ def create_state(
     return state.replace(**variables, ema=averages)
 
 
-# Making each of so many parameters by itself takes less time than compiling one program of them
-# all, which for ResNet-1202 takes minutes.
-MANY_LEAVES = 2000
-
-
 @functools.lru_cache(maxsize=1)  # for runs that differ in the seed alone
-def _compiled(make: Callable[..., TrainState]) -> jax.stages.Compiled:
+def _compiled(program: Any) -> jax.stages.Compiled:
     """Compiles what makes a state.
 
     It runs once, so the CPU's compiler is told not to optimise it: it would spend its time on one
     random generator for each shape (DenseNet-121: 20 s instead of 6 s).
     """
     options: Any = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
-    return jax.jit(make).lower(jax.random.key(0)).compile(compiler_options=options)
+    return program.lower(jax.random.key(0)).compile(compiler_options=options)
 
 
 def count_parameters(tree: Any) -> int:

@@ -30,7 +30,6 @@ def test_ratios_are_taken_round_by_round():
     found = rounds.ratio([1.0, 10.0, 3.0], [2.0, 20.0, 2.0])
     assert found == (0.5, 0.5, 1.5)
     assert str(found) == "0.50 (0.50 to 1.50)"
-    assert rounds.geometric_mean([0.5, 2.0, 8.0]) == pytest.approx(2.0)
 
 
 def test_table_has_ratios_and_their_mean():

@@ -65,16 +65,19 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return flags
 
 
-def set_up(flags: argparse.Namespace) -> None:
-    """Makes the comparison fair before either library is loaded.
+def set_up(flags: argparse.Namespace) -> int:
+    """Makes the comparison fair before either library is loaded; returns the threads of each.
 
     Raises:
       UserError: if it is too late for that.
     """
+    may_choose = hasattr(os, "sched_getaffinity")  # Linux
+    cores = sorted(os.sched_getaffinity(0)) if may_choose else range(os.cpu_count() or 1)
+    if flags.threads > len(cores):
+        raise UserError(f"--threads={flags.threads}: there are {len(cores)} cores")
     if flags.threads:
-        cores = sorted(os.sched_getaffinity(0))
-        if flags.threads > len(cores):
-            raise UserError(f"--threads={flags.threads}: there are {len(cores)} cores")
+        if not may_choose:
+            raise UserError("--threads needs Linux: leave it out")
         os.sched_setaffinity(0, cores[: flags.threads])
     # torch's threads would spin while they wait, and on a small machine take the cores from
     # themselves: up to ten times slower.
@@ -82,6 +85,7 @@ def set_up(flags: argparse.Namespace) -> None:
         raise UserError("torch is loaded already: start this with OMP_WAIT_POLICY=passive")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # torch needs some, too
+    return flags.threads or len(cores)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -91,15 +95,14 @@ def main(argv: Sequence[str]) -> None:
       UserError: for whatever the user can put right.
     """
     flags = parse(argv)
-    set_up(flags)
-    from jaxcnn.benchmark import machine, measure, report
+    threads = set_up(flags)
+    from jaxcnn.benchmark import machine, measure, peers, report
 
     names = measure.names(flags)
-    of_torch = [name for name in flags.against if name != "xla"]
-    if of_torch:
-        measure.check_torch()
+    if measure.libraries(flags):
+        peers.check_torch(threads)
     roofline = machine.measure_roofline(flags.dtype)
-    about = machine.describe()
+    about = machine.describe(threads)
     print(", ".join(f"{key} {value}" for key, value in about.items()))
     print(
         f"copy {roofline.bandwidth / 1e9:.0f} GB/s, matrix product {roofline.flops / 1e12:.2f}"

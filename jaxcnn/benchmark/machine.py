@@ -48,7 +48,7 @@ def _best(call: Callable[[jax.Array], jax.Array], x: jax.Array, again: Any = Non
     return min(found[1:])  # the first compiles
 
 
-def describe() -> dict[str, str]:
+def describe(threads: int) -> dict[str, str]:
     """Returns versions, processor, threads and the settings that decide the comparison."""
     found = {"python": platform.python_version(), "device": jax.devices()[0].device_kind}
     for package in ("jax", "jaxlib", "flax", "torch", "torchvision", "timm"):
@@ -57,7 +57,7 @@ def describe() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     found["processor"] = _processor()
-    found["threads"] = str(len(os.sched_getaffinity(0)))
+    found["threads"] = str(threads)
     for name in ("OMP_WAIT_POLICY", "XLA_FLAGS", "GLIBC_TUNABLES"):
         if name in os.environ:
             found[name] = os.environ[name]

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 
 from jaxcnn.benchmark import networks, operations, peers
-from jaxcnn.benchmark.peers import check_torch
 from jaxcnn.benchmark.report import Measured
 from jaxcnn.benchmark.rounds import interleave
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.models import create_model, list_models
-
-__all__ = ["check_torch", "measure", "names"]
 
 STEPS = 5  # whose losses are compared
 
@@ -64,6 +61,7 @@ def measure(name: str, flags: argparse.Namespace) -> Measured:
     else:
         model, variables = peer.model, peer.variables
     model = networks.without_dropout(model)
+    flops = networks.floating_operations(model, work)  # refuses images that are too small
     if peer is not None:
         exactly = networks.in_doubles(work)
         ours = networks.losses(model, variables, exactly, STEPS)
@@ -76,4 +74,4 @@ def measure(name: str, flags: argparse.Namespace) -> Measured:
     if peer is not None:
         found.append(peers.contender(peer, work, flags.forms))
     times = interleave(found, flags.rounds, flags.seconds)
-    return Measured(name, flags.batch, found, times, networks.floating_operations(model, work))
+    return Measured(name, flags.batch, found, times, flops)

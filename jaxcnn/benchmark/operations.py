@@ -88,14 +88,14 @@ def normalisation(size: int, channels: int) -> Operation:
 def response_normalisation(size: int, channels: int) -> Operation:
     """Returns AlexNet's LRN."""
 
-    def by_convolution(x: jax.Array) -> jax.Array:
+    def by_windows(x: jax.Array) -> jax.Array:
         sums = lax.reduce_window(x**2, 0.0, lax.add, (1, 1, 1, 5), (1,) * 4, "SAME")
         return x / (2 + 1e-4 * sums) ** 0.75
 
     return Operation(
         ((size, size, channels),),
         local_response_norm,
-        by_convolution,
+        by_windows,
         lambda torch, x: torch.nn.functional.local_response_norm(x, 5, 5e-4, 0.75, 2.0),
     )
 

@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -38,13 +37,13 @@ class Peer(NamedTuple):
     variables: Mapping[str, Any]
 
 
-def check_torch() -> None:
+def check_torch(threads: int) -> None:
     """Gives torch the cores that XLA has; `UserError` if it is not installed."""
     try:
         import torch
     except ImportError:
         raise UserError("torch is not installed: --against=none, or pip install torch") from None
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(threads)
 
 
 def their_name(name: str, libraries: Sequence[str]) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxcnn.benchmark.machine import Roofline
-from jaxcnn.benchmark.rounds import Contender, geometric_mean, ratio
+from jaxcnn.benchmark.rounds import Contender, ratio
 
 
 class Measured(NamedTuple):
@@ -87,7 +87,7 @@ def table(measured: Sequence[Measured], roofline: Roofline | None) -> str:
         worst = max(ratios)
         text += (
             f"\nOur time over that of {library}, geometric mean of {len(ratios)}:"
-            f" {geometric_mean(ratios):.2f}, the largest {worst:.2f}.\n"
+            f" {statistics.geometric_mean(ratios):.2f}, the largest {worst:.2f}.\n"
         )
     return text
 

@@ -1,6 +1,5 @@
 """Timing that a noisy machine cannot turn: rounds of A, B, A, B, …, and ratios within a round."""
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -70,11 +69,6 @@ def ratio(times: Sequence[float], others: Sequence[float]) -> Ratio:
     """Returns how many times as long the first took, round by round."""
     found = [ours / theirs for ours, theirs in zip(times, others, strict=True)]
     return Ratio(statistics.median(found), min(found), max(found))
-
-
-def geometric_mean(values: Sequence[float]) -> float:
-    """Returns the geometric mean of positive numbers."""
-    return math.exp(statistics.fmean(map(math.log, values)))
 
 
 def peak_memory(program: jax.stages.Compiled) -> int | None:
