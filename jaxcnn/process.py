@@ -1,5 +1,6 @@
 """What a command does before JAX is used, and how it ends."""
 
+import argparse
 import contextlib
 import errno
 import logging
@@ -14,6 +15,14 @@ from typing import NoReturn
 from absl import logging as absl_logging
 
 from jaxcnn.errors import EXIT_PEER_LOST, EXIT_WORKDIR, UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are `UserError`s."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises what it complains of."""
+        raise UserError(message)
 
 
 def set_up(coordinator: str = "", num_processes: int = 1, process_id: int = 0) -> None:

@@ -13,17 +13,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from jaxcnn import process
 from jaxcnn.errors import UserError, nearest
 
 AGAINST = ("none", "xla", "torch", "torchvision", "timm")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -32,7 +26,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
       UserError: for a flag that does not exist or a value that it does not take.
     """
-    parser = _Parser(
+    parser = process.Parser(
         prog="python -m jaxcnn.benchmark",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -11,11 +11,12 @@ import ast
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import numpy as np
 
+from jaxcnn import process
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.interop.exchange import IGNORED, create_library_model, find_network, from_torch
 from jaxcnn.interop.files import read_weights
@@ -105,18 +106,13 @@ def _left_out(
     return ", ".join(f"{count} {part}" for part, count in parts.items() if count) or "nothing"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message)
-
-
 def parse_flags(argv: list[str]) -> argparse.Namespace:
     """Returns the flags.
 
     Raises:
       UserError: for a flag that does not exist, is missing or has no value.
     """
-    parser = _Parser(prog="python -m jaxcnn.interop.convert", allow_abbrev=False)
+    parser = process.Parser(prog="python -m jaxcnn.interop.convert", allow_abbrev=False)
     for flag, options in FLAGS.items():
         parser.add_argument(flag, **options)
     for argument in argv:
