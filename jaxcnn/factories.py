@@ -158,6 +158,7 @@ def make_plan(config: ConfigDict, num_examples: int) -> Plan:
     for field, least in (
         ("train.batch_size", 1),
         ("train.accumulate", 1),
+        ("train.steps_per_call", 1),
         ("train.max_skipped", 1),
         ("eval.batch_size", 1),
         ("data.num_workers", 0),

@@ -117,7 +117,25 @@ def shard(batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
     return jax.device_put(split, NamedSharding(_mesh(), PartitionSpec(AXIS)))
 
 
-def prefetch(batches: Iterable[dict[str, np.ndarray]], depth: int = 2) -> Iterator[Any]:
+def shard_steps(batches: list[dict[str, np.ndarray]], most: int) -> dict[str, jax.Array]:
+    """Splits the rows of several steps over devices, [devices, most, b/devices, …].
+
+    A stack that is not full repeats its last batch; `count`, int32 [devices], says what is used.
+    """
+    devices = jax.local_device_count()
+    full = batches + batches[-1:] * (most - len(batches))
+
+    def split(*steps: np.ndarray) -> np.ndarray:
+        stack = np.stack(steps)
+        return stack.reshape(most, devices, -1, *stack.shape[2:]).swapaxes(0, 1)
+
+    stacked = jax.tree.map(split, *full) | {"count": np.full(devices, len(batches), np.int32)}
+    return jax.device_put(stacked, NamedSharding(_mesh(), PartitionSpec(AXIS)))
+
+
+def prefetch(
+    batches: Iterable[Any], depth: int = 2, shard: Callable[[Any], dict[str, jax.Array]] = shard
+) -> Iterator[dict[str, jax.Array]]:
     """Yields sharded batches, `depth` of them on their way to the devices ahead of use."""
     queue: collections.deque = collections.deque()
     for batch in batches:

@@ -118,6 +118,7 @@ def base_config() -> ConfigDict:
     train.length = "10epochs"
     train.batch_size = 64  # global
     train.accumulate = 1  # microbatches per step and device
+    train.steps_per_call = 1  # run as one program, up to the next record, evaluation or checkpoint
     train.ema_decay = 0.0  # moving average of weights and statistics; 0 is off
     train.ema_warmup = True
     train.sync_bn = False  # BatchNorm over the global batch instead of each device's share

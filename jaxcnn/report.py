@@ -18,7 +18,7 @@ from jaxcnn.logbook import Logbook, Record, duration
 from jaxcnn.schedules import Plan
 from jaxcnn.state import TrainState, count_parameters
 
-STEPS_IN_FLIGHT = 2  # more would only hold memory, and delay a signal
+CALLS_IN_FLIGHT = 2  # more would only hold memory, and delay a signal
 
 
 class Window:
@@ -27,17 +27,19 @@ class Window:
     def __init__(self, config: ConfigDict, source: DataSource, plan: Plan, start: int):
         self.line = ""
         self._config, self._source, self._plan = config, source, plan
-        self._metrics: list[dict[str, jax.Array]] = []
+        self._metrics: list[tuple[range, dict[str, jax.Array]]] = []
         self._skipped = 0  # in a row, up to now
-        self._first = start + 1
+        self._start = self._timed = start  # speed is of the steps after the second
         self._begun = self._opened = time.monotonic()
 
-    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
-        """Takes the metrics of a step, and waits for those of a few steps ago."""
-        self._metrics.append(metrics)
-        behind = self._metrics[-1 - STEPS_IN_FLIGHT :][0]
-        jax.block_until_ready(metrics if step == self._first else behind)
-        if step == self._first:  # leaves compilation out of the speed
+    def add(self, steps: range, metrics: dict[str, jax.Array]) -> None:
+        """Takes the metrics of a call, stacked if of several steps; waits for the last but two."""
+        self._metrics.append((steps, metrics))
+        first = steps[0] == self._start + 1
+        _, behind = self._metrics[-1 - CALLS_IN_FLIGHT :][0]
+        jax.block_until_ready(metrics if first else behind)
+        if first:  # leaves compilation out of the speed
+            self._timed = steps[-1]
             self._begun = self._opened = time.monotonic()
 
     def close(self, step: int) -> Record:
@@ -46,7 +48,11 @@ class Window:
         Raises:
           UserError: if too many steps in a row were not finite.
         """
-        fetched = parallel.fetch(self._metrics)
+        fetched = [
+            {key: values.flat[place] for key, values in parallel.fetch(metrics).items()}
+            for steps, metrics in self._metrics
+            for place in range(len(steps))
+        ]
         steps = range(step - len(fetched) + 1, step + 1)
         for number, metrics in zip(steps, fetched, strict=True):
             self._skipped = self._skipped + 1 if metrics["skipped"] else 0
@@ -58,9 +64,9 @@ class Window:
             for key in ("loss", "top1", "grad_norm")
         }
         now = time.monotonic()
-        timed = len(fetched) - (steps[0] == self._first)
+        timed = len(range(max(steps[0], self._timed + 1), step + 1))
         speed = timed * self._config.train.batch_size / max(now - self._opened, 1e-9)
-        per_step = (now - self._begun) / max(step - self._first, 1)
+        per_step = (now - self._begun) / max(step - self._timed, 1)
         record = self._plan.stamp(step) | means
         record["train/learning_rate"] = float(fetched[-1]["learning_rate"])
         record["train/skipped"] = len(fetched) - len(taken) if taken is not fetched else len(taken)

@@ -1,7 +1,7 @@
 """Lengths in epochs or steps, and learning rates as functions of the step."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -58,6 +58,19 @@ class Plan(NamedTuple):
     def stamp(self, step: int) -> dict[str, Any]:
         """What every record begins with."""
         return {"step": step, "epoch": round(float(step / self.steps_per_epoch), 4)}
+
+    def calls(self, start: int, most: int) -> Iterator[range]:
+        """Yields the steps start + 1 … total in runs of at most `most`.
+
+        A run ends where a record, an evaluation or a checkpoint is due.
+        """
+        first = start + 1
+        for step in range(first, self.total + 1):
+            periods = (self.log, self.evaluate, self.save)
+            full = step - first + 1 == most or step == self.total
+            if full or any(is_due(step, period) for period in periods):
+                yield range(first, step + 1)
+                first = step + 1
 
 
 def is_due(step: int, period: Fraction | None) -> bool:

@@ -16,6 +16,7 @@ from jaxcnn.state import TrainState
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 Augment = Callable[[jax.Array, jax.Array], jax.Array]  # (uint8 images, keys [b]) → images
 Normalize = Callable[[jax.Array], jax.Array]  # uint8 images → images
 
@@ -35,7 +36,7 @@ def make_train_step(
     ema_decay: float = 0.0,
     ema_warmup: bool = True,
     axis_name: str | None = None,
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+) -> TrainStep:
     """Returns (state, batch) → (state, metrics).
 
     A batch holds `image` uint8 [b, H, W, C], `label` int32 [b], `index` and `epoch` int32 [b] (of
@@ -168,6 +169,33 @@ def make_train_step(
         return state.replace(step=state.step + 1), metrics
 
     return train_step
+
+
+def make_train_steps(train_step: TrainStep) -> TrainStep:
+    """Returns (state, batches) → (state, metrics): several steps as one program.
+
+    Args:
+      train_step: of `make_train_step`. Its batches are stacked, as its metrics are; `count`, an
+        int32 scalar beside them, says how many of the stack are used.
+    """
+
+    def train_steps(state: TrainState, batches: Batch) -> tuple[TrainState, Metrics]:
+        rows = {field: values for field, values in batches.items() if field != "count"}
+
+        def batch(number: jax.typing.ArrayLike) -> Batch:
+            return jax.tree.map(lambda values: values[number], rows)
+
+        def step(number: jax.Array, done: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+            state, metrics = done
+            state, new = train_step(state, batch(number))
+            return state, jax.tree.map(lambda kept, one: kept.at[number].set(one), metrics, new)
+
+        _, one = jax.eval_shape(train_step, state, batch(0))
+        most = len(rows["label"])
+        metrics = jax.tree.map(lambda x: jnp.zeros((most, *x.shape), x.dtype), one)
+        return jax.lax.fori_loop(0, batches["count"], step, (state, metrics))
+
+    return train_steps
 
 
 def make_eval_step(

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ from jaxcnn.state import (
     initial_state,
     state_sha256,
 )
-from jaxcnn.steps import make_train_step
+from jaxcnn.steps import make_train_step, make_train_steps
 
 PROFILED_STEPS = (10, 15)  # counted from the first step of this process
 
@@ -43,7 +44,8 @@ class Programs(NamedTuple):
     Attributes:
       model: the network.
       optimizer: see `factories.make_optimizer`.
-      train_step: (replicated state, batch) → the same and metrics; compiled at the first call.
+      train_step: (replicated state, batch) → the same and metrics, of one step or of the stacked
+        `train.steps_per_call`; compiled at the first call.
       evaluate: see `evaluate.make_evaluator`.
       initial: makes the state at step 0; see `state.initial_state`.
     """
@@ -77,20 +79,21 @@ def build(config: ConfigDict, source: DataSource, watched: DataSource, plan: Pla
         steps_per_epoch=plan.steps_per_epoch,
         batch_size=config.train.batch_size,
     )
-    train_step = parallel.pmap_train_step(
-        make_train_step(
-            model,
-            optimizer,
-            factories.make_loss(config),
-            factories.make_augment(config),
-            total_steps=plan.total,
-            semi_supervised=config.data.unlabelled_per_labelled > 0,
-            accumulate=config.train.accumulate,
-            ema_decay=config.train.ema_decay,
-            ema_warmup=config.train.ema_warmup,
-            axis_name=parallel.AXIS,
-        )
+    train_step = make_train_step(
+        model,
+        optimizer,
+        factories.make_loss(config),
+        factories.make_augment(config),
+        total_steps=plan.total,
+        semi_supervised=config.data.unlabelled_per_labelled > 0,
+        accumulate=config.train.accumulate,
+        ema_decay=config.train.ema_decay,
+        ema_warmup=config.train.ema_warmup,
+        axis_name=parallel.AXIS,
     )
+    if config.train.steps_per_call > 1:
+        train_step = make_train_steps(train_step)
+    train_step = parallel.pmap_train_step(train_step)
     evaluate = make_evaluator(config, model, watched)
     initial = initial_state(model, optimizer, source.image_shape, config.train.ema_decay > 0)
     return Programs(model, optimizer, train_step, evaluate, initial)
@@ -203,9 +206,12 @@ def run(
         scope.enter_context(contextlib.closing(batches))
         if start < plan.total:
             log.say("compiling the training step, a minute for a deep network on a CPU …")
-        for step, batch in enumerate(parallel.prefetch(batches), start + 1):
+        most = config.train.steps_per_call
+        called = _by_call(batches, plan, start, most)
+        for steps, batch in zip(plan.calls(start, most), called, strict=True):
             state, metrics = train_step(state, batch)
-            window.add(step, metrics)
+            window.add(steps, metrics)
+            step = steps[-1]
             watchdog.feed()
             trace(step, metrics)
 
@@ -257,23 +263,34 @@ def run(
         return report.say_result(log, record, directory)
 
 
+def _by_call(
+    batches: Iterator[Any], plan: Plan, start: int, most: int
+) -> Iterator[dict[str, jax.Array]]:
+    """Yields what the training step is called with, on its way to the devices ahead of use."""
+    if most == 1:
+        return parallel.prefetch(batches)
+    stacks = ([next(batches) for _ in steps] for steps in plan.calls(start, most))
+    return parallel.prefetch(stacks, shard=partial(parallel.shard_steps, most=most))
+
+
 @contextlib.contextmanager
 def _tracing(directory: Path, start: int, wanted: bool) -> Iterator[Callable[[int, Any], None]]:
     """Yields (step, metrics) → None, which starts and stops the profiler at the right steps."""
-    running = False
+    running, done = False, not wanted
+    first, last = (start + step for step in PROFILED_STEPS)
 
     def trace(step: int, metrics: Any) -> None:
-        nonlocal running
-        if not wanted:
+        nonlocal running, done
+        if done or step < first:
             return
-        if step - start == PROFILED_STEPS[0]:
+        if not running:
             jax.block_until_ready(metrics)
             jax.profiler.start_trace(str(directory))
             running = True
-        elif step - start == PROFILED_STEPS[1]:
+        elif step >= last:
             jax.block_until_ready(metrics)
             jax.profiler.stop_trace()
-            running = False
+            running, done = False, True
 
     try:
         yield trace

@@ -73,6 +73,22 @@ def test_sigterm_saves_the_last_logged_step_and_exits_143(tmp_path, unbroken):
     assert_same_end(tmp_path, unbroken)
 
 
+@pytest.mark.slow
+def test_steps_in_one_call_end_with_the_same_bits_stopped_or_not(tmp_path, unbroken):
+    flags = (*TINY, "--config.train.steps_per_call=5", f"--workdir={tmp_path}")
+    flags += ("--config.log.every=8steps", "--config.checkpoint.every=never")
+    process = start(*flags)
+    wait_for_step(tmp_path, 8)
+    process.send_signal(signal.SIGTERM)
+    finish(process, code=143)
+    finish(start(*flags))
+    assert digest_of_newest(tmp_path) == digest_of_newest(unbroken)
+    found, expected = records(tmp_path), records(unbroken)
+    assert found[-1]["state_sha256"] == expected[-1]["state_sha256"]
+    evaluations = [[r for r in kept if "validation/top1" in r] for kept in (found, expected)]
+    assert evaluations[0] == evaluations[1]
+
+
 def flip_bit(step: Path) -> None:
     largest = max((step / "state").rglob("*"), key=lambda path: path.stat().st_size)
     content = bytearray(largest.read_bytes())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxcnn.errors import UserError
-from jaxcnn.schedules import is_due, length_in_steps, make_schedule
+from jaxcnn.schedules import Plan, is_due, length_in_steps, make_schedule
 
 EPOCH = Fraction(1437, 64)  # no whole number of steps
 
@@ -51,6 +51,20 @@ def test_a_period_is_due_on_the_first_step_that_reaches_each_multiple(period):
     due = [step for step in range(1, 501) if is_due(step, period)]
     reached = sorted({math.ceil(k * period) for k in range(1, 1501)})
     assert due == [step for step in reached if step <= 500]
+
+
+@pytest.mark.parametrize("most", [1, 4, 100])
+@pytest.mark.parametrize("start", [0, 9, 60])
+def test_calls_end_where_something_is_due(start, most):
+    plan = Plan(60, EPOCH, log=Fraction(7), evaluate=EPOCH, save=None)
+    calls = list(plan.calls(start, most))
+    assert [step for steps in calls for step in steps] == list(range(start + 1, 61))
+    for steps in calls:
+        assert len(steps) <= most
+        assert not any(is_due(s, plan.log) or is_due(s, plan.evaluate) for s in steps[:-1])
+        last = steps[-1]
+        due = last == 60 or is_due(last, plan.log) or is_due(last, plan.evaluate)
+        assert due or len(steps) == most
 
 
 def test_never_and_nothing_are_never_due():

@@ -17,7 +17,7 @@ from jaxcnn.models.densenet import DenseNet
 from jaxcnn.optim import Optimizer, decay_mask, make_transform
 from jaxcnn.schedules import make_schedule
 from jaxcnn.state import create_state, initial_state
-from jaxcnn.steps import make_eval_step, make_train_step
+from jaxcnn.steps import make_eval_step, make_train_step, make_train_steps
 
 NAN_PIXEL = 255  # `to_unit` reads it as not a number
 
@@ -395,6 +395,29 @@ def test_four_devices_take_the_step_that_one_takes():
     state, metrics = step(parallel.replicate(start(model, optimizer)), parallel.shard(batch))
     assert_close(parallel.fetch(state), alone, rtol=1e-5, atol=1e-6)
     assert_close(parallel.fetch(metrics), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_steps_in_one_call_are_those_of_several():
+    model, optimizer = Normed(dropout_rate=0.3), make_sgd(rate=0.1, momentum=0.9)
+    one = make_step(model, optimizer, ema_decay=0.9, axis_name=parallel.AXIS)
+    batches = [make_batch(number) for number in range(3)]
+    batches[1]["image"][0] = NAN_PIXEL
+
+    step = parallel.pmap_train_step(one)
+    state, expected = parallel.replicate(start(model, optimizer, averaged=True)), []
+    for batch in batches:
+        state, metrics = step(state, parallel.shard(batch))
+        expected.append(parallel.fetch(metrics))
+
+    steps = parallel.pmap_train_step(make_train_steps(one))
+    again = parallel.replicate(start(model, optimizer, averaged=True))
+    again, metrics = steps(again, parallel.shard_steps(batches, 5))
+    assert_close(parallel.fetch(again), parallel.fetch(state), rtol=1e-6, atol=1e-7)
+    assert int(parallel.fetch(again.step)) == 3
+    for number, metric in enumerate(expected):
+        found = {key: values[number] for key, values in parallel.fetch(metrics).items()}
+        assert_close(found, metric, rtol=1e-6, atol=1e-7)
+    assert [bool(metric["skipped"]) for metric in expected] == [False, True, False]
 
 
 def test_replicas_stay_equal_and_a_donated_state_can_be_used():
