@@ -13,6 +13,7 @@ from jax import lax
 
 from jaxcnn.benchmark.rounds import Contender, peak_memory, seconds_per_step
 from jaxcnn.errors import UserError
+from jaxcnn.layers.norm import BatchNorm
 from jaxcnn.ops.conv import conv_general_dilated
 from jaxcnn.ops.lrn import local_response_norm
 from jaxcnn.ops.pool import max_pool
@@ -72,7 +73,7 @@ def normalisation(size: int, channels: int) -> Operation:
 
     def norm(x: jax.Array, scale: jax.Array) -> jax.Array:
         variables = {"params": {"scale": scale, "bias": jnp.zeros_like(scale)}}
-        module = nn.BatchNorm(use_running_average=False)
+        module = BatchNorm(use_running_average=False)
         statistics = {"mean": jnp.zeros_like(scale), "var": jnp.ones_like(scale)}
         variables["batch_stats"] = statistics
         return nn.relu(module.apply(variables, x, mutable=["batch_stats"])[0])

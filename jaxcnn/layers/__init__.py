@@ -8,9 +8,10 @@ from jaxcnn.layers.head import (
     sow_auxiliary,
 )
 from jaxcnn.layers.initializers import he_normal_fan_out
-from jaxcnn.layers.norm import batch_norm
+from jaxcnn.layers.norm import BatchNorm, batch_norm
 
 __all__ = [
+    "BatchNorm",
     "Conv",
     "ConvNormAct",
     "batch_norm",

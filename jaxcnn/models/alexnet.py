@@ -37,7 +37,7 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.layers import Conv, ConvNormAct, batch_norm, classifier
+from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, batch_norm, classifier
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.initializers import normal, torch_uniform, uniform
 from jaxcnn.models.checks import check_images
@@ -151,7 +151,7 @@ class AlexNet(nn.Module):
     norm_momentum: float = 0.9
     norm_epsilon: float = 1e-5
     conv: Constructor = Conv
-    norm: Constructor = nn.BatchNorm
+    norm: Constructor = BatchNorm
     act: Activation = nn.relu
 
     @nn.compact

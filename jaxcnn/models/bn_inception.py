@@ -34,7 +34,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.initializers import Initializer
 
-from jaxcnn.layers import Conv, ConvNormAct, batch_norm, classifier, global_average_pool
+from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, batch_norm, classifier, global_average_pool
 from jaxcnn.layers.branches import Fork, Layer, fork
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.models.checks import check_images
@@ -174,7 +174,7 @@ class BNInception(nn.Module):
     norm_momentum: float = 0.9
     norm_epsilon: float = 1e-3
     conv: Constructor = Conv
-    norm: Constructor = nn.BatchNorm
+    norm: Constructor = BatchNorm
     act: Activation = nn.relu
 
     @nn.compact

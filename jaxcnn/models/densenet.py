@@ -30,9 +30,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.ad_checkpoint import checkpoint_name
 
 from jaxcnn.errors import UserError
 from jaxcnn.layers import (
+    BatchNorm,
     Conv,
     ConvNormAct,
     batch_norm,
@@ -47,9 +49,9 @@ from jaxcnn.ops.pool import max_pool
 
 
 class DenseLayer(nn.Module):
-    """[BN, ReLU, 1x1(4k), dropout,] BN, ReLU, 3x3(k), dropout; appended to its input.
+    """[BN, ReLU, 1x1(4k), dropout,] BN, ReLU, 3x3(k), dropout.
 
-    Maps (N, H, W, C) to (N, H, W, C + growth_rate).
+    Maps (N, H, W, C), which may come in parts of the channels, to (N, H, W, growth_rate).
     """
 
     growth_rate: int
@@ -60,29 +62,41 @@ class DenseLayer(nn.Module):
     dropout: Constructor
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns the input's channels followed by the new ones."""
-        y = self.act(self.norm(name="norm1")(x))
+    def __call__(self, *parts: jax.Array) -> jax.Array:
+        """Returns the new channels."""
+        x = parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=-1)
+        x = self.act(self.norm(name="norm1")(x))
         if self.bottleneck:
-            y = self.dropout()(self.conv(4 * self.growth_rate, (1, 1), name="conv1")(y))
-            y = self.act(self.norm(name="norm2")(y))
+            x = self.conv(4 * self.growth_rate, (1, 1), name="conv1")(x)
+            x = self.dropout()(checkpoint_name(x, "convolved"))
+            x = self.act(self.norm(name="norm2")(x))
         last = "conv2" if self.bottleneck else "conv1"
-        y = self.dropout()(self.conv(self.growth_rate, (3, 3), padding=1, name=last)(y))
-        return materialize_on_cpu(jnp.concatenate([x, y], axis=-1))
+        return self.dropout()(self.conv(self.growth_rate, (3, 3), padding=1, name=last)(x))
 
 
 class DenseBlock(nn.Module):
-    """Layers `layer1`, `layer2`, …, each of which sees the outputs of all before it."""
+    """Layers `layer1`, `layer2`, …, each of which sees the outputs of all before it.
+
+    Attributes:
+      layer: constructor of the layers.
+      num_layers: how many.
+      in_parts: hand each layer the outputs before it one by one, instead of putting them together
+        once for all that follow.
+    """
 
     layer: Constructor
     num_layers: int
+    in_parts: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N, H, W, C) to (N, H, W, C + num_layers·growth_rate)."""
+        parts = [x]
         for i in range(self.num_layers):
-            x = self.layer(name=f"layer{i + 1}")(x)
-        return x
+            parts.append(self.layer(name=f"layer{i + 1}")(*parts))
+            if not self.in_parts:
+                parts = [materialize_on_cpu(jnp.concatenate(parts, axis=-1))]
+        return jnp.concatenate(parts, axis=-1)
 
 
 class Transition(nn.Module):
@@ -131,6 +145,8 @@ class DenseNet(nn.Module):
       conv: constructor of convolutions.
       norm: constructor of batch normalisation; see `jaxcnn.layers.batch_norm`.
       act: activation of the whole network.
+      remat: keep of a dense block only what its convolutions made for the backward pass, which
+        makes the rest again: memory grows with the depth of the block instead of its square.
 
     Raises:
       UserError: if the images are not of rank 4, or so small that a transition leaves nothing.
@@ -149,8 +165,9 @@ class DenseNet(nn.Module):
     norm_momentum: float = 0.9
     norm_epsilon: float = 1e-5
     conv: Constructor = Conv
-    norm: Constructor = nn.BatchNorm
+    norm: Constructor = BatchNorm
     act: Activation = nn.relu
+    remat: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -180,7 +197,11 @@ class DenseNet(nn.Module):
             "act": self.act,
             "dropout": dropout,
         }
-        layer = partial(DenseLayer, self.growth_rate, self.bottleneck, **handed_down)
+        dense_layer: Constructor = DenseLayer
+        if self.remat:
+            policy = jax.checkpoint_policies.save_only_these_names("convolved")
+            dense_layer = nn.remat(DenseLayer, policy=policy)
+        layer = partial(dense_layer, self.growth_rate, self.bottleneck, **handed_down)
         stem_features = self.stem_features or 2 * self.growth_rate
 
         if self.cifar_stem:
@@ -192,7 +213,7 @@ class DenseNet(nn.Module):
             if i > 0:
                 kept = math.floor(self.compression * x.shape[-1])
                 x = Transition(kept, **handed_down, name=f"transition{i}")(x)
-            x = DenseBlock(layer, size, name=f"stage{i + 1}")(x)
+            x = DenseBlock(layer, size, in_parts=self.remat, name=f"stage{i + 1}")(x)
         x = global_average_pool(self.act(norm(name="final_norm")(x)))
         if self.num_classes == 0:
             return x

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.errors import UserError
-from jaxcnn.layers import Conv, ConvNormAct, batch_norm, classifier, global_average_pool
+from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, batch_norm, classifier, global_average_pool
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.initializers import he_normal
 from jaxcnn.models.checks import check_images
@@ -168,7 +168,7 @@ class MergeAndRunNet(nn.Module):
     norm_momentum: float = 0.9
     norm_epsilon: float = 2e-5
     conv: Constructor = Conv
-    norm: Constructor = nn.BatchNorm
+    norm: Constructor = BatchNorm
     act: Activation = nn.relu
 
     @nn.compact

@@ -36,7 +36,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.errors import UserError
-from jaxcnn.layers import Conv, ConvNormAct, batch_norm, classifier, global_average_pool
+from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, batch_norm, classifier, global_average_pool
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.drop_path import draw_live_inputs, join_mean
 from jaxcnn.layers.initializers import caffe_xavier
@@ -173,7 +173,7 @@ class FractalNet(nn.Module):
     norm_momentum: float = 0.9
     norm_epsilon: float = 1e-5
     conv: Constructor = Conv
-    norm: Constructor = nn.BatchNorm
+    norm: Constructor = BatchNorm
     act: Activation = nn.relu
 
     @nn.compact

@@ -34,6 +34,7 @@ from flax.linen.initializers import Initializer
 
 from jaxcnn.errors import UserError
 from jaxcnn.layers import (
+    BatchNorm,
     Conv,
     ConvNormAct,
     batch_norm,
@@ -320,7 +321,7 @@ class GoogLeNet(nn.Module):
 def googlenet_bn(**fields: Any) -> GoogLeNet:
     """Returns GoogLeNet with batch normalisation; `fields` are those of `GoogLeNet`."""
     defaults = {
-        "norm": nn.BatchNorm,
+        "norm": BatchNorm,
         "lrn": None,
         "kernel_init": slim_normal,
         "bias_init": nn.initializers.zeros,

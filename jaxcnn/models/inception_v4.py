@@ -33,6 +33,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.layers import (
+    BatchNorm,
     Conv,
     ConvNormAct,
     batch_norm,
@@ -199,7 +200,7 @@ class InceptionV4(nn.Module):
     norm_momentum: float = 0.9
     norm_epsilon: float = 1e-3
     conv: Constructor = Conv
-    norm: Constructor = nn.BatchNorm
+    norm: Constructor = BatchNorm
     act: Activation = nn.relu
 
     @nn.compact

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.layers import Conv, ConvNormAct, batch_norm, classifier, global_average_pool
+from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, batch_norm, classifier, global_average_pool
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.models.checks import check_images
 
@@ -133,7 +133,7 @@ class MobileNet(nn.Module):
     norm_momentum: float = 0.99
     norm_epsilon: float = 1e-3
     conv: Constructor = Conv
-    norm: Constructor = nn.BatchNorm
+    norm: Constructor = BatchNorm
     act: Activation = nn.relu
 
     @nn.compact

@@ -37,6 +37,7 @@ from flax import linen as nn
 
 from jaxcnn.errors import UserError
 from jaxcnn.layers import (
+    BatchNorm,
     Conv,
     ConvNormAct,
     batch_norm,
@@ -239,7 +240,7 @@ class PreActResNet(nn.Module):
     norm_momentum: float = 0.9
     norm_epsilon: float = 1e-5
     conv: Constructor = Conv
-    norm: Constructor = nn.BatchNorm
+    norm: Constructor = BatchNorm
     act: Activation = nn.relu
 
     @nn.compact

@@ -35,6 +35,7 @@ from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.layers import (
+    BatchNorm,
     Conv,
     ConvNormAct,
     batch_norm,
@@ -320,7 +321,7 @@ class ResNet(nn.Module):
     norm_momentum: float = 0.9
     norm_epsilon: float = 1e-5
     conv: Constructor = Conv
-    norm: Constructor = nn.BatchNorm
+    norm: Constructor = BatchNorm
     act: Activation = nn.relu
 
     @nn.compact

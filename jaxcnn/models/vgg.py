@@ -32,7 +32,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.layers import Conv, batch_norm, classifier, he_normal_fan_out
+from jaxcnn.layers import BatchNorm, Conv, batch_norm, classifier, he_normal_fan_out
 from jaxcnn.layers.conv import Activation, Constructor, symmetric_padding
 from jaxcnn.models.alexnet import HiddenLayer
 from jaxcnn.models.checks import check_images
@@ -134,7 +134,7 @@ class VGG(nn.Module):
     norm_momentum: float = 0.9
     norm_epsilon: float = 1e-5
     conv: Constructor = Conv
-    norm: Constructor = nn.BatchNorm
+    norm: Constructor = BatchNorm
     act: Activation = nn.relu
 
     @nn.compact

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcnn.ops import conv_cpu
+from jaxcnn.ops.dense_cpu import LAYOUT
 from jaxcnn.ops.windows import Window
 
 Lowering = Callable[[jax.Array, jax.Array], jax.Array]
@@ -127,7 +128,7 @@ def _faster_on_cpu(
     layout = partial(lax.conv_dimension_numbers, lhs.shape, rhs.shape)
     ordinary = (
         lhs.ndim == rhs.ndim == 4
-        and layout(dimension_numbers) == layout(conv_cpu.LAYOUT)
+        and layout(dimension_numbers) == layout(LAYOUT)
         and set(lhs_dilation or (1,)) == {1}
         and batch_group_count == 1
         and not any(rare.values())

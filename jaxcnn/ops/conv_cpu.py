@@ -7,18 +7,16 @@ They take images (N, H, W, C), kernels (h, w, C / groups, F) and how the kernel 
 """
 
 import math
-from functools import partial, reduce
-from operator import add
+from functools import partial
+from operator import mul
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
+from jaxcnn.ops.dense_cpu import dense
+from jaxcnn.ops.fusion import materialize_on_cpu
+from jaxcnn.ops.sums import sum_over_pixels
 from jaxcnn.ops.windows import Window, taps
-
-LAYOUT = ("NHWC", "HWIO", "NHWC")
-
-SMALL = 2**16  # values whose sum takes 0.2 ms in any order: not worth a longer compilation
 
 
 def ungrouped(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
@@ -34,72 +32,16 @@ def tap_by_tap(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array
 
     XLA:CPU convolves maps of a few pixels slowly: it takes a hundred times as long at 2x2.
     """
-    sizes = window.outputs(image.shape)
+    sizes, count = window.outputs(image.shape), math.prod(window.shape)
     total = _wide(jnp.zeros((len(image), *sizes, kernel.shape[3]), image.dtype))
-    for tap in taps(image.shape, window):
+    # Splits, not slices: the gradient of these would be a sum of whole kernels.
+    parts = jnp.split(kernel.reshape(count, *kernel.shape[2:]), count)
+    for tap, part in zip(taps(image.shape, window), parts, strict=True):
         pixels = image[tap.pixels]
         if pixels.size:
-            products = _wide(jnp.tensordot(pixels, kernel[tap.place], 1))
+            products = _wide(jnp.tensordot(pixels, part[0], 1))
             total += tap.spread(products, sizes, 0.0)
     return total.astype(image.dtype)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def dense(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
-    """Convolves without groups, as `jax.lax` does.
-
-    The gradients are ordinary convolutions of transposed arrays. XLA:CPU makes them that itself,
-    but not within `lax.scan`, `lax.cond` and the like, where its own take 26 times as long.
-    """
-    return lax.conv_general_dilated(
-        image,
-        kernel,
-        window.strides,
-        window.pads,
-        rhs_dilation=window.dilation,
-        dimension_numbers=LAYOUT,
-    )
-
-
-def _dense_forward(
-    image: jax.Array, kernel: jax.Array, window: Window
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return dense(image, kernel, window), (image, kernel)
-
-
-def _dense_backward(
-    window: Window, saved: tuple[jax.Array, jax.Array], output: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    image, kernel = saved
-    of_image, of_kernel = [], []
-    for axis in range(2):
-        before, _ = window.pads[axis]
-        length, moved = image.shape[1 + axis], (output.shape[1 + axis] - 1) * window.strides[axis]
-        reach = (window.shape[axis] - 1) * window.dilation[axis]
-        of_image.append((reach - before, length - 1 - moved + before))
-        of_kernel.append((before, reach + moved + 1 - length - before))
-    return (
-        lax.conv_general_dilated(
-            output,
-            jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2),
-            (1, 1),
-            of_image,
-            lhs_dilation=window.strides,
-            rhs_dilation=window.dilation,
-            dimension_numbers=LAYOUT,
-        ),
-        lax.conv_general_dilated(
-            image.transpose(3, 1, 2, 0),
-            output.transpose(1, 2, 0, 3),
-            window.dilation,
-            of_kernel,
-            rhs_dilation=window.strides,
-            dimension_numbers=LAYOUT,
-        ).transpose(1, 2, 0, 3),
-    )
-
-
-dense.defvjp(_dense_forward, _dense_backward)
 
 
 def pointwise(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
@@ -149,10 +91,12 @@ def _depthwise_backward(
     image, kernel = saved
     (of_image,) = jax.linear_transpose(lambda x: _sum_of_taps(x, kernel, window), image)(outputs)
     of_kernel = [
-        _sum_of_products(image[tap.pixels], outputs[tap.outputs])
+        sum_over_pixels(mul, image[tap.pixels], outputs[tap.outputs])
         for tap in taps(image.shape, window)
     ]
-    return of_image, jnp.stack(of_kernel).reshape(kernel.shape).astype(kernel.dtype)
+    return materialize_on_cpu(of_image), jnp.stack(of_kernel).reshape(kernel.shape).astype(
+        kernel.dtype
+    )
 
 
 depthwise.defvjp(_depthwise_forward, _depthwise_backward)
@@ -167,30 +111,6 @@ def _sum_of_taps(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Arr
         products = _wide(image[tap.pixels]) * _wide(kernel[i : i + 1, j : j + 1])
         total += tap.spread(products, sizes, 0.0)
     return total.astype(image.dtype)
-
-
-def _sum_of_products(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Sums the products of two arrays (N, H, W, C) over all axes but the last.
-
-    By additions of arrays, which XLA:CPU vectorises and spreads over threads; it does neither with
-    the sum of an array over leading axes, which takes 7 times as long.
-    """
-    x, y = _wide(x), _wide(y)
-    if x.size < SMALL:
-        return jnp.sum(x * y, (0, 1, 2))
-    rows = x.shape[1]
-    step = max(rows // 14, 1)  # more than about 14 terms at a time are slower again
-    whole = rows - rows % step
-    sums = jnp.zeros(x.shape[-1], x.dtype)
-    for first, last, size in ((0, whole, step), (whole, rows, 1)):
-        starts = range(first, last, size)
-        if starts:
-            pairs = [[lax.slice_in_dim(z, i, i + size, axis=1) for z in (x, y)] for i in starts]
-            part = reduce(add, [a * b for a, b in pairs])
-            if part.size >= SMALL and len(part) <= 64:
-                part = reduce(add, jnp.split(part, len(part)))
-            sums += part.sum((0, 1, 2))
-    return sums
 
 
 def _wide(x: jax.Array) -> jax.Array:

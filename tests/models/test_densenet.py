@@ -10,7 +10,14 @@ from flax import linen as nn
 from jaxcnn import create_model
 from jaxcnn.errors import UserError
 from jaxcnn.layers import Conv
-from jaxcnn.models.densenet import DenseLayer, Transition, cifar_densenet, imagenet_densenet
+from jaxcnn.models.densenet import (
+    DenseBlock,
+    DenseLayer,
+    DenseNet,
+    Transition,
+    cifar_densenet,
+    imagenet_densenet,
+)
 
 
 def shapes(model, size=32):
@@ -82,19 +89,73 @@ def test_b_alone_and_c_alone():
     assert c["transition1"]["conv"]["kernel"].shape == (1, 1, 160, 80)
 
 
+@pytest.mark.parametrize("in_parts", [False, True])
 @pytest.mark.parametrize("bottleneck", [False, True])
-def test_layer_appends_the_new_channels_to_its_input(bottleneck):
-    layer = DenseLayer(2, bottleneck, **identity_parts())
+def test_layer_appends_the_new_channels_to_its_input(bottleneck, in_parts):
+    layer = partial(DenseLayer, 2, bottleneck, **identity_parts())
     x = jax.random.normal(jax.random.key(0), (2, 5, 5, 3))
-    y, variables = layer.init_with_output(jax.random.key(1), x)
+    y, variables = DenseBlock(layer, 1, in_parts).init_with_output(jax.random.key(1), x)
     assert y.shape == (2, 5, 5, 5)
     np.testing.assert_array_equal(y[..., :3], x)
-    params, new = variables["params"], nn.relu(x)
+    params, new = variables["params"]["layer1"], nn.relu(x)
     if bottleneck:
         new = nn.relu(nn.Conv(8, (1, 1)).apply({"params": params["conv1"]}, new))
     last = params["conv2" if bottleneck else "conv1"]
     new = nn.Conv(2, (3, 3), padding="SAME").apply({"params": last}, new)
     np.testing.assert_allclose(y[..., 3:], new, rtol=1e-5, atol=1e-5)
+
+
+def residual_values(num_layers: int, remat: bool) -> int:
+    """How many numbers a gradient of one block keeps for its backward pass."""
+    fields = {"stage_sizes": (num_layers,), "growth_rate": 8, "stem_features": 8, "num_classes": 0}
+    model = DenseNet(**fields, cifar_stem=True, remat=remat)
+    images = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+
+    def kept(variables, images):
+        def features(params):
+            given = {**variables, "params": params}
+            return model.apply(given, images, train=True, mutable=["batch_stats"])[0]
+
+        return jax.vjp(features, variables["params"])[1]
+
+    leaves = jax.tree.leaves(jax.eval_shape(kept, variables, images))
+    return sum(leaf.size for leaf in leaves if leaf.ndim == 4 and leaf.shape[0] == 2)
+
+
+def test_memory_of_a_block_is_linear_in_its_depth_with_remat():
+    short, long, longer = (residual_values(n, remat=True) for n in (8, 16, 24))
+    assert longer - long == long - short > 0
+    short, long, longer = (residual_values(n, remat=False) for n in (8, 16, 24))
+    assert longer - long > 1.3 * (long - short)
+
+
+@pytest.mark.parametrize("dropout_rate", [0.0, 0.3])
+def test_remat_changes_no_number(dropout_rate):
+    plain = small(dropout_rate=dropout_rate, dtype=jnp.float64, param_dtype=jnp.float64)
+    with jax.enable_x64(True):
+        images = jax.random.normal(jax.random.key(0), (4, 8, 8, 3), jnp.float64)
+        variables = plain.init(jax.random.key(1), images)
+
+        def outcome(model):
+            def loss(params):
+                given = {**variables, "params": params}
+                rngs = {"dropout": jax.random.key(2)}
+                logits, updated = model.apply(
+                    given, images, train=True, mutable=["batch_stats"], rngs=rngs
+                )
+                return jnp.sum(logits[:, 0]), (logits, updated)
+
+            return jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
+
+        assert jax.tree.structure(outcome(plain)) == jax.tree.structure(
+            outcome(plain.clone(remat=True))
+        )
+        jax.tree.map(
+            partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12),
+            outcome(plain.clone(remat=True)),
+            outcome(plain),
+        )
 
 
 def test_transition_activates_projects_and_averages():

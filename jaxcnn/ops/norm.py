@@ -1,0 +1,85 @@
+"""Normalisation by the statistics of a batch, with a gradient that keeps little and sums fast."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxcnn.ops.sums import sum_over_pixels
+
+Array = jax.Array
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def batch_normalise(
+    x: Array, scale: Array, bias: Array, epsilon: float, dtype: Any, axis_name: str | None = None
+) -> tuple[Array, Array, Array]:
+    """Normalises each channel by its mean and variance over all pixels of the batch.
+
+    Ioffe and Szegedy, "Batch Normalization", 2015, arXiv 1502.03167, algorithm 1. Sums are taken
+    in at least float32. The backward pass keeps x as it is and values for each channel, nothing
+    else; there is no forward mode (`jax.jvp`).
+
+    Args:
+      x: (…, C).
+      scale: [C], γ.
+      bias: [C], β.
+      epsilon: added to the variance.
+      dtype: of the output.
+      axis_name: a mapped axis over whose devices the statistics are averaged.
+
+    Returns:
+      The output, and mean and variance [C] in at least float32. The variance is that of the
+      numbers themselves: their squared distance from the mean, divided by their count.
+    """
+    return _forward(x, scale, bias, epsilon, dtype, axis_name)[0]
+
+
+def _forward(
+    x: Array, scale: Array, bias: Array, epsilon: float, dtype: Any, axis_name: str | None
+) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
+    sums = sum_over_pixels(lambda x: x, x), sum_over_pixels(lambda x: x * x, x)
+    mean, square = _averaged((sums[0] / _pixels(x), sums[1] / _pixels(x)), axis_name)
+    variance = jnp.maximum(square - mean * mean, 0)
+    inverse = lax.rsqrt(variance + epsilon)
+    y = (x - _lift(mean, x)) * _lift(inverse * scale, x) + _lift(bias, x)
+    return (y.astype(dtype), mean, variance), (x, mean, inverse, scale)
+
+
+def _backward(
+    epsilon: float,
+    dtype: Any,
+    axis_name: str | None,
+    saved: tuple[Array, ...],
+    gradients: tuple[Array, Array, Array],
+) -> tuple[Array, Array, Array]:
+    del epsilon, dtype
+    (x, mean, inverse, scale), (of_y, of_mean, of_variance) = saved, gradients
+    of_bias = sum_over_pixels(lambda g: g, of_y)
+    of_scale = inverse * sum_over_pixels(lambda g, x: g * (x - _lift(mean, x)), of_y, x)
+    # y moves with the statistics, too; those of several devices move by what all of them sum.
+    factor = inverse * scale
+    by_mean, by_distance = _averaged(
+        (of_mean - factor * of_bias, 2 * of_variance - factor * inverse * of_scale), axis_name
+    )
+    offset, slope = by_mean / _pixels(x), by_distance / _pixels(x)
+    of_x = _lift(factor, x) * of_y + _lift(offset, x) + _lift(slope, x) * (x - _lift(mean, x))
+    return of_x.astype(x.dtype), of_scale.astype(scale.dtype), of_bias.astype(scale.dtype)
+
+
+batch_normalise.defvjp(_forward, _backward)
+
+
+def _lift(channels: Array, x: Array) -> Array:
+    """Returns values for each channel in as many axes as x has."""
+    return channels.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+def _pixels(x: Array) -> int:
+    return x.size // x.shape[-1]
+
+
+def _averaged(values: tuple[Array, Array], axis_name: str | None) -> tuple[Array, Array]:
+    return values if axis_name is None else lax.pmean(values, axis_name)

@@ -1,0 +1,53 @@
+"""Sums by slices and what is computed once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcnn.ops.fusion import materialize_on_cpu
+from jaxcnn.ops.sums import SMALL, sum_over_pixels
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 64, 33, 17), (1, 149, 30, 16), (70, 5, 37, 8), (4, 13, 40, 40)]
+)
+def test_sums_by_slices_are_the_sums(shape):
+    x, y = jax.random.normal(jax.random.key(0), (2, *shape))
+    assert x.size >= SMALL
+    offset = jnp.arange(shape[-1], dtype=jnp.float32).reshape(1, 1, 1, -1)
+    found = jax.jit(lambda x, y: sum_over_pixels(lambda a, b: a * (b - offset), x, y))(x, y)
+    expected = np.sum(np.float64(x) * (np.float64(y) - np.float64(offset)), (0, 1, 2))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-2)
+
+
+def test_sums_are_taken_in_float32():
+    ones = jnp.ones((8, 64, 64, 2), jnp.bfloat16)
+    total = sum_over_pixels(lambda x: x, ones)
+    assert total.dtype == jnp.float32
+    np.testing.assert_array_equal(total, [8 * 64 * 64] * 2)
+
+
+@pytest.mark.parametrize("values", [[1.0, -2.0], [np.nan, 3.0], [np.inf, 4.0], [-np.inf, 0.0], []])
+def test_a_materialised_array_is_the_same(values):
+    x = jnp.asarray(values, jnp.float32)
+    np.testing.assert_array_equal(jax.jit(materialize_on_cpu)(x), x)
+
+
+def test_a_materialised_array_passes_gradients_on_and_maps():
+    x = jnp.arange(6.0).reshape(2, 3)
+    slope = jax.grad(lambda x: jnp.sum(jax.vmap(materialize_on_cpu)(x) ** 2))(x)
+    np.testing.assert_array_equal(slope, 2 * x)
+
+
+def test_a_materialised_array_is_computed_once():
+    def twice(x, hold):
+        once = jnp.sin(x)
+        once = materialize_on_cpu(once) if hold else once
+        return jnp.exp(once[:, ::-1] * 2), jnp.cos(once[::-1] + 1)
+
+    def sines(hold):
+        text = jax.jit(twice, static_argnums=1).lower(jnp.ones((64, 64)), hold).compile().as_text()
+        return text.count(" sine(")
+
+    assert sines(hold=True) == 2  # of the array, and of the one value that the loop looks at
