@@ -1,6 +1,7 @@
 """What a run tells the person who watches it: the start, its progress, the result."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ class Window:
     def __init__(self, config: ConfigDict, source: DataSource, plan: Plan, start: int):
         self.line = ""
         self._config, self._source, self._plan = config, source, plan
-        self._metrics: list[tuple[range, dict[str, jax.Array]]] = []
+        self._metrics: list[tuple[range, dict[str, Any]]] = []
         self._skipped = 0  # in a row, up to now
-        self._start = self._timed = start  # speed is of the steps after the second
+        self._start = self._timed = start  # speed is of the steps after
+        self._waited = 0.0  # seconds for data
         self._begun = self._opened = time.monotonic()
 
     def add(self, steps: range, metrics: dict[str, jax.Array]) -> None:
@@ -41,6 +43,18 @@ class Window:
         if first:  # leaves compilation out of the speed
             self._timed = steps[-1]
             self._begun = self._opened = time.monotonic()
+            self._waited = 0.0
+
+    def timed(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """Yields the batches, and counts the time for those that came when all steps were done."""
+        while True:
+            asked = time.monotonic()
+            batch = next(batches, None)
+            if batch is None:
+                return
+            if self._metrics and self._metrics[-1][1]["loss"].is_ready():
+                self._waited += time.monotonic() - asked
+            yield batch
 
     def close(self, step: int) -> Record:
         """Returns the means since the last record.
@@ -65,24 +79,27 @@ class Window:
         }
         now = time.monotonic()
         timed = len(range(max(steps[0], self._timed + 1), step + 1))
-        speed = timed * self._config.train.batch_size / max(now - self._opened, 1e-9)
+        elapsed = max(now - self._opened, 1e-9)
+        speed, waiting = timed * self._config.train.batch_size / elapsed, self._waited / elapsed
         per_step = (now - self._begun) / max(step - self._timed, 1)
         record = self._plan.stamp(step) | means
         record["train/learning_rate"] = float(fetched[-1]["learning_rate"])
         record["train/skipped"] = len(fetched) - len(taken) if taken is not fetched else len(taken)
         record["images_per_second"] = round(speed, 1)
+        record["waiting_for_data"] = round(waiting, 3)
         left = "" if timed < 1 else f"  {duration(per_step * (self._plan.total - step))} left"
         self.line = (
             f"step {step}/{self._plan.total}  epoch {record['epoch']:.2f}"
             f"  loss {means['train/loss']:.4f}  top1 {means['train/top1']:.1%}"
-            f"  {speed:,.0f} images/s{left}"
+            f"  {speed:,.0f} images/s{f' ({waiting:.0%} waiting for data)' if waiting > 0.1 else ''}"
+            f"{left}"
         )
-        self._metrics, self._opened = [], now
+        self._metrics, self._opened, self._waited = [], now, 0.0
         return record
 
     def resume(self) -> None:
         """Leaves the time since the last record out of the next speed: an evaluation, a save."""
-        self._opened = time.monotonic()
+        self._opened, self._waited = time.monotonic(), 0.0
 
     def _not_finite(self, step: int, metrics: dict[str, np.ndarray]) -> UserError:
         batch = train_batch(

@@ -207,7 +207,7 @@ def run(
         if start < plan.total:
             log.say("compiling the training step, a minute for a deep network on a CPU …")
         most = config.train.steps_per_call
-        called = _by_call(batches, plan, start, most)
+        called = window.timed(_by_call(batches, plan, start, most))
         for steps, batch in zip(plan.calls(start, most), called, strict=True):
             state, metrics = train_step(state, batch)
             window.add(steps, metrics)

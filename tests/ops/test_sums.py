@@ -40,14 +40,10 @@ def test_a_materialised_array_passes_gradients_on_and_maps():
     np.testing.assert_array_equal(slope, 2 * x)
 
 
-def test_a_materialised_array_is_computed_once():
-    def twice(x, hold):
-        once = jnp.sin(x)
-        once = materialize_on_cpu(once) if hold else once
-        return jnp.exp(once[:, ::-1] * 2), jnp.cos(once[::-1] + 1)
+def test_the_loop_that_materialises_survives_compilation():
+    def shifts(x):
+        x = materialize_on_cpu(x[:, 1:] + x[:, :-1])
+        return x[1:] * x[:-1]
 
-    def sines(hold):
-        text = jax.jit(twice, static_argnums=1).lower(jnp.ones((64, 64)), hold).compile().as_text()
-        return text.count(" sine(")
-
-    assert sines(hold=True) == 2  # of the array, and of the one value that the loop looks at
+    text = jax.jit(shifts).lower(jnp.ones((64, 64))).compile().as_text()
+    assert text.count(" while(") == 1
