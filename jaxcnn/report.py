@@ -87,12 +87,12 @@ class Window:
         record["train/skipped"] = len(fetched) - len(taken) if taken is not fetched else len(taken)
         record["images_per_second"] = round(speed, 1)
         record["waiting_for_data"] = round(waiting, 3)
+        idle = f" ({waiting:.0%} waiting for data)" if waiting > 0.1 else ""
         left = "" if timed < 1 else f"  {duration(per_step * (self._plan.total - step))} left"
         self.line = (
             f"step {step}/{self._plan.total}  epoch {record['epoch']:.2f}"
             f"  loss {means['train/loss']:.4f}  top1 {means['train/top1']:.1%}"
-            f"  {speed:,.0f} images/s{f' ({waiting:.0%} waiting for data)' if waiting > 0.1 else ''}"
-            f"{left}"
+            f"  {speed:,.0f} images/s{idle}{left}"
         )
         self._metrics, self._opened, self._waited = [], now, 0.0
         return record
