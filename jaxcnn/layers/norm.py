@@ -67,7 +67,7 @@ def batch_norm(
     Statistics are kept and computed in at least float32, whatever `dtype` is.
 
     Args:
-      norm: `nn.BatchNorm`, or a partial of it (`partial(nn.BatchNorm, axis_name="batch")`
+      norm: `BatchNorm` or Flax's, or a partial (`partial(BatchNorm, axis_name="batch")`
         averages the statistics over the devices of that axis).
       train: normalise by the statistics of the batch and update the running ones.
       momentum: decay of the running average (torch's momentum is one minus this).

@@ -267,7 +267,7 @@ def create_model(
       num_classes: None is the paper's number; 0 leaves the classifier out.
       dtype: of the computation; parameters are float32 unless `param_dtype` says otherwise.
       **overrides: any other field of the network's class (`act=nn.gelu`, `dropout_rate=0.2`,
-        `norm=partial(nn.BatchNorm, axis_name="batch")`).
+        `norm=partial(BatchNorm, axis_name="batch")`).
 
     Raises:
       UserError: for a name that does not exist, or a field that this network does not have.

@@ -78,6 +78,9 @@ def _max_pool(x: jax.Array, window: Window) -> jax.Array:
 
 
 def _forward(x: jax.Array, window: Window) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    # The backward pass looks for the maxima among the same numbers: not computed again, where
+    # other kernels may round them otherwise.
+    x = materialize_on_cpu(x)
     largest = _max_pool(x, window)
     return largest, (x, largest)
 
