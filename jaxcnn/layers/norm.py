@@ -9,7 +9,7 @@ from flax import linen as nn
 from flax.linen.dtypes import canonicalize_dtype
 
 from jaxcnn.layers.conv import Constructor
-from jaxcnn.ops.norm import batch_normalise
+from jaxcnn.ops.norm import batch_normalise, normalise
 
 
 class BatchNorm(nn.BatchNorm):
@@ -29,9 +29,6 @@ class BatchNorm(nn.BatchNorm):
         mask: jax.Array | None = None,
     ) -> jax.Array:
         """Normalises (…, C); see `flax.linen.BatchNorm`."""
-        averaged = nn.merge_param(
-            "use_running_average", self.use_running_average, use_running_average
-        )
         usual = (
             mask is None
             and self.axis_index_groups is None
@@ -40,16 +37,28 @@ class BatchNorm(nn.BatchNorm):
             and self.use_scale
             and self.use_bias
         )
-        if averaged or self.is_initializing() or not usual:
+        if not usual:
             return super().__call__(x, use_running_average, mask=mask)
+        averaged = nn.merge_param(
+            "use_running_average", self.use_running_average, use_running_average
+        )
         features = x.shape[-1:]
+        kept_dtype = jnp.float32 if self.force_float32_reductions else self.param_dtype
+        kept = (
+            self.variable("batch_stats", "mean", jnp.zeros, features, kept_dtype),
+            self.variable("batch_stats", "var", jnp.ones, features, kept_dtype),
+        )
         scale = self.param("scale", self.scale_init, features, self.param_dtype)
         bias = self.param("bias", self.bias_init, features, self.param_dtype)
         dtype = canonicalize_dtype(x, scale, bias, dtype=self.dtype)
-        y, *statistics = batch_normalise(x, scale, bias, self.epsilon, dtype, self.axis_name)
-        for name, found in zip(("mean", "var"), statistics, strict=True):
-            kept = self.variable("batch_stats", name, jnp.zeros, features)
-            kept.value = self.momentum * kept.value + (1 - self.momentum) * found
+        if averaged:
+            mean, variance = (each.value for each in kept)
+            return normalise(x, mean, variance, scale, bias, self.epsilon, dtype)
+        axis_name = None if self.is_initializing() else self.axis_name
+        y, *statistics = batch_normalise(x, scale, bias, self.epsilon, dtype, axis_name)
+        if not self.is_initializing():
+            for each, found in zip(kept, statistics, strict=True):
+                each.value = self.momentum * each.value + (1 - self.momentum) * found
         return y
 
 

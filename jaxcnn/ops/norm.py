@@ -12,6 +12,24 @@ from jaxcnn.ops.sums import sum_over_pixels
 Array = jax.Array
 
 
+def normalise(
+    x: Array, mean: Array, variance: Array, scale: Array, bias: Array, epsilon: float, dtype: Any
+) -> Array:
+    """Returns (x - mean) / sqrt(variance + epsilon) · scale + bias, channel by channel.
+
+    Args:
+      x: (…, C).
+      mean: [C], as all that follow.
+      variance: see `mean`.
+      scale: γ.
+      bias: β.
+      epsilon: a number.
+      dtype: of the output.
+    """
+    slope = lax.rsqrt(variance + epsilon) * scale
+    return ((x - _lift(mean, x)) * _lift(slope, x) + _lift(bias, x)).astype(dtype)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def batch_normalise(
     x: Array, scale: Array, bias: Array, epsilon: float, dtype: Any, axis_name: str | None = None
@@ -43,9 +61,8 @@ def _forward(
     sums = sum_over_pixels(lambda x: x, x), sum_over_pixels(lambda x: x * x, x)
     mean, square = _averaged((sums[0] / _pixels(x), sums[1] / _pixels(x)), axis_name)
     variance = jnp.maximum(square - mean * mean, 0)
-    inverse = lax.rsqrt(variance + epsilon)
-    y = (x - _lift(mean, x)) * _lift(inverse * scale, x) + _lift(bias, x)
-    return (y.astype(dtype), mean, variance), (x, mean, inverse, scale)
+    y = normalise(x, mean, variance, scale, bias, epsilon, dtype)
+    return (y, mean, variance), (x, mean, lax.rsqrt(variance + epsilon), scale)
 
 
 def _backward(

@@ -116,3 +116,16 @@ def test_what_is_rare_is_left_to_flax(fields):
             for norm in (BatchNorm, nn.BatchNorm)
         ]
         jax.tree.map(np.testing.assert_array_equal, *found)
+
+
+def test_evaluation_is_flax_s_and_calls_are_not_doubled():
+    x = jax.random.normal(jax.random.key(0), (4, 6, 5, 3), jnp.bfloat16)
+    found = []
+    for norm in (BatchNorm, nn.BatchNorm):
+        module = norm(use_running_average=True, dtype=jnp.bfloat16)
+        variables = module.init(jax.random.key(1), x)
+        variables = jax.tree.map(lambda leaf: leaf + 0.3, variables)
+        y, state = module.apply(variables, x, capture_intermediates=True)
+        assert len(state["intermediates"]["__call__"]) == 1
+        found.append((variables, y))
+    jax.tree.map(np.testing.assert_array_equal, *found)
