@@ -21,9 +21,8 @@ def contender(name, turns):
 def test_contenders_take_turns():
     turns = []
     times = rounds.interleave([contender("a", turns), contender("b", turns)], 3, 0.0)
-    assert (
-        turns[2:] == [("a", 1), ("a", 1), ("b", 1), ("b", 1)] * 3
-    )  # the first of two is not timed
+    # Of two runs the first is not timed.
+    assert turns[2:] == [("a", 1), ("a", 1), ("b", 1), ("b", 1)] * 3
     assert [len(found) for found in times.values()] == [3, 3]
 
 

@@ -49,8 +49,8 @@ def interleave(
 ) -> dict[str, list[float]]:
     """Returns the seconds per step of every contender in every round.
 
-    A turn begins with a step that is not timed: memory that the others gave back to the system
-    costs the first step half of its time again.
+    A turn begins with a step that is not timed: after the turn of another library it took VGG-11
+    half as long again as the next.
 
     Args:
       contenders: each has had its first step.

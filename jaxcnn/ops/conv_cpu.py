@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from jaxcnn.ops.dense_cpu import dense
 from jaxcnn.ops.fusion import materialize_on_cpu
-from jaxcnn.ops.sums import sum_over_pixels
+from jaxcnn.ops.sums import sum_over_pixels, wide
 from jaxcnn.ops.windows import Window, taps
 
 
@@ -33,13 +33,13 @@ def tap_by_tap(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array
     XLA:CPU convolves maps of a few pixels slowly: it takes a hundred times as long at 2x2.
     """
     sizes, count = window.outputs(image.shape), math.prod(window.shape)
-    total = _wide(jnp.zeros((len(image), *sizes, kernel.shape[3]), image.dtype))
+    total = wide(jnp.zeros((len(image), *sizes, kernel.shape[3]), image.dtype))
     # Splits, not slices: the gradient of these would be a sum of whole kernels.
     parts = jnp.split(kernel.reshape(count, *kernel.shape[2:]), count)
     for tap, part in zip(taps(image.shape, window), parts, strict=True):
         pixels = image[tap.pixels]
         if pixels.size:
-            products = _wide(jnp.tensordot(pixels, part[0], 1))
+            products = wide(jnp.tensordot(pixels, part[0], 1))
             total += tap.spread(products, sizes, 0.0)
     return total.astype(image.dtype)
 
@@ -105,14 +105,9 @@ depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 def _sum_of_taps(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
     """Returns the depthwise convolution."""
     sizes = window.outputs(image.shape)
-    total = _wide(jnp.zeros((len(image), *sizes, image.shape[3]), image.dtype))
+    total = wide(jnp.zeros((len(image), *sizes, image.shape[3]), image.dtype))
     for tap in taps(image.shape, window):
         i, j = tap.place
-        products = _wide(image[tap.pixels]) * _wide(kernel[i : i + 1, j : j + 1])
+        products = wide(image[tap.pixels]) * wide(kernel[i : i + 1, j : j + 1])
         total += tap.spread(products, sizes, 0.0)
     return total.astype(image.dtype)
-
-
-def _wide(x: jax.Array) -> jax.Array:
-    """In at least float32, in which sums are taken."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -28,6 +28,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxcnn.ops.sums import wide
 from jaxcnn.ops.windows import Window
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -39,8 +40,8 @@ LARGE = 2**19  # values of an output that the caches of a core do not hold
 def dense(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
     """Convolves without groups, as `jax.lax` does.
 
-    The gradients are ordinary convolutions of transposed arrays. XLA:CPU makes them that itself,
-    but not within `lax.scan`, `lax.cond` and the like, where its own take 26 times as long.
+    The gradients are made by the forms of this file. XLA:CPU makes them ordinary convolutions
+    itself, but not within `lax.scan`, `lax.cond` and the like, where its own take 26 times as long.
     """
     return lax.conv_general_dilated(
         image,
@@ -70,12 +71,10 @@ def _dense_backward(
 
 def _of_image(image: jax.Array, kernel: jax.Array, output: jax.Array, window: Window) -> jax.Array:
     """Returns the gradient of the image, given that of the output."""
-    pads = []
-    for axis in range(2):
-        before, _ = window.pads[axis]
-        moved = (output.shape[1 + axis] - 1) * window.strides[axis]
-        reach = (window.shape[axis] - 1) * window.dilation[axis]
-        pads.append((reach - before, image.shape[1 + axis] - 1 - moved + before))
+    pads = [
+        (reach - before, length - 1 - moved + before)
+        for length, before, reach, moved in _extents(image, output, window)
+    ]
     return lax.conv_general_dilated(
         output,
         jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2),
@@ -85,6 +84,21 @@ def _of_image(image: jax.Array, kernel: jax.Array, output: jax.Array, window: Wi
         rhs_dilation=window.dilation,
         dimension_numbers=LAYOUT,
     )
+
+
+def _extents(
+    image: jax.Array, output: jax.Array, window: Window
+) -> list[tuple[int, int, int, int]]:
+    """Returns for each axis: image's length, padding before, last tap, last place of the window."""
+    return [
+        (
+            image.shape[1 + axis],
+            window.pads[axis][0],
+            (window.shape[axis] - 1) * window.dilation[axis],
+            (output.shape[1 + axis] - 1) * window.strides[axis],
+        )
+        for axis in range(2)
+    ]
 
 
 def _by_phases(image: jax.Array, kernel: jax.Array, output: jax.Array, window: Window) -> jax.Array:
@@ -117,12 +131,10 @@ def _by_phases(image: jax.Array, kernel: jax.Array, output: jax.Array, window: W
 
 def _of_kernel(image: jax.Array, output: jax.Array, window: Window) -> jax.Array:
     """Returns the gradient of the kernel: the image convolved with the gradient of the output."""
-    pads = []
-    for axis in range(2):
-        before, _ = window.pads[axis]
-        moved = (output.shape[1 + axis] - 1) * window.strides[axis]
-        reach = (window.shape[axis] - 1) * window.dilation[axis]
-        pads.append((before, reach + moved + 1 - image.shape[1 + axis] - before))
+    pads = [
+        (before, reach + moved + 1 - length - before)
+        for length, before, reach, moved in _extents(image, output, window)
+    ]
     return lax.conv_general_dilated(
         image.transpose(3, 1, 2, 0),
         output.transpose(1, 2, 0, 3),
@@ -166,7 +178,7 @@ def _image_by_image(image: jax.Array, output: jax.Array, window: Window) -> jax.
         return jax.tree.map(jnp.add, sums, products), None
 
     shape = output.shape[3], len(rows[0]) * width * image.shape[3]
-    zeros = [jnp.zeros(shape, jnp.promote_types(image.dtype, jnp.float32)) for _ in rows]
+    zeros = [wide(jnp.zeros(shape, image.dtype)) for _ in rows]
     sums, _ = lax.scan(add_image, zeros, (image, output))
     kernel = jnp.stack([each.T for each in sums]).astype(image.dtype)
     return kernel.reshape(height, width, image.shape[3], output.shape[3])

@@ -27,7 +27,7 @@ def sum_over_pixels(term: Term, *arrays: jax.Array) -> jax.Array:
     """
 
     def at_once(*arrays: jax.Array) -> jax.Array:
-        return jnp.sum(term(*map(_wide, arrays)), range(arrays[0].ndim - 1))
+        return jnp.sum(term(*map(wide, arrays)), range(arrays[0].ndim - 1))
 
     if arrays[0].ndim != 4 or arrays[0].size < SMALL:
         return at_once(*arrays)
@@ -37,7 +37,7 @@ def sum_over_pixels(term: Term, *arrays: jax.Array) -> jax.Array:
 
 
 def _by_slices(term: Term, arrays: tuple[jax.Array, ...]) -> jax.Array:
-    arrays = tuple(map(_wide, arrays))
+    arrays = tuple(map(wide, arrays))
     rows = arrays[0].shape[1]
     step = max(rows // TERMS, 1)
     whole = rows - rows % step
@@ -53,5 +53,6 @@ def _by_slices(term: Term, arrays: tuple[jax.Array, ...]) -> jax.Array:
     return sums
 
 
-def _wide(x: jax.Array) -> jax.Array:
+def wide(x: jax.Array) -> jax.Array:
+    """Returns x in at least float32, in which sums are taken."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
