@@ -11,6 +11,7 @@ from flax import linen as nn
 from jaxcnn.data.augment import example_keys
 from jaxcnn.losses import Objective, cross_entropy
 from jaxcnn.metrics import classification_sums, top_k_hits
+from jaxcnn.ops.sums import norm
 from jaxcnn.optim import Optimizer
 from jaxcnn.state import TrainState
 
@@ -150,7 +151,7 @@ def make_train_step(
             fresh = {"params": params, "batch_stats": batch_stats}
             ema = optax.incremental_update(fresh, ema, 1 - decay)
 
-        grad_norm = optax.tree.norm(grads)
+        grad_norm = norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         changed = state.replace(
             params=params,

@@ -145,13 +145,6 @@ def test_mistake_is_one_line_of_the_command():
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_torch_must_wait_passively(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", sys)
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    with pytest.raises(UserError, match="OMP_WAIT_POLICY=passive"):
-        command.main(["--model=resnet50"])
-
-
 def test_names_of_operations():
     flags = command.parse(["--model=all", "--mode=op"])
     assert measure.names(flags) == list(operations.OPERATIONS)

@@ -73,11 +73,6 @@ def set_up(flags: argparse.Namespace) -> int:
         if not may_choose:
             raise UserError("--threads needs Linux: leave it out")
         os.sched_setaffinity(0, cores[: flags.threads])
-    # torch's threads would spin while they wait, and on a small machine take the cores from
-    # themselves: up to ten times slower.
-    if "torch" in sys.modules and os.environ.get("OMP_WAIT_POLICY") != "passive":
-        raise UserError("torch is loaded already: start this with OMP_WAIT_POLICY=passive")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # torch needs some, too
     return flags.threads or len(cores)
 
@@ -116,5 +111,9 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    # torch's threads would spin while they wait, and on a small machine take the cores from
+    # themselves: up to ten times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    process.restart_with_huge_pages()
     with process.mistakes_in_one_line(debug="--debug" in sys.argv):
         main(sys.argv[1:])

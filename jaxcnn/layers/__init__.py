@@ -1,6 +1,6 @@
 """Small Flax modules and constructors that several papers share."""
 
-from jaxcnn.layers.conv import Conv, ConvNormAct, symmetric_padding
+from jaxcnn.layers.conv import Conv, ConvNormAct, Dense, symmetric_padding
 from jaxcnn.layers.head import (
     classifier,
     global_average_pool,
@@ -14,6 +14,7 @@ __all__ = [
     "BatchNorm",
     "Conv",
     "ConvNormAct",
+    "Dense",
     "batch_norm",
     "classifier",
     "global_average_pool",

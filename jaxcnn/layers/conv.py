@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.ops.conv import conv_general_dilated
+from jaxcnn.ops.dot import dot_general
 
 # A module class, or a partial of one, to be called with the arguments that are still open.
 Constructor = Callable[..., Any]
@@ -19,6 +20,7 @@ Activation = Callable[[jax.Array], jax.Array]
 # even sizes where the papers and their released code pad by (1, 1): forgotten padding should be
 # a wrong shape, not a slightly different network.
 Conv = partial(nn.Conv, padding=0, conv_general_dilated=conv_general_dilated)
+Dense = partial(nn.Dense, dot_general=dot_general)  # for hidden layers of thousands of features
 
 
 def symmetric_padding(

@@ -37,7 +37,7 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, batch_norm, classifier
+from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, Dense, batch_norm, classifier
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.initializers import normal, torch_uniform, uniform
 from jaxcnn.models.checks import check_images
@@ -177,7 +177,7 @@ class AlexNet(nn.Module):
         )
         hidden = partial(
             HiddenLayer,
-            dense=partial(nn.Dense, kernel_init=init.hidden_kernel, bias_init=raised, **types),
+            dense=partial(Dense, kernel_init=init.hidden_kernel, bias_init=raised, **types),
             act=self.act,
             dropout=partial(nn.Dropout, self.dropout_rate, deterministic=not train),
             dropout_first=self.dropout_first,

@@ -32,7 +32,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.layers import BatchNorm, Conv, batch_norm, classifier, he_normal_fan_out
+from jaxcnn.layers import BatchNorm, Conv, Dense, batch_norm, classifier, he_normal_fan_out
 from jaxcnn.layers.conv import Activation, Constructor, symmetric_padding
 from jaxcnn.models.alexnet import HiddenLayer
 from jaxcnn.models.checks import check_images
@@ -167,7 +167,7 @@ class VGG(nn.Module):
         )
         hidden = partial(
             HiddenLayer,
-            dense=partial(nn.Dense, kernel_init=dense_init, **types),
+            dense=partial(Dense, kernel_init=dense_init, **types),
             act=self.act,
             dropout=partial(nn.Dropout, self.dropout_rate, deterministic=not train),
         )

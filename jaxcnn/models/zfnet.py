@@ -34,7 +34,7 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, batch_norm, classifier
+from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, Dense, batch_norm, classifier
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.initializers import normal
 from jaxcnn.models.alexnet import HiddenLayer
@@ -136,7 +136,7 @@ class ZFNet(nn.Module):
         )
         hidden = partial(
             HiddenLayer,
-            dense=partial(nn.Dense, kernel_init=self.kernel_init, **types),
+            dense=partial(Dense, kernel_init=self.kernel_init, **types),
             act=self.act,
             dropout=partial(nn.Dropout, self.dropout_rate, deterministic=not train),
         )

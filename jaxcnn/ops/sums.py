@@ -1,8 +1,9 @@
-"""Sums over all pixels of a batch, one for each channel."""
+"""Sums that XLA:CPU vectorises and spreads over threads: over the pixels of a batch, of squares."""
 
 from collections.abc import Callable
 from functools import reduce
 from operator import add
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from jax import lax
 
 SMALL = 2**16  # values whose sum takes 0.2 ms in any order: not worth a longer compilation
 TERMS = 14  # added at a time; more are slower again
+PARTS = 16  # of a flat array: what they start with is aligned
 
 Term = Callable[..., jax.Array]
 
@@ -51,6 +53,33 @@ def _by_slices(term: Term, arrays: tuple[jax.Array, ...]) -> jax.Array:
                 part = reduce(add, jnp.split(part, len(part)))
             sums += part.sum((0, 1, 2))
     return sums
+
+
+def norm(tree: Any) -> jax.Array:
+    """Returns the Euclidean norm of all numbers of a tree, a scalar in at least float32.
+
+    On the CPU by additions of slices: XLA squares a large array into another, and adds up small
+    windows of that, which for 38 million numbers takes 80 ms, slices 4.
+    """
+
+    def squares(x: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.square(wide(x)))
+
+    def by_slices(x: jax.Array) -> jax.Array:
+        x, total = x.ravel(), jnp.zeros((), wide(x).dtype)
+        term: Term = lambda part: jnp.square(wide(part))  # noqa: E731
+        while x.size >= SMALL:
+            whole = x.size - x.size % PARTS
+            total += term(x[whole:]).sum()
+            x, term = reduce(add, map(term, jnp.split(x[:whole], PARTS))), lambda part: part
+        return total + x.sum()
+
+    def of_leaf(x: jax.Array) -> jax.Array:
+        if x.size < SMALL:
+            return squares(x)
+        return lax.platform_dependent(x, cpu=by_slices, default=squares)
+
+    return jnp.sqrt(sum(map(of_leaf, jax.tree.leaves(tree))))
 
 
 def wide(x: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxcnn.ops.fusion import materialize_on_cpu
-from jaxcnn.ops.sums import SMALL, sum_over_pixels
+from jaxcnn.ops.sums import SMALL, norm, sum_over_pixels
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,29 @@ def test_the_loop_that_materialises_survives_compilation():
 
     text = jax.jit(shifts).lower(jnp.ones((64, 64))).compile().as_text()
     assert text.count(" while(") == 1
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_the_norm_of_a_tree_is_that_of_all_its_numbers(dtype):
+    shapes = {
+        "large": (300, 257),
+        "larger": (4096, 513),
+        "small": (7, 3),
+        "one": (),
+        "none": (0, 2),
+    }
+    keys = jax.random.split(jax.random.key(0), len(shapes))
+    tree = {
+        name: jax.random.normal(key, shape, dtype)
+        for key, (name, shape) in zip(keys, shapes.items(), strict=True)
+    }
+    numbers = np.concatenate([np.ravel(np.float64(leaf)) for leaf in tree.values()])
+    found = jax.jit(norm)(tree)
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, np.linalg.norm(numbers), rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_norm_is_not_finite_if_one_number_is_not(value):
+    x = jnp.ones(SMALL + 5).at[-1].set(value)
+    assert not np.isfinite(jax.jit(norm)([x]))
