@@ -23,6 +23,7 @@ ImageNet, single-crop validation error in the paper (top-1 / top-5 %), parameter
 With 144 crops v3 has 18.77 / 4.2. Keras learns no scale in BN: 17,216 parameters fewer.
 """
 
+import itertools
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -43,6 +44,7 @@ from jaxcnn.layers import (
 )
 from jaxcnn.layers.branches import AVERAGE, MAX, Branches, Chain, Fork, Layer, Pool, fork
 from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.loop import apply_in_loop
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.googlenet import to_plus_minus_one
 from jaxcnn.ops.pool import avg_pool
@@ -104,19 +106,36 @@ def module_c(average: Pool) -> Fork:
 
 
 class Stage(nn.Module):
-    """`reduction`, if any, which halves the map, then `block1`, `block2` and so on."""
+    """`reduction`, if any, which halves the map, then `block1`, `block2` and so on.
+
+    Attributes:
+      scan: run three or more blocks of the same constructor, which then must put out what they take
+        in, as a loop; see `InceptionV4`.
+    """
 
     blocks: Sequence[Constructor]
     reduction: Constructor | None = None
+    scan: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N, H, W, C) to (N, H', W', C') of the last block."""
         if self.reduction is not None:
             x = self.reduction(name="reduction")(x)
-        for i, block in enumerate(self.blocks):
-            x = block(name=f"block{i + 1}")(x)
+        number = 0
+        for block, equal in itertools.groupby(self.blocks):
+            names = [f"block{number + i + 1}" for i, _ in enumerate(equal)]
+            number += len(names)
+            if self.scan and len(names) > 2 and not self.is_initializing():
+                x = apply_in_loop(self, partial(_unbound, block), names, x)
+                continue
+            for name in names:
+                x = block(name=name)(x)
         return x
+
+
+def _unbound(block: Constructor, _: None) -> nn.Module:
+    return block(parent=None)
 
 
 class AuxiliaryHead(nn.Module):

@@ -174,6 +174,9 @@ class InceptionV4(nn.Module):
       aux_heads: whether there is an auxiliary head, that of Inception v3. Where it runs, images
         must be 299x299 or larger.
       dropout_rate: share of the features dropped in front of the classifier.
+      scan_units: compile one module of each stage and run the others in a loop (`jax.lax.scan`),
+        with the same variables and numbers: the network starts sooner. Inner values of the modules
+        cannot be captured while it is on.
       dtype: of the computation; the parameters of BN and its statistics stay as they are.
       param_dtype: of the parameters.
       norm_momentum: decay of the running statistics.
@@ -195,6 +198,7 @@ class InceptionV4(nn.Module):
     smallest: int = 75
     aux_heads: bool = False
     dropout_rate: float = 0.2
+    scan_units: bool = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
     norm_momentum: float = 0.9
@@ -234,13 +238,14 @@ class InceptionV4(nn.Module):
         to_second, to_third = (partial(Branches, t, **handed_down) for t in self.reductions)
 
         x = Chain(self.stem, **handed_down, name="stem")(images)
-        x = Stage(first, name="stage1")(x)
-        x = Stage(second, reduction=to_second, name="stage2")(x)
+        stage = partial(Stage, scan=self.scan_units)
+        x = stage(first, name="stage1")(x)
+        x = stage(second, reduction=to_second, name="stage2")(x)
         wanted = train or self.is_initializing() or self.is_mutable_collection("aux")
         if self.aux_heads and self.num_classes > 0 and wanted:
             aux = AuxiliaryHead(**handed_down, classifier=head, name="aux1_head")
             sow_auxiliary(self, "aux1", aux(x))
-        x = Stage(third, reduction=to_third, name="stage3")(x)
+        x = stage(third, reduction=to_third, name="stage3")(x)
         x = global_average_pool(self.tail(x, **handed_down))
         if self.num_classes == 0:
             return x

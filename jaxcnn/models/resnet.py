@@ -44,6 +44,7 @@ from jaxcnn.layers import (
     he_normal_fan_out,
 )
 from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.loop import apply_in_loop
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.pool import avg_pool, max_pool
 
@@ -243,30 +244,11 @@ class Stage(nn.Module):
         draws = [None] * self.num_blocks if self.draws is None else self.draws
         x = first(self.features, strides=self.strides, draw=draws[0], name="block1")(x)
         if self.scan and self.num_blocks > 2 and not self.is_initializing():
-            return self.scanned(x)
+            names = [f"block{i + 1}" for i in range(1, self.num_blocks)]
+            unit = lambda draw: self.block(self.features, draw=draw, parent=None)  # noqa: E731
+            return apply_in_loop(self, unit, names, x, None if self.draws is None else draws[1:])
         for i in range(1, self.num_blocks):
             x = self.block(self.features, draw=draws[i], name=f"block{i + 1}")(x)
-        return x
-
-    def scanned(self, x: jax.Array) -> jax.Array:
-        """Applies the units behind the first, stacking their variables for the time of the call."""
-        names = [f"block{i + 1}" for i in range(1, self.num_blocks)]
-        updated = [kind for kind in self.variables if self.is_mutable_collection(kind)]
-        stacked = {
-            kind: jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(of_unit.get, names))
-            for kind, of_unit in self.variables.items()
-        }
-
-        def apply_unit(x: jax.Array, unit: tuple[Any, Any]) -> tuple[jax.Array, Any]:
-            variables, draw = unit
-            block = self.block(self.features, draw=draw, parent=None)
-            return block.apply(variables, x, mutable=updated)
-
-        draws = None if self.draws is None else self.draws[1:]
-        x, changed = jax.lax.scan(apply_unit, x, (stacked, draws))
-        for kind, of_units in changed.items():
-            for i, name in enumerate(names):
-                self.put_variable(kind, name, jax.tree.map(lambda leaf, i=i: leaf[i], of_units))
         return x
 
 

@@ -8,11 +8,25 @@ import numpy as np
 import pytest
 
 from jaxcnn.errors import UserError
+from jaxcnn.layers.branches import MAX, Layer, fork
+from jaxcnn.models.inception_v4 import InceptionResNet, InceptionV4
 from jaxcnn.models.preact_resnet import PreActBasicBlock, PreActResNet
 from jaxcnn.models.resnet import BasicBlock, Bottleneck, ResNet
 from jaxcnn.models.stochastic_depth import StochasticDepthResNet
 
 small = {"num_classes": 3, "stage_sizes": (1, 3), "width": 4, "cifar_stem": True}
+halve = fork([Layer(8, 3, 2, padding=0)], [MAX])
+inception = {
+    "num_classes": 3,
+    "stem": (Layer(8, 3, 2),),
+    "modules": [
+        fork([Layer(width // 2)], [Layer(4), Layer(width // 2, 3)]) for width in (8, 16, 24)
+    ],
+    "reductions": (halve, halve),
+    "stage_sizes": (1, 4, 3),
+    "smallest": 32,
+    "dropout_rate": 0.0,
+}
 NETWORKS = {
     "basic, A": partial(ResNet, block=BasicBlock, shortcut="A", **small),
     "bottleneck, C": partial(ResNet, block=Bottleneck, shortcut="C", **small),
@@ -20,9 +34,11 @@ NETWORKS = {
     "first projects": partial(PreActResNet, shortcut="first", stem_norm=False, **small),
     "stochastic depth": partial(StochasticDepthResNet, block=BasicBlock, **small),
     "skipping": partial(StochasticDepthResNet, block=BasicBlock, skip_dropped=True, **small),
+    "Inception-v4": partial(InceptionV4, **inception),
+    "Inception-ResNet": partial(InceptionResNet, **inception),
 }
 
-MORE = ("bottleneck, C", "pre-activation", "skipping")  # what the others show, too
+MORE = ("bottleneck, C", "pre-activation", "skipping", "Inception-v4")  # what the others show, too
 
 
 @pytest.mark.parametrize(
@@ -31,7 +47,8 @@ MORE = ("bottleneck, C", "pre-activation", "skipping")  # what the others show, 
 )
 def test_a_loop_of_units_changes_no_number(name, start):
     row, loop = (NETWORKS[name](scan_units=scan) for scan in (False, True))
-    images = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32)
+    side = 8 if isinstance(row, ResNet | PreActResNet) else 32
+    images = np.random.default_rng(0).normal(size=(4, side, side, 3)).astype(np.float32)
     variables = start(row, images)
     forms = [jax.eval_shape(model.init, jax.random.key(0), images) for model in (row, loop)]
     assert jax.tree.structure(forms[0]) == jax.tree.structure(forms[1])
@@ -58,10 +75,22 @@ def test_a_loop_of_units_changes_no_number(name, start):
         assert all(np.all(old != new) for old, new in zip(*map(jax.tree.leaves, unit), strict=True))
 
 
-def test_a_loop_is_compiled_as_one_unit():
+@pytest.mark.parametrize(
+    ("make", "side"),
+    [
+        (lambda depth: ResNet(**{**small, "stage_sizes": (depth,)}, scan_units=True), 8),
+        (
+            lambda depth: InceptionResNet(
+                **{**inception, "stage_sizes": (depth, 1, 4)}, scan_units=True
+            ),
+            32,
+        ),
+    ],
+    ids=["ResNet", "Inception-ResNet"],
+)
+def test_a_loop_is_compiled_as_one_unit(make, side):
     def operations(depth):
-        model = ResNet(**{**small, "stage_sizes": (depth,)}, scan_units=True)
-        images = jnp.ones((1, 8, 8, 3))
+        model, images = make(depth), jnp.ones((1, side, side, 3))
         variables = jax.eval_shape(model.init, jax.random.key(0), images)
         return (
             jax.jit(model.apply).lower(variables, images).as_text().count("stablehlo.convolution")
