@@ -83,10 +83,30 @@ def test_losses_fall_and_weights_stay_with_the_caller():
     model = create_model("lenet5_modern")
     work = networks.make_work("lenet5_modern", "train", 8, 0, "float32")
     variables = networks.initialise(model, work)
-    losses = networks.losses(model, variables, networks.in_doubles(work, 8), 3)
+    exactly = work._replace(images=work.images.astype(np.float64), dtype="float64")
+    losses = networks.losses(model, variables, exactly, 3)
     assert losses[0] > losses[-1]
-    assert networks.losses(model, variables, networks.in_doubles(work, 8), 3) == losses
+    assert networks.losses(model, variables, exactly, 3) == losses
     np.testing.assert_allclose(networks.losses(model, variables, work, 3), losses, rtol=1e-5)
+
+
+def test_losses_are_compared_over_four_images_in_float64():
+    work = networks.few_in_doubles("lenet5_modern", 0)
+    assert (work.images.shape[0], work.images.dtype, work.mode) == (4, np.float64, "train")
+
+
+def test_a_network_that_fails_does_not_lose_the_others(monkeypatch, capsys):
+    def fails_once(name, flags):
+        if name == "lenet5":
+            raise UserError("lenet5: losses differ")
+        return measured(name, flags)
+
+    measured = measure.measure
+    monkeypatch.setattr(measure, "measure", fails_once)
+    flags = "--model=lenet5,lenet5_modern --mode=infer --batch=2 --against=none"
+    with pytest.raises(UserError, match="lenet5: losses differ"):
+        command.main([*flags.split(), "--rounds=1", "--seconds=0"])
+    assert "| lenet5_modern |" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("mode", ["train", "infer"])

@@ -98,16 +98,24 @@ def main(argv: Sequence[str]) -> None:
         f" TFLOP/s; {flags.mode}, batch {flags.batch}, {flags.dtype}\n",
         flush=True,
     )
-    found = []
+    found, failed = [], None
     for number, name in enumerate(names, 1):
         print(f"{number}/{len(names)} {name}", file=sys.stderr, flush=True)
-        found.append(measure.measure(name, flags))
+        try:
+            found.append(measure.measure(name, flags))
+        except UserError as error:  # the others are measured all the same
+            print(f"{error}", file=sys.stderr, flush=True)
+            failed = failed or error
+            continue
         if flags.json:
             rows = [report.record(one, roofline) for one in found]
             content = {"machine": about, "roofline": roofline._asdict(), "measured": rows}
             flags.json.parent.mkdir(parents=True, exist_ok=True)
             flags.json.write_text(json.dumps({**content, "mode": flags.mode}, indent=1))
-    print(report.table(found, roofline))
+    if found:
+        print(report.table(found, roofline))
+    if failed:
+        raise failed
 
 
 if __name__ == "__main__":

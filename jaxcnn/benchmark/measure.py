@@ -63,7 +63,7 @@ def measure(name: str, flags: argparse.Namespace) -> Measured:
     model = networks.without_dropout(model)
     flops = networks.floating_operations(model, work)  # refuses images that are too small
     if peer is not None:
-        exactly = networks.in_doubles(work)
+        exactly = networks.few_in_doubles(name, flags.size)
         ours = networks.losses(model, variables, exactly, STEPS)
         peers.agree(ours, peers.losses(peer, exactly, STEPS), name)
 
