@@ -18,11 +18,16 @@ from jaxcnn.ops.fusion import materialize_on_cpu
 from jaxcnn.ops.sums import sum_over_pixels, wide
 from jaxcnn.ops.windows import Window, taps
 
+# Multiply-adds beyond which a convolution in float64 is worth the compilation of its taps.
+LARGE_IN_DOUBLES = 2**28
+
 
 def ungrouped(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
     """Convolves without groups, in the faster of two ways."""
     pixels, channels = math.prod(window.outputs(image.shape)), min(kernel.shape[2:])
     most = 49 if channels >= 64 else 4 if channels >= 32 else 0
+    if image.dtype == jnp.float64 and len(image) * pixels * kernel.size > LARGE_IN_DOUBLES:
+        most = pixels if channels >= 64 else 0
     few = 0 < pixels <= most and math.prod(window.shape) <= 9
     return (tap_by_tap if few else dense)(image, kernel, window)
 
@@ -30,7 +35,9 @@ def ungrouped(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
 def tap_by_tap(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
     """Convolves without groups: a product of matrices for each tap, and their sum.
 
-    XLA:CPU convolves maps of a few pixels slowly: it takes a hundred times as long at 2x2.
+    XLA:CPU convolves maps of a few pixels slowly: it takes a hundred times as long at 2x2. In
+    float64 it has no library for convolutions but one for products: value and both gradients of
+    3x3, 512 channels, 14x14, 4 images took 2.59 and 0.23 s, of 64 to 128, 112x112, 6.8 and 2.8 s.
     """
     sizes, count = window.outputs(image.shape), math.prod(window.shape)
     total = wide(jnp.zeros((len(image), *sizes, kernel.shape[3]), image.dtype))

@@ -105,6 +105,7 @@ def test_depthwise_of_few_and_of_many_pixels(shape):
         (7, 1, "float64"),
         (7, 2, "bfloat16"),
         (8, 1, "float32"),
+        (58, 1, "float64"),
     ],
 )
 def test_wide_convolutions_of_small_maps(size, strides, dtype):
