@@ -83,19 +83,22 @@ def depthwise(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
 
     It has no forward mode (`jax.jvp`).
     """
-    return _sum_of_taps(image, kernel, window)
+    return _depthwise_forward(image, kernel, window)[0]
 
 
 def _depthwise_forward(
     image: jax.Array, kernel: jax.Array, window: Window
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return depthwise(image, kernel, window), (image, kernel)
+    # What every tap reads must be there, or XLA computes it for each tap anew; likewise below.
+    image = materialize_on_cpu(image)
+    return _sum_of_taps(image, kernel, window), (image, kernel)
 
 
 def _depthwise_backward(
     window: Window, saved: tuple[jax.Array, jax.Array], outputs: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     image, kernel = saved
+    outputs = materialize_on_cpu(outputs)
     (of_image,) = jax.linear_transpose(lambda x: _sum_of_taps(x, kernel, window), image)(outputs)
     of_kernel = [
         sum_over_pixels(mul, image[tap.pixels], outputs[tap.outputs])
