@@ -83,7 +83,8 @@ def depthwise(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
 
     It has no forward mode (`jax.jvp`).
     """
-    return _depthwise_forward(image, kernel, window)[0]
+    # A product that reads it flat would have the taps computed in loops that are not vectorised.
+    return materialize_on_cpu(_depthwise_forward(image, kernel, window)[0])
 
 
 def _depthwise_forward(
