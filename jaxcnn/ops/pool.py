@@ -65,23 +65,24 @@ def winners(x: jax.Array, largest: jax.Array, window: Window) -> jax.Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _max_pool(x: jax.Array, window: Window) -> jax.Array:
-    """Returns the maxima.
+    """Returns the maxima, on the CPU computed apart from what makes the images or reads them."""
+    return materialize_on_cpu(_forward(x, window)[0])
+
+
+def _forward(x: jax.Array, window: Window) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """Returns the maxima, and what the backward pass needs.
 
     On the CPU a chain of maxima, whose gradient goes to the first of equal values. XLA:CPU expands
     its own gradient to a scatter, pixel by pixel.
     """
-    return lax.platform_dependent(
+    # The backward pass looks for the maxima among the same numbers: not computed again, where
+    # other kernels may round them otherwise.
+    x = materialize_on_cpu(x)
+    largest = lax.platform_dependent(
         x,
         cpu=lambda x: reduce(jnp.maximum, _shifted(x, window)),
         default=lambda x: _reference(x, window),
     )
-
-
-def _forward(x: jax.Array, window: Window) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    # The backward pass looks for the maxima among the same numbers: not computed again, where
-    # other kernels may round them otherwise.
-    x = materialize_on_cpu(x)
-    largest = _max_pool(x, window)
     return largest, (x, largest)
 
 
@@ -91,6 +92,7 @@ def _backward(
     def by_winners(x: jax.Array, largest: jax.Array, output: jax.Array) -> jax.Array:
         # A question that only the running program can answer, or XLA would find the winners anew
         # for each tap below.
+        output = materialize_on_cpu(output)  # or it is computed for each tap anew
         any_value = largest.ravel()[0]
         first = lax.cond(any_value == any_value, winners_of, last_taps, x, largest)
 
