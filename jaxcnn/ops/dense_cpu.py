@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxcnn.ops.fusion import materialize_on_cpu
 from jaxcnn.ops.windows import Window
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -52,6 +53,7 @@ def dense(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
 def _dense_forward(
     image: jax.Array, kernel: jax.Array, window: Window
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    image = materialize_on_cpu(image)  # transposed below, where it would be computed again
     return dense(image, kernel, window), (image, kernel)
 
 
@@ -59,6 +61,7 @@ def _dense_backward(
     window: Window, saved: tuple[jax.Array, jax.Array], output: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     image, kernel = saved
+    output = materialize_on_cpu(output)
     phased = window.strides != (1, 1) and window.dilation == (1, 1)
     of_image = _by_phases if phased else _of_image
     return of_image(image, kernel, output, window), _of_kernel(image, output, window)
