@@ -215,8 +215,8 @@ class Checkpoints:
         taken: on every process the same.
 
         Args:
-          template: a tree of arrays or shapes, as `save` got; None takes what is there, as nested
-            dictionaries.
+          template: a tree of arrays or shapes, as `save` got, or a function that makes it of the
+            saved `meta`; None takes what is there, as nested dictionaries.
           check: called with the saved `meta`; raises UserError to refuse it.
           step: this one or none.
 
@@ -263,6 +263,8 @@ class Checkpoints:
         if texts.digests.pop(SEAL, "") != _seal(texts.digests, texts.meta):
             raise ValueError("its description is not what was saved")
         check(texts.meta)
+        if callable(template):
+            template = template(texts.meta)
         wanted = _nested(template) if template is not None else _described(texts.digests)
         _compare(texts.digests, wanted, f"{self._directory}/{step}")
         target = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), wanted)

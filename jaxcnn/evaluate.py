@@ -1,7 +1,6 @@
 """One exact pass over a split: every example once, the padding of the last batch masked."""
 
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,12 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, parallel, pretrained
-from jaxcnn.checkpoint import Checkpoints
+from jaxcnn import factories, parallel, pretrained, trained
 from jaxcnn.data.pipeline import eval_batches
 from jaxcnn.data.source import DataSource
 from jaxcnn.errors import UserError
 from jaxcnn.numerics import numerics
-from jaxcnn.state import TrainState, initial_state
+from jaxcnn.state import TrainState
 from jaxcnn.steps import make_eval_step
 from jaxcnn.workdir import read_config
 
@@ -85,26 +83,13 @@ def run(directory: Path, *, checkpoint: str = "latest", split: str = "test") -> 
     config = read_config(directory)
     with numerics(config):
         source = factories.load_data(config, split)
-        model = factories.make_model(config, source.num_classes)
-        optimizer = factories.make_optimizer(
-            config, total_steps=1, steps_per_epoch=Fraction(1), batch_size=config.train.batch_size
+        found = trained.restore(
+            directory,
+            config,
+            checkpoint=checkpoint,
+            check=lambda meta: check_classes(source, meta, directory),
         )
-        averaged = config.train.ema_decay > 0
-        template = initial_state(model, optimizer, source.image_shape, averaged).form
-        checkpoints = Checkpoints(
-            directory / "checkpoints", metric=config.checkpoint.metric, read_only=True
-        )
-        try:
-            found = checkpoints.restore(
-                template,
-                lambda meta: check_classes(source, meta, directory),
-                _chosen_step(checkpoints, checkpoint, directory),
-            )
-        finally:
-            checkpoints.close()
-        if found is None:
-            raise UserError(f"there is no checkpoint in {directory} yet")
-        evaluate = make_evaluator(config, model, source)
+        evaluate = make_evaluator(config, found.model, source)
         results: Results = {"step": found.step}
         results |= evaluate_state(evaluate, found.state, split)
         return results
@@ -160,16 +145,3 @@ def check_classes(source: DataSource, meta: dict[str, Any], where: Path) -> None
             f"the checkpoint in {where} has {meta['num_classes']} classes and the data"
             f" {source.name} have {source.num_classes}: use the data it was trained on"
         )
-
-
-def _chosen_step(checkpoints: Checkpoints, choice: str, directory: Path) -> int | None:
-    if choice == "latest":
-        return None
-    if choice == "best":
-        step = checkpoints.best()
-        if step is None:
-            raise UserError(f"no checkpoint in {directory} was evaluated: use --checkpoint=latest")
-        return step
-    if not choice.isdecimal():
-        raise UserError(f"--checkpoint={choice}: choose latest, best or a step")
-    return int(choice)

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from jaxcnn import data
 from jaxcnn.data.augment import augment, normalize
+from jaxcnn.data.crops import Cropper
 from jaxcnn.data.source import DataSource, keep_labels
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.interop.exchange import create_library_model
@@ -80,6 +81,19 @@ def make_augment(config: ConfigDict) -> Callable[[jax.Array, jax.Array], jax.Arr
 def make_normalize(config: ConfigDict) -> Callable[[jax.Array], jax.Array]:
     """Returns uint8 images → images, for evaluation."""
     return partial(normalize, mean=config.data.mean, std=config.data.std)
+
+
+def make_cropper(config: ConfigDict) -> Cropper:
+    """Returns encoded image → uint8 [image_size, image_size, channels], as in evaluation.
+
+    An image of another size than a data set without crop has is brought to it, as by "resize".
+
+    Raises:
+      UserError: for a size or a channel count that images cannot have.
+    """
+    section = config.data
+    crop = "resize" if section.eval_crop == "none" else section.eval_crop
+    return Cropper(section.image_size, section.channels, evaluate=crop, resize=section.resize)
 
 
 def make_model(config: ConfigDict, num_classes: int) -> nn.Module:

@@ -22,12 +22,13 @@ CONFIG_IS_KNOWN_IN = {
     "workdir",
     "report",
     "numerics",
+    "trained",
     "train",
     "evaluate",
     "main",
 }
 PARTS = ("data", "losses", "optim", "metrics", "state", "schedules")
-RUN = ("steps", "parallel", "report", "train", "evaluate", "main")
+RUN = ("steps", "parallel", "report", "trained", "train", "evaluate", "main")
 
 
 def module_name(path):
