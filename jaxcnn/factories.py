@@ -23,7 +23,7 @@ from jaxcnn.layers.factorised import convolution
 from jaxcnn.layers.initializers import Initialized, initializer
 from jaxcnn.losses import Objective, make_objective
 from jaxcnn.models import create_model
-from jaxcnn.optim import Optimizer, decay_mask, make_transform
+from jaxcnn.optim import Optimizer, decay_mask, make_transform, matcher
 from jaxcnn.parallel import AXIS
 from jaxcnn.schedules import Plan, length_in_steps, make_schedule
 
@@ -125,6 +125,11 @@ def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
         raise UserError(
             f"{section.name} learns nothing from images without label:"
             " set --config.data.unlabelled_per_labelled=0, or train a Ladder network"
+        )
+    if config.optimizer.freeze and getattr(model, "scan_units", False):
+        raise UserError(
+            "optimizer.freeze does not reach into a loop over units: set"
+            " --config.model.overrides.scan_units=False"
         )
     norm = getattr(model, "norm", None)
     if config.train.sync_bn and norm is not None:
@@ -268,5 +273,7 @@ def make_optimizer(
         rate_factors=chosen.rate_factors,
         max_rms=chosen.max_rms,
         max_rms_mask=decay_mask(chosen.max_rms_mask, "max_rms_mask"),
+        frozen=chosen.freeze,
     )
-    return Optimizer(transform, schedule, plateau)
+    frozen = matcher(chosen.freeze, "freeze") if chosen.freeze else None
+    return Optimizer(transform, schedule, plateau, frozen)

@@ -24,14 +24,21 @@ class Optimizer(NamedTuple):
       learning_rate: step → rate, before the plateau's scale.
       plateau: an optax transformation that watches a metric, or None. Its state stands beside the
         optimizer's: `opt_state = {"transform": …, "plateau": …}`.
+      frozen: tells by name, "stem/norm/mean" for example, what training leaves as it is:
+        parameters, which the transformation then has no state for, and statistics.
     """
 
     transform: Callable[[jax.typing.ArrayLike], optax.GradientTransformation]
     learning_rate: Schedule
     plateau: optax.GradientTransformationExtraArgs | None
+    frozen: Callable[[str], bool] | None = None
 
     def init(self, params: Any) -> dict[str, Any]:
-        """Returns the state of a fresh run."""
+        """Returns the state of a fresh run.
+
+        Raises:
+          UserError: if a pattern of the transformation matches no parameter.
+        """
         plateau = () if self.plateau is None else self.plateau.init(params)
         return {"transform": self.transform(0.0).init(params), "plateau": plateau}
 
@@ -61,15 +68,23 @@ def decay_mask(patterns: Sequence[str], field: str = "decay_mask") -> Callable[[
     Raises:
       UserError: for a pattern that is not a regular expression.
     """
+    matches = matcher(patterns, field)
+    return lambda params: tree_of_names(matches, params)
+
+
+def matcher(patterns: Sequence[str], field: str) -> Callable[[str], bool]:
+    """Returns name → whether any of the regular expressions is in it.
+
+    Raises:
+      UserError: for a pattern that is not a regular expression.
+    """
     compiled = [_compiled(pattern, field) for pattern in patterns]
+    return lambda name: any(pattern.search(name) for pattern in compiled)
 
-    def mask(params: Any) -> Any:
-        def matches(path: Any, _: Any) -> bool:
-            return any(pattern.search(_name(path)) for pattern in compiled)
 
-        return jax.tree_util.tree_map_with_path(matches, params)
-
-    return mask
+def tree_of_names(function: Callable[[str], Any], tree: Any) -> Any:
+    """Returns what a function makes of the name of each leaf."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: function(_name(path)), tree)
 
 
 def _compiled(pattern: str, field: str) -> re.Pattern[str]:
@@ -130,6 +145,40 @@ def scale_by_factors(
     return optax.GradientTransformation(init, update)
 
 
+def freeze(
+    transform: optax.GradientTransformation, patterns: Sequence[str]
+) -> optax.GradientTransformation:
+    """Returns a transformation that has no state for the parameters that match.
+
+    What it is given for them it passes on: zeros, as `steps` takes no gradient there.
+
+    Args:
+      transform: of the others.
+      patterns: regular expressions, searched as by `decay_mask`.
+
+    Raises:
+      UserError: for what is no regular expression; of `init`, for one that matches no parameter,
+        or if nothing is left to train.
+    """
+    frozen = matcher(patterns, "freeze")
+    others = optax.masked(
+        transform, lambda params: tree_of_names(lambda name: not frozen(name), params)
+    )
+
+    def init(params: Any) -> Any:
+        names = jax.tree.leaves(tree_of_names(lambda name: name, params))
+        for pattern in patterns:
+            if not any(map(matcher((pattern,), "freeze"), names)):
+                raise UserError(
+                    f"optimizer.freeze: no parameter matches {pattern!r}, and one is {names[0]!r}"
+                )
+        if all(map(frozen, names)):
+            raise UserError("optimizer.freeze matches every parameter: nothing is left to train")
+        return others.init(params)
+
+    return optax.GradientTransformation(init, others.update)
+
+
 def limit_rms(limit: float, mask: Callable[[Any], Any]) -> optax.GradientTransformation:
     """Returns a transformation that lets no filter's root mean square grow beyond a limit.
 
@@ -181,6 +230,7 @@ def make_transform(
     rate_factors: Sequence[tuple[str, float]] = (),
     max_rms: float = 0.0,
     max_rms_mask: Callable[[Any], Any] | None = None,
+    frozen: Sequence[str] = (),
 ) -> Callable[[jax.typing.ArrayLike], optax.GradientTransformation]:
     """Returns rate → transformation; see `recipes.base_config` for the arguments.
 
@@ -234,6 +284,7 @@ def make_transform(
             )
         else:
             parts.append(optax.lamb(rate, *betas, epsilon, weight_decay=weight_decay, mask=mask))
-        return optax.chain(*parts, *last)
+        whole = optax.chain(*parts, *last)
+        return freeze(whole, frozen) if frozen else whole
 
     return transform

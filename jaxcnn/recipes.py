@@ -84,8 +84,12 @@ def base_config() -> ConfigDict:
     optimizer.decay_mask = ("kernel$",)  # regular expressions; what matches any decays
     optimizer.clip_norm = 0.0  # of the whole gradient; 0 is off
     # Multiples of the learning rate, (("bias$", 2.0), ("^classifier/", 0.1)) for example, of all
-    # that match; factors of several that match are multiplied, 0 freezes.
+    # that match; factors of several that match are multiplied.
     optimizer.rate_factors = ()
+    # Regular expressions of what keeps every bit, ("^stem/", "^stage1/") or ("^(?!classifier/)",)
+    # for example, of parameters and of BatchNorm's statistics, which then also normalise training.
+    # No gradient is taken there. Dropout remains.
+    optimizer.freeze = ()
     # ZFNet: 0.1. Filters whose root mean square is above are scaled to it after each step; 0 is off
     optimizer.max_rms = 0.0
     optimizer.max_rms_mask = ("kernel$",)  # of what the filters are, as decay_mask

@@ -16,6 +16,7 @@ from jaxcnn.data.pipeline import train_batch
 from jaxcnn.data.source import DataSource
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
 from jaxcnn.logbook import Logbook, Record, duration
+from jaxcnn.optim import decay_mask
 from jaxcnn.schedules import Plan
 from jaxcnn.state import TrainState, count_parameters
 
@@ -174,6 +175,11 @@ def say_start(
         ),
         "workdir": str(directory),
     }
+    if config.optimizer.freeze:
+        chosen = decay_mask(config.optimizer.freeze, "freeze")(form.params)
+        pairs = zip(jax.tree.leaves(chosen), jax.tree.leaves(form.params), strict=True)
+        frozen = count_parameters([leaf for is_frozen, leaf in pairs if is_frozen])
+        lines["frozen"] = f"{frozen:,} of the parameters"
     for name, line in lines.items():
         log.say(f"{name:<10} {line}")
 

@@ -9,10 +9,11 @@ import optax
 from flax import linen as nn
 
 from jaxcnn.data.augment import example_keys
+from jaxcnn.layers.norm import by_running_statistics
 from jaxcnn.losses import Objective, cross_entropy
 from jaxcnn.metrics import classification_sums, top_k_hits
 from jaxcnn.ops.sums import norm
-from jaxcnn.optim import Optimizer
+from jaxcnn.optim import Optimizer, tree_of_names
 from jaxcnn.state import TrainState
 
 Batch = dict[str, jax.Array]
@@ -45,6 +46,9 @@ def make_train_step(
     weighted mean over the global batch, `top1` over its rows with a label. Metrics are scalars:
     `loss`, `top1`, `learning_rate`, `grad_norm`, `skipped`.
 
+    What `optimizer.frozen` names is afterwards what it was, to the bit, and so are its averages;
+    norms whose statistics it names normalise by them.
+
     If the loss or a gradient is not finite, everything but the step stays as it was and `skipped`
     is 1.
 
@@ -61,6 +65,17 @@ def make_train_step(
       ema_warmup: the decay is at most (1 + step) / (10 + step), as TensorFlow's.
       axis_name: the mapped axis to reduce over; None on a single device without a map.
     """
+
+    def frozen(name: str) -> bool:
+        return optimizer.frozen is not None and optimizer.frozen(name)
+
+    def kept_where_frozen(new: Any, old: Any) -> Any:
+        return jax.tree.map(
+            lambda is_frozen, new, old: old if is_frozen else new,
+            tree_of_names(frozen, old),
+            new,
+            old,
+        )
 
     def over_devices(reduce: Callable, tree: Any) -> Any:
         return tree if axis_name is None else reduce(tree, axis_name)
@@ -94,14 +109,16 @@ def make_train_step(
         further: dict[str, Any] = {"labelled": labelled} if semi_supervised else {}
 
         def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
-            logits, updated = model.apply(
-                {"params": params, "batch_stats": batch_stats},
-                images,
-                train=True,
-                rngs=keys,
-                mutable=["batch_stats", "aux"],
-                **further,
-            )
+            params = kept_where_frozen(params, jax.lax.stop_gradient(params))
+            with nn.intercept_methods(by_running_statistics(frozen)):
+                logits, updated = model.apply(
+                    {"params": params, "batch_stats": batch_stats},
+                    images,
+                    train=True,
+                    rngs=keys,
+                    mutable=["batch_stats", "aux"],
+                    **further,
+                )
             losses = objective(logits, updated.get("aux"), batch["label"], state.step / total_steps)
             hits = jnp.sum(top_k_hits(logits, batch["label"], 1) * labelled * batch["weight"])
             loss = jnp.sum(jnp.where(batch["weight"] > 0, losses * batch["weight"], 0)) / total
@@ -142,14 +159,16 @@ def make_train_step(
         updates, transform_state = optimizer.transform(rate).update(
             grads, transform_state, state.params
         )
-        params = optax.apply_updates(state.params, updates)
+        params = kept_where_frozen(optax.apply_updates(state.params, updates), state.params)
+        batch_stats = kept_where_frozen(batch_stats, state.batch_stats)
         ema = state.ema
         if ema is not None:
             decay = jnp.float32(ema_decay)
             if ema_warmup:
                 decay = jnp.minimum(decay, (1 + state.step) / (10 + state.step))
             fresh = {"params": params, "batch_stats": batch_stats}
-            ema = optax.incremental_update(fresh, ema, 1 - decay)
+            averages = optax.incremental_update(fresh, ema, 1 - decay)
+            ema = {key: kept_where_frozen(averages[key], ema[key]) for key in ema}
 
         grad_norm = norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)

@@ -1,5 +1,6 @@
 """Batch normalisation, and how a network sets it once, before handing it down."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -98,3 +99,23 @@ def batch_norm(
         param_dtype=param_dtype,
         **fields,
     )
+
+
+def by_running_statistics(chosen: Callable[[str], bool]) -> Callable[..., Any]:
+    """Returns an interceptor (`nn.intercept_methods`): chosen norms use their running statistics.
+
+    They normalise as in evaluation, whatever the network is told, and update nothing.
+
+    Args:
+      chosen: tells by the name of a statistic, "stem/norm/mean".
+    """
+
+    def intercept(method: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        module = context.module
+        training = getattr(module, "use_running_average", None) is False
+        if training and chosen("/".join((*module.path, "mean"))):
+            # A module is made anew for each call of the network; nobody else has this one.
+            object.__setattr__(module, "use_running_average", True)
+        return method(*args, **kwargs)
+
+    return intercept
