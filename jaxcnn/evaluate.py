@@ -15,7 +15,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.numerics import numerics
 from jaxcnn.state import TrainState
 from jaxcnn.steps import make_eval_step
-from jaxcnn.workdir import read_config
+from jaxcnn.workdir import check_class_names, read_config
 
 Results = dict[str, float]
 Evaluator = Callable[[Any], Results]
@@ -83,6 +83,7 @@ def run(directory: Path, *, checkpoint: str = "latest", split: str = "test") -> 
     config = read_config(directory)
     with numerics(config):
         source = factories.load_data(config, split)
+        check_class_names(directory, source.class_names)
         found = trained.restore(
             directory,
             config,

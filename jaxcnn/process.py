@@ -7,15 +7,18 @@ import logging
 import os
 import signal
 import sys
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn, TypeVar
 
 from absl import logging as absl_logging
 
 from jaxcnn.errors import EXIT_PEER_LOST, EXIT_WORKDIR, UserError
 
+T = TypeVar("T")
+SECONDS_BETWEEN_LINES = 30  # of progress, where there is no terminal
 HUGE_PAGES = "glibc.malloc.hugetlb"  # 1: by madvise, 0: not
 
 
@@ -67,6 +70,62 @@ def restart_with_huge_pages() -> None:
 
 
 @contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yields a binary file that becomes `path` at the end: whole or not at all.
+
+    It is opened at once, so what cannot be written is known before the work. Folders are made.
+
+    Raises:
+      UserError: if it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = partial.open("xb")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+    try:
+        yield file
+        file.close()
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):  # of a full disk
+            file.close()
+        partial.unlink(missing_ok=True)
+
+
+def shown(path: Path) -> str:
+    """Returns a file's name as it can be printed, whatever bytes are in it."""
+    return os.fsencode(path).decode(errors="replace")
+
+
+def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Yields the items; standard error shows how many of them are done.
+
+    Args:
+      items: any.
+      total: how many there are.
+      what: the items' name.
+    """
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import track as bar
+
+        yield from bar(items, what, total, console=Console(stderr=True), transient=True)
+        return
+    said = time.monotonic()
+    for number, item in enumerate(items, 1):
+        yield item
+        if time.monotonic() - said > SECONDS_BETWEEN_LINES:
+            said = time.monotonic()
+            print(f"{number:,} of {total:,} {what}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
 def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
     """A mistake of the user inside ends the process with one line and its exit code.
 
@@ -94,8 +153,8 @@ def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
         if "RESOURCE_EXHAUSTED" in str(error):
             _leave(
                 2,
-                "error: the device's memory is full: lower --config.train.batch_size, or raise"
-                " --config.train.accumulate to take each batch in parts",
+                "error: the device's memory is full: lower --config.train.batch_size (or --batch),"
+                " or raise --config.train.accumulate to take each batch in parts",
             )
         if jax.distributed.is_initialized():
             traceback.print_exc()

@@ -140,6 +140,11 @@ def run(
 
         # Data: batches are functions of (seed, step), so nothing of them is saved.
         source = factories.load_data(config, "train")
+        begun = checkpoints.latest() is not None
+        if begun:
+            workdir.check_class_names(directory, source.class_names)
+        if writes and not (begun and workdir.read_class_names(directory)):
+            workdir.write_class_names(directory, source.class_names)
         watched = factories.load_data(config, "validation" if config.data.holdout else "test")
         batch_size = config.train.batch_size
         plan = factories.make_plan(config, source.num_examples)

@@ -1,17 +1,24 @@
 """A trained network, from the workdir of its run."""
 
+import argparse
+import logging
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from jaxcnn import factories
+from jaxcnn import factories, process, workdir
 from jaxcnn.checkpoint import Checkpoints
 from jaxcnn.errors import UserError
+from jaxcnn.numerics import numerics
 from jaxcnn.state import TrainState, initial_state
+
+LOG = logging.getLogger("jaxcnn")
 
 
 class Trained(NamedTuple):
@@ -68,12 +75,36 @@ def restore(
         directory / "checkpoints", metric=config.checkpoint.metric, read_only=True
     )
     try:
-        found = checkpoints.restore(form, check, _chosen_step(checkpoints, checkpoint, directory))
+        step = _chosen_step(checkpoints, checkpoint, directory)
+        with numerics(config):
+            found = checkpoints.restore(form, check, step)
     finally:
         checkpoints.close()
     if found is None:
         raise UserError(f"there is no checkpoint in {directory} yet")
     return Trained(network(found.meta), found.state, found.step, found.meta["num_classes"])
+
+
+def on_images(
+    config: ConfigDict, found: Trained, compute: Callable[[dict[str, Any], jax.Array], Any]
+) -> Callable[[np.ndarray], Any]:
+    """Returns uint8 images → what is computed of (variables, normalised images); compiled once.
+
+    Args:
+      config: of the run.
+      found: its network.
+      compute: a pure function.
+    """
+    normalize = factories.make_normalize(config)
+    program = jax.jit(lambda variables, images: compute(variables, normalize(images)))
+    with numerics(config):
+        variables = jax.device_put(found.variables)
+
+    def run(images: np.ndarray) -> Any:
+        with numerics(config):
+            return program(variables, images)
+
+    return run
 
 
 def image_shape(config: ConfigDict) -> tuple[int, int, int]:
@@ -92,3 +123,43 @@ def _chosen_step(checkpoints: Checkpoints, choice: str, directory: Path) -> int 
     if not choice.isdecimal():
         raise UserError(f"--checkpoint={choice}: choose latest, best or a step")
     return int(choice)
+
+
+def class_names(directory: Path, num_classes: int) -> tuple[str, ...]:
+    """Returns the names of a run's classes; their numbers, and a warning, if it kept none."""
+    names = workdir.read_class_names(directory)
+    if names and len(names) == num_classes:
+        return names
+    LOG.warning(
+        "classes are shown as numbers: %s has no classes.json with %d names; start its run again,"
+        " which writes them, or write that list yourself",
+        directory,
+        num_classes,
+    )
+    return tuple(map(str, range(num_classes)))
+
+
+def parser(program: str, description: str | None) -> process.Parser:
+    """Returns a parser with the flags of all commands that use a trained network."""
+    made = process.Parser(
+        prog=program,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("--workdir", required=True, type=Path, help="of the run")
+    made.add_argument("--checkpoint", default="latest", help="latest, best or a step (latest)")
+    made.add_argument("--batch", type=int, default=64, help="images at once (64)")
+    made.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return made
+
+
+def check_positive(flags: argparse.Namespace, *names: str) -> None:
+    """Checks numbers of the command line.
+
+    Raises:
+      UserError: for one below 1.
+    """
+    for name in names:
+        if getattr(flags, name) < 1:
+            raise UserError(f"--{name}={getattr(flags, name)} is too small: 1 or more")

@@ -2,6 +2,7 @@
 
 workdir/
   config.json       the resolved config
+  classes.json      names of the classes, in the order of the network's outputs
   metrics.jsonl     one record per log or evaluation, and metrics.csv from the same
   checkpoints/      one directory per step
   .lock             held as long as a run writes here
@@ -14,7 +15,7 @@ import os
 import platform
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -78,9 +79,13 @@ def locked(workdir: Path) -> Iterator[None]:
 
 def write_config(workdir: Path, config: ConfigDict) -> None:
     """Writes the resolved config, whole or not at all."""
-    partial = workdir / "config.json.partial"
-    partial.write_text(json.dumps(recipes.to_saved(config), indent=2) + "\n")
-    os.replace(partial, workdir / "config.json")
+    _write(workdir / "config.json", recipes.to_saved(config))
+
+
+def _write(path: Path, content: Any) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(partial, path)
 
 
 def read_config(workdir: Path) -> ConfigDict:
@@ -96,6 +101,46 @@ def read_config(workdir: Path) -> ConfigDict:
         return recipes.from_saved(json.loads(path.read_text()))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
+
+
+def write_class_names(workdir: Path, names: Sequence[str]) -> None:
+    """Writes the names of the classes, whole or not at all."""
+    _write(workdir / "classes.json", list(names))
+
+
+def read_class_names(workdir: Path) -> tuple[str, ...] | None:
+    """Returns the names of the classes; None if the workdir does not hold them.
+
+    Raises:
+      UserError: if they cannot be read.
+    """
+    path = workdir / "classes.json"
+    try:
+        names = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{path} is no list of names")
+    return tuple(names)
+
+
+def check_class_names(workdir: Path, names: Sequence[str]) -> None:
+    """Refuses data whose classes are as many as those of the workdir's run, but others.
+
+    Raises:
+      UserError: naming the first that differs.
+    """
+    known = read_class_names(workdir) or ()
+    if len(known) != len(names):  # of another number of classes others speak
+        return
+    for number, (there, here) in enumerate(zip(known, names, strict=True)):
+        if there != here:
+            raise UserError(
+                f"class {number} is {there!r} in {workdir} and {here!r} in the data: use the data"
+                f" it was trained on, or delete {workdir / 'classes.json'} if it is the same class"
+            )
 
 
 def describe_run(config: ConfigDict, num_classes: int) -> dict[str, Any]:

@@ -25,6 +25,9 @@ CONFIG_IS_KNOWN_IN = {
     "trained",
     "train",
     "evaluate",
+    "predict",
+    "features",
+    "export",
     "main",
 }
 PARTS = ("data", "losses", "optim", "metrics", "state", "schedules")

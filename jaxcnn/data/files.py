@@ -1,0 +1,142 @@
+"""Image files that belong to no data set: named one by one, or found below folders."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxcnn.data.crops import Cropper
+from jaxcnn.data.source import UnreadableImageError
+from jaxcnn.errors import UserError
+
+THREADS = 4  # Pillow decodes outside the interpreter's lock
+NAMED = 10  # unreadable files in a message
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """Returns files, and the images below folders, sorted; hidden ones are passed over.
+
+    A file below a folder counts if its ending is one of a format that Pillow reads; one that is
+    named itself always does. Links to folders are not followed.
+
+    Raises:
+      UserError: if there is no such path, a folder cannot be listed, or none has an image in it.
+    """
+    endings, found = _endings(), []
+    for path in paths:
+        if not path.is_dir():
+            if not path.exists():
+                raise UserError(f"there is no file or folder {path}")
+            found.append(path)
+            continue
+        below = []
+        for folder, subfolders, names in os.walk(path, onerror=_raise):
+            subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+            below += [
+                Path(folder, name)
+                for name in names
+                if name.lower().endswith(endings) and not name.startswith(".")
+            ]
+        if not below:
+            raise UserError(
+                f"there is no image below {path}: none of its files ends as one of a format"
+                f" that Pillow reads (.jpg, .png, .tif and {len(endings) - 3} others)"
+            )
+        found += sorted(below)
+    return list(dict.fromkeys(found))
+
+
+def map_images(
+    function: Callable[[np.ndarray], Any],
+    files: Sequence[Path],
+    cropper: Cropper,
+    batch_size: int,
+) -> Iterator[tuple[Path, np.ndarray | str]]:
+    """Yields each file with its row of what a function makes of the images, in order.
+
+    For a file that cannot be read it is the reason, a text. The next batch is decoded while the
+    function computes one.
+
+    Args:
+      function: uint8 [b, size, size, channels] → an array [b, …], which may still be computed.
+      files: any number.
+      cropper: decodes one file, as in evaluation.
+      batch_size: b, which is always the same: rows without image are black.
+
+    Raises:
+      UserError: while iterating, if an image is not as the cropper wants it.
+    """
+    size = min(batch_size, len(files))
+    shape = (size, cropper.size, cropper.size, cropper.channels)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+
+        def reading(start: int) -> list[Future[np.ndarray | str]]:
+            return [pool.submit(_read, file, cropper) for file in files[start : start + size]]
+
+        waiting: list[tuple[Path, np.ndarray | str]] = []
+        outputs: Any = ()
+        ahead = reading(0)
+        for start in range(0, len(files), size):
+            now, ahead = [each.result() for each in ahead], reading(start + size)
+            images = np.zeros(shape, np.uint8)
+            for row, one in enumerate(now):
+                if not isinstance(one, str):
+                    images[row] = one
+            computing = function(images)
+            yield from _rows(waiting, outputs)
+            waiting = list(zip(files[start : start + size], now, strict=True))
+            outputs = computing
+        yield from _rows(waiting, outputs)
+
+
+def unreadable(problems: Sequence[tuple[str, str]], total: int) -> UserError:
+    """Returns what to raise at the end for files that could not be read.
+
+    Args:
+      problems: names and reasons, at least one.
+      total: files there were.
+    """
+    named = [f"{name} ({reason})" for name, reason in problems[:NAMED]]
+    more = f" and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+    count = "not one" if len(problems) == total else f"{len(problems)}"
+    cannot = "can be read" if len(problems) == total else "cannot be read and are left out"
+    return UserError(f"{count} of {total} images {cannot}: {', '.join(named)}{more}")
+
+
+def _rows(
+    waiting: list[tuple[Path, np.ndarray | str]], outputs: Any
+) -> Iterator[tuple[Path, np.ndarray | str]]:
+    values = np.asarray(outputs)
+    for row, (file, one) in enumerate(waiting):
+        yield file, one if isinstance(one, str) else values[row]
+
+
+def _read(file: Path, cropper: Cropper) -> np.ndarray | str:
+    try:
+        return cropper(file.read_bytes(), None, str(file))
+    except UnreadableImageError as error:
+        return str(error)
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _endings() -> tuple[str, ...]:
+    """Returns ".avif", ".bmp" and so on: of what Pillow reads and calls an image."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(
+        sorted(
+            ending
+            for ending, kind in Image.registered_extensions().items()
+            if kind in Image.OPEN and Image.MIME.get(kind, "").startswith("image/")
+        )
+    )
+
+
+def _raise(error: OSError) -> None:
+    raise UserError(f"cannot list the folder {error.filename}: {error.strerror}")

@@ -1,0 +1,156 @@
+"""The command that names what is on images, by the network of a run.
+
+  python -m jaxcnn.predict --workdir=runs/resnet18-folder photos/ cat.jpg
+  python -m jaxcnn.predict --workdir=runs/resnet18-folder photos/ --csv=predictions.csv
+
+Images are cropped and normalised as in the run's evaluation; averaged weights are used where the
+run keeps them. Probabilities are the softmax of the network's outputs: those of a network that was
+trained by another loss than the cross entropy add up to one, too, but are no more than scores.
+"""
+
+import argparse
+import csv
+import io
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxcnn import factories, process, trained, workdir
+from jaxcnn.data.files import find_images, map_images, unreadable
+
+
+class Guess(NamedTuple):
+    """One class for one image: its place from 1, name, number and probability."""
+
+    rank: int
+    name: str
+    label: int
+    probability: float
+
+
+def make_classifier(
+    config: ConfigDict, found: trained.Trained
+) -> Callable[[np.ndarray], jax.Array]:
+    """Returns images, uint8 [b, H, W, C] of the evaluation's size → probabilities [b, classes]."""
+
+    def probabilities(variables: dict[str, Any], images: jax.Array) -> jax.Array:
+        logits: Any = found.model.apply(variables, images, train=False)
+        return jax.nn.softmax(logits)
+
+    return trained.on_images(config, found, probabilities)
+
+
+def predict(
+    directory: Path,
+    files: Sequence[Path],
+    *,
+    checkpoint: str = "latest",
+    top_k: int = 5,
+    batch_size: int = 64,
+) -> Iterator[tuple[Path, list[Guess] | str]]:
+    """Yields each file with its most probable classes, or with the reason why it cannot be read.
+
+    Args:
+      directory: the workdir of a run.
+      files: images.
+      checkpoint: "latest", "best" or a step.
+      top_k: how many classes; all of them if there are no more.
+      batch_size: images that the network gets at once.
+
+    Raises:
+      UserError: no such workdir or checkpoint, or a damaged one.
+    """
+    config = workdir.read_config(directory)
+    found = trained.restore(directory, config, checkpoint=checkpoint)
+    names = trained.class_names(directory, found.num_classes)
+    cropper = factories.make_cropper(config)
+    for file, row in map_images(make_classifier(config, found), files, cropper, batch_size):
+        if isinstance(row, str):
+            yield file, row
+            continue
+        best = np.argsort(-row, kind="stable")[:top_k]
+        guesses = [
+            Guess(rank, names[label], int(label), float(row[label]))
+            for rank, label in enumerate(best, 1)
+        ]
+        yield file, guesses
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Returns the command line.
+
+    Raises:
+      UserError: for a flag that does not exist or a value that it does not take.
+    """
+    parser = trained.parser("python -m jaxcnn.predict", __doc__)
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE|DIR")
+    parser.add_argument("--topk", type=int, default=5, help="classes for each image (5)")
+    parser.add_argument("--csv", type=Path, help="a file for all of it, instead of lines")
+    flags = parser.parse_args(argv)
+    trained.check_positive(flags, "topk", "batch")
+    return flags
+
+
+def main(argv: Sequence[str]) -> None:
+    """Predicts.
+
+    Raises:
+      UserError: for whatever the user can put right; for unreadable images at the end.
+    """
+    flags = parse(argv)
+    workdir.read_config(
+        flags.workdir
+    )  # the first of the mistakes, before the images are looked for
+    files = find_images(flags.images)
+    found = predict(
+        flags.workdir,
+        files,
+        checkpoint=flags.checkpoint,
+        top_k=flags.topk,
+        batch_size=flags.batch,
+    )
+    problems = _write_csv(found, flags.csv, len(files)) if flags.csv else _print(found)
+    if problems:
+        raise unreadable(problems, len(files))
+
+
+def _print(found: Iterator[tuple[Path, list[Guess] | str]]) -> list[tuple[str, str]]:
+    problems = []
+    for file, guesses in found:
+        name = process.shown(file)
+        if isinstance(guesses, str):
+            problems.append((name, guesses))
+            continue
+        print(f"{name}  " + "  ".join(f"{g.name} {g.probability:.2%}" for g in guesses), flush=True)
+    return problems
+
+
+def _write_csv(
+    found: Iterator[tuple[Path, list[Guess] | str]], path: Path, total: int
+) -> list[tuple[str, str]]:
+    problems = []
+    with process.whole_file(path) as file:
+        text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="", write_through=True)
+        rows = csv.writer(text)
+        rows.writerow(("file", "rank", "class", "label", "probability"))
+        for image, guesses in process.track(found, total, "images"):
+            if isinstance(guesses, str):
+                problems.append((process.shown(image), guesses))
+            else:
+                rows.writerows((image, *guess) for guess in guesses)
+        text.detach()
+        if len(problems) == total:
+            raise unreadable(problems, total)
+    print(f"{path}: {total - len(problems)} images")
+    return problems
+
+
+if __name__ == "__main__":
+    with process.mistakes_in_one_line(debug="--debug" in sys.argv):
+        process.set_up()
+        main(sys.argv[1:])
