@@ -306,7 +306,7 @@ class LadderMLP(nn.Module):
             )
             layers.append(classifier)
 
-        x = images.reshape(len(images), -1).astype(self.dtype)
+        x = images.reshape(images.shape[0], -1).astype(self.dtype)
         # Initialisation goes through the decoder, too, whatever `train` is.
         decoding = self.decoder and (train or self.is_initializing())
         if not train and not decoding:

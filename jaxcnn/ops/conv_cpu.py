@@ -40,7 +40,7 @@ def tap_by_tap(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array
     3x3, 512 channels, 14x14, 4 images took 2.59 and 0.23 s, of 64 to 128, 112x112, 6.8 and 2.8 s.
     """
     sizes, count = window.outputs(image.shape), math.prod(window.shape)
-    total = wide(jnp.zeros((len(image), *sizes, kernel.shape[3]), image.dtype))
+    total = wide(jnp.zeros((image.shape[0], *sizes, kernel.shape[3]), image.dtype))
     # Splits, not slices: the gradient of these would be a sum of whole kernels.
     parts = jnp.split(kernel.reshape(count, *kernel.shape[2:]), count)
     for tap, part in zip(taps(image.shape, window), parts, strict=True):
@@ -116,7 +116,7 @@ depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 def _sum_of_taps(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
     """Returns the depthwise convolution."""
     sizes = window.outputs(image.shape)
-    total = wide(jnp.zeros((len(image), *sizes, image.shape[3]), image.dtype))
+    total = wide(jnp.zeros((image.shape[0], *sizes, image.shape[3]), image.dtype))
     for tap in taps(image.shape, window):
         i, j = tap.place
         products = wide(image[tap.pixels]) * wide(kernel[i : i + 1, j : j + 1])

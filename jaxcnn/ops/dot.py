@@ -31,7 +31,8 @@ def dot_general(
         and lhs.ndim == rhs.ndim == 2
         and lhs.dtype == rhs.dtype
         and jnp.issubdtype(lhs.dtype, jnp.floating)
-        and len(lhs) <= FEW
+        and isinstance(lhs.shape[0], int)  # a program for any batch has a symbol there
+        and lhs.shape[0] <= FEW
         and rhs.size >= LARGE
         and len(rhs) % CHUNK == 0
         and precision is preferred_element_type is out_sharding is None

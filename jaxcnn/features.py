@@ -1,0 +1,265 @@
+"""The command that keeps what a layer of a run's network makes of images, and finds similar ones.
+
+  python -m jaxcnn.features --workdir=runs/resnet18-folder --layer=list
+  python -m jaxcnn.features --workdir=runs/resnet18-folder --layer=stage3 photos/ --out=features.npz
+  python -m jaxcnn.features --workdir=runs/resnet18-folder photos/ --query=cat.jpg --figure=near.png
+
+Without --layer it is what the classifier sees: the last hidden layer. Maps are averaged over space,
+or kept whole with --no-pool. The file holds `files` [n], `features` [n, …] and `layer`, for
+`numpy.load`. --query lists the nearest of the images by the Euclidean distance of their features,
+and --figure draws them, a row for each query, as figure 4 of Krizhevsky et al., "ImageNet
+Classification with Deep Convolutional Neural Networks", 2012, §6.1.
+"""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+from ml_collections import ConfigDict
+
+from jaxcnn import factories, process, trained, workdir
+from jaxcnn.data.crops import Cropper
+from jaxcnn.data.files import find_images, map_images, unreadable
+from jaxcnn.errors import UserError, nearest
+from jaxcnn.numerics import numerics
+
+LAST_HIDDEN = ""  # the layer without a name of its own
+GAP, BORDER = 16, 2  # pixels of a figure: behind the queries, around each image
+
+
+class Features(NamedTuple):
+    """What a layer makes of images.
+
+    Attributes:
+      files: [n], those that could be read.
+      values: [n, C], or [n, H, W, C] of a map that is kept whole.
+      problems: name and reason of each file that could not be read.
+    """
+
+    files: list[Path]
+    values: np.ndarray
+    problems: list[tuple[str, str]]
+
+
+def layer_shapes(config: ConfigDict, found: trained.Trained) -> dict[str, tuple[int, ...]]:
+    """Returns the shape, for one image, of what each named layer puts out, in the order of use."""
+    images = jax.ShapeDtypeStruct((1, *trained.image_shape(config)), jnp.float32)
+    order: list[str] = []
+
+    def wanted(module: Any, method: str) -> bool:
+        if method == "__call__" and module.path:
+            order.append("/".join(module.path))
+        return method == "__call__"
+
+    def all_layers(variables: Any, images: jax.Array) -> Any:
+        return found.model.apply(
+            variables, images, train=False, capture_intermediates=wanted, mutable=["intermediates"]
+        )[1]["intermediates"]
+
+    with numerics(config):
+        shapes = jax.eval_shape(all_layers, found.variables, images)
+    last = {
+        "/".join(path[:-1]): outputs[-1]
+        for path, outputs in traverse_util.flatten_dict(shapes).items()
+    }
+    return {
+        name: last[name].shape[1:]
+        for name in dict.fromkeys(order)
+        if isinstance(last.get(name), jax.ShapeDtypeStruct) and last[name].ndim > 1
+    }
+
+
+def make_layer(
+    config: ConfigDict, found: trained.Trained, layer: str = LAST_HIDDEN, *, pool: bool = True
+) -> Callable[[np.ndarray], jax.Array]:
+    """Returns images, uint8 [b, H, W, C] of the evaluation's size → features, float32 [b, …].
+
+    A layer that is used several times gives the last of its outputs.
+
+    Args:
+      config: of the run.
+      found: its network.
+      layer: a name of `layer_shapes`, or `LAST_HIDDEN`: what the classifier sees.
+      pool: average maps over space.
+
+    Raises:
+      UserError: for a name that does not exist.
+    """
+
+    def outputs(variables: Any, images: jax.Array) -> Any:
+        if layer == LAST_HIDDEN:
+            headless = found.model.clone(num_classes=0)
+            return headless.apply(variables, images, train=False)
+        kept = found.model.apply(
+            variables,
+            images,
+            train=False,
+            capture_intermediates=lambda module, method: (
+                method == "__call__" and "/".join(module.path) == layer
+            ),
+            mutable=["intermediates"],
+        )[1]
+        (of_calls,) = traverse_util.flatten_dict(kept["intermediates"]).values()
+        return of_calls[-1]
+
+    def features(variables: Any, images: jax.Array) -> jax.Array:
+        values = outputs(variables, images).astype(jnp.float32)
+        return values.mean((1, 2)) if pool and values.ndim == 4 else values
+
+    if layer != LAST_HIDDEN and layer not in (known := layer_shapes(config, found)):
+        raise UserError(f"no layer {layer!r}: {nearest(layer, known)}; --layer=list names all")
+    return trained.on_images(config, found, features)
+
+
+def extract(
+    function: Callable[[np.ndarray], jax.Array],
+    files: Sequence[Path],
+    cropper: Cropper,
+    batch_size: int = 64,
+) -> Features:
+    """Returns what a function of `make_layer` makes of image files.
+
+    Raises:
+      UserError: if not one of them can be read.
+    """
+    kept, rows, problems = [], [], []
+    found = map_images(function, files, cropper, batch_size)
+    for file, row in process.track(found, len(files), "images"):
+        if isinstance(row, str):
+            problems.append((process.shown(file), row))
+        else:
+            kept.append(file)
+            rows.append(row)
+    if not rows:
+        raise unreadable(problems, len(files))
+    return Features(kept, np.stack(rows), problems)
+
+
+def neighbours(query: np.ndarray, values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns positions and Euclidean distances, both [count], of the rows nearest to a query.
+
+    Args:
+      query: [D].
+      values: [n, D]; of equal distances the first comes first.
+      count: at most n.
+    """
+    squares = [np.sum(np.square(row.astype(np.float64) - query)) for row in values]
+    distances = np.sqrt(np.array(squares))
+    order = np.argsort(distances, kind="stable")[:count]
+    return order, distances[order]
+
+
+def draw(rows: Sequence[Sequence[np.ndarray]]) -> Any:
+    """Returns a Pillow image of rows of images, the first of each set apart.
+
+    Args:
+      rows: of equally many uint8 [H, W, C], C being 1 or 3.
+    """
+    from PIL import Image
+
+    height, width, _ = rows[0][0].shape
+    columns = max(map(len, rows))
+    size = (columns * (width + 2 * BORDER) + GAP, len(rows) * (height + 2 * BORDER))
+    figure = Image.new("RGB", size, "white")
+    for down, row in enumerate(rows):
+        for across, pixels in enumerate(row):
+            place = across * (width + 2 * BORDER) + BORDER + GAP * (across > 0)
+            image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
+            figure.paste(image, (place, down * (height + 2 * BORDER) + BORDER))
+    return figure
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Returns the command line.
+
+    Raises:
+      UserError: for a flag that does not exist or a value that it does not take.
+    """
+    parser = trained.parser("python -m jaxcnn.features", __doc__)
+    parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE|DIR")
+    parser.add_argument("--layer", default=LAST_HIDDEN, help="a layer's name, or list")
+    parser.add_argument("--no-pool", action="store_true", help="keep maps whole")
+    parser.add_argument("--out", type=Path, help="an .npz file for the features")
+    parser.add_argument("--query", action="append", default=[], type=Path, metavar="IMAGE")
+    parser.add_argument("--neighbours", type=int, default=6, help="of each query (6)")
+    parser.add_argument("--figure", type=Path, help="a .png file for queries and neighbours")
+    flags = parser.parse_args(argv)
+    trained.check_positive(flags, "neighbours", "batch")
+    if flags.layer == "list":
+        return flags
+    if not flags.images:
+        raise UserError("name images, or folders of them; --layer=list needs none")
+    if not flags.out and not flags.query:
+        raise UserError("nothing is asked for: set --out=features.npz, --query=IMAGE or both")
+    if flags.figure and not flags.query:
+        raise UserError("--figure draws the neighbours of a --query=IMAGE")
+    return flags
+
+
+def main(argv: Sequence[str]) -> None:
+    """Extracts features, and finds neighbours.
+
+    Raises:
+      UserError: for whatever the user can put right; for unreadable images at the end.
+    """
+    flags = parse(argv)
+    config = workdir.read_config(flags.workdir)
+    files = find_images(flags.images)
+    queries = find_images(flags.query)
+    found = trained.restore(flags.workdir, config, checkpoint=flags.checkpoint)
+    if flags.layer == "list":
+        for name, shape in layer_shapes(config, found).items():
+            print(f"{name}  {'x'.join(map(str, shape))}")
+        return
+    function = make_layer(config, found, flags.layer, pool=not flags.no_pool)
+    cropper = factories.make_cropper(config)
+    with contextlib.ExitStack() as scope:
+        figure = scope.enter_context(process.whole_file(flags.figure)) if flags.figure else None
+        out = process.whole_file(flags.out) if flags.out else contextlib.nullcontext()
+        with out as file:
+            asked = extract(function, queries, cropper, flags.batch) if queries else None
+            if asked and asked.problems:  # said before the others take their time
+                raise unreadable(asked.problems, len(queries))
+            kept = extract(function, files, cropper, flags.batch)
+            if file:
+                names = np.array([str(name) for name in kept.files])
+                np.savez(file, files=names, features=kept.values, layer=np.array(flags.layer))
+        if flags.out:
+            size = "x".join(map(str, kept.values.shape))
+            print(f"{flags.out}: features {size} of {flags.layer or 'the last hidden layer'}")
+        if asked:
+            pairs = zip(asked.files, asked.values, strict=True)
+            rows = [_near(query, value, kept, flags.neighbours) for query, value in pairs]
+        if figure:
+            pixels = [[cropper(one.read_bytes(), None, str(one)) for one in row] for row in rows]
+            draw(pixels).save(figure, "PNG")
+    if flags.figure:
+        print(f"{flags.figure}: {len(rows)} x {len(rows[0])} images")
+    if kept.problems:
+        raise unreadable(kept.problems, len(files))
+
+
+def _near(query: Path, value: np.ndarray, kept: Features, count: int) -> list[Path]:
+    """Prints the neighbours of a query, which is none itself; returns it and them."""
+    others = [number for number, file in enumerate(kept.files) if not file.samefile(query)]
+    if not others:
+        raise UserError(f"{query} is the only image: name more, or a folder of them")
+    flat = kept.values.reshape(len(kept.values), -1)
+    order, distances = neighbours(value.ravel(), flat[others], count)
+    near = [kept.files[others[place]] for place in order]
+    said = (f"{process.shown(file)} {d:.4g}" for file, d in zip(near, distances, strict=True))
+    print(f"{process.shown(query)}  " + "  ".join(said), flush=True)
+    return [query, *near]
+
+
+if __name__ == "__main__":
+    with process.mistakes_in_one_line(debug="--debug" in sys.argv):
+        process.set_up()
+        main(sys.argv[1:])
