@@ -8,5 +8,14 @@ os.environ["XLA_FLAGS"] = (
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
+import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def photo_run(tmp_path_factory):
+    """A small network, trained on image files; see `tests.photos`."""
+    from tests import photos
+
+    return photos.make_run(tmp_path_factory.mktemp("photos"))
