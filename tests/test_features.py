@@ -1,0 +1,157 @@
+"""Features are what the named layer puts out; neighbours are the nearest of them."""
+
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from jaxcnn import factories, trained
+from jaxcnn.errors import UserError
+from jaxcnn.features import BORDER, GAP, layer_shapes, main, neighbours
+
+
+def load(path):
+    with np.load(path) as file:  # which refuses pickled arrays
+        return dict(file)
+
+
+@pytest.fixture(scope="module")
+def outputs(photo_run):
+    """The test images, and what every layer makes of them by Flax's own account."""
+    config = photo_run.config()
+    cropper = factories.make_cropper(config)
+    files = sorted(path for path in photo_run.images.rglob("*") if path.is_file())
+    pixels = np.stack([cropper(file.read_bytes(), None, "") for file in files])
+    model = factories.make_model(config, 3)
+    logits, kept = model.apply(
+        photo_run.state()["ema"],
+        factories.make_normalize(config)(pixels),
+        train=False,
+        capture_intermediates=True,
+        mutable=["intermediates"],
+    )
+    return files, pixels, logits, kept["intermediates"]
+
+
+@pytest.mark.parametrize("layer", ["stage1/block1/conv2", "stage2", "classifier"])
+def test_features_are_the_layer_s_outputs_averaged_over_space(photo_run, outputs, tmp_path, layer):
+    files, _, _, kept = outputs
+    common = [f"--workdir={photo_run.workdir}", f"--layer={layer}", str(photo_run.images)]
+    main([*common, "--batch=5", f"--out={tmp_path}/new/x.npz"])
+    found = load(tmp_path / "new" / "x.npz")
+    assert found["files"].tolist() == list(map(str, files))
+    assert found["layer"] == layer
+    for part in layer.split("/"):
+        kept = kept[part]
+    maps = np.asarray(kept["__call__"][0])
+    pooled = maps.mean((1, 2)) if maps.ndim == 4 else maps
+    assert found["features"].dtype == np.float32
+    np.testing.assert_allclose(found["features"], pooled, atol=1e-5)
+    if layer == "stage2":
+        main([*common, "--no-pool", f"--out={tmp_path}/x.npz"])
+        np.testing.assert_allclose(load(tmp_path / "x.npz")["features"], maps, atol=1e-5)
+
+
+def test_the_last_hidden_layer_is_what_the_classifier_multiplies(photo_run, outputs, tmp_path):
+    main([f"--workdir={photo_run.workdir}", f"--out={tmp_path}/x.npz", str(photo_run.images)])
+    classifier = photo_run.state()["ema"]["params"]["classifier"]
+    features = load(tmp_path / "x.npz")["features"]
+    logits = features @ classifier["kernel"] + classifier["bias"]
+    np.testing.assert_allclose(logits, outputs[2], atol=1e-5)
+
+
+def test_layers_are_listed_in_the_order_of_use(photo_run, capsys):
+    main([f"--workdir={photo_run.workdir}", "--layer=list"])
+    lines = dict(line.split("  ") for line in capsys.readouterr().out.splitlines())
+    assert list(lines)[:3] == ["stem/conv", "stem/norm", "stem"]
+    assert lines["stem"] == "8x8x4"
+    assert lines["stage2/block1/proj/norm"] == "2x2x8"
+    assert list(lines.items())[-1] == ("classifier", "3")
+    config = photo_run.config()
+    found = trained.restore(photo_run.workdir, config)
+    assert list(layer_shapes(config, found)) == list(lines)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 9), st.integers(1, 12), st.integers(0, 2**32 - 1))
+def test_neighbours_are_the_nearest_rows(place, count, seed):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, 3, (10, 4)).astype(np.float32)  # with equal distances
+    order, distances = neighbours(values[place], values, count)
+    every = [float(np.linalg.norm(values[place] - row)) for row in values]
+    np.testing.assert_allclose(distances, sorted(every)[:count], rtol=1e-6)
+    assert len(set(order)) == len(order) == min(count, 10)
+    np.testing.assert_allclose([every[number] for number in order], distances, rtol=1e-6)
+    assert distances[0] == 0
+
+
+def test_a_figure_shows_each_query_and_its_nearest_images(photo_run, outputs, tmp_path, capsys):
+    files, pixels, _, _ = outputs
+    queries = [files[7], files[2]]
+    main(
+        [
+            f"--workdir={photo_run.workdir}",
+            str(photo_run.images),
+            *(f"--query={query}" for query in queries),
+            "--neighbours=3",
+            f"--figure={tmp_path}/near.png",
+            f"--out={tmp_path}/x.npz",
+        ]
+    )
+    features = load(tmp_path / "x.npz")["features"]
+    lines = capsys.readouterr().out.splitlines()[1:3]
+    with Image.open(tmp_path / "near.png") as figure:
+        drawn = np.asarray(figure)
+    side = pixels.shape[1] + 2 * BORDER
+    assert drawn.shape == (2 * side, 4 * side + GAP, 3)
+    for down, query in enumerate(queries):
+        distances = np.linalg.norm(features - features[files.index(query)], axis=1)
+        order = [number for number in np.argsort(distances) if files[number] != query][:3]
+        wanted = [f"{files[number]} {distances[number]:.4g}" for number in order]
+        assert lines[down] == "  ".join([str(query), *wanted])
+        for across, number in enumerate([files.index(query), *order]):
+            top, left = down * side + BORDER, across * side + BORDER + GAP * (across > 0)
+            tile = drawn[top : top + 16, left : left + 16]
+            np.testing.assert_array_equal(tile, pixels[number])
+
+
+MISTAKES = {
+    "unknown layer": (["--layer=stag2", "{images}", "--out={out}"], "did you mean stage2"),
+    "nothing asked": (["{images}"], "--out=features.npz"),
+    "no images": (["--out={out}"], "name images"),
+    "figure of nothing": (["{images}", "--out={out}", "--figure=x.png"], "--query=IMAGE"),
+    "out is a folder": (["{images}", "--out={images}"], "cannot write"),
+    "figure below a file": (["{images}", "--query={one}", "--figure={one}/x"], "cannot write"),
+    "unreadable query": (["{images}", "--query={run}/config.json", "--out={out}"], "not one of 1"),
+    "no such query": (["{images}", "--query=gone.png"], "gone.png"),
+    "alone": (["{one}", "--query={one}"], "is the only image"),
+    "no neighbours": (["{images}", "--query={one}", "--neighbours=0"], "--neighbours=0"),
+}
+
+
+@pytest.mark.parametrize(("flags", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_are_user_errors(photo_run, tmp_path, flags, message):
+    places = {
+        "run": photo_run.workdir,
+        "images": photo_run.images,
+        "one": photo_run.images / "dog" / "0.png",
+        "out": tmp_path / "x.npz",
+    }
+    with pytest.raises(UserError, match=message) as info:
+        main([f"--workdir={photo_run.workdir}", *(flag.format(**places) for flag in flags)])
+    assert info.value.exit_code == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unreadable_image_is_left_out_and_said_at_the_end(photo_run, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "torn.png").write_bytes(b"no image")
+    shutil.copy(photo_run.images / "dog" / "0.png", folder)
+    with pytest.raises(UserError, match=r"1 of 2 images .*torn\.png \(not an image"):
+        main([f"--workdir={photo_run.workdir}", f"--out={tmp_path}/x.npz", str(folder)])
+    assert load(tmp_path / "x.npz")["files"].tolist() == [str(folder / "0.png")]
+    assert sorted(tmp_path.iterdir()) == [folder, tmp_path / "x.npz"]
