@@ -194,10 +194,10 @@ def _imagenet2012(config: ConfigDict) -> None:
 
 
 def _small_tfds(
-    name: str, num_classes: int, mean: tuple[float, ...], std: tuple[float, ...]
+    name: str, num_classes: int, mean: tuple[float, ...], std: tuple[float, ...], size: int = 32
 ) -> Callable[[ConfigDict], None]:
     def preset(config: ConfigDict) -> None:
-        config.data.update(kind="tfds", name=name, image_size=32, channels=len(mean))
+        config.data.update(kind="tfds", name=name, image_size=size, channels=len(mean))
         config.data.update(train_crop="none", eval_crop="none", mean=mean, std=std)
         config.data.update(num_classes=num_classes, num_workers=2)
         config.log.every = "100steps"
@@ -210,6 +210,9 @@ DATASETS: dict[str, Callable[[ConfigDict], None]] = {
     "synthetic": _synthetic,
     "folder": _folder,
     "imagenet2012": _imagenet2012,
+    "mnist": _small_tfds("mnist", 10, (0.1307,), (0.3081,), size=28),
+    "fashion_mnist": _small_tfds("fashion_mnist", 10, (0.2860,), (0.3530,), size=28),
+    "svhn": _small_tfds("svhn_cropped", 10, (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
     "cifar10": _small_tfds("cifar10", 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "cifar100": _small_tfds("cifar100", 100, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
 }
