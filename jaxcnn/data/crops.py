@@ -87,7 +87,7 @@ class Cropper:
           UserError: the crop is "none" and the image has another size.
         """
         # Random crops may read a JPEG at a half, a quarter or an eighth; evaluation stays exact.
-        image = _open(data)
+        image = open_image(data)
         box = self.box(image.size, rng)
         try:
             if rng is not None:
@@ -161,8 +161,12 @@ def _random_resized(image_size: tuple[int, int], size: int, rng: np.random.Gener
     return _square(image_size, size, size)
 
 
-def _open(data: bytes) -> "Image":
-    """Reads the header only; pixels are decoded later."""
+def open_image(data: bytes) -> "Image":
+    """Reads the header only; pixels are decoded later.
+
+    Raises:
+      UnreadableImageError: not an image, or larger than Pillow's safety limit.
+    """
     import PIL.Image
 
     try:

@@ -38,19 +38,19 @@ def load_folder(split: str, *, dir: str, cropper: Cropper, holdout: int = 0) -> 
     train = root / "train"
     if not train.is_dir():
         raise UserError(f"no folder {train}; {LAYOUT}")
-    class_names = _subfolders(train)
+    class_names = subfolders(train)
     if len(class_names) < 2:
         raise UserError(
             f"{train} holds {len(class_names)} class folders, not two or more; {LAYOUT}"
         )
     part = train if split != "test" else _test_folder(root)
-    unknown = sorted(set(_subfolders(part)) - set(class_names))
+    unknown = sorted(set(subfolders(part)) - set(class_names))
     if unknown:
         raise UserError(
             f"{part} has a class that {train} lacks: {unknown[0]!r} ({len(unknown)} such in all);"
             " rename or remove it"
         )
-    files, labels = _list_images(part, class_names)
+    files, labels = list_images(part, class_names)
     if not len(files):
         raise UserError(f"no image ({', '.join(SUFFIXES)}) below {part}; {LAYOUT}")
     if part == train and len(np.unique(labels)) < len(class_names):
@@ -91,12 +91,13 @@ def _test_folder(root: Path) -> Path:
     raise UserError(f"no test split in {root}: looked for {', '.join(TEST_FOLDERS)}; {LAYOUT}")
 
 
-def _subfolders(folder: Path) -> tuple[str, ...]:
+def subfolders(folder: Path) -> tuple[str, ...]:
+    """Returns the names of the folders in a folder, sorted, without hidden ones."""
     with os.scandir(folder) as entries:
         return tuple(sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".")))
 
 
-def _list_images(folder: Path, class_names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+def list_images(folder: Path, class_names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Returns file names relative to `folder` (bytes [n]) and labels (int32 [n])."""
     files: list[bytes] = []
     labels: list[int] = []

@@ -18,6 +18,8 @@ from jaxcnn.errors import UserError
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _READABLE = ("array_record",)
+# By jaxcnn.data.prepare, from the original files.
+PREPARED_HERE = ("mnist", "fashion_mnist", "cifar10", "cifar100", "svhn", "imagenet2012")
 
 
 def load_tfds(
@@ -50,8 +52,7 @@ def load_tfds(
     """
     if not name:
         raise UserError("data of kind 'tfds' needs a name, such as cifar10")
-    root = Path(dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-    folder = _find(root, name)
+    folder = _find(data_root(dir), name)
     _check_format(folder, name)
 
     import tensorflow_datasets as tfds
@@ -105,6 +106,11 @@ def load_tfds(
     return source if split == "test" else split_holdout(source, split, holdout, labels=None)
 
 
+def data_root(dir: str = "") -> Path:
+    """Returns the folder of TFDS: `dir`, else TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    return Path(dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
 def _find(root: Path, name: str) -> Path:
     """Returns root/name[/config]/version, the newest version if none is named."""
     path, _, version = name.partition(":")
@@ -114,7 +120,7 @@ def _find(root: Path, name: str) -> Path:
     if version:
         if (folder / version / "dataset_info.json").is_file():
             return folder / version
-        raise UserError(f"{name} is not prepared: no {folder / version}. {_recipe(path)}")
+        raise UserError(f"{name} is not prepared: no {folder / version}. {_recipe(root, path)}")
     found = _versions(folder)
     if found:
         return found[-1]
@@ -130,7 +136,7 @@ def _find(root: Path, name: str) -> Path:
         hint = f"; found there: {', '.join(sorted(others)[:8])}" if others else ""
     else:
         hint = ""
-    raise UserError(f"{name} is not prepared: nothing in {folder}{hint}. {_recipe(path)}")
+    raise UserError(f"{name} is not prepared: nothing in {folder}{hint}. {_recipe(root, path)}")
 
 
 def _versions(folder: Path) -> list[Path]:
@@ -154,15 +160,24 @@ def _check_format(folder: Path, name: str) -> None:
             f"{folder / 'dataset_info.json'} cannot be read ({error}): prepare {name} again"
         ) from None
     if not set(formats) & set(_READABLE):
+        how = (
+            f"`python -m jaxcnn.data.prepare convert --source={folder} --out=DIR` writes it as"
+            " array_record; then set dir=DIR"
+            if formats[0] == "tfrecord"
+            else "prepare it as array_record"
+        )
         raise UserError(
-            f"{name} in {folder} is stored as {formats[0]}, which allows no random access:"
-            " TensorFlow-free reading needs array_record. On a machine with TensorFlow:"
-            f" `tfds convert_format --dataset_version_dir={folder} --out_file_format=array_record"
-            f" --out_dir=DIR/{name.partition(':')[0]}/{folder.name}`, then set dir=DIR"
+            f"{name} in {folder} is stored as {formats[0]}, which allows no random access: {how}"
         )
 
 
-def _recipe(path: str) -> str:
+def _recipe(root: Path, path: str) -> str:
+    ours = {"svhn_cropped": "svhn"}.get(path, path)
+    if ours in PREPARED_HERE:
+        return (
+            f"`python -m jaxcnn.data.prepare {ours} --source=DIR --out={root}` makes it of the"
+            " files in DIR that it is published as"
+        )
     return (
         "On a machine with TensorFlow run"
         f" `tfds build {path} --file_format=array_record`, then copy its data folder here and set"

@@ -140,8 +140,11 @@ def test_a_data_set_that_is_not_prepared_fails_at_once_and_says_how_to(prepared,
     start = time.monotonic()
     with pytest.raises(UserError, match=r"cifar10 is not prepared: nothing in .*/cifar10") as error:
         load("tfds", "train", name="cifar10", dir=tmp_path)
-    assert "tfds build cifar10 --file_format=array_record" in str(error.value)
+    command = f"`python -m jaxcnn.data.prepare cifar10 --source=DIR --out={tmp_path}`"
+    assert command in str(error.value)
     assert time.monotonic() - start < 3
+    with pytest.raises(UserError, match="tfds build food101 --file_format=array_record"):
+        load("tfds", "train", name="food101", dir=tmp_path)
     with pytest.raises(UserError, match=r"tinny is not prepared.*found there: .*tiny"):
         load("tfds", "train", name="tinny", dir=prepared[0])
     with pytest.raises(UserError, match=r"no .*tiny/2\.0\.0"):
@@ -165,7 +168,12 @@ def test_an_unknown_split_lists_those_there_are(prepared):
 
 def test_another_format_says_how_to_convert(prepared, tmp_path):
     root = rewrite(prepared, tmp_path, fileFormat="tfrecord")
-    with pytest.raises(UserError, match=r"stored as tfrecord.*tfds convert_format .*array_record"):
+    with pytest.raises(
+        UserError, match=r"stored as tfrecord.*prepare convert --source=.*tiny/1\.0\.0 --out"
+    ):
+        load("tfds", "train", name="tiny", dir=root)
+    root = rewrite(prepared, tmp_path, "2.0.0", fileFormat="riegeli")
+    with pytest.raises(UserError, match=r"stored as riegeli.*: prepare it as array_record"):
         load("tfds", "train", name="tiny", dir=root)
 
 

@@ -1,0 +1,138 @@
+"""Prepares a data set from the files that it is published as, without TensorFlow or the network.
+
+  python -m jaxcnn.data.prepare cifar10 --source=cifar-10-binary.tar.gz
+  python -m jaxcnn.data.prepare imagenet2012 --source=DIR      # DIR/ILSVRC2012_img_*.tar
+  python -m jaxcnn.data.prepare folder --source=photos         # photos/train/<class>/*.jpg, …
+  python -m jaxcnn.data.prepare convert --source=DIR --out=DIR # from TFRecord, which TFDS writes
+
+Nothing is unpacked, and nothing is seen in --out before it is whole. The same command goes on after
+an interruption.
+"""
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from jaxcnn import process
+from jaxcnn.data.prepare import tfrecord, writer
+from jaxcnn.data.prepare.cifar import read_cifar10, read_cifar100
+from jaxcnn.data.prepare.folders import read_folder
+from jaxcnn.data.prepare.idx import read_fashion_mnist, read_mnist
+from jaxcnn.data.prepare.imagenet import read_imagenet
+from jaxcnn.data.prepare.original import Original
+from jaxcnn.data.prepare.svhn import read_svhn
+from jaxcnn.data.tfds import data_root
+from jaxcnn.errors import UserError, nearest
+
+READERS: dict[str, Callable[[Path], Original]] = {
+    "mnist": read_mnist,
+    "fashion_mnist": read_fashion_mnist,
+    "cifar10": read_cifar10,
+    "cifar100": read_cifar100,
+    "svhn": read_svhn,
+    "imagenet2012": read_imagenet,
+}
+VERBS = (*READERS, "folder", "convert")
+SECONDS = 30.0  # between lines where there is no terminal
+INTERRUPTED = 130
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Returns the command line.
+
+    Raises:
+      UserError: for a data set or flag that does not exist, or a value that it does not take.
+    """
+    parser = process.Parser(
+        prog="python -m jaxcnn.data.prepare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("dataset", help=f"one of {', '.join(VERBS)}")
+    parser.add_argument("--source", required=True, type=Path, help="the files: folder or archive")
+    parser.add_argument(
+        "--out", default="", help="the folder of TFDS (TFDS_DATA_DIR, else ~/tensorflow_datasets)"
+    )
+    parser.add_argument("--name", default="", help="of a data set of folders (the folder's)")
+    parser.add_argument(
+        "--partial", action="store_true", help="take the splits and numbers of examples there are"
+    )
+    parser.add_argument(
+        "--allow-bad", type=int, default=0, help="records to leave out if they are damaged (0)"
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    flags = parser.parse_args(argv)
+    if flags.dataset == "svhn_cropped":
+        flags.dataset = "svhn"
+    if flags.dataset not in VERBS:
+        raise UserError(f"no data set {flags.dataset!r}: {nearest(flags.dataset, VERBS)}")
+    if flags.name and flags.dataset != "folder":
+        raise UserError(f"--name is for folder: {flags.dataset} has its name")
+    if flags.allow_bad < 0:
+        raise UserError(f"--allow-bad={flags.allow_bad} is too small: 0 or more")
+    flags.source = flags.source.expanduser()
+    return flags
+
+
+@contextlib.contextmanager
+def shown_progress() -> Iterator[writer.Progress]:
+    """Gives what shows progress: bars on a terminal, elsewhere a line now and then."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as TimeLeft
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft())
+    bars = Progress(*columns, disable=not sys.stdout.isatty())
+    tasks = {}
+    said = time.monotonic()
+
+    def show(split: str, done: int, total: int) -> None:
+        nonlocal said
+        if split not in tasks:
+            tasks[split] = bars.add_task(split, total=total)
+        bars.update(tasks[split], completed=done)
+        if bars.disable and (done == total or time.monotonic() > said + SECONDS):
+            print(f"{split}: {done:,} of {total:,}", flush=True)
+            said = time.monotonic()
+
+    with bars:
+        yield show
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prepares a data set; returns the exit code.
+
+    Raises:
+      UserError: for whatever the user can put right.
+    """
+    flags = parse(argv)
+    root = data_root(flags.out)
+    try:
+        with shown_progress() as progress:
+            if flags.dataset == "convert":
+                folder = tfrecord.convert(flags.source, root, progress=progress)
+            else:
+                if flags.dataset == "folder":
+                    original = read_folder(flags.source, flags.name)
+                else:
+                    original = READERS[flags.dataset](flags.source)
+                folder = writer.prepare(
+                    original,
+                    root,
+                    partial=flags.partial,
+                    allow_bad=flags.allow_bad,
+                    progress=progress,
+                )
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+    print(f"prepared {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    with process.mistakes_in_one_line(debug="--debug" in sys.argv):
+        sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,86 @@
+"""Photographs in one folder per class, as `jaxcnn.data.folder` reads them."""
+
+import functools
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxcnn.data import folder
+from jaxcnn.data.prepare import photos
+from jaxcnn.data.prepare.files import check_source
+from jaxcnn.data.prepare.original import BadRecordError, Examples, Original
+from jaxcnn.errors import UserError
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+SPLITS = {"train": "train", "test": "test", "val": "validation", "validation": "validation"}
+
+
+def read_folder(source: Path, name: str = "") -> Original:
+    """Returns the images below `source`/train, and test, val or validation where they are.
+
+    Args:
+      source: the folder that holds `train`.
+      name: of the data set; by default that of the folder.
+
+    Raises:
+      UserError: no such folder, no images, a name that TFDS does not take, or a class that train
+        lacks.
+    """
+    check_source(source)
+    name = name or re.sub(r"[^a-z0-9]+", "_", source.resolve().name.lower()).strip("_")
+    if not NAME.fullmatch(name):
+        raise UserError(f"{name!r} is no name for a data set: set --name to one such as my_photos")
+    if not (source / "train").is_dir():
+        raise UserError(f"no folder {source / 'train'}; {folder.LAYOUT}")
+    classes = folder.subfolders(source / "train")
+    if len(classes) < 2:
+        raise UserError(f"{source / 'train'} holds {len(classes)} class folders, not two or more")
+    splits = {}
+    files: list[Path] = []
+    for part, split in SPLITS.items():
+        if not (source / part).is_dir():
+            continue
+        if split in splits:
+            raise UserError(f"{source} has val and validation: remove one of them")
+        unknown = sorted(set(folder.subfolders(source / part)) - set(classes))
+        if unknown:
+            raise UserError(f"{source / part} has a class that train lacks: {unknown[0]!r}")
+        relative, labels = folder.list_images(source / part, classes)
+        if not len(relative):
+            raise UserError(f"no image ({', '.join(folder.SUFFIXES)}) below {source / part}")
+        paths = [source / part / file.decode() for file in relative]
+        splits[split] = functools.partial(_split, source / part, paths, labels)
+        files += paths
+    return Original(
+        name=name,
+        version="1.0.0",
+        description=f"Photographs of {len(classes)} classes.",
+        homepage="",
+        image_shape=(None, None, 3),
+        encoding="",
+        labels={"label": classes},
+        texts=("file_name",),
+        published={},
+        splits=splits,
+        files=files,
+    )
+
+
+def _split(root: Path, paths: list[Path], labels: np.ndarray) -> Examples:
+    names = [path.relative_to(root).as_posix() for path in paths]
+
+    def describe(index: int) -> str:
+        return str(paths[index])
+
+    def read(index: int) -> dict[str, Any]:
+        try:
+            data = paths[index].read_bytes()
+        except OSError as error:
+            raise BadRecordError(error.strerror or str(error)) from error
+        photos.check(data)
+        return {"file_name": names[index], "image": data, "label": int(labels[index])}
+
+    size = sum(path.stat().st_size for path in paths)
+    return Examples(keys=names, read=read, describe=describe, num_bytes=size)

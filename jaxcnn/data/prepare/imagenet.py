@@ -1,0 +1,206 @@
+"""ILSVRC2012: the two tar files, which stay packed; images are read at their places in them.
+
+The training tar holds a tar for each class, whose name is its WordNet id; classes are numbered by
+their sorted ids. The labels of the validation images are those of the devkit if it is there, or
+else the list that TFDS brings along.
+"""
+
+import functools
+import io
+import re
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, NamedTuple
+
+from jaxcnn.data.prepare import photos
+from jaxcnn.data.prepare.files import check_source, damaged, find, read_archive
+from jaxcnn.data.prepare.original import BadRecordError, Examples, Original
+from jaxcnn.errors import UserError
+
+TRAIN = "ILSVRC2012_img_train.tar"
+VALIDATION = "ILSVRC2012_img_val.tar"
+DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
+GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+META = "meta.mat"
+IDS_IN_ORDER = "validation_labels.txt"
+ARCHIVES = {"validation": VALIDATION, "train": TRAIN}  # the smaller one first
+PUBLISHED = {"train": 1_281_167, "validation": 50_000}
+
+
+class Member(NamedTuple):
+    """A file in a tar: its last name, where it begins, how long it is, and its class."""
+
+    name: str
+    offset: int
+    size: int
+    label: int
+
+
+def read_imagenet(source: Path) -> Original:
+    """Returns ILSVRC2012.
+
+    Args:
+      source: the folder of the tars, with the devkit or without; or a file, validation_labels.txt,
+        that has the WordNet id of every validation image, one a line.
+
+    Raises:
+      UserError: no tar, or a devkit that is not as published.
+    """
+    check_source(source)
+    if source.is_file():
+        raise UserError(f"{source} is a file: set --source to the folder of {TRAIN}, {VALIDATION}")
+    paths = {split: find(source, archive) for split, archive in ARCHIVES.items()}
+    classes = _shipped("labels.txt")
+    numbers = {wnid: number for number, wnid in enumerate(classes)}
+    splits = {}
+    if path := paths["validation"]:
+        labels, of_labels = validation_labels(source, numbers)
+        splits["validation"] = functools.partial(_validation, path, labels)
+    else:
+        of_labels = []
+    if path := paths["train"]:
+        splits["train"] = functools.partial(_train, path, numbers)
+    if not splits:
+        raise UserError(f"nothing of imagenet2012 in {source}: wanted {TRAIN} and {VALIDATION}")
+    return Original(
+        name="imagenet2012",
+        version="5.1.0",
+        description="Photographs of the 1,000 classes of ILSVRC2012.",
+        homepage="https://image-net.org/",
+        image_shape=(None, None, 3),
+        encoding="jpeg",
+        labels={"label": classes},
+        texts=("file_name",),
+        published=PUBLISHED,
+        splits=splits,
+        files=[path for path in (*paths.values(), *of_labels) if path],
+    )
+
+
+def validation_labels(source: Path, numbers: Mapping[str, int]) -> tuple[Sequence[int], list[Path]]:
+    """Returns the label of every validation image, 0 to 999, and the files that say so.
+
+    Raises:
+      UserError: a file that is damaged, incomplete or names other classes.
+    """
+    if path := find(source, IDS_IN_ORDER):
+        return _by_id(path.read_text().split(), numbers, path), [path]
+    truth, meta, archive = (find(source, name) for name in (GROUND_TRUTH, META, DEVKIT))
+    if truth and meta:
+        return _by_devkit(truth.read_bytes(), meta.read_bytes(), numbers, truth), [truth, meta]
+    if archive:
+        content = read_archive(archive, (GROUND_TRUTH, META))
+        if len(content) < 2:
+            raise UserError(f"{archive} has no {GROUND_TRUTH} and {META}: download it again")
+        return _by_devkit(content[GROUND_TRUTH], content[META], numbers, archive), [archive]
+    return _by_id(_shipped(IDS_IN_ORDER), numbers, Path(IDS_IN_ORDER)), []
+
+
+def _shipped(name: str) -> tuple[str, ...]:
+    import tensorflow_datasets as tfds
+
+    path = Path(tfds.core.tfds_path("datasets/imagenet2012")) / name
+    return tuple(path.read_text().split())
+
+
+def _by_id(wnids: Sequence[str], numbers: Mapping[str, int], path: Path) -> list[int]:
+    unknown = [wnid for wnid in wnids if wnid not in numbers]
+    if unknown:
+        raise UserError(f"{path}: {unknown[0]!r} is none of the 1,000 classes of ILSVRC2012")
+    return [numbers[wnid] for wnid in wnids]
+
+
+def _by_devkit(truth: bytes, meta: bytes, numbers: Mapping[str, int], path: Path) -> list[int]:
+    """The devkit numbers the classes otherwise: 1 to 1000 in the order of meta.mat."""
+    import scipy.io
+
+    try:
+        synsets = scipy.io.loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
+        wnids = {
+            int(number): str(wnid)
+            for number, wnid in zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)
+            if str(wnid) in numbers
+        }
+        found = [int(line) for line in truth.split()]
+    except Exception as error:  # scipy has a dozen for files that are damaged
+        raise damaged(path, error) from error
+    unknown = sorted(set(found) - set(wnids))
+    if unknown:
+        raise UserError(f"{path}: {unknown[0]} is none of the classes that {META} numbers")
+    return [numbers[wnids[number]] for number in found]
+
+
+def _validation(path: Path, labels: Sequence[int]) -> Examples:
+    members = []
+    with path.open("rb") as file:
+        for name, offset, size in _members(file, path):
+            number = re.fullmatch(r"ILSVRC2012_val_(\d{8})\.JPEG", name)
+            if not number:
+                raise UserError(f"{path} has a file {name}, which is none of the validation images")
+            index = int(number[1]) - 1
+            if not 0 <= index < len(labels):
+                raise UserError(f"{path}: there is no label for {name}, only for {len(labels):,}")
+            members.append(Member(name, offset, size, labels[index]))
+    return _examples(path, members)
+
+
+def _train(path: Path, numbers: Mapping[str, int]) -> Examples:
+    members = []
+    with path.open("rb") as file:
+        for archive, start, size in _members(file, path):
+            wnid = archive.removesuffix(".tar")
+            if wnid not in numbers:
+                raise UserError(f"{path} has a file {archive}, which is none of the 1,000 classes")
+            file.seek(start)
+            for name, offset, length in _members(file, path, end=start + size):
+                if not name.startswith(f"{wnid}_"):
+                    raise UserError(f"{archive} in {path} has a file {name} of another class")
+                members.append(Member(name, offset, length, numbers[wnid]))
+    return _examples(path, members)
+
+
+def _members(file: IO[bytes], path: Path, end: int | None = None) -> Iterator[tuple[str, int, int]]:
+    """Yields last name, offset and size of the files of an uncompressed tar, by its headers.
+
+    Args:
+      file: the file, at the beginning of the tar.
+      path: for messages.
+      end: where in the file the tar ends, if not with it.
+    """
+    end = end or path.stat().st_size
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            # Past `end` stands what belongs to the tar outside of this one.
+            while (member := tar.next()) is not None and member.offset < end:
+                name = PurePosixPath(member.name)
+                if name.is_absolute() or ".." in name.parts:
+                    raise UserError(f"{path} has a file {member.name!r}, outside of itself")
+                if member.isdir():
+                    continue
+                if not member.isreg() or member.offset_data + member.size > end:
+                    raise tarfile.ReadError(f"{member.name} is no file, or goes past the end")
+                yield name.name, member.offset_data, member.size
+    except (tarfile.TarError, EOFError) as error:
+        raise damaged(path, error) from error
+
+
+def _examples(path: Path, members: list[Member]) -> Examples:
+    def describe(index: int) -> str:
+        return f"{members[index].name} in {path.name}"
+
+    def read(index: int) -> dict[str, Any]:
+        member = members[index]
+        with path.open("rb", buffering=0) as file:  # threads must not share a position
+            file.seek(member.offset)
+            data = file.read(member.size)
+        if len(data) != member.size:
+            raise BadRecordError("the archive ends before it")
+        return {"file_name": member.name, "image": photos.as_jpeg(data), "label": member.label}
+
+    return Examples(
+        keys=[member.name for member in members],
+        read=read,
+        describe=describe,
+        num_bytes=sum(member.size for member in members),
+    )

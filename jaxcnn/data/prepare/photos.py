@@ -1,0 +1,44 @@
+"""Encoded photographs: every one is decoded once to see that it is whole, and kept as it is."""
+
+import io
+
+from jaxcnn.data.crops import open_image
+from jaxcnn.data.prepare.original import BadRecordError
+from jaxcnn.data.source import UnreadableImageError
+
+JPEG_QUALITY = 100  # as TFDS writes those that it converts
+
+
+def check(data: bytes) -> None:
+    """Raises `BadRecordError` for what is no whole image."""
+    _decode(data)
+
+
+def as_jpeg(data: bytes) -> bytes:
+    """Returns a photograph as it is if it is a grey or RGB JPEG, and as an RGB JPEG otherwise.
+
+    ImageNet has 22 JPEGs in CMYK and a PNG among its JPEGs.
+
+    Raises:
+      BadRecordError: it is not a whole image.
+    """
+    image_format, mode = _decode(data)
+    if image_format == "JPEG" and mode in ("L", "RGB"):
+        return data
+    stream = io.BytesIO()
+    open_image(data).convert("RGB").save(stream, "JPEG", quality=JPEG_QUALITY)
+    return stream.getvalue()
+
+
+def _decode(data: bytes) -> tuple[str | None, str]:
+    """Returns format and mode; a JPEG is decoded at an eighth, which reads all of it."""
+    try:
+        image = open_image(data)
+        found = image.format, image.mode
+        image.draft(image.mode, (image.width // 8 or 1, image.height // 8 or 1))
+        image.load()
+    except UnreadableImageError as error:
+        raise BadRecordError(str(error)) from error
+    except Exception as error:  # Pillow's decoders raise a dozen types on damaged files
+        raise BadRecordError(" ".join(str(error).split()) or type(error).__name__) from error
+    return found

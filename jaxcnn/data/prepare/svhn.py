@@ -1,0 +1,70 @@
+"""SVHN, cropped to 32x32: MATLAB files with images X [32, 32, 3, n] and labels y [n, 1], 1 to 10.
+
+Label 10 is the digit 0.
+"""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+
+from jaxcnn.data.prepare.files import check_source, damaged, find
+from jaxcnn.data.prepare.original import DIGITS, Examples, Original, arrays
+from jaxcnn.errors import UserError
+
+PUBLISHED = {"train": 73_257, "test": 26_032, "extra": 531_131}
+
+
+def read_svhn(source: Path) -> Original:
+    """Returns SVHN, cropped.
+
+    Raises:
+      UserError: none of the files is there.
+    """
+    check_source(source)
+    names = {split: f"{split}_32x32.mat" for split in PUBLISHED}
+    if source.is_file():
+        paths = {split: source for split, name in names.items() if source.name == name}
+    else:
+        found = {split: find(source, name) for split, name in names.items()}
+        paths = {split: path for split, path in found.items() if path}
+    if not paths:
+        raise UserError(f"nothing of svhn in {source}: wanted {', '.join(names.values())}")
+    return Original(
+        name="svhn_cropped",
+        version="3.1.0",
+        description="Digits of house numbers, 32x32 pixels, in colour.",
+        homepage="http://ufldl.stanford.edu/housenumbers/",
+        image_shape=(32, 32, 3),
+        encoding="",
+        labels={"label": DIGITS},
+        texts=("id",),
+        published=PUBLISHED,
+        splits={split: functools.partial(_split, split, path) for split, path in paths.items()},
+        files=list(paths.values()),
+    )
+
+
+def _split(split: str, path: Path) -> Examples:
+    import scipy.io
+
+    try:
+        content = scipy.io.loadmat(path, variable_names=["X", "y"])
+        images, labels = content["X"], content["y"]
+    except Exception as error:  # scipy has a dozen for files that are damaged
+        raise damaged(path, error) from error
+    if images.dtype != np.uint8 or images.shape != (32, 32, 3, labels.size):
+        raise UserError(
+            f"{path} has images {images.dtype} {images.shape} and {labels.size} labels, not uint8"
+            " (32, 32, 3, n) and n: another file"
+        )
+    numbers = labels.reshape(-1).astype(np.int64)
+    numbers = np.where((numbers >= 1) & (numbers <= 10), numbers % 10, -1)
+    # A view: the file keeps the pixels of one image together.
+    return arrays(
+        split,
+        np.moveaxis(images, -1, 0),
+        {"label": numbers},
+        num_classes={"label": len(DIGITS)},
+        id_digits=6,
+    )

@@ -1,0 +1,193 @@
+"""A prepared data set in the making: in a hidden folder beside its place, until it is whole.
+
+  DATA_DIR/NAME/.VERSION.incomplete/   plan.json, lock, done/SHARD.json, data/SHARD
+  DATA_DIR/NAME/VERSION                what data/ becomes, by one rename, at the end
+
+A run that was killed goes on with the next shard, if its plan is the same.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from jaxcnn.errors import EXIT_WORKDIR, UserError
+
+Note = dict[str, Any]
+
+
+class Workspace:
+    """See `open_workspace`.
+
+    Attributes:
+      data: the folder that becomes the data set.
+    """
+
+    def __init__(self, hidden: Path, target: Path):
+        self._done = hidden / "done"
+        self._target = target
+        self._hidden = hidden
+        self.data = hidden / "data"
+
+    def done(self, shard: str) -> Note | None:
+        """Returns what was noted of a shard that is written and whole, or None."""
+        try:
+            note = json.loads((self._done / f"{shard}.json").read_text())
+            size = (self.data / shard).stat().st_size
+        except (FileNotFoundError, ValueError):
+            return None
+        return note["note"] if size == note["size"] else None
+
+    def write_shard(self, shard: str, records: Iterable[bytes], note: Note) -> None:
+        """Writes one ArrayRecord file, whole or not at all.
+
+        Args:
+          shard: the name of the file.
+          records: its records; they are read before `note` is.
+          note: what `done` returns afterwards.
+
+        Raises:
+          UserError: the disk is full or not writable.
+        """
+        from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
+
+        partial = self._hidden / "shard.partial"
+        written = 0
+        writer = None
+        try:
+            writer = _call(ArrayRecordWriter, str(partial), "group_size:1")  # one image at a time
+            for record in records:
+                _call(writer.write, record)
+                written += 1
+            _call(writer.close)
+            reader = _call(ArrayRecordReader, str(partial))
+            found = reader.num_records()
+            reader.close()
+            if found != written:
+                raise OSError(errno.EIO, f"{found} of {written} records are in the file")
+            _sync(partial)
+            size = partial.stat().st_size
+            os.replace(partial, self.data / shard)
+            _write(self._done / f"{shard}.json", json.dumps({"size": size, "note": note}))
+        except OSError as error:
+            raise not_writable(self.data, error) from error
+        finally:
+            if writer is not None:
+                with contextlib.suppress(RuntimeError):  # after a failure it fails again
+                    writer.close()
+
+    def commit(self) -> Path:
+        """Makes the data set visible; returns its folder."""
+        try:
+            for path in self.data.iterdir():
+                _sync(path)
+            _sync(self.data)
+            os.rename(self.data, self._target)
+            _sync(self._target.parent)
+            shutil.rmtree(self._hidden)
+        except OSError as error:
+            raise not_writable(self.data, error) from error
+        return self._target
+
+
+@contextlib.contextmanager
+def open_workspace(target: Path, plan: Note) -> Iterator[Workspace]:
+    """Holds the hidden folder of a data set that is to be at `target`.
+
+    Args:
+      target: DATA_DIR/NAME/VERSION, which is not there yet.
+      plan: what the shards follow from; another plan starts afresh.
+
+    Raises:
+      UserError: another process prepares the same, or the folder is not writable.
+    """
+    hidden = target.parent / f".{target.name}.incomplete"
+    try:
+        hidden.mkdir(parents=True, exist_ok=True)
+        lock = (hidden / "lock").open("a+")
+    except OSError as error:
+        raise not_writable(hidden, error) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"another process is preparing {target}: wait for it, or stop it", EXIT_WORKDIR
+            ) from None
+        try:
+            _take_up(hidden, plan)
+        except OSError as error:
+            raise not_writable(hidden, error) from error
+        yield Workspace(hidden, target)
+
+
+def _take_up(hidden: Path, plan: Note) -> None:
+    """Keeps what was done by the same plan, and nothing else."""
+    file = hidden / "plan.json"
+    text = json.dumps(plan, sort_keys=True)
+    if not file.exists() or file.read_text() != text:
+        file.unlink(missing_ok=True)
+        for part in ("data", "done"):
+            shutil.rmtree(hidden / part, ignore_errors=True)
+        for part in ("data", "done"):
+            (hidden / part).mkdir()
+        _write(file, text)
+    (hidden / "shard.partial").unlink(missing_ok=True)
+
+
+def check_space(folder: Path, num_bytes: int) -> None:
+    """Refuses to begin what cannot end.
+
+    Args:
+      folder: some of whose parents exist.
+      num_bytes: that are to be written.
+
+    Raises:
+      UserError: the disk has less than that.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if num_bytes > free:
+        raise UserError(
+            f"{there} has {free / 1e9:.1f} GB free and {num_bytes / 1e9:.1f} GB are to be written:"
+            " make room, or set --out to another disk",
+            EXIT_WORKDIR,
+        )
+
+
+def _call(function: Any, *arguments: Any) -> Any:
+    """Calls ArrayRecord, which raises the system's errors as RuntimeErrors."""
+    try:
+        return function(*arguments)
+    except RuntimeError as error:
+        raise OSError(errno.EIO, str(error).partition(";")[0]) from error
+
+
+def not_writable(path: Path, error: OSError) -> UserError:
+    """Returns what to say of a folder that takes no more."""
+    return UserError(
+        f"cannot write {path}: {error.strerror or error}; make room or set --out to another disk,"
+        " and start again: what is written so far is kept",
+        EXIT_WORKDIR,
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text)
+    _sync(partial)
+    os.replace(partial, path)
+
+
+def _sync(path: Path) -> None:
+    """Asks the system to bring a file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
