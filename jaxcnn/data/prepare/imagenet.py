@@ -168,11 +168,16 @@ def _members(file: IO[bytes], path: Path, end: int | None = None) -> Iterator[tu
       path: for messages.
       end: where in the file the tar ends, if not with it.
     """
+    inner = end is not None
     end = end or path.stat().st_size
+    after = 0
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
             # Past `end` stands what belongs to the tar outside of this one.
             while (member := tar.next()) is not None and member.offset < end:
+                after = (
+                    member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                )
                 name = PurePosixPath(member.name)
                 if name.is_absolute() or ".." in name.parts:
                     raise UserError(f"{path} has a file {member.name!r}, outside of itself")
@@ -181,6 +186,9 @@ def _members(file: IO[bytes], path: Path, end: int | None = None) -> Iterator[tu
                 if not member.isreg() or member.offset_data + member.size > end:
                     raise tarfile.ReadError(f"{member.name} is no file, or goes past the end")
                 yield name.name, member.offset_data, member.size
+        file.seek(after)
+        if not inner and file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("it has no end")
     except (tarfile.TarError, EOFError) as error:
         raise damaged(path, error) from error
 

@@ -257,7 +257,8 @@ def _description(original: Original, folder: Path) -> tuple[Callable[[dict[str, 
     )
 
     def serialize(values: dict[str, Any]) -> bytes:
-        return serializer.serialize_example(features.encode_example(values))
+        example = serializer.get_tf_example(features.encode_example(values))
+        return example.SerializeToString(deterministic=True)  # or every process has its own order
 
     return serialize, info
 
