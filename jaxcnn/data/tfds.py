@@ -17,7 +17,7 @@ from jaxcnn.data.source import DataSource, Example, UnreadableImageError, split_
 from jaxcnn.errors import UserError
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
-_READABLE = ("array_record",)
+READABLE = ("array_record",)
 # By jaxcnn.data.prepare, from the original files.
 PREPARED_HERE = ("mnist", "fashion_mnist", "cifar10", "cifar100", "svhn", "imagenet2012")
 
@@ -159,7 +159,7 @@ def _check_format(folder: Path, name: str) -> None:
         raise UserError(
             f"{folder / 'dataset_info.json'} cannot be read ({error}): prepare {name} again"
         ) from None
-    if not set(formats) & set(_READABLE):
+    if not set(formats) & set(READABLE):
         how = (
             f"`python -m jaxcnn.data.prepare convert --source={folder} --out=DIR` writes it as"
             " array_record; then set dir=DIR"
