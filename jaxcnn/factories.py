@@ -16,6 +16,7 @@ from jaxcnn import data
 from jaxcnn.data.augment import augment, normalize
 from jaxcnn.data.crops import Cropper
 from jaxcnn.data.source import DataSource, keep_labels
+from jaxcnn.data.views import Views
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.interop.exchange import create_library_model
 from jaxcnn.layers.activations import activation
@@ -25,6 +26,7 @@ from jaxcnn.losses import Objective, make_objective
 from jaxcnn.models import create_model
 from jaxcnn.optim import Optimizer, decay_mask, make_transform, matcher
 from jaxcnn.parallel import AXIS
+from jaxcnn.protocols import Protocol, make_protocol
 from jaxcnn.schedules import Plan, length_in_steps, make_schedule
 
 # Fields of networks that are functions and can be set by name.
@@ -32,10 +34,11 @@ BY_NAME = {"act": activation, "conv": convolution}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 
 
-def load_data(config: ConfigDict, split: str) -> DataSource:
+def load_data(config: ConfigDict, split: str, views: Views | None = None) -> DataSource:
     """Returns a split, "train", "validation" or "test", of the section `data`.
 
     Of the training split only `data.labelled` examples have labels, which the run's seed draws.
+    `views` are cut out of every image instead of the crop of evaluation.
 
     Raises:
       UserError: if the data are missing or not as described.
@@ -57,10 +60,35 @@ def load_data(config: ConfigDict, split: str) -> DataSource:
         scale_range=section.scale_range,
         train_split=section.train_split,
         test_split=section.test_split,
+        views=views,
     )
     if split == "train" and section.labelled:
         return keep_labels(source, section.labelled, config.seed)
     return source
+
+
+def make_test_protocol(config: ConfigDict) -> Protocol:
+    """Returns the protocol of the section `eval`, for images as `data` has them.
+
+    Raises:
+      UserError: for an unknown name, or scales that do not fit.
+    """
+    return make_protocol(
+        config.eval.protocol,
+        size=config.data.image_size,
+        channels=config.data.channels,
+        scales=config.eval.scales,
+        resize=config.data.resize,
+    )
+
+
+def load_test_data(config: ConfigDict, split: str) -> DataSource:
+    """Returns a split as `evaluate` wants it: with the views of the section `eval`.
+
+    Raises:
+      UserError: see `load_data` and `make_test_protocol`.
+    """
+    return load_data(config, split, make_test_protocol(config).views)
 
 
 def make_augment(config: ConfigDict) -> Callable[[jax.Array, jax.Array], jax.Array]:

@@ -3,7 +3,7 @@
 import runpy
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
@@ -20,10 +20,20 @@ config_flags.DEFINE_config_file(
     lock_config=False,
     accept_new_attributes=True,  # so that a misspelt field gets our answer, not a traceback
 )
-flags.DEFINE_string("workdir", "", "Where the run lives; runs/<config>-<dataset> by default.")
+flags.DEFINE_string(
+    "workdir",
+    "",
+    "Where the run lives; runs/<config>-<dataset> by default. For --mode=evaluate also several,"
+    " with commas: the mean of their probabilities.",
+)
 flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do in the workdir.")
 flags.DEFINE_string("checkpoint", "latest", "For --mode=evaluate: latest, best or a step.")
 flags.DEFINE_string("split", "test", "For --mode=evaluate: test, validation or train.")
+flags.DEFINE_string(
+    "report",
+    "",
+    "For --mode=evaluate: a new folder for accuracy by class, confusion, calibration, predictions.",
+)
 flags.DEFINE_bool("profile", False, "Write a trace of a few steps to workdir/profile.")
 flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 flags.DEFINE_string("coordinator", "", "Several processes: host:port of process 0, or auto.")
@@ -37,7 +47,10 @@ def parse_flags(argv: list[str]) -> list[str]:
     Raises:
       UserError: unknown flags, values of a wrong type, a config file that cannot be read.
     """
+    evaluates_run = "--mode=evaluate" in argv and any(a.startswith("--workdir=") for a in argv)
     try:
+        if evaluates_run:  # its config is in the workdir, and the flag's is a place for its changes
+            FLAGS.set_default("config", str(Path(__file__).with_name("recipes.py")))
         rest = FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
         known = [name for name in FLAGS if "." not in name]
@@ -86,12 +99,12 @@ def read_config() -> ConfigDict:
 
 
 def print_results() -> None:
-    """Evaluates a run, or weights of elsewhere if there is no run.
+    """Evaluates a run or several together, or weights of elsewhere if there is no run.
 
     Raises:
       UserError: neither is named, or what is named cannot be evaluated.
     """
-    config = None if FLAGS.workdir or FLAGS.config is None else read_config()
+    config = None if FLAGS.config is None else read_config()
     if not FLAGS.workdir and not (config and config.init_from):
         raise UserError(
             "--mode=evaluate needs the --workdir of a run, or --config with --config.init_from=DIR"
@@ -100,10 +113,21 @@ def print_results() -> None:
     process.set_up(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
     from jaxcnn import evaluate
 
-    if config:
-        results = evaluate.run_weights(config, split=FLAGS.split)
+    wanted: dict[str, Any] = {"split": FLAGS.split}
+    if FLAGS.report:
+        wanted["report"] = Path(FLAGS.report)
+    if FLAGS.workdir:
+        wanted["checkpoint"] = FLAGS.checkpoint
+        wanted["changes"] = config_flags.get_override_values(FLAGS["config"]) if config else {}
+        whole = Path(FLAGS.workdir).is_dir()  # its name may have a comma
+        names = [FLAGS.workdir] if whole else FLAGS.workdir.split(",")
+        workdirs = [Path(name) for name in names if name]
+        if len(workdirs) > 1:
+            results = evaluate.run_ensemble(workdirs, **wanted)
+        else:
+            results = evaluate.run(Path(FLAGS.workdir), **wanted)
     else:
-        results = evaluate.run(Path(FLAGS.workdir), checkpoint=FLAGS.checkpoint, split=FLAGS.split)
+        results = evaluate.run_weights(config, **wanted)
     for name, value in results.items():
         print(f"{name} {value:.6g}")
 

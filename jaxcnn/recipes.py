@@ -131,7 +131,14 @@ def base_config() -> ConfigDict:
 
     config.eval = evaluation = ConfigDict()
     evaluation.every = "1epochs"
-    evaluation.batch_size = 256  # global; rounded up to the devices
+    # In images of image_size, global, rounded up to the devices: several views count as several.
+    evaluation.batch_size = 256
+    # center | flip | ten_crop | multi_crop | googlenet144 | dense | multi_scale_dense; see
+    # jaxcnn.protocols
+    evaluation.protocol = "center"
+    # Short sides in pixels of all but the first two; () takes the paper's scales for image_size,
+    # or where it has a single one the short side that data.resize says.
+    evaluation.scales = ()
 
     config.checkpoint = checkpoint = ConfigDict()
     checkpoint.every = "1epochs"
@@ -143,6 +150,9 @@ def base_config() -> ConfigDict:
     log.every = "20steps"
     log.tensorboard = False
     return config
+
+
+get_config = base_config  # for the command line, where a workdir says the rest
 
 
 def from_saved(saved: dict[str, Any]) -> ConfigDict:

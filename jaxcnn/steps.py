@@ -14,6 +14,7 @@ from jaxcnn.losses import Objective, cross_entropy
 from jaxcnn.metrics import classification_sums, top_k_hits
 from jaxcnn.ops.sums import norm
 from jaxcnn.optim import Optimizer, tree_of_names
+from jaxcnn.protocols import CENTER, Protocol, make_scores
 from jaxcnn.state import TrainState
 
 Batch = dict[str, jax.Array]
@@ -219,7 +220,12 @@ def make_train_steps(train_step: TrainStep) -> TrainStep:
 
 
 def make_eval_step(
-    model: nn.Module, normalize: Normalize, *, axis_name: str | None = None
+    model: nn.Module,
+    normalize: Normalize,
+    *,
+    protocol: Protocol = CENTER,
+    rows: int = 0,
+    axis_name: str | None = None,
 ) -> Callable[[dict[str, Any], Batch], Metrics]:
     """Returns (variables, batch) → sums over the global batch.
 
@@ -229,14 +235,46 @@ def make_eval_step(
     Args:
       model: the network.
       normalize: see `data.augment.normalize`.
+      protocol: what the rows of the batch hold; see `protocols`.
+      rows: images that the network takes at once; see `protocols.make_scores`.
       axis_name: the mapped axis to reduce over; None on a single device without a map.
     """
+    scores = make_scores(model, normalize, protocol, rows)
 
     def eval_step(variables: dict[str, Any], batch: Batch) -> Metrics:
-        logits: Any = model.apply(variables, normalize(batch["image"]), train=False)
+        logits = scores(variables, batch["image"])
         losses = cross_entropy(logits, batch["label"])
         sums = classification_sums(logits, losses, batch["label"], batch["weight"])
         sums["seen"] = jnp.sum(batch["index"] >= 0)
         return sums if axis_name is None else jax.lax.psum(sums, axis_name)
 
     return eval_step
+
+
+def make_predict_step(
+    model: nn.Module,
+    normalize: Normalize,
+    *,
+    protocol: Protocol = CENTER,
+    rows: int = 0,
+    axis_name: str | None = None,
+) -> Callable[[dict[str, Any], Batch], dict[str, jax.Array]]:
+    """Returns (variables, batch) → `log_probabilities` [B, K] of the global batch.
+
+    Beside them are `index`, `label` and `weight` of its rows, [B].
+
+    Args:
+      model: see `make_eval_step`, as all others.
+      normalize: see there.
+      protocol: see there.
+      rows: see there.
+      axis_name: the mapped axis to gather over.
+    """
+    scores = make_scores(model, normalize, protocol, rows)
+
+    def predict_step(variables: dict[str, Any], batch: Batch) -> dict[str, jax.Array]:
+        found = {field: batch[field] for field in ("index", "label", "weight")}
+        found["log_probabilities"] = jax.nn.log_softmax(scores(variables, batch["image"]))
+        return found if axis_name is None else jax.lax.all_gather(found, axis_name, tiled=True)
+
+    return predict_step

@@ -145,7 +145,7 @@ def run(
             workdir.check_class_names(directory, source.class_names)
         if writes and not (begun and workdir.read_class_names(directory)):
             workdir.write_class_names(directory, source.class_names)
-        watched = factories.load_data(config, "validation" if config.data.holdout else "test")
+        watched = factories.load_test_data(config, "validation" if config.data.holdout else "test")
         batch_size = config.train.batch_size
         plan = factories.make_plan(config, source.num_examples)
         unlabelled = config.data.unlabelled_per_labelled
@@ -260,7 +260,7 @@ def run(
         # Result: the last step's, on the test split.
         checkpoints.wait()
         if watched.split != "test" or not results:
-            test = factories.load_data(config, "test")
+            test = factories.load_test_data(config, "test")
             results |= evaluate_state(make_evaluator(config, model, test), state, "test")
         digest = state_sha256(parallel.fetch(state.variables()))
         record = plan.stamp(plan.total) | results | {"state_sha256": digest}

@@ -30,7 +30,7 @@ CONFIG_IS_KNOWN_IN = {
     "export",
     "main",
 }
-PARTS = ("data", "losses", "optim", "metrics", "state", "schedules")
+PARTS = ("data", "losses", "optim", "metrics", "state", "schedules", "protocols", "scorecard")
 RUN = ("steps", "parallel", "report", "trained", "train", "evaluate", "main")
 
 

@@ -65,6 +65,11 @@ MISTAKES = {
     "bad length": ([CONFIG, "--config.train.length=8", "--workdir=x"], "'8'", "8epochs"),
     "bad batch": ([CONFIG, "--config.train.batch_size=0", "--workdir=x"], "batch_size=0", ""),
     "evaluate nowhere": (["--mode=evaluate"], "--workdir", ""),
+    "evaluate by a misspelt field": (
+        ["--mode=evaluate", "--workdir=x", "--config.eval.protocl=flip"],
+        "eval.protocl",
+        "eval.protocol",
+    ),
     "evaluate nothing": (["--mode=evaluate", "--workdir=x"], "x", "config.json"),
 }
 

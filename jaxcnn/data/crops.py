@@ -161,6 +161,33 @@ def _random_resized(image_size: tuple[int, int], size: int, rng: np.random.Gener
     return _square(image_size, size, size)
 
 
+@dataclasses.dataclass(frozen=True)
+class WholeImage:
+    """From an encoded image to uint8 [H, W, channels] of its own size, which `views` cuts up.
+
+    Attributes:
+      size: of the images that the network will get.
+      channels: 1 or 3.
+    """
+
+    size: int
+    channels: int = 3
+
+    def __call__(self, data: bytes, rng: np.random.Generator | None, name: str) -> np.ndarray:
+        """Decodes one image, as a `Cropper` does; nothing is random.
+
+        Raises:
+          UnreadableImageError: not an image, truncated, or larger than Pillow's safety limit.
+        """
+        del rng, name
+        image = open_image(data)
+        try:
+            pixels = np.asarray(_convert(image, self.channels))
+        except Exception as error:
+            raise UnreadableImageError(_reason(error)) from error
+        return pixels.reshape(*pixels.shape[:2], self.channels)
+
+
 def open_image(data: bytes) -> "Image":
     """Reads the header only; pixels are decoded later.
 

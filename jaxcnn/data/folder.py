@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxcnn.data.crops import Cropper
+from jaxcnn.data.crops import Cropper, WholeImage
 from jaxcnn.data.source import DataSource, Example, UnreadableImageError, split_holdout
 from jaxcnn.errors import UserError
 
@@ -14,7 +14,9 @@ TEST_FOLDERS = ("test", "val", "validation")  # the first one found is the test 
 LAYOUT = "wanted: DIR/train/<class>/*.jpg and DIR/test/<class>/*.jpg (or val; png and webp too)"
 
 
-def load_folder(split: str, *, dir: str, cropper: Cropper, holdout: int = 0) -> DataSource:
+def load_folder(
+    split: str, *, dir: str, cropper: Cropper | WholeImage, holdout: int = 0
+) -> DataSource:
     """Returns the images below `dir`, decoded when they are asked for.
 
     The classes are the sorted folders of DIR/train; a test folder may lack some of them. Hidden

@@ -24,7 +24,7 @@ from jaxcnn.errors import EXIT_BAD_DATA, UserError
 Batch = dict[str, np.ndarray]
 """The rows of one process, b = batch_size / process_count:
 
-image: uint8 [b, H, W, C].
+image: uint8 [b, H, W, C], or [b, n] where a row is several views (see `views`).
 label: int32 [b]; -1 where it is hidden.
 index: int32 [b], the position in the split; -1 for padding.
 epoch: int32 [b]; 0 in evaluation.
@@ -219,7 +219,7 @@ def _gather(
             image[real], label[real] = source.images[index[real]], source.labels[index[real]]
         weight = real.astype(np.float32)
     else:
-        image = np.zeros((len(index), *source.image_shape), np.uint8)
+        image = np.zeros((len(index), *(source.array_shape or source.image_shape)), np.uint8)
         label = np.zeros(len(index), np.int32)
         weight = np.zeros(len(index), np.float32)
         for row in np.flatnonzero(real):

@@ -44,6 +44,8 @@ class DataSource:
       read: fetches one example where `images` is None.
       label_of: the label of one example, without its image, where `labels` is None.
       labelled: positions, int [n], of the only examples whose labels training may use; None: all.
+      array_shape: of what `read` returns, where that is several views of an image in one array (see
+        `views`); None is `image_shape`.
     """
 
     name: str
@@ -58,6 +60,7 @@ class DataSource:
     read: Callable[[int, np.random.Generator | None], Example] = _no_read
     label_of: Callable[[int], int] | None = None
     labelled: np.ndarray | None = None
+    array_shape: tuple[int, ...] | None = None
 
     @property
     def in_memory(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcnn.data.crops import Cropper
+from jaxcnn.data.crops import Cropper, WholeImage
 from jaxcnn.data.source import DataSource, Example, UnreadableImageError, split_holdout
 from jaxcnn.errors import UserError
 
@@ -27,7 +27,7 @@ def load_tfds(
     *,
     name: str,
     dir: str = "",
-    cropper: Cropper,
+    cropper: Cropper | WholeImage,
     holdout: int = 0,
     train_split: str = "train",
     test_split: str = "test",

@@ -3,6 +3,7 @@
 from jaxcnn.layers.conv import Conv, ConvNormAct, Dense, symmetric_padding
 from jaxcnn.layers.head import (
     classifier,
+    flat_maps,
     global_average_pool,
     minus_distances,
     sow_auxiliary,
@@ -17,6 +18,7 @@ __all__ = [
     "Dense",
     "batch_norm",
     "classifier",
+    "flat_maps",
     "global_average_pool",
     "he_normal_fan_out",
     "minus_distances",

@@ -1,4 +1,4 @@
-"""What stands behind a stage: global average pooling, classifiers, auxiliary logits."""
+"""What stands behind a stage: pooling, input of dense layers, classifiers, auxiliary logits."""
 
 from typing import Any
 
@@ -7,12 +7,38 @@ import jax.numpy as jnp
 import numpy.typing as npt
 from flax import linen as nn
 
+from jaxcnn.errors import UserError
 from jaxcnn.layers.initializers import torch_uniform
+from jaxcnn.ops.pool import adaptive_avg_pool
 
 
 def global_average_pool(x: jax.Array) -> jax.Array:
     """Averages maps over space: (N, H, W, C) to (N, C), in at least float32."""
     return jnp.mean(x, axis=(1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))
+
+
+def flat_maps(x: jax.Array, size: tuple[int, int], fully_convolutional: bool = False) -> jax.Array:
+    """Returns what the first dense layer sees of the last maps (N, H, W, C).
+
+    That is (N, size[0]·size[1]·C): the maps averaged to `size`. Fully convolutional it is every
+    window of that size, (N, H', W', size[0]·size[1]·C) with H' = H - size[0] + 1, its numbers in
+    the same order: dense layers on them are the convolution that they are made into in Simonyan and
+    Zisserman, "Very Deep Convolutional Networks", 2014, §3.2, with the same parameters.
+
+    Raises:
+      UserError: if the maps are smaller than the window.
+    """
+    if not fully_convolutional:
+        x = adaptive_avg_pool(x, size)
+        return x.reshape(x.shape[0], -1)
+    down, across = (length - side + 1 for length, side in zip(x.shape[1:3], size, strict=True))
+    if min(down, across) < 1:
+        raise UserError(
+            f"the last maps are {x.shape[1]}x{x.shape[2]} and the first dense layer wants"
+            f" {size[0]}x{size[1]}: take larger images where it is made a convolution"
+        )
+    windows = [x[:, i : i + down, j : j + across] for i in range(size[0]) for j in range(size[1])]
+    return jnp.concatenate(windows, axis=-1)
 
 
 def classifier(

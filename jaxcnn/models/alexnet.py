@@ -37,12 +37,21 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, Dense, batch_norm, classifier
+from jaxcnn.layers import (
+    BatchNorm,
+    Conv,
+    ConvNormAct,
+    Dense,
+    batch_norm,
+    classifier,
+    flat_maps,
+    global_average_pool,
+)
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.initializers import normal, torch_uniform, uniform
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.lrn import local_response_norm
-from jaxcnn.ops.pool import adaptive_avg_pool, max_pool
+from jaxcnn.ops.pool import max_pool
 
 
 class Init(NamedTuple):
@@ -118,6 +127,8 @@ class AlexNet(nn.Module):
       with_norm: batch normalisation before every ReLU of a convolution, which the paper could not
         have; convolutions keep their biases.
       pool_size: (H, W) to which the last map is averaged.
+      fully_convolutional: slide the dense layers over the last map instead of averaging it, and
+        average the scores of all places: dense evaluation of larger images, same parameters.
       hidden_features: of the dense layers before the classifier.
       dropout_rate: at the hidden dense layers.
       dropout_first: drop the inputs of the hidden dense layers instead of their outputs.
@@ -142,6 +153,7 @@ class AlexNet(nn.Module):
     lrn: bool = True
     with_norm: bool = False
     pool_size: tuple[int, int] = (6, 6)
+    fully_convolutional: bool = False
     hidden_features: Sequence[int] = (4096, 4096)
     dropout_rate: float = 0.5
     dropout_first: bool = False
@@ -206,10 +218,11 @@ class AlexNet(nn.Module):
         x = stage(3, 3, zero)(x)
         x = stage(4, 3, raised)(x)
         x = max_pool(stage(5, 3, raised)(x), (3, 3), (2, 2))
-        x = adaptive_avg_pool(x, self.pool_size)
-        x = x.reshape(x.shape[0], -1)
+        x = flat_maps(x, self.pool_size, self.fully_convolutional)
         for i, features in enumerate(self.hidden_features):
             x = hidden(features, name=f"fc{i + 6}")(x)
-        if self.num_classes == 0:
-            return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        return classifier(self.num_classes, **types, kernel_init=init.kernel)(x)
+        if self.num_classes > 0:
+            x = classifier(self.num_classes, **types, kernel_init=init.kernel)(x)
+        if self.fully_convolutional:
+            x = global_average_pool(x)
+        return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -32,12 +32,21 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.layers import BatchNorm, Conv, Dense, batch_norm, classifier, he_normal_fan_out
+from jaxcnn.layers import (
+    BatchNorm,
+    Conv,
+    Dense,
+    batch_norm,
+    classifier,
+    flat_maps,
+    global_average_pool,
+    he_normal_fan_out,
+)
 from jaxcnn.layers.conv import Activation, Constructor, symmetric_padding
 from jaxcnn.models.alexnet import HiddenLayer
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.lrn import local_response_norm
-from jaxcnn.ops.pool import adaptive_avg_pool, max_pool
+from jaxcnn.ops.pool import max_pool
 
 _normal = nn.initializers.normal
 _glorot = nn.initializers.glorot_uniform()
@@ -103,6 +112,8 @@ class VGG(nn.Module):
       lrn: local response normalisation, AlexNet's, at the end of the first stage.
       with_norm: batch normalisation before every ReLU of a convolution.
       pool_size: (H, W) to which the last map is averaged.
+      fully_convolutional: slide the dense layers over the last map instead of averaging it, and
+        average the scores of all places: dense evaluation of larger images, same parameters.
       hidden_features: of the dense layers before the classifier.
       dropout_rate: share of their outputs dropped.
       initialization: a name of `INITIALIZATIONS`.
@@ -126,6 +137,7 @@ class VGG(nn.Module):
     lrn: bool = False
     with_norm: bool = False
     pool_size: tuple[int, int] = (7, 7)
+    fully_convolutional: bool = False
     hidden_features: Sequence[int] = (4096, 4096)
     dropout_rate: float = 0.5
     initialization: str = "torchvision"
@@ -179,13 +191,14 @@ class VGG(nn.Module):
             if i == 0 and self.lrn:
                 x = local_response_norm(x)
             x = max_pool(x, (2, 2), (2, 2))
-        x = adaptive_avg_pool(x, self.pool_size)
-        x = x.reshape(x.shape[0], -1)
+        x = flat_maps(x, self.pool_size, self.fully_convolutional)
         for i, features in enumerate(self.hidden_features):
             x = hidden(features, name=f"fc{i + 6}")(x)
-        if self.num_classes == 0:
-            return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        return classifier(self.num_classes, **types, kernel_init=dense_init)(x)
+        if self.num_classes > 0:
+            x = classifier(self.num_classes, **types, kernel_init=dense_init)(x)
+        if self.fully_convolutional:
+            x = global_average_pool(x)
+        return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 DEPTHS: dict[int, tuple[int, ...]] = {

@@ -34,13 +34,22 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, Dense, batch_norm, classifier
+from jaxcnn.layers import (
+    BatchNorm,
+    Conv,
+    ConvNormAct,
+    Dense,
+    batch_norm,
+    classifier,
+    flat_maps,
+    global_average_pool,
+)
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.initializers import normal
 from jaxcnn.models.alexnet import HiddenLayer
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.lrn import local_response_norm
-from jaxcnn.ops.pool import adaptive_avg_pool, max_pool
+from jaxcnn.ops.pool import max_pool
 
 
 class Padding(NamedTuple):
@@ -78,6 +87,8 @@ class ZFNet(nn.Module):
       with_norm: batch normalisation before every ReLU of a convolution, which the paper could not
         have; convolutions keep their biases.
       pool_size: (H, W) to which the last map is averaged.
+      fully_convolutional: slide the dense layers over the last map instead of averaging it, and
+        average the scores of all places: dense evaluation of larger images, same parameters.
       hidden_features: of the dense layers before the classifier.
       dropout_rate: of the hidden dense layers' outputs.
       kernel_init: of all layers; biases start at zero.
@@ -100,6 +111,7 @@ class ZFNet(nn.Module):
     lrn: bool = True
     with_norm: bool = False
     pool_size: tuple[int, int] = (6, 6)
+    fully_convolutional: bool = False
     hidden_features: Sequence[int] = (4096, 4096)
     dropout_rate: float = 0.5
     kernel_init: Initializer = normal(0.01)
@@ -151,10 +163,11 @@ class ZFNet(nn.Module):
         for i in (2, 3, 4):
             x = stage(self.features[i], (3, 3), name=f"stage{i + 1}")(x)
         x = max_pool(x, (3, 3), (2, 2))
-        x = adaptive_avg_pool(x, self.pool_size)
-        x = x.reshape(x.shape[0], -1)
+        x = flat_maps(x, self.pool_size, self.fully_convolutional)
         for i, features in enumerate(self.hidden_features):
             x = hidden(features, name=f"fc{i + 6}")(x)
-        if self.num_classes == 0:
-            return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        return classifier(self.num_classes, **types, kernel_init=self.kernel_init)(x)
+        if self.num_classes > 0:
+            x = classifier(self.num_classes, **types, kernel_init=self.kernel_init)(x)
+        if self.fully_convolutional:
+            x = global_average_pool(x)
+        return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -1,0 +1,201 @@
+"""What the test-time protocols look at: squares cut out of an image at several scales, on the host.
+
+A scale is the short side, in pixels, that the image is brought to (Pillow, bilinear, antialiased
+when shrinking; the long side keeps the aspect). Boxes lie in the image at that scale. All views of
+an example are handed on as one row of bytes, so that a batch is one array whatever their sizes.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxcnn.data.source import DataSource, Example, UnreadableImageError
+
+
+class Box(NamedTuple):
+    """A square: pixels from the left and the top of the image at its scale, and its side."""
+
+    left: int
+    top: int
+    side: int
+
+
+Boxes = Callable[[int, int, int], list[Box]]
+"""(width and height of the image at its scale, side of the network's images) → boxes.
+
+Their number depends on nothing."""
+
+
+def resized(size: tuple[int, int], short: int) -> tuple[int, int]:
+    """Returns (width, height) of an image whose short side has been brought to `short`."""
+    width, height = size
+    if width <= height:
+        return short, int(short * height / width)
+    return int(short * width / height), short
+
+
+def centre(width: int, height: int, side: int) -> Box:
+    """The middle square of a side."""
+    return Box(round((width - side) / 2), round((height - side) / 2), side)
+
+
+def whole_square(width: int, height: int, size: int) -> list[Box]:
+    """The middle square of the whole short side."""
+    del size
+    return [centre(width, height, min(width, height))]
+
+
+def corners_and_centre(square: Box, size: int) -> list[Box]:
+    """Five boxes of `size` in a square: top left, top right, bottom left, bottom right, middle."""
+    left, top, side = square
+    far = side - size
+    middle = centre(side, side, size)
+    places = [(0, 0), (far, 0), (0, far), (far, far), middle[:2]]
+    return [Box(left + x, top + y, size) for x, y in places]
+
+
+def five_crops(width: int, height: int, size: int) -> list[Box]:
+    """Corners and centre of the middle square (AlexNet, §4.1: of its 256x256)."""
+    return corners_and_centre(whole_square(width, height, size)[0], size)
+
+
+def grid(width: int, height: int, size: int) -> list[Box]:
+    """5x5 boxes at even distances over the whole image (VGG, §3.2)."""
+    across, down = (
+        [round(i * (length - size) / 4) for i in range(5)] for length in (width, height)
+    )
+    return [Box(x, y, size) for y in down for x in across]
+
+
+def squares_crops(width: int, height: int, size: int) -> list[Box]:
+    """Three squares: left, middle and right, or top, middle and bottom; six views of each.
+
+    Those are the corners, the centre, and the square itself (GoogLeNet, §7).
+    """
+    short = min(width, height)
+    middle = whole_square(width, height, size)[0]
+    squares = [Box(0, 0, short), middle, Box(width - short, height - short, short)]
+    return [box for square in squares for box in (*corners_and_centre(square, size), square)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """From an image of any size to the bytes of all its views.
+
+    Attributes:
+      size: side of the network's images.
+      channels: of the images.
+      boxes: what is cut out at every scale.
+      scales: short sides, in pixels.
+      keep_side: a view keeps the side of its box, which must be the scale; otherwise boxes of
+        another side than `size` are brought to it.
+    """
+
+    size: int
+    channels: int
+    boxes: Boxes
+    scales: tuple[int, ...]
+    keep_side: bool = False
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Number and side of the views of each scale."""
+        return [
+            (len(self.boxes(scale, scale, self.size)), scale if self.keep_side else self.size)
+            for scale in self.scales
+        ]
+
+    @property
+    def num_bytes(self) -> int:
+        """Length of the row of an example."""
+        return sum(count * side * side for count, side in self.shapes) * self.channels
+
+    @property
+    def cost(self) -> float:
+        """Pixels of an example, in images of the network's own size."""
+        return self.num_bytes / (self.size * self.size * self.channels)
+
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """Returns the views of an image, scale by scale in the order of the boxes.
+
+        Args:
+          image: uint8 [H, W, channels].
+
+        Returns:
+          uint8 [num_bytes].
+
+        Raises:
+          UnreadableImageError: so long and narrow that it would be huge at its scale.
+        """
+        height, width = image.shape[:2]
+        views = []
+        for scale, (_, side) in zip(self.scales, self.shapes, strict=True):
+            across, down = resized((width, height), scale)
+            scaled = _resize(image, across, down)
+            for left, top, length in self.boxes(across, down, self.size):
+                view = scaled[top : top + length, left : left + length]
+                views.append(_resize(view, side, side).reshape(-1))
+        return np.concatenate(views)
+
+    def unpack(self, rows: Any) -> list[Any]:
+        """Returns the views of each scale, uint8 [b, count, side, side, channels].
+
+        Args:
+          rows: uint8 [b, num_bytes], an array of NumPy or JAX.
+        """
+        found, start = [], 0
+        for count, side in self.shapes:
+            shape = (count, side, side, self.channels)
+            end = start + math.prod(shape)
+            found.append(rows[:, start:end].reshape(-1, *shape))
+            start = end
+        return found
+
+
+def with_views(source: DataSource, views: Views) -> DataSource:
+    """Returns a split whose examples are rows of views.
+
+    Args:
+      source: its images may be of any size.
+      views: what is cut out of them.
+    """
+
+    def read(index: int, rng: np.random.Generator | None) -> Example:
+        if source.images is not None and source.labels is not None:
+            image, label = source.images[index], int(source.labels[index])
+        else:
+            image, label = source.read(index, rng)
+        return views.cut(image), label
+
+    return dataclasses.replace(
+        source,
+        images=None,
+        labels=None,
+        read=read,
+        array_shape=(views.num_bytes,),
+    )
+
+
+def _resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Brings uint8 [H, W, C], of any number of channels, to another size."""
+    if image.shape[:2] == (height, width):
+        return image
+    import PIL.Image
+
+    limit = PIL.Image.MAX_IMAGE_PIXELS
+    if limit is not None and width * height > limit:
+        raise UnreadableImageError(
+            f"{image.shape[1]}x{image.shape[0]} pixels would be {width}x{height} and exceed"
+            f" Pillow's safety limit of {limit}"
+        )
+
+    def resize(pixels: np.ndarray) -> np.ndarray:
+        whole = PIL.Image.fromarray(np.ascontiguousarray(pixels))
+        return np.asarray(whole.resize((width, height), PIL.Image.Resampling.BILINEAR))
+
+    if image.shape[2] == 3:
+        return resize(image)
+    return np.stack([resize(channel) for channel in np.moveaxis(image, -1, 0)], axis=-1)

@@ -1,0 +1,221 @@
+"""Test-time protocols: which views of an image a network sees, and how their scores become one.
+
+One rule for all: the softmax probabilities of the views and of their mirror images are averaged,
+and the logarithm of the mean is the score of a class. Dense evaluation gives each view a map of
+scores first, which is averaged over places before the softmax.
+
+  center             the crop of evaluation (`data.eval_crop`, `data.resize`), alone
+  flip               the same and its mirror image
+  ten_crop           corners and centre of the middle square, mirrored: 10. AlexNet, §4.1, averages
+                     the predictions of the softmax
+  multi_crop         a grid of 5x5 crops over the whole image, mirrored, at 3 scales: 150. VGG, §3.2
+                     and §4.3, averages softmax outputs
+  googlenet144       4 scales, 3 squares along the long side, of each 4 corners, the centre and the
+                     square itself brought to the crop's size, mirrored. GoogLeNet, §7, averages
+                     softmax probabilities
+  dense              the network as convolutions over the middle square, mirrored. VGG, §3.2,
+                     averages the map of class scores, then the softmax posteriors of both images
+  multi_scale_dense  the same at 5 scales, not mirrored. ResNet, §3.4, averages "scores", and does
+                     not say whether before the softmax
+
+The papers slide over the whole image; dense evaluation here takes its middle square, so that all
+examples of a batch have one shape. Their scales belong to crops of 224 pixels, and grow and shrink
+with the network's images.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import flax
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxcnn.data.views import Boxes, Views, five_crops, grid, squares_crops, whole_square
+from jaxcnn.errors import UserError, nearest
+
+Scores = Callable[[dict[str, Any], jax.Array], jax.Array]  # (variables, uint8 rows) → [b, K]
+
+PUBLISHED_SIZE = 224  # pixels of the crops to which the scales of `PROTOCOLS` belong
+
+
+class Kind(NamedTuple):
+    """A row of `PROTOCOLS`.
+
+    Attributes:
+      boxes: what is cut out; None leaves that to the crop of evaluation.
+      scales: short sides for crops of 224 pixels; () is the one of the crop of evaluation.
+      mirrored: the mirror images count, too.
+      dense: the network is applied to the boxes as they are, larger than its own images.
+    """
+
+    boxes: Boxes | None = None
+    scales: tuple[int, ...] = ()
+    mirrored: bool = True
+    dense: bool = False
+
+
+PROTOCOLS = {
+    "center": Kind(mirrored=False),
+    "flip": Kind(),
+    "ten_crop": Kind(five_crops),
+    "multi_crop": Kind(grid, (256, 384, 512)),
+    "googlenet144": Kind(squares_crops, (256, 288, 320, 352)),
+    "dense": Kind(whole_square, dense=True),
+    "multi_scale_dense": Kind(whole_square, (224, 256, 384, 480, 640), mirrored=False, dense=True),
+}
+
+
+class Protocol(NamedTuple):
+    """How a network is tested.
+
+    Attributes:
+      name: of `PROTOCOLS`.
+      views: what the host cuts out; None is the crop of evaluation.
+      mirrored: the mirror images count, too.
+      dense: the views are larger than the network's images.
+    """
+
+    name: str = "center"
+    views: Views | None = None
+    mirrored: bool = False
+    dense: bool = False
+
+    @property
+    def cost(self) -> float:
+        """Pixels that the host cuts out of an image, in images of the network's own size."""
+        return 1.0 if self.views is None else self.views.cost
+
+
+CENTER = Protocol()
+
+
+def make_protocol(
+    name: str, *, size: int, channels: int, scales: Sequence[int] = (), resize: int = 0
+) -> Protocol:
+    """Returns a protocol for images of a size.
+
+    Args:
+      name: of `PROTOCOLS`.
+      size: side of the network's images, in pixels.
+      channels: of the images.
+      scales: short sides in pixels; () takes the paper's for this size.
+      resize: short side before the centre crop; 0 is size · 256/224.
+
+    Raises:
+      UserError: for an unknown name, scales where none are chosen, or one smaller than the crop.
+    """
+    if name not in PROTOCOLS:
+        raise UserError(f"no eval.protocol {name!r}: {nearest(name, PROTOCOLS)}")
+    kind = PROTOCOLS[name]
+    if kind.boxes is None:
+        if scales:
+            raise UserError(
+                f"eval.scales={tuple(scales)}: the protocol {name} takes the crop of evaluation;"
+                " set data.resize, or another eval.protocol"
+            )
+        return Protocol(name, None, kind.mirrored)
+    if not scales:
+        scales = [round(scale * size / PUBLISHED_SIZE) for scale in kind.scales]
+    if not scales:
+        scales = [resize or round(size * 256 / PUBLISHED_SIZE)]
+    least = 1 if kind.dense else size
+    for scale in scales:
+        if not isinstance(scale, int) or scale < least:
+            raise UserError(
+                f"the protocol {name} cannot take its views of {size}x{size} from a short side of"
+                f" {scale} pixels: set eval.scales (or data.resize) to {least} or more"
+            )
+    views = Views(size, channels, kind.boxes, tuple(scales), keep_side=kind.dense)
+    return Protocol(name, views, kind.mirrored, kind.dense)
+
+
+def applied(model: nn.Module, protocol: Protocol) -> nn.Module:
+    """Returns the network as a protocol applies it, with the same variables.
+
+    Under a dense protocol the hidden dense layers of a network that has some become convolutions.
+    What ends in global average pooling and a linear layer is applied as it is: the mean of the
+    scores of all places is the score of the mean.
+
+    Raises:
+      UserError: if the network is of one size only, or the scales are too small for it.
+    """
+    views = protocol.views
+    if not protocol.dense or views is None:
+        return model
+    form = model.clone(fully_convolutional=True) if hasattr(model, "fully_convolutional") else model
+
+    def images(side: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((1, side, side, views.channels), jnp.float32)
+
+    variables = jax.eval_shape(model.init, jax.random.key(0), images(views.size))
+    for side in (views.size, *views.scales):
+        try:
+            jax.eval_shape(form.apply, variables, images(side))
+        except (UserError, flax.errors.ScopeParamShapeError) as error:
+            ours = isinstance(error, UserError)
+            reason = str(error) if ours else "its dense layers take maps of one size"
+            raise UserError(
+                f"eval.protocol={protocol.name}: a {type(model).__name__} of images of"
+                f" {views.size}x{views.size} has no dense form at {side}x{side} ({reason}); use a"
+                " protocol of crops, or other eval.scales"
+            ) from error
+    return form
+
+
+def make_scores(
+    model: nn.Module,
+    normalize: Callable[[jax.Array], jax.Array],
+    protocol: Protocol = CENTER,
+    rows: int = 0,
+) -> Scores:
+    """Returns (variables, images) → scores [b, K], at least float32.
+
+    With "center" they are the network's logits, otherwise logarithms of probabilities. Images are
+    uint8 [b, H, W, C], or [b, n] of `protocol.views`.
+
+    Args:
+      model: the network.
+      normalize: see `data.augment.normalize`.
+      protocol: see `make_protocol`.
+      rows: images of its own size that the network takes at once, before they are mirrored: more
+        views are taken one portion after another. 0 is all of them.
+    """
+    network = applied(model, protocol)
+    views = protocol.views
+
+    def log_probabilities(variables: dict[str, Any], images: jax.Array) -> jax.Array:
+        x = normalize(images)
+        sides = [x, x[:, :, ::-1]] if protocol.mirrored else [x]
+        logits: list[Any] = [network.apply(variables, side, train=False) for side in sides]
+        return _mean(jnp.stack([jax.nn.log_softmax(side) for side in logits]), 0)
+
+    def scores(variables: dict[str, Any], images: jax.Array) -> jax.Array:
+        if views is None and not protocol.mirrored:
+            logits: Any = network.apply(variables, normalize(images), train=False)
+            return logits
+        if views is None:
+            return log_probabilities(variables, images)
+        found = []
+        for part in views.unpack(images):
+            batch, count, side = part.shape[:3]
+            at_once = batch * count
+            if rows:
+                at_once = _portion(at_once, max(int(rows * (views.size / side) ** 2), 1))
+            portions = part.reshape(-1, at_once, *part.shape[2:])
+            one = jax.lax.map(lambda images: log_probabilities(variables, images), portions)
+            found.append(one.reshape(batch, count, -1))
+        return _mean(jnp.concatenate(found, axis=1), 1)
+
+    return scores
+
+
+def _mean(log_probabilities: jax.Array, axis: int) -> jax.Array:
+    """Logarithm of the mean probability along an axis."""
+    total = jax.nn.logsumexp(log_probabilities, axis=axis)
+    return total - jnp.log(jnp.asarray(log_probabilities.shape[axis], total.dtype))
+
+
+def _portion(count: int, most: int) -> int:
+    """Returns the largest divisor of `count` that is at most `most`."""
+    return next(size for size in range(min(count, most), 0, -1) if count % size == 0)
