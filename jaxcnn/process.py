@@ -154,7 +154,8 @@ def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
             _leave(
                 2,
                 "error: the device's memory is full: lower --config.train.batch_size (or --batch),"
-                " or raise --config.train.accumulate to take each batch in parts",
+                " or raise --config.train.accumulate to take each batch in parts; of an evaluation,"
+                " lower --config.eval.batch_size",
             )
         if jax.distributed.is_initialized():
             traceback.print_exc()

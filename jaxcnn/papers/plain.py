@@ -42,7 +42,8 @@ def alexnet(model: str, dataset: str = "digits") -> ConfigDict:
 
     About 90 epochs of 128, momentum 0.9, decay 5e-4 of all weights, rate 0.01 with three drops on
     the plateau of the validation error, random crops of an image with short side 256, flip,
-    lighting. Ours: the channel mean instead of the mean image; one crop is tested, not ten.
+    lighting. Ours: the channel mean instead of the mean image; one crop is tested, not ten
+    (`eval.protocol` ten_crop is the paper's).
     """
 
     def imagenet(config: ConfigDict) -> None:

@@ -93,6 +93,9 @@ def test_resnets_squares_are_at_five_scales():
 def test_every_box_lies_in_the_image_and_their_number_never_changes(boxes, size, crop, more):
     width, height = resized(size, crop + more)
     assert min(width, height) == crop + more
+    assert max(width, height) == int(max(size) / min(size) * (crop + more) + 1e-9)
+    assert (width > height) <= (size[0] > size[1])
+    assert (width < height) <= (size[0] < size[1])
     found = boxes(width, height, crop)
     assert len(found) == len(boxes(crop, crop, crop))
     for left, top, side in found:

@@ -1,0 +1,130 @@
+"""Reports, against counts made by hand."""
+
+import csv
+import json
+import logging
+import sys
+
+import numpy as np
+import pytest
+
+from jaxcnn import scorecard
+from jaxcnn.errors import UserError
+from jaxcnn.scorecard import Predictions
+
+NAMES = ("ant", "b$e", "cow, brown")
+
+
+def of(probabilities, labels):
+    logs = np.log(np.array(probabilities, np.float32))
+    return Predictions(np.arange(len(labels)), np.array(labels, np.int32), logs)
+
+
+@pytest.fixture
+def four():
+    """Right at 0.75 and 0.5, wrong at 0.7 and 0.58; nobody is a cow."""
+    return of(
+        [[0.75, 0.1, 0.15], [0.2, 0.7, 0.1], [0.32, 0.1, 0.58], [0.3, 0.5, 0.2]], [0, 0, 1, 1]
+    )
+
+
+def rows(file):
+    with file.open(newline="", encoding="utf-8") as stream:
+        return list(csv.reader(stream))
+
+
+def test_means_by_hand(four):
+    means = scorecard.means(four)
+    # Of the bins, 1/15 wide, 0.75 and 0.7 lie in different ones, as all others do.
+    assert means["ece"] == pytest.approx((0.25 + 0.7 + 0.58 + 0.5) / 4)
+    assert means["top1"] == 0.5
+    assert means["top5"] == 1
+    assert means["loss"] == pytest.approx(-np.log([0.75, 0.2, 0.1, 0.5]).mean())
+
+
+def test_calibration_sorts_by_confidence_and_certainty_belongs_to_the_last_bin():
+    confidence = np.array([0.5, 0.59, 0.61, 0.79, 0.78, 1.0])
+    hits = np.array([1, 0, 1, 1, 0, 1])
+    predictions = of(np.stack([confidence, 1 - confidence + 1e-30], 1), 1 - hits)
+    found = scorecard.calibration(predictions, bins=5)
+    assert found.examples.tolist() == [0, 0, 2, 3, 1]
+    np.testing.assert_allclose(found.accuracy, [0, 0, 1 / 2, 2 / 3, 1])
+    np.testing.assert_allclose(found.confidence, [0, 0, 0.545, 2.18 / 3, 1], rtol=1e-6)
+    assert found.error == pytest.approx((2 * 0.045 + 0.18 + 0) / 6, rel=1e-5)
+
+
+def test_an_honest_forecaster_has_no_calibration_error():
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.5, 1, 200_000)
+    labels = (rng.random(len(confidence)) > confidence).astype(int)
+    predictions = of(np.stack([confidence, 1 - confidence], 1), labels)
+    assert scorecard.means(predictions)["ece"] < 0.005
+    boaster = of(np.stack([confidence**0.1, 1 - confidence**0.1], 1), labels)
+    assert scorecard.means(boaster)["ece"] > 0.15
+
+
+def test_files_of_a_report(four, tmp_path):
+    scorecard.write(tmp_path, four, NAMES, {"split": "test"})
+    assert rows(tmp_path / "confusion.csv") == [
+        ["true \\ predicted", *NAMES],
+        ["ant", "1", "1", "0"],
+        ["b$e", "0", "1", "1"],
+        ["cow, brown", "0", "0", "0"],
+    ]
+    assert rows(tmp_path / "per_class.csv")[1:] == [
+        ["0", "ant", "2", "1", "0.500000"],
+        ["1", "b$e", "2", "1", "0.500000"],
+        ["2", "cow, brown", "0", "0", ""],
+    ]
+    assert rows(tmp_path / "predictions.csv")[:3] == [
+        ["index", "label", "prediction", "confidence"],
+        ["0", "0", "0", "0.750000"],
+        ["1", "0", "1", "0.700000"],
+    ]
+    assert [row[2] for row in rows(tmp_path / "calibration.csv")[1:]] == list("000000011011000")
+    facts = json.loads((tmp_path / "report.json").read_text())
+    assert facts["split"] == "test"
+    assert facts["num_examples"] == 4
+    assert facts["ece"] == pytest.approx(2.03 / 4)
+    assert (tmp_path / "confusion.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_the_figure_has_no_names_of_many_classes(tmp_path):
+    counts = np.eye(200, dtype=int)
+    scorecard.draw(counts, [str(i) for i in range(200)], tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size > 1000
+
+
+def test_without_matplotlib_one_line_says_what_is_missing(four, tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with caplog.at_level(logging.WARNING, logger="jaxcnn"):
+        scorecard.write(tmp_path, four, NAMES, {})
+    (line,) = caplog.messages
+    assert "pip install 'jaxcnn[plots]'" in line
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {
+        *("report.json", "per_class.csv", "confusion.csv", "calibration.csv", "predictions.csv")
+    }
+
+
+def test_an_average_is_of_probabilities_and_of_the_same_examples(four):
+    other = of([[0.2, 0.2, 0.6]] * 4, four.labels)
+    mean = scorecard.average([four, other, other])
+    expected = (np.exp(four.log_probabilities) + 2 * np.exp(other.log_probabilities)) / 3
+    np.testing.assert_allclose(np.exp(mean.log_probabilities), expected, rtol=1e-5)
+    for changed in (
+        other._replace(labels=four.labels[::-1]),
+        other._replace(indices=four.indices + 1),
+        other._replace(log_probabilities=other.log_probabilities[:, :2]),
+    ):
+        with pytest.raises(UserError, match="same examples"):
+            scorecard.average([four, changed])
+
+
+def test_what_cannot_be_reported_says_so(four, tmp_path):
+    four.log_probabilities[2, 1] = np.nan
+    with pytest.raises(UserError, match=r"1 of 4 examples are not finite.*index 2"):
+        scorecard.write(tmp_path, four, NAMES, {})
+    four.log_probabilities[2, 1] = -1
+    with pytest.raises(UserError, match=r"cannot write the report"):
+        scorecard.write(tmp_path / "missing", four, NAMES, {})
