@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from jaxcnn import factories, parallel, pretrained, scorecard, trained
 from jaxcnn.data.pipeline import eval_batches
 from jaxcnn.data.source import DataSource
+from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import UserError
 from jaxcnn.interop.folder import check_free
 from jaxcnn.numerics import numerics
@@ -27,7 +28,12 @@ Evaluator = Callable[[Any], Results]
 
 
 def make_evaluator(
-    config: Any, model: Any, source: DataSource, *, show_progress: bool = False
+    config: Any,
+    model: Any,
+    source: DataSource,
+    statistics: Statistics | None = None,
+    *,
+    show_progress: bool = False,
 ) -> Evaluator:
     """Returns (replicated variables) → means over the split; compiled at the first call.
 
@@ -37,9 +43,10 @@ def make_evaluator(
       config: the whole config; the batch size is rounded up to the devices.
       model: the network.
       source: the split, of `factories.load_test_data`.
+      statistics: of the training split; see `factories.measure_statistics`.
       show_progress: a bar on the terminal while it lasts.
     """
-    outputs = _make_pass(make_eval_step, config, model, source, show_progress)
+    outputs = _make_pass(make_eval_step, config, model, source, statistics, show_progress)
 
     def evaluate(variables: Any) -> Results:
         totals = dict.fromkeys(("loss", "top1", "top5", "count", "seen"), 0.0)
@@ -53,7 +60,12 @@ def make_evaluator(
 
 
 def make_predictor(
-    config: Any, model: Any, source: DataSource, *, show_progress: bool = False
+    config: Any,
+    model: Any,
+    source: DataSource,
+    statistics: Statistics | None = None,
+    *,
+    show_progress: bool = False,
 ) -> Callable[[Any], Predictions]:
     """Returns (replicated variables) → what is predicted of each example that can be read.
 
@@ -61,9 +73,10 @@ def make_predictor(
       config: see `make_evaluator`, as all others.
       model: see there.
       source: see there.
+      statistics: see there.
       show_progress: see there.
     """
-    outputs = _make_pass(make_predict_step, config, model, source, show_progress)
+    outputs = _make_pass(make_predict_step, config, model, source, statistics, show_progress)
 
     def predict(variables: Any) -> Predictions:
         parts, seen = [], 0
@@ -79,7 +92,12 @@ def make_predictor(
 
 
 def _make_pass(
-    make_step: Callable[..., Any], config: Any, model: Any, source: DataSource, shown: bool
+    make_step: Callable[..., Any],
+    config: Any,
+    model: Any,
+    source: DataSource,
+    statistics: Statistics | None,
+    shown: bool,
 ) -> Callable[[Any], Iterator[dict[str, np.ndarray]]]:
     """Returns (replicated variables) → outputs of a step for all batches of a split."""
     devices = jax.device_count()
@@ -89,7 +107,7 @@ def _make_pass(
     step = parallel.pmap_eval_step(
         make_step(
             model,
-            factories.make_normalize(config),
+            factories.make_normalize(config, statistics),
             protocol=protocol,
             rows=-(-config.eval.batch_size // devices),
             axis_name=parallel.AXIS,
@@ -141,6 +159,7 @@ class Opened(NamedTuple):
       model: the network.
       step: of the checkpoint.
       state: the checkpoint.
+      statistics: of the training images, where normalisation needs any.
     """
 
     config: ConfigDict
@@ -148,6 +167,7 @@ class Opened(NamedTuple):
     model: Any
     step: int
     state: TrainState
+    statistics: Statistics | None
 
 
 def run(
@@ -179,12 +199,12 @@ def run(
     if report is not None:
         _prepare(report)
     with _opened(directory, checkpoint, split, changes) as opened:
-        config, source, model, step, state = opened
+        config, source, model, step, state, statistics = opened
         results: Results = {"step": step}
         if report is None:
-            evaluate = make_evaluator(config, model, source, show_progress=True)
+            evaluate = make_evaluator(config, model, source, statistics, show_progress=True)
             return results | evaluate_state(evaluate, state, split)
-        predict = make_predictor(config, model, source, show_progress=True)
+        predict = make_predictor(config, model, source, statistics, show_progress=True)
         for suffix, variables in _weights(state):
             predictions = predict(parallel.replicate(variables))
             found = scorecard.means(predictions)
@@ -225,8 +245,8 @@ def run_ensemble(
     members, steps = [], []
     for directory in directories:
         with _opened(directory, checkpoint, split, changes) as opened:
-            config, source, model, step, state = opened
-            predict = make_predictor(config, model, source, show_progress=True)
+            config, source, model, step, state, statistics = opened
+            predict = make_predictor(config, model, source, statistics, show_progress=True)
             *_, (_, variables) = _weights(state)
             predictions = predict(parallel.replicate(variables))
             members.append(predictions)
@@ -255,7 +275,7 @@ def _opened(
             checkpoint=checkpoint,
             check=lambda meta: check_classes(source, meta, directory),
         )
-        yield Opened(config, source, found.model, found.step, found.state)
+        yield Opened(config, source, found.model, found.step, found.state, found.statistics)
 
 
 def _changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
@@ -341,11 +361,16 @@ def run_weights(config: ConfigDict, *, split: str = "test", report: Path | None 
                 f"init_from={config.init_from} ({title}) has not all weights of the config's"
                 f" network: {'; '.join(done.new)}; train them first, or use the data of its classes"
             )
+        statistics = None
+        if config.data.preprocess != "channels":
+            statistics = factories.measure_statistics(config, factories.load_data(config, "train"))
         variables = parallel.replicate({"batch_stats": {}, **variables})
         if report is None:
-            means = make_evaluator(config, model, source, show_progress=True)(variables)
+            evaluate = make_evaluator(config, model, source, statistics, show_progress=True)
+            means = evaluate(variables)
         else:
-            predictions = make_predictor(config, model, source, show_progress=True)(variables)
+            predict = make_predictor(config, model, source, statistics, show_progress=True)
+            predictions = predict(variables)
             means = scorecard.means(predictions)
             _report(report, predictions, source, {"init_from": config.init_from}, config)
         return {f"{split}/{key}": value for key, value in means.items()}
@@ -371,3 +396,19 @@ def check_classes(source: DataSource, meta: dict[str, Any], where: Path) -> None
             f"the checkpoint in {where} has {meta['num_classes']} classes and the data"
             f" {source.name} have {source.num_classes}: use the data it was trained on"
         )
+
+
+def check_size(model: Any, variables: Any, source: DataSource) -> None:
+    """Refuses images of another size than those of training, where the network cannot take them.
+
+    Raises:
+      UserError: if their shape does not fit the parameters.
+    """
+    images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)
+    try:
+        jax.eval_shape(model.apply, variables, images)
+    except Exception as error:  # whatever layer meets the other shape first
+        raise UserError(
+            f"data.eval_image_size={source.image_shape[0]}: {type(model).__name__} takes images of"
+            f" the size that it is trained on alone ({str(error).splitlines()[0]}); set it to 0"
+        ) from None

@@ -42,7 +42,7 @@ def export(config: ConfigDict, found: trained.Trained) -> bytes:
     """
     from jax import export as exporting
 
-    normalize = factories.make_normalize(config)
+    normalize = factories.make_normalize(config, found.statistics)
 
     def network(images: jax.Array) -> jax.Array:
         logits: Any = found.model.apply(found.variables, normalize(images), train=False)

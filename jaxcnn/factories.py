@@ -13,6 +13,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from jaxcnn import data
+from jaxcnn.data import mix, whitening
 from jaxcnn.data.augment import augment, normalize
 from jaxcnn.data.crops import Cropper
 from jaxcnn.data.source import DataSource, keep_labels
@@ -31,6 +32,23 @@ from jaxcnn.schedules import Plan, length_in_steps, make_schedule
 
 # Fields of networks that are functions and can be set by name.
 BY_NAME = {"act": activation, "conv": convolution}
+# Fields of the section `data` that are handed to `augment` as they are.
+AUGMENT_FIELDS = (
+    "policy",
+    "policy_operations",
+    "policy_magnitude",
+    "color_jitter",
+    "photometric",
+    "lighting",
+    "pad",
+    "pad_mode",
+    "translate",
+    "flip",
+    "vertical_flip",
+    "erase",
+    "erase_area",
+    "erase_fill",
+)
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 
 
@@ -49,7 +67,7 @@ def load_data(config: ConfigDict, split: str, views: Views | None = None) -> Dat
         split,
         name=section.name,
         dir=section.dir,
-        image_size=section.image_size,
+        image_size=section.image_size if split == "train" else eval_size(config),
         channels=section.channels,
         num_classes=section.num_classes,
         num_examples=section.num_examples,
@@ -75,7 +93,7 @@ def make_test_protocol(config: ConfigDict) -> Protocol:
     """
     return make_protocol(
         config.eval.protocol,
-        size=config.data.image_size,
+        size=eval_size(config),
         channels=config.data.channels,
         scales=config.eval.scales,
         resize=config.data.resize,
@@ -91,24 +109,70 @@ def load_test_data(config: ConfigDict, split: str) -> DataSource:
     return load_data(config, split, make_test_protocol(config).views)
 
 
-def make_augment(config: ConfigDict) -> Callable[[jax.Array, jax.Array], jax.Array]:
+def eval_size(config: ConfigDict) -> int:
+    """Returns height and width of the images of evaluation."""
+    return config.data.eval_image_size or config.data.image_size
+
+
+def measure_statistics(config: ConfigDict, source: DataSource) -> whitening.Statistics | None:
+    """Returns what `data.preprocess` has to know of the training split, if anything.
+
+    Raises:
+      UserError: see `whitening.measure`.
+    """
+    section = config.data
+    return whitening.measure(
+        source, section.preprocess, scale=section.gcn_scale, epsilon=section.zca_epsilon
+    )
+
+
+def make_augment(
+    config: ConfigDict, statistics: whitening.Statistics | None = None
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """Returns (uint8 images, keys) → images, for training."""
     section = config.data
     return partial(
         augment,
         mean=section.mean,
         std=section.std,
-        flip=section.flip,
-        pad=section.pad,
-        pad_mode=section.pad_mode,
-        color_jitter=section.color_jitter,
-        lighting=section.lighting,
+        statistics=statistics,
+        **{field: section[field] for field in AUGMENT_FIELDS},
     )
 
 
-def make_normalize(config: ConfigDict) -> Callable[[jax.Array], jax.Array]:
+def make_mix(config: ConfigDict) -> Callable[..., mix.Mixed] | None:
+    """Returns (images, labels, weights, keys) → mixed images, or None.
+
+    Raises:
+      UserError: for amounts that cannot be, or images without label, which have nothing to mix.
+    """
+    section = config.data
+    mix.check(section.mixup, section.cutmix, section.mix_probability)
+    if not mixes(config):
+        return None
+    if section.unlabelled_per_labelled:
+        raise UserError(
+            "images without label cannot be mixed: set data.mixup and data.cutmix to 0, or"
+            " data.unlabelled_per_labelled"
+        )
+    return partial(
+        mix.mix,
+        mixup_alpha=section.mixup,
+        cutmix_alpha=section.cutmix,
+        probability=section.mix_probability,
+    )
+
+
+def mixes(config: ConfigDict) -> bool:
+    """Tells whether images are mixed with each other."""
+    return bool(config.data.mixup or config.data.cutmix)
+
+
+def make_normalize(
+    config: ConfigDict, statistics: whitening.Statistics | None = None
+) -> Callable[[jax.Array], jax.Array]:
     """Returns uint8 images → images, for evaluation."""
-    return partial(normalize, mean=config.data.mean, std=config.data.std)
+    return partial(normalize, mean=config.data.mean, std=config.data.std, statistics=statistics)
 
 
 def make_cropper(config: ConfigDict) -> Cropper:
@@ -121,7 +185,7 @@ def make_cropper(config: ConfigDict) -> Cropper:
     """
     section = config.data
     crop = "resize" if section.eval_crop == "none" else section.eval_crop
-    return Cropper(section.image_size, section.channels, evaluate=crop, resize=section.resize)
+    return Cropper(eval_size(config), section.channels, evaluate=crop, resize=section.resize)
 
 
 def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
@@ -190,6 +254,7 @@ def make_loss(config: ConfigDict) -> Objective:
         section.aux_weight,
         section.aux_threshold,
         section.aux_decay,
+        mixed=mixes(config),
     )
 
 
@@ -210,6 +275,8 @@ def make_plan(config: ConfigDict, num_examples: int) -> Plan:
         ("eval.batch_size", 1),
         ("data.num_workers", 0),
         ("data.labelled", 0),
+        ("data.repeats", 1),
+        ("data.eval_image_size", 0),
         ("data.unlabelled_per_labelled", 0),
     ):
         section, name = field.split(".")

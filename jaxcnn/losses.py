@@ -22,6 +22,23 @@ def one_hot(labels: jax.Array, logits: jax.Array) -> jax.Array:
     return jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
 
 
+def mixed_labels(
+    labels: jax.Array, partners: jax.Array, shares: jax.Array, logits: jax.Array
+) -> jax.Array:
+    """Returns the distributions of mixed images, λ·label + (1 - λ)·partner.
+
+    The cross-entropy of them is that of the label times λ plus that of the partner times 1 - λ.
+
+    Args:
+      labels: integers [N].
+      partners: integers [N].
+      shares: λ [N].
+      logits: [N, K], for K and the dtype.
+    """
+    own = shares[:, None].astype(logits.dtype)
+    return own * one_hot(labels, logits) + (1 - own) * one_hot(partners, logits)
+
+
 def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) -> jax.Array:
     """Softmax cross-entropy with label smoothing ("Rethinking the Inception", §7, eq. 4).
 
@@ -88,6 +105,8 @@ LOSSES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
     "rbf_map": rbf_map,
 }
 AUX_DECAYS = ("none", "linear")
+# Those of a distribution are those of its labels in the same proportion, up to a constant.
+MIXABLE = ("cross_entropy", "squared_error", "rbf_mse", "rbf_map")
 
 
 def make_objective(
@@ -96,6 +115,7 @@ def make_objective(
     aux_weight: float = 0.0,
     aux_threshold: float = 0.0,
     aux_decay: str = "none",
+    mixed: bool = False,
 ) -> Objective:
     """Loss of the main head, plus what the network put into collection `aux`, any tree.
 
@@ -113,9 +133,10 @@ def make_objective(
       aux_weight: α.
       aux_threshold: γ; a head that is as good as this is left alone.
       aux_decay: "linear" lets α fall to zero over the run.
+      mixed: whether labels are going to be those of `mixed_labels`.
 
     Raises:
-      UserError: for an unknown loss or decay, or smoothing where it means nothing.
+      UserError: for an unknown loss or decay, or smoothing or mixed labels where they mean nothing.
     """
     if name not in LOSSES:
         raise UserError(f"no loss.name {name!r}: {nearest(name, LOSSES)}")
@@ -123,6 +144,11 @@ def make_objective(
         raise UserError(f"no loss.aux_decay {aux_decay!r}: {nearest(aux_decay, AUX_DECAYS)}")
     if smoothing and name != "cross_entropy":
         raise UserError(f"loss.label_smoothing={smoothing} needs loss.name=cross_entropy")
+    if mixed and name not in MIXABLE:
+        raise UserError(
+            f"loss.name={name} has no meaning for mixed labels: take {' or '.join(MIXABLE)}, or set"
+            " data.mixup and data.cutmix to 0"
+        )
     head_loss = partial(cross_entropy, smoothing=smoothing) if smoothing else LOSSES[name]
 
     def objective(

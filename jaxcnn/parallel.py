@@ -6,6 +6,7 @@ its first axis, in the order process 0 device 0, process 0 device 1, …, proces
 
 import collections
 import contextlib
+import math
 import os
 import threading
 import time
@@ -87,7 +88,7 @@ def pmap_eval_step(step: Callable) -> Callable:
     return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None)
 
 
-def check_batch(name: str, size: int, parts: int = 1, group: int = 1) -> None:
+def check_batch(name: str, size: int, parts: int = 1, group: int = 1, pairs: bool = False) -> None:
     """Checks that a global batch can be split over all devices, then into `parts` each.
 
     Args:
@@ -95,15 +96,17 @@ def check_batch(name: str, size: int, parts: int = 1, group: int = 1) -> None:
       size: of the batch.
       parts: of each device's rows.
       group: rows that a part must hold a multiple of: one with label and those without.
+      pairs: of rows that are mixed with each other; a part must hold whole ones.
 
     Raises:
       UserError: with the nearest size that can.
     """
-    devices = jax.device_count() * parts * group
+    devices = jax.device_count() * parts * math.lcm(group, 2 if pairs else 1)
     if size < 1 or size % devices:
         fitting = max(round(size / devices), 1) * devices
         each = f" and {parts} microbatches" if parts > 1 else ""
         each += f" in groups of 1 row with label and {group - 1} without" if group > 1 else ""
+        each += " in pairs of rows to be mixed" if pairs else ""
         raise UserError(
             f"{name}={size} does not divide over {jax.device_count()} devices{each}:"
             f" set --config.{name}={fitting}"

@@ -46,6 +46,7 @@ def base_config() -> ConfigDict:
     data.name = ""  # of a TFDS data set
     data.dir = ""  # of a folder, or of TFDS's data; "" is TFDS's own default
     data.image_size = 32  # pixels
+    data.eval_image_size = 0  # of networks that average over any map; 0 is image_size
     data.channels = 3
     data.num_classes = 10  # of synthetic data; the others know theirs
     data.num_examples = 2048  # of each synthetic split
@@ -64,11 +65,32 @@ def base_config() -> ConfigDict:
     data.scale_range = (256, 480)  # short sides of scale_jitter
     data.mean = (0.5,)  # of pixels in [0, 1], per channel or one for all
     data.std = (0.5,)
-    data.flip = False
+    # What the network sees: (x - mean) / std by "channels"; a "mean_image" of the training split
+    # instead of the mean; each image's contrast normalised, "gcn"; that and whitened, "zca".
+    data.preprocess = "channels"
+    data.gcn_scale = 55.0  # length of an image's values
+    data.zca_epsilon = 0.1
+    # Augmentation, in this order; data/augment.py says what is what.
+    data.policy = "none"  # | randaugment | trivialaugment
+    data.policy_operations = 2  # of randaugment
+    data.policy_magnitude = 9.0  # of randaugment, 10 being the strongest
+    data.color_jitter = 0.0  # fb.resnet: 0.4
+    data.photometric = 0.0  # brightness, contrast, saturation, hue; Inception: 1.0
+    data.lighting = 0.0  # AlexNet: 0.1
     data.pad = 0  # pixels around before a random crop of the same size
     data.pad_mode = "constant"  # constant | reflect
-    data.color_jitter = 0.0  # fb.resnet: 0.4
-    data.lighting = 0.0  # AlexNet: 0.1
+    data.translate = 0.0  # the same, as a share of the side
+    data.flip = False
+    data.vertical_flip = False
+    data.erase = 0.0  # probability of erasing a part
+    data.erase_area = (0.02, 0.4)  # of the image
+    data.erase_fill = "noise"  # | mean
+    data.mixup = 0.0  # α of the Beta distribution that shares are drawn from; 0 is off
+    data.cutmix = 0.0  # likewise; with both, each image takes one of them
+    data.mix_probability = 1.0
+    # Views of each example in a batch. An epoch stays as many rows as there are examples, so the
+    # examples come round once in so many epochs.
+    data.repeats = 1
     data.num_workers = 0  # processes that decode; 0 is a thread
     data.max_bad_fraction = 0.001  # unreadable images before the run stops
 

@@ -109,6 +109,7 @@ class Window:
             seed=self._config.seed,
             step=step - 1,
             unlabelled=self._config.data.unlabelled_per_labelled,
+            repeats=self._config.data.repeats,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )

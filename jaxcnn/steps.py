@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxcnn.data.augment import example_keys
+from jaxcnn.data import augment as augmentation
+from jaxcnn.data.mix import Mixed
 from jaxcnn.layers.norm import by_running_statistics
-from jaxcnn.losses import Objective, cross_entropy
+from jaxcnn.losses import Objective, cross_entropy, mixed_labels
 from jaxcnn.metrics import classification_sums, top_k_hits
 from jaxcnn.ops.sums import norm
 from jaxcnn.optim import Optimizer, tree_of_names
@@ -21,10 +22,12 @@ Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 Augment = Callable[[jax.Array, jax.Array], jax.Array]  # (uint8 images, keys [b]) → images
+# (images, labels, weights, keys [b]) → mixed images; see `data.mix`
+Mix = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], Mixed]
 Normalize = Callable[[jax.Array], jax.Array]  # uint8 images → images
 
 # What each use of the root key is folded with. Parameters are drawn from the root key itself.
-AUGMENT, DROPOUT, DROP_PATH = 1, 2, 3
+AUGMENT, DROPOUT, DROP_PATH = augmentation.ROOT, 2, 3
 
 
 def make_train_step(
@@ -34,6 +37,7 @@ def make_train_step(
     augment: Augment,
     *,
     total_steps: int,
+    mix: Mix | None = None,
     semi_supervised: bool = False,
     accumulate: int = 1,
     ema_decay: float = 0.0,
@@ -42,10 +46,11 @@ def make_train_step(
 ) -> TrainStep:
     """Returns (state, batch) → (state, metrics).
 
-    A batch holds `image` uint8 [b, H, W, C], `label` int32 [b], `index` and `epoch` int32 [b] (of
-    the augmentation keys) and `weight` float32 [b]. A label of -1 is hidden. The loss is the
-    weighted mean over the global batch, `top1` over its rows with a label. Metrics are scalars:
-    `loss`, `top1`, `learning_rate`, `grad_norm`, `skipped`.
+    A batch holds `image` uint8 [b, H, W, C], `label` int32 [b], `index`, `epoch` and `repeat`
+    int32 [b] (of the augmentation keys) and `weight` float32 [b]. A label of -1 is hidden. The loss
+    is the weighted mean over the global batch, `top1` over its rows with a label; of a mixed image
+    the label with the larger share counts. Metrics are scalars: `loss`, `top1`, `learning_rate`,
+    `grad_norm`, `skipped`.
 
     What `optimizer.frozen` names is afterwards what it was, to the bit, and so are its averages;
     norms whose statistics it names normalise by them.
@@ -58,6 +63,7 @@ def make_train_step(
       optimizer: see `optim.make_optimizer`.
       objective: see `losses.make_objective`.
       augment: see `data.augment.augment`.
+      mix: see `data.mix.mix`; None mixes nothing.
       total_steps: of the run; the objective is told which share of them is over.
       semi_supervised: tell the network which rows have labels, bools [b], as `labelled`.
       accumulate: microbatches, one after another, whose gradients are added; b must be a multiple.
@@ -91,7 +97,8 @@ def make_train_step(
         dropout = of_step(DROPOUT)
         if axis_name is not None:
             dropout = jax.random.fold_in(dropout, jax.lax.axis_index(axis_name))
-        augmenting = example_keys(root(AUGMENT), batch["epoch"], batch["index"])
+        places = (batch[name] for name in ("epoch", "index", "repeat"))
+        augmenting = augmentation.example_keys(root(AUGMENT), *places)
         # Stochastic depth draws once per unit and batch: the same on every device.
         return {"augment": augmenting, "dropout": dropout, "drop_path": of_step(DROP_PATH)}
 
@@ -104,9 +111,14 @@ def make_train_step(
     ) -> tuple[Any, Any, jax.Array, jax.Array]:
         """Shares of one device and microbatch: gradients, new statistics, loss, top-1 hits."""
         keys = rng_keys(state, batch, part)
-        images = augment(batch["image"], keys.pop("augment"))
+        of_examples = keys.pop("augment")
+        images = augment(batch["image"], of_examples)
+        label, labelled = batch["label"], batch["label"] >= 0
+        mixed = None if mix is None else mix(images, label, batch["weight"], of_examples)
+        if mixed is not None:
+            images = mixed.images
+            label = jnp.where(mixed.shares >= 0.5, label, mixed.partners)
         total, total_labelled = totals
-        labelled = batch["label"] >= 0
         further: dict[str, Any] = {"labelled": labelled} if semi_supervised else {}
 
         def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
@@ -120,8 +132,11 @@ def make_train_step(
                     mutable=["batch_stats", "aux"],
                     **further,
                 )
-            losses = objective(logits, updated.get("aux"), batch["label"], state.step / total_steps)
-            hits = jnp.sum(top_k_hits(logits, batch["label"], 1) * labelled * batch["weight"])
+            targets = batch["label"]
+            if mixed is not None:
+                targets = mixed_labels(targets, mixed.partners, mixed.shares, logits)
+            losses = objective(logits, updated.get("aux"), targets, state.step / total_steps)
+            hits = jnp.sum(top_k_hits(logits, label, 1) * labelled * batch["weight"])
             loss = jnp.sum(jnp.where(batch["weight"] > 0, losses * batch["weight"], 0)) / total
             return loss, (updated.get("batch_stats", {}), hits / total_labelled)
 

@@ -15,8 +15,16 @@ from jaxcnn import factories, parallel, pretrained, report, workdir
 from jaxcnn.checkpoint import Checkpoints
 from jaxcnn.data.pipeline import train_batches
 from jaxcnn.data.source import DataSource
+from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
-from jaxcnn.evaluate import Evaluator, Results, check_classes, evaluate_state, make_evaluator
+from jaxcnn.evaluate import (
+    Evaluator,
+    Results,
+    check_classes,
+    check_size,
+    evaluate_state,
+    make_evaluator,
+)
 from jaxcnn.logbook import Logbook, Record
 from jaxcnn.numerics import numerics
 from jaxcnn.optim import Optimizer
@@ -57,10 +65,16 @@ class Programs(NamedTuple):
     initial: Initial
 
 
-Build = Callable[[ConfigDict, DataSource, DataSource, Plan], Programs]
+Build = Callable[[ConfigDict, DataSource, DataSource, Plan, Statistics | None], Programs]
 
 
-def build(config: ConfigDict, source: DataSource, watched: DataSource, plan: Plan) -> Programs:
+def build(
+    config: ConfigDict,
+    source: DataSource,
+    watched: DataSource,
+    plan: Plan,
+    statistics: Statistics | None = None,
+) -> Programs:
     """Returns the pure functions of a run.
 
     Args:
@@ -68,6 +82,7 @@ def build(config: ConfigDict, source: DataSource, watched: DataSource, plan: Pla
       source: the training split.
       watched: the split that is evaluated during training.
       plan: lengths, in steps.
+      statistics: of the training split; see `factories.measure_statistics`.
 
     Raises:
       UserError: for a network, optimizer, loss or augmentation that cannot be.
@@ -83,7 +98,8 @@ def build(config: ConfigDict, source: DataSource, watched: DataSource, plan: Pla
         model,
         optimizer,
         factories.make_loss(config),
-        factories.make_augment(config),
+        factories.make_augment(config, statistics),
+        mix=factories.make_mix(config),
         total_steps=plan.total,
         semi_supervised=config.data.unlabelled_per_labelled > 0,
         accumulate=config.train.accumulate,
@@ -94,8 +110,10 @@ def build(config: ConfigDict, source: DataSource, watched: DataSource, plan: Pla
     if config.train.steps_per_call > 1:
         train_step = make_train_steps(train_step)
     train_step = parallel.pmap_train_step(train_step)
-    evaluate = make_evaluator(config, model, watched)
+    evaluate = make_evaluator(config, model, watched, statistics)
     initial = initial_state(model, optimizer, source.image_shape, config.train.ema_decay > 0)
+    if watched.image_shape != source.image_shape:
+        check_size(model, initial.form.variables(), watched)
     return Programs(model, optimizer, train_step, evaluate, initial)
 
 
@@ -150,14 +168,25 @@ def run(
         plan = factories.make_plan(config, source.num_examples)
         unlabelled = config.data.unlabelled_per_labelled
         parallel.check_batch(
-            "train.batch_size", batch_size, config.train.accumulate, group=1 + unlabelled
+            "train.batch_size",
+            batch_size,
+            config.train.accumulate,
+            group=1 + unlabelled,
+            pairs=factories.mixes(config),
         )
         if finished := _finished(log, checkpoints, plan):
             log.say(f"{directory} is finished: nothing left to train")
             return report.say_result(log, finished, directory)
 
+        if writes:
+            workdir.keep_statistics(directory, config, source, log.say)
+        parallel.barrier("statistics")
+        statistics = workdir.read_statistics(directory, config)
+
         # Network, optimizer, steps: pure functions.
-        model, optimizer, train_step, evaluate, initial = build(config, source, watched, plan)
+        model, optimizer, train_step, evaluate, initial = build(
+            config, source, watched, plan, statistics
+        )
 
         # State: the newest whole checkpoint, or a fresh one, with given weights if there are any.
         form = initial.form
@@ -203,6 +232,7 @@ def run(
             start_step=start,
             num_steps=plan.total,
             unlabelled=unlabelled,
+            repeats=config.data.repeats,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             num_workers=config.data.num_workers,
@@ -261,7 +291,8 @@ def run(
         checkpoints.wait()
         if watched.split != "test" or not results:
             test = factories.load_test_data(config, "test")
-            results |= evaluate_state(make_evaluator(config, model, test), state, "test")
+            evaluate = make_evaluator(config, model, test, statistics)
+            results |= evaluate_state(evaluate, state, "test")
         digest = state_sha256(parallel.fetch(state.variables()))
         record = plan.stamp(plan.total) | results | {"state_sha256": digest}
         log.record(record)

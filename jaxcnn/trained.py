@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from jaxcnn import factories, process, workdir
 from jaxcnn.checkpoint import Checkpoints
+from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import UserError
 from jaxcnn.numerics import numerics
 from jaxcnn.state import TrainState, initial_state
@@ -29,12 +30,14 @@ class Trained(NamedTuple):
       state: NumPy arrays.
       step: of the checkpoint.
       num_classes: of the data that it was trained on.
+      statistics: of the training images, where normalisation needs any.
     """
 
     model: nn.Module
     state: TrainState
     step: int
     num_classes: int
+    statistics: Statistics | None
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -69,7 +72,9 @@ def restore(
             config, total_steps=1, steps_per_epoch=Fraction(1), batch_size=config.train.batch_size
         )
         averaged = config.train.ema_decay > 0
-        return initial_state(network(meta), optimizer, image_shape(config), averaged).form
+        size = config.data.image_size
+        shape = (size, size, config.data.channels)
+        return initial_state(network(meta), optimizer, shape, averaged).form
 
     checkpoints = Checkpoints(
         directory / "checkpoints", metric=config.checkpoint.metric, read_only=True
@@ -82,7 +87,13 @@ def restore(
         checkpoints.close()
     if found is None:
         raise UserError(f"there is no checkpoint in {directory} yet")
-    return Trained(network(found.meta), found.state, found.step, found.meta["num_classes"])
+    return Trained(
+        network(found.meta),
+        found.state,
+        found.step,
+        found.meta["num_classes"],
+        workdir.read_statistics(directory, config),
+    )
 
 
 def on_images(
@@ -95,7 +106,7 @@ def on_images(
       found: its network.
       compute: a pure function.
     """
-    normalize = factories.make_normalize(config)
+    normalize = factories.make_normalize(config, found.statistics)
     program = jax.jit(lambda variables, images: compute(variables, normalize(images)))
     with numerics(config):
         variables = jax.device_put(found.variables)
@@ -108,8 +119,9 @@ def on_images(
 
 
 def image_shape(config: ConfigDict) -> tuple[int, int, int]:
-    """Returns (H, W, C) of what the network gets, which is the same for every kind of data."""
-    return (config.data.image_size, config.data.image_size, config.data.channels)
+    """Returns (H, W, C) of what the network gets in evaluation, for every kind of data."""
+    size = factories.eval_size(config)
+    return (size, size, config.data.channels)
 
 
 def _chosen_step(checkpoints: Checkpoints, choice: str, directory: Path) -> int | None:

@@ -5,6 +5,7 @@ workdir/
   classes.json      names of the classes, in the order of the network's outputs
   metrics.jsonl     one record per log or evaluation, and metrics.csv from the same
   checkpoints/      one directory per step
+  statistics.npz    of the training images, where `data.preprocess` needs any
   .lock             held as long as a run writes here
 """
 
@@ -15,7 +16,7 @@ import os
 import platform
 import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,12 @@ import flax
 import jax
 from ml_collections import ConfigDict
 
-from jaxcnn import recipes
+from jaxcnn import factories, recipes
+from jaxcnn.data import whitening
+from jaxcnn.data.source import DataSource
 from jaxcnn.errors import EXIT_WORKDIR, UserError
 
+STATISTICS = "statistics.npz"
 # What a run may be continued with: nothing here changes the numbers.
 FREE_TO_CHANGE = (
     "allow_change",
@@ -141,6 +145,47 @@ def check_class_names(workdir: Path, names: Sequence[str]) -> None:
                 f"class {number} is {there!r} in {workdir} and {here!r} in the data: use the data"
                 f" it was trained on, or delete {workdir / 'classes.json'} if it is the same class"
             )
+
+
+def keep_statistics(
+    workdir: Path, config: ConfigDict, source: DataSource, say: Callable[[str], None]
+) -> None:
+    """Measures what `data.preprocess` has to know of the training split, unless that is done.
+
+    Raises:
+      UserError: see `whitening.measure`.
+    """
+    if config.data.preprocess == "channels":
+        return
+    about = {
+        "dataset": config.dataset,
+        "shape": list(source.image_shape),
+        "examples": source.num_examples,
+        **{field: config.data[field] for field in ("preprocess", "gcn_scale", "zca_epsilon")},
+    }
+    kept = whitening.read(workdir / STATISTICS)
+    if kept is None or kept[1] != about:
+        say(f"measuring {source.num_examples:,} training images for {config.data.preprocess} …")
+        statistics = factories.measure_statistics(config, source)
+        if statistics is not None:
+            whitening.write(workdir / STATISTICS, statistics, about)
+
+
+def read_statistics(workdir: Path, config: ConfigDict) -> whitening.Statistics | None:
+    """Returns what `keep_statistics` left.
+
+    Raises:
+      UserError: if it is missing or damaged.
+    """
+    if config.data.preprocess == "channels":
+        return None
+    kept = whitening.read(workdir / STATISTICS)
+    if kept is None:
+        raise UserError(
+            f"{workdir / STATISTICS} is missing or damaged: give the training command again, which"
+            " measures the training images anew"
+        )
+    return kept[0]
 
 
 def describe_run(config: ConfigDict, num_classes: int) -> dict[str, Any]:

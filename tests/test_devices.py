@@ -28,7 +28,14 @@ SHORT = (
     "--config.log.every=1steps",
     "--config.train.sync_bn=True",
 )
-LENET = (f"--config={ROOT}/configs/lenet5.py", *SHORT)
+LENET = (
+    f"--config={ROOT}/configs/lenet5.py",
+    "--config.data.preprocess=mean_image",
+    "--config.data.repeats=2",
+    "--config.data.mixup=0.4",
+    "--config.data.cutmix=1.0",
+    *SHORT,
+)
 RESNET20 = (
     f"--config={ROOT}/configs/cifar_resnet20.py",
     "--config.model.dtype=float64",

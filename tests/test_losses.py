@@ -7,6 +7,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.losses import (
     cross_entropy,
     make_objective,
+    mixed_labels,
     rbf_map,
     rbf_mse,
     squared_error,
@@ -94,6 +95,37 @@ def test_a_linear_regression_fits_real_targets():
         weights -= 0.3 * gradient(weights)
     expected = np.linalg.lstsq(inputs, targets, rcond=None)[0]
     np.testing.assert_allclose(weights, expected, atol=1e-4)
+
+
+def test_the_loss_of_mixed_labels_is_that_of_both_in_their_shares():
+    logits = jnp.asarray(LOGITS, jnp.float32)
+    labels, partners, shares = jnp.asarray(LABELS), jnp.array([1, 0, 3]), jnp.array([0.3, 0.6, 1.0])
+    targets = mixed_labels(labels, partners, shares, logits)
+    np.testing.assert_allclose(targets.sum(-1), 1, rtol=1e-6)
+    for smoothing in (0.0, 0.1):
+        objective = make_objective(smoothing=smoothing, aux_weight=0.3, mixed=True)
+        aux = {"aux1": logits[::-1]}
+        whole, own, other = (objective(logits, aux, y, 0.0) for y in (targets, labels, partners))
+        np.testing.assert_allclose(whole, shares * own + (1 - shares) * other, rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", [squared_error, rbf_mse, rbf_map, squared_hinge])
+def test_the_gradient_of_mixed_labels_is_that_of_both_in_their_shares(loss):
+    logits = jnp.asarray([[2.0, -1.0, 0.5], [0.0, -0.3, -2.0]])
+    labels, partners, shares = jnp.array([2, 0]), jnp.array([1, 1]), jnp.array([0.3, 0.6])
+    targets = mixed_labels(labels, partners, shares, logits)
+    whole, own, other = (
+        jax.grad(lambda x, y=y: loss(x, y).sum())(logits) for y in (targets, labels, partners)
+    )
+    expected = shares[:, None] * own + (1 - shares[:, None]) * other
+    same = np.allclose(whole, expected, atol=1e-5)
+    if loss is squared_hinge:
+        assert not same
+        with pytest.raises(UserError, match="squared_hinge has no meaning for mixed labels"):
+            make_objective("squared_hinge", mixed=True)
+    else:
+        assert same
+        make_objective(loss.__name__, mixed=True)
 
 
 def test_companions_count_above_their_threshold_and_fade():

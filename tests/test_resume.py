@@ -1,5 +1,6 @@
 """A run that is stopped, killed or damaged ends with the same bits as one that is not."""
 
+import dataclasses
 import random
 import re
 import shutil
@@ -9,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from jaxcnn import evaluate
+from jaxcnn.data import whitening
+from jaxcnn.workdir import STATISTICS
 from tests.runs import TINY, digest_of_newest, finish, records, start
 
 
@@ -45,6 +49,23 @@ def assert_same_end(workdir: Path, unbroken: Path) -> None:
     assert records(workdir)[-1]["state_sha256"] == records(unbroken)[-1]["state_sha256"]
     steps = [record["step"] for record in records(workdir) if "train/loss" in record]
     assert steps == sorted(set(steps)), "a step is recorded twice, or out of order"
+
+
+@pytest.mark.slow
+def test_an_evaluation_normalises_with_the_statistics_of_the_run(unbroken):
+    """To the last record's figures, and to others with other statistics."""
+    last = records(unbroken)[-1]
+    found = evaluate.run(unbroken)
+    assert found["test/loss"] == pytest.approx(last["test/loss"], rel=1e-5)
+    path = unbroken / STATISTICS
+    kept = path.read_bytes()
+    try:
+        statistics, about = whitening.read(path)
+        other = dataclasses.replace(statistics, whiten=2 * statistics.whiten)
+        whitening.write(path, other, about)
+        assert evaluate.run(unbroken)["test/loss"] != pytest.approx(last["test/loss"], rel=1e-3)
+    finally:
+        path.write_bytes(kept)
 
 
 @pytest.mark.slow

@@ -36,6 +36,7 @@ BATCH = {
     "label": np.array([2, -1, -1, 0, -1, -1], np.int32),
     "index": np.arange(6, dtype=np.int32),
     "epoch": np.zeros(6, np.int32),
+    "repeat": np.zeros(6, np.int32),
     "weight": np.ones(6, np.float32),
 }
 
@@ -133,6 +134,9 @@ def test_a_network_that_takes_no_unlabelled_rows_says_so():
 def test_a_batch_that_devices_cannot_share_in_groups_says_what_fits():
     group = 3 * jax.device_count()
     parallel.check_batch("train.batch_size", 2 * group, group=3)
+    parallel.check_batch("train.batch_size", 2 * jax.device_count(), pairs=True)
+    with pytest.raises(UserError, match=r"in pairs of rows to be mixed: set .*=16"):
+        parallel.check_batch("train.batch_size", jax.device_count() * 3, parts=2, pairs=True)
     with pytest.raises(UserError, match=f"1 row with label and 2 without: set .*={2 * group}"):
         parallel.check_batch("train.batch_size", 2 * group + 1, group=3)
 

@@ -1,5 +1,6 @@
 """One step against plain jax, and what must not differ between one device and four."""
 
+import contextlib
 from functools import partial
 
 import jax
@@ -11,8 +12,13 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from jaxcnn import create_model, factories, papers, parallel
+from jaxcnn.data import augment as augmentation
+from jaxcnn.data import load
 from jaxcnn.data.augment import augment, normalize
-from jaxcnn.losses import make_objective
+from jaxcnn.data.mix import mix
+from jaxcnn.errors import UserError
+from jaxcnn.evaluate import check_size
+from jaxcnn.losses import cross_entropy, make_objective
 from jaxcnn.models.densenet import DenseNet
 from jaxcnn.optim import Optimizer, decay_mask, make_transform
 from jaxcnn.schedules import make_schedule
@@ -95,6 +101,7 @@ def make_batch(seed=0, size=16, weight=None):
         "label": rng.integers(0, 5, size=size, dtype=np.int32),
         "index": rng.permutation(100)[:size].astype(np.int32),
         "epoch": np.full(size, seed, np.int32),
+        "repeat": np.zeros(size, np.int32),
         "weight": np.ones(size, np.float32) if weight is None else np.float32(weight),
     }
 
@@ -549,3 +556,50 @@ def test_an_evaluation_step_sums_what_counts_and_counts_what_is_seen():
         assert {key: float(value) for key, value in sums.items()} == pytest.approx(
             expected, rel=1e-4
         )
+
+
+def test_a_step_on_mixed_images_takes_the_mixed_loss_and_counts_the_larger_share():
+    model, batch = Linear(), make_batch(weight=SOME_WITHOUT_WEIGHT)
+    state = start(model)
+    step = jax.jit(make_step(model, mix=partial(mix, mixup_alpha=1.0, cutmix_alpha=1.0)))
+    _, metrics = step(state, batch)
+    places = (jnp.asarray(batch[name]) for name in ("epoch", "index", "repeat"))
+    root = jax.random.fold_in(jax.random.key(0), augmentation.ROOT)
+    of_examples = augmentation.example_keys(root, *places)
+    mixed = mix(
+        to_unit(batch["image"]),
+        jnp.asarray(batch["label"]),
+        jnp.asarray(batch["weight"]),
+        of_examples,
+        mixup_alpha=1.0,
+        cutmix_alpha=1.0,
+    )
+    logits = model.apply(state.variables(), mixed.images)
+    shares, weight = np.asarray(mixed.shares), batch["weight"]
+    losses = [cross_entropy(logits, jnp.asarray(y)) for y in (batch["label"], mixed.partners)]
+    expected = shares * losses[0] + (1 - shares) * losses[1]
+    np.testing.assert_allclose(metrics["loss"], (expected * weight).sum() / weight.sum(), rtol=1e-5)
+    assert np.any(shares < 0.5)
+    larger = np.where(shares >= 0.5, batch["label"], mixed.partners)
+    hits = (np.argmax(logits, -1) == larger) * weight
+    np.testing.assert_allclose(metrics["top1"], hits.sum() / weight.sum(), rtol=1e-6)
+
+
+def test_repeats_are_augmented_apart():
+    def noise(images, keys):
+        return to_unit(images) + jax.vmap(lambda k: jax.random.normal(k, images.shape[1:]))(keys)
+
+    step, batch = jax.jit(make_step(Linear(), augment=noise)), make_batch()
+    state = start(Linear())
+    one, other = (step(state, batch | {"repeat": batch["repeat"] + r})[1]["loss"] for r in (0, 1))
+    assert one != other
+
+
+@pytest.mark.parametrize(("name", "fits"), [("cifar_resnet20", True), ("lenet5_modern", False)])
+def test_a_size_of_evaluation_that_does_not_fit_the_network_is_one_line(name, fits):
+    model = create_model(name)
+    images = jax.ShapeDtypeStruct((1, 32, 32, 1), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    watched = load("synthetic", "test", image_size=40, channels=1, num_examples=2)
+    with contextlib.nullcontext() if fits else pytest.raises(UserError, match="size=40: LeNet"):
+        check_size(model, variables, watched)

@@ -3,9 +3,10 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from jaxcnn import papers, recipes, workdir
+from jaxcnn import factories, papers, recipes, workdir
 from jaxcnn.errors import EXIT_WORKDIR, UserError
 
 HOLD = """
@@ -44,6 +45,35 @@ def test_a_held_workdir_is_refused_until_its_holder_is_killed(tmp_path, holder):
     holder.wait()
     with workdir.locked(tmp_path / "run"):
         assert str(holder.pid) not in (tmp_path / "run" / ".lock").read_text()
+
+
+def test_statistics_are_measured_once_and_again_for_other_images(tmp_path):
+    config, said = papers.lenet("lenet5_modern", "synthetic"), []
+    config.data.update(preprocess="mean_image", num_examples=40, image_size=4)
+
+    def keep():
+        source = factories.load_data(config, "train")
+        workdir.keep_statistics(tmp_path, config, source, said.append)
+        return source, workdir.read_statistics(tmp_path, config)
+
+    source, statistics = keep()
+    np.testing.assert_allclose(statistics.mean, (source.images / 255).mean(0), atol=1e-6)
+    assert said == ["measuring 40 training images for mean_image …"]
+    file = tmp_path / workdir.STATISTICS
+    before = file.stat().st_mtime_ns
+    keep()
+    assert file.stat().st_mtime_ns == before
+    config.data.num_examples = 41
+    keep()
+    assert file.stat().st_mtime_ns != before
+    assert len(said) == 2
+    file.unlink()
+    with pytest.raises(UserError, match=r"statistics\.npz is missing or damaged"):
+        workdir.read_statistics(tmp_path, config)
+    keep()
+    assert len(said) == 3
+    config.data.preprocess = "channels"
+    assert workdir.read_statistics(tmp_path / "nowhere", config) is None
 
 
 def test_a_workdir_is_made_and_let_go_again(tmp_path):

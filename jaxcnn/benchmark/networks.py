@@ -114,6 +114,7 @@ def start(
         "label": work.labels,
         "index": np.arange(count, dtype=np.int32),
         "epoch": np.zeros(count, np.int32),
+        "repeat": np.zeros(count, np.int32),
         "weight": np.ones(count, work.images.dtype),
     }
     return step, state, jax.device_put(batch)

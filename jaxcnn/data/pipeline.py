@@ -10,6 +10,9 @@ Where only some examples have labels (`DataSource.labelled`) the stream is of th
 `unlabelled` = r > 0 every row of it is followed by r rows of a second stream: of the whole split,
 in an order of its own, the labels hidden. So row i has a label if and only if i mod (1 + r) = 0,
 and whatever rows a process or device gets, a (1 + r)-th of them has one.
+
+With `repeats` = k > 1 a batch is k views of batch_size / k examples, one view after the other, and
+the stream moves on by batch_size / k a step (Hoffer et al., "Augment Your Batch", 2020).
 """
 
 import functools
@@ -28,6 +31,7 @@ image: uint8 [b, H, W, C], or [b, n] where a row is several views (see `views`).
 label: int32 [b]; -1 where it is hidden.
 index: int32 [b], the position in the split; -1 for padding.
 epoch: int32 [b]; 0 in evaluation.
+repeat: int32 [b]: which view of the example this is, in its epoch; 0 without repeats.
 weight: float32 [b], 1, or 0 for padding and for an image that could not be read (all zeros).
 """
 
@@ -45,6 +49,7 @@ def train_batch(
     seed: int,
     step: int,
     unlabelled: int = 0,
+    repeats: int = 1,
     process_index: int = 0,
     process_count: int = 1,
 ) -> Batch:
@@ -58,15 +63,16 @@ def train_batch(
       seed: decides order and crops.
       step: from 0.
       unlabelled: rows without label after each row with one.
+      repeats: views of each example in a batch.
       process_index: which block of rows.
       process_count: how many blocks.
 
     Raises:
-      UserError: batch_size not a multiple of process_count or of 1 + unlabelled, or a label outside
-        the classes.
+      UserError: batch_size not a multiple of process_count, of 1 + unlabelled or of repeats, or a
+        label outside the classes.
     """
-    rows = _rows(batch_size, process_index, process_count, unlabelled)
-    batch, _ = _train_step(source, batch_size, unlabelled, seed, rows, step)
+    rows = _rows(batch_size, process_index, process_count, unlabelled, repeats)
+    batch, _ = _train_step(source, batch_size, unlabelled, repeats, seed, rows, step)
     _check_labels(source, batch, -1 if unlabelled else 0)
     return batch
 
@@ -79,6 +85,7 @@ def train_batches(
     start_step: int,
     num_steps: int,
     unlabelled: int = 0,
+    repeats: int = 1,
     process_index: int = 0,
     process_count: int = 1,
     num_workers: int = 0,
@@ -97,6 +104,7 @@ def train_batches(
       start_step: first step to yield, usually that of the restored state.
       num_steps: the step to stop before.
       unlabelled: rows without label after each row with one.
+      repeats: views of each example in a batch.
       process_index: which block of rows.
       process_count: how many blocks.
       num_workers: processes that read and decode; 0 uses threads. Data in memory need neither.
@@ -104,11 +112,12 @@ def train_batches(
         before it stops; at least one file is allowed unless the fraction is 0.
 
     Raises:
-      UserError: batch_size not a multiple of process_count or of 1 + unlabelled (at once); while
-        iterating, too many unreadable images or a label outside the classes (both exit code 65).
+      UserError: batch_size not a multiple of process_count, of 1 + unlabelled or of repeats (at
+        once); while iterating, too many unreadable images or a label outside the classes (both exit
+        code 65).
     """
-    rows = _rows(batch_size, process_index, process_count, unlabelled)
-    make = functools.partial(_train_step, source, batch_size, unlabelled, seed, rows)
+    rows = _rows(batch_size, process_index, process_count, unlabelled, repeats)
+    make = functools.partial(_train_step, source, batch_size, unlabelled, repeats, seed, rows)
     limit = max(1, int(max_bad_fraction * source.num_examples)) if max_bad_fraction > 0 else 0
     least = -1 if unlabelled else 0
     bad = _Bad(source, limit)
@@ -147,7 +156,11 @@ def eval_batches(
 
 
 def _rows(
-    batch_size: int, process_index: int, process_count: int, unlabelled: int = 0
+    batch_size: int,
+    process_index: int,
+    process_count: int,
+    unlabelled: int = 0,
+    repeats: int = 1,
 ) -> np.ndarray:
     """Returns the rows of the global batch that this process delivers, int [b]."""
     if unlabelled < 0 or batch_size % (1 + unlabelled):
@@ -155,6 +168,13 @@ def _rows(
             f"batch_size={batch_size} does not hold whole groups of a row with label and"
             f" {unlabelled} without: make it a multiple of {1 + max(unlabelled, 0)}"
         )
+    if repeats < 1 or batch_size % repeats:
+        raise UserError(
+            f"batch_size={batch_size} does not hold repeats={repeats} views of each example: make"
+            f" it a multiple of {max(repeats, 1)}"
+        )
+    if repeats > 1 and unlabelled:
+        raise UserError(f"repeats={repeats} does not go with rows without label: set it to 1")
     if batch_size < 1 or batch_size % process_count:
         raise UserError(
             f"batch_size={batch_size} must be a positive multiple of the {process_count} processes"
@@ -181,9 +201,17 @@ def _in_order(
 
 
 def _train_step(
-    source: DataSource, batch_size: int, unlabelled: int, seed: int, rows: np.ndarray, step: int
+    source: DataSource,
+    batch_size: int,
+    unlabelled: int,
+    repeats: int,
+    seed: int,
+    rows: np.ndarray,
+    step: int,
 ) -> tuple[Batch, _Problems]:
-    group, place = np.divmod(step * batch_size + rows, 1 + unlabelled)
+    examples = batch_size // repeats
+    repeat, row = np.divmod(rows, examples)
+    group, place = np.divmod(step * examples + row, 1 + unlabelled)
     known = source.labelled
     index, epoch = _in_order(group, source.num_examples if known is None else len(known), seed, 0)
     if known is not None:
@@ -191,7 +219,7 @@ def _train_step(
     hidden = place > 0
     position = (group * unlabelled + place - 1)[hidden]
     index[hidden], epoch[hidden] = _in_order(position, source.num_examples, seed, 5)
-    batch, problems = _gather(source, index, epoch, seed)
+    batch, problems = _gather(source, index, epoch, repeat, seed)
     batch["label"][hidden] = -1
     return batch, problems
 
@@ -201,11 +229,11 @@ def _eval_step(
 ) -> tuple[Batch, _Problems]:
     index = step * batch_size + rows
     index = np.where(index < source.num_examples, index, -1)
-    return _gather(source, index, np.zeros_like(index), None)
+    return _gather(source, index, np.zeros_like(index), np.zeros_like(index), None)
 
 
 def _gather(
-    source: DataSource, index: np.ndarray, epoch: np.ndarray, seed: int | None
+    source: DataSource, index: np.ndarray, epoch: np.ndarray, repeat: np.ndarray, seed: int | None
 ) -> tuple[Batch, _Problems]:
     """Reads the examples `index` (int [b], -1 for padding); without a seed nothing is random."""
     real = index >= 0
@@ -226,7 +254,8 @@ def _gather(
             number = int(index[row])
             rng = None
             if seed is not None:
-                bits = random_bits((seed, int(epoch[row])), stream=1, index=number)
+                key, view = (seed, int(epoch[row])), int(repeat[row])
+                bits = random_bits(key, stream=1, index=number, repeat=view)
                 rng = np.random.Generator(bits)
             try:
                 image[row], label[row] = source.read(number, rng)
@@ -238,6 +267,7 @@ def _gather(
         "label": label,
         "index": index.astype(np.int32),
         "epoch": epoch.astype(np.int32),
+        "repeat": repeat.astype(np.int32),
         "weight": weight,
     }
     return batch, problems

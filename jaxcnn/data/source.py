@@ -90,7 +90,9 @@ class DataSource:
         )
 
 
-def random_bits(key: tuple[int, int], *, stream: int = 0, index: int = 0) -> np.random.Philox:
+def random_bits(
+    key: tuple[int, int], *, stream: int = 0, index: int = 0, repeat: int = 0
+) -> np.random.Philox:
     """Returns a Philox counter generator that depends on its arguments alone.
 
     Args:
@@ -98,10 +100,11 @@ def random_bits(key: tuple[int, int], *, stream: int = 0, index: int = 0) -> np.
       stream: keeps the uses apart: 0 order, 1 crops, 2 held-out part, 3 synthetic images, 4 which
         examples keep their labels, 5 order of the unlabelled.
       index: the example.
+      repeat: which of its views in one epoch.
     """
     words = np.array([value % 2**64 for value in key], dtype=np.uint64)
-    # The generator itself counts in the low words; ours stay out of its reach.
-    counter = np.array([0, 0, index, stream], dtype=np.uint64)
+    # The generator itself counts in the lowest word; ours stay out of its reach.
+    counter = np.array([0, repeat, index, stream], dtype=np.uint64)
     return np.random.Philox(key=words, counter=counter)
 
 

@@ -27,6 +27,8 @@ EVERYTHING = {
     "pad": 2,
     "color_jitter": 0.4,
     "lighting": 0.1,
+    "translate": 0.3,
+    "erase": 0.5,
 }
 
 
@@ -90,6 +92,61 @@ def test_half_of_the_images_are_flipped():
     flipped = (found == plain[:, ::-1]).all((1, 2, 3))
     assert np.array_equal(~flipped, (found == plain).all((1, 2, 3)))
     assert abs(flipped.mean() - 0.5) < 0.03
+
+
+def test_half_of_the_images_are_turned_upside_down_whether_mirrored_or_not():
+    pixels = np.repeat(images(1), 4000, axis=0)
+    options = {"flip": True, "vertical_flip": True}
+    found = np.asarray(augment(pixels, keys(4000), **options, **PLAIN))
+    plain = np.asarray(normalize(pixels[:1], **PLAIN))[0]
+    views = (plain, plain[:, ::-1], plain[::-1], plain[::-1, ::-1])
+    shares = np.array([(found == view).all((1, 2, 3)).mean() for view in views])
+    assert shares.sum() == 1
+    assert np.abs(shares - 0.25).max() < 0.025
+
+
+def test_a_translation_is_by_any_whole_number_of_pixels_up_to_the_share():
+    count = 5000
+    pixels = np.repeat(images(1, height=8, width=12), count, axis=0)
+    found = np.asarray(augment(pixels, keys(count), translate=0.25, mean=MEAN, std=STD))
+    plain = np.asarray(normalize(pixels[:1], mean=MEAN, std=STD))[0]
+    around = np.pad(plain, ((2, 2), (3, 3), (0, 0)))
+    counts = [
+        np.isclose(found, around[top : top + 8, left : left + 12], atol=1e-6).all((1, 2, 3)).sum()
+        for top, left in itertools.product(range(5), range(7))
+    ]
+    assert sum(counts) == count
+    assert sum((n - count / 35) ** 2 / (count / 35) for n in counts) < 66  # 34 degrees of freedom
+
+
+@pytest.mark.parametrize("fill", ["mean", "noise"])
+def test_erased_parts_are_boxes_of_the_published_sizes(fill):
+    count, side = 3000, 32
+    pixels = np.full((count, side, side, 3), 200, np.uint8)
+    options = {"erase": 0.5, "erase_area": (0.02, 0.4), "erase_fill": fill}
+    found = np.asarray(augment(pixels, keys(count), **options, mean=(0.5,), std=(0.5,)))
+    gone = ~np.isclose(found[..., 0], 200 / 255 * 2 - 1)
+    erased = gone.any((1, 2))
+    assert abs(erased.mean() - 0.5) < 0.03
+    heights, widths = (gone.any(axis).sum(1)[erased] for axis in (2, 1))
+    area = gone.sum((1, 2))[erased]
+    if fill == "mean":
+        assert not found[gone].any()
+        assert np.array_equal(area, heights * widths)  # whole boxes
+    else:
+        assert abs(found[gone].mean()) < 0.01
+        assert abs(found[gone].std() - 1) < 0.01
+    # A box of random aspect is redrawn if it does not fit, which the largest do not always.
+    assert 0.015 < area.min() / side**2 < 0.03
+    assert 0.35 < area.max() / side**2 < 0.42
+    small = area / side**2 < 0.2
+    assert abs((area[small] / side**2).mean() - 0.11) < 0.006
+    aspect = np.log(heights / widths)[small & (area > 60)]
+    assert np.abs(aspect).max() < math.log(1 / 0.3) + 0.25
+    assert abs(aspect.mean()) < 0.05
+    assert abs(aspect.std() - math.log(1 / 0.3) / math.sqrt(3)) < 0.05
+    corners = np.argwhere(gone.any(1))[:, 1], np.argwhere(gone.any(2))[:, 1]
+    assert all(abs(c.mean() - (side - 1) / 2) < 0.7 for c in corners)
 
 
 @pytest.mark.parametrize("mode", ["constant", "reflect"])
@@ -186,6 +243,13 @@ def test_one_channel_can_be_flipped_and_shifted():
         (3, {"pad": 8, "pad_mode": "reflect"}, "pad=8 must be smaller than the 8x8"),
         (3, {"pad": 1, "pad_mode": "edge"}, "pad_mode='edge' does not exist"),
         (3, {"pad": -1}, "pad=-1 must not be negative"),
+        (1, {"photometric": 1.0}, "photometric needs RGB images and these have 1"),
+        (3, {"translate": 1.5}, "translate=1.5 is more than all"),
+        (3, {"erase": 2.0}, "erase=2.0 is more than all"),
+        (3, {"erase_area": (0.5, 0.2)}, r"erase_area=\(0.5, 0.2\) must rise"),
+        (3, {"erase_fill": "black"}, "erase_fill='black' does not exist: choose mean or noise"),
+        (3, {"policy": "randaugmnt"}, r"policy='randaugmnt' does not exist: did you mean randaug"),
+        (3, {"policy_operations": 0}, "policy_operations=0 and"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(channels, options, message):

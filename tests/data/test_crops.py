@@ -84,6 +84,22 @@ def test_random_resized_boxes_have_the_published_areas_and_aspects():
     assert abs((boxes[small, 0] / room).mean() - 0.5) < 0.02
 
 
+def test_areas_and_aspects_of_random_resized_are_uniform_where_every_box_fits():
+    """Below 0.28 of the area of a square all aspects fit at once: no draw is thrown away."""
+    cropper, rng = Cropper(224, 3, "random_resized"), np.random.default_rng(2)
+    boxes = np.array([cropper.box((2000, 2000), rng) for _ in range(8000)])
+    width, height = (boxes[:, 2] - boxes[:, 0]), (boxes[:, 3] - boxes[:, 1])
+    area, aspect = width * height / 2000**2, width / height
+    kept = area < 0.28
+    counts, _ = np.histogram(area[kept], bins=10, range=(0.08, 0.28))
+    assert sum((counts - counts.mean()) ** 2 / counts.mean()) < 28  # 9 degrees of freedom
+    # U(3/4, 4/3), or by the swapped sides its inverse, each with probability 1/2.
+    expected = rng.uniform(3 / 4, 4 / 3, kept.sum()) ** rng.choice([-1, 1], kept.sum())
+    edges = np.linspace(3 / 4, 4 / 3, 11)
+    found, wanted = (np.histogram(x, edges)[0] for x in (aspect[kept], expected))
+    assert sum((found - wanted) ** 2 / (found + wanted)) < 28
+
+
 def test_an_image_too_narrow_for_ten_tries_gives_its_middle_square():
     box = Cropper(224, 3, "random_resized").box((1000, 10), np.random.default_rng(0))
     assert np.allclose(box, (495, 0, 505, 10), atol=0.1)

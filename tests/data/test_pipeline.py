@@ -219,6 +219,63 @@ def test_an_unlabelled_label_is_not_looked_at_and_a_labelled_one_is(digits):
         pipeline.train_batch(source, batch_size=360, seed=0, step=0, unlabelled=1)
 
 
+@pytest.mark.parametrize("repeats", [2, 4])
+def test_repeats_are_views_of_fewer_examples_each_passed_over_once(files, repeats):
+    """Of file 0 the views of one epoch differ by their crop; the first is that without repeats."""
+    n, size = files.num_examples, 8
+    steps = range(-(-2 * n * repeats // size))
+    batches = [
+        pipeline.train_batch(files, batch_size=size, seed=3, step=step, repeats=repeats)
+        for step in steps
+    ]
+    views = [
+        {name: rows.reshape(repeats, -1, *rows.shape[1:]) for name, rows in batch.items()}
+        for batch in batches
+    ]
+    for view in views:
+        assert np.all(view["index"] == view["index"][:1])
+        assert np.all(view["repeat"] == np.arange(repeats)[:, None])
+        images = view["image"][:, 0]
+        assert len({image.tobytes() for image in images}) == repeats
+    index = np.concatenate([view["index"][0] for view in views])[: 2 * n]
+    epoch = np.concatenate([view["epoch"][0] for view in views])[: 2 * n]
+    assert np.array_equal(epoch, np.repeat([0, 1], n))
+    assert all(np.array_equal(np.sort(order), np.arange(n)) for order in index.reshape(2, n))
+    first = np.concatenate([view["image"][0] for view in views])
+    plain = pipeline.train_batch(files, batch_size=size // repeats, seed=3, step=1)
+    assert np.array_equal(first[size // repeats :][: size // repeats], plain["image"])
+
+
+@pytest.mark.parametrize(("num_workers", "start", "processes"), [(0, 4, 2), (2, 0, 1)])
+def test_repeats_are_the_same_for_any_workers_processes_and_start(
+    files, num_workers, start, processes
+):
+    fixed = {"batch_size": 8, "seed": 3, "repeats": 2}
+    streams = [
+        pipeline.train_batches(
+            files,
+            start_step=start,
+            num_steps=STEPS,
+            num_workers=num_workers,
+            process_index=process,
+            process_count=processes,
+            **fixed,
+        )
+        for process in range(processes)
+    ]
+    found = [digest(joined(parts)) for parts in zip(*streams, strict=True)]
+    expected = [digest(pipeline.train_batch(files, step=step, **fixed)) for step in range(STEPS)]
+    assert found == expected[start:]
+
+
+def test_a_batch_that_repeats_do_not_fill_is_refused_at_once(digits):
+    fields = {"seed": 0, "start_step": 0, "num_steps": 1}
+    with pytest.raises(UserError, match=r"batch_size=8 .* repeats=3 .* a multiple of 3"):
+        pipeline.train_batches(digits, batch_size=8, repeats=3, **fields)
+    with pytest.raises(UserError, match="repeats=2 does not go with rows without label"):
+        pipeline.train_batches(digits, batch_size=8, repeats=2, unlabelled=1, **fields)
+
+
 def test_a_batch_of_no_whole_groups_is_refused_at_once(digits):
     with pytest.raises(UserError, match=r"batch_size=8 .* 2 without: make it a multiple of 3"):
         pipeline.train_batches(
@@ -257,6 +314,7 @@ def test_types_and_shapes(files):
         "label": ("int32", (4,)),
         "index": ("int32", (4,)),
         "epoch": ("int32", (4,)),
+        "repeat": ("int32", (4,)),
         "weight": ("float32", (4,)),
     }
 

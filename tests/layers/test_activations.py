@@ -157,6 +157,7 @@ def test_a_run_draws_rrelu_in_training_and_not_in_evaluation():
         "label": jnp.arange(4),
         "index": jnp.arange(4),
         "epoch": jnp.zeros(4, jnp.int32),
+        "repeat": jnp.zeros(4, jnp.int32),
         "weight": jnp.ones(4),
     }
     normalize = factories.make_normalize(config)

@@ -1,0 +1,182 @@
+"""Normalisation by statistics of the training split: mean image, contrast, ZCA whitening.
+
+The statistics are measured once, of the training images as they are cropped in evaluation, and kept
+beside the run's checkpoints, so that evaluation and a resumed run use the same.
+
+Goodfellow et al., "Maxout Networks", 2013, §5.2 (contrast normalisation and ZCA of CIFAR, as in
+Krizhevsky's technical report of 2009), in the constants of their code.
+"""
+
+import dataclasses
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcnn.data.pipeline import eval_batches
+from jaxcnn.data.source import DataSource
+from jaxcnn.errors import UserError, nearest
+
+KINDS = ("channels", "mean_image", "gcn", "zca")
+MOST_EXAMPLES = 60_000  # that are measured; of a larger split, this many evenly spaced
+MOST_VALUES = 64 * 64 * 3  # of an image that is whitened: the covariance holds their square
+EVEN = 1e-4  # an image whose values are no longer than this has no contrast to normalise
+_BATCH = 500
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Statistics:
+    """What an image is normalised with; see `preprocess`.
+
+    Attributes:
+      kind: "mean_image", "gcn" or "zca".
+      scale: of "gcn" and "zca": the length of an image's values after contrast normalisation.
+      mean: float32 [H, W, C]: of pixels in [0, 1], or of "zca", of contrast-normalised images.
+      whiten: float32 [D, D], D = H·W·C, symmetric; of "zca".
+    """
+
+    kind: str
+    scale: float = 55.0
+    mean: np.ndarray | None = None
+    whiten: np.ndarray | None = None
+
+
+def preprocess(
+    image: jax.Array,
+    mean: Sequence[float],
+    std: Sequence[float],
+    statistics: Statistics | None = None,
+) -> jax.Array:
+    """Returns one image as the network sees it, float32 [H, W, C].
+
+    Without statistics (x - mean) / std. With a "mean_image" this is subtracted instead of the mean.
+    "gcn" takes the image's own mean and scales its values to the length `scale`; "zca" then
+    subtracts the mean image and multiplies by (covariance + ε·I)^(-1/2).
+
+    Args:
+      image: float32 [H, W, C], pixels in [0, 1].
+      mean: one number per channel, or a single one.
+      std: likewise.
+      statistics: see `measure`.
+
+    Raises:
+      UserError: mean or std has neither 1 nor C numbers, or the statistics have another shape.
+    """
+    channels = image.shape[-1]
+    for field, values in [("mean", mean), ("std", std)]:
+        if len(values) not in (1, channels):
+            raise UserError(
+                f"{field} has {len(values)} numbers for images of {channels} channel(s): give one"
+                " per channel or a single one"
+            )
+    centre, spread = (jnp.asarray(v, jnp.float32).reshape(1, 1, -1) for v in (mean, std))
+    if statistics is None:
+        return (image - centre) / spread
+    if statistics.mean is not None and statistics.mean.shape != image.shape:
+        sizes = ["x".join(map(str, shape)) for shape in (statistics.mean.shape, image.shape)]
+        raise UserError(
+            f"preprocess={statistics.kind} was measured on images of {sizes[0]} and these are"
+            f" {sizes[1]}: evaluate at the size of training"
+        )
+    if statistics.kind == "mean_image":
+        return (image - jnp.asarray(statistics.mean)) / spread
+    image = image - image.mean()
+    length = jnp.sqrt(jnp.sum(image**2))
+    image = statistics.scale * image / jnp.where(length < EVEN, 1, length)
+    if statistics.kind == "gcn":
+        return image
+    flat = (image - jnp.asarray(statistics.mean)).reshape(-1)
+    return jnp.matmul(flat, jnp.asarray(statistics.whiten), precision="highest").reshape(
+        image.shape
+    )
+
+
+def measure(
+    source: DataSource, kind: str, *, scale: float = 55.0, epsilon: float = 0.1
+) -> Statistics | None:
+    """Returns the statistics of a training split; None for "channels", which needs none.
+
+    Of a split of more than 60,000 images, 60,000 evenly spaced ones are looked at.
+
+    Args:
+      source: the training split.
+      kind: "channels", "mean_image", "gcn" (contrast normalisation) or "zca" (and whitening).
+      scale: of contrast normalisation.
+      epsilon: added to the eigenvalues of the covariance before whitening.
+
+    Raises:
+      UserError: an unknown kind, a number that is not positive, images too large to whiten, or none
+        that can be read.
+    """
+    if kind not in KINDS:
+        raise UserError(f"preprocess={kind!r} does not exist: {nearest(kind, KINDS)}")
+    for field, value in (("gcn_scale", scale), ("zca_epsilon", epsilon)):
+        if value <= 0:
+            raise UserError(f"{field}={value} must be positive")
+    if kind == "channels":
+        return None
+    if kind == "gcn":
+        return Statistics(kind, scale)
+    size = int(np.prod(source.image_shape))
+    if kind == "zca" and size > MOST_VALUES:
+        shape = "x".join(map(str, source.image_shape))
+        raise UserError(
+            f"preprocess=zca cannot whiten images of {shape}: the covariance of {size:,} values"
+            f" would fill the memory; {MOST_VALUES:,} values at most"
+        )
+    if source.num_examples > MOST_EXAMPLES:
+        positions = np.arange(MOST_EXAMPLES) * source.num_examples // MOST_EXAMPLES
+        source = source.subset(positions, source.split)
+    contrast = Statistics("gcn", scale)
+    convert = jax.jit(
+        jax.vmap(lambda image: preprocess(image, (0.0,), (1.0,), contrast))
+        if kind == "zca"
+        else lambda images: images
+    )
+    count, total = 0, np.zeros(size)
+    products = np.zeros((size, size)) if kind == "zca" else None
+    for batch in eval_batches(source, batch_size=_BATCH):
+        images = convert(jnp.asarray(batch["image"], jnp.float32) / 255)
+        rows = np.asarray(images, np.float64)[batch["weight"] > 0].reshape(-1, size)
+        count += len(rows)
+        total += rows.sum(axis=0)
+        if products is not None:
+            products += rows.T @ rows
+    mean = total / count
+    kept = mean.reshape(source.image_shape).astype(np.float32)
+    if products is None:
+        return Statistics(kind, scale, kept)
+    values, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
+    whiten = (vectors / np.sqrt(np.maximum(values, 0) + epsilon)) @ vectors.T
+    return Statistics(kind, scale, kept, whiten.astype(np.float32))
+
+
+def write(path: Path, statistics: Statistics, about: dict[str, Any]) -> None:
+    """Writes statistics, whole or not at all; `about` says what they are of, in JSON."""
+    arrays = {
+        name: value
+        for name in ("mean", "whiten")
+        if (value := getattr(statistics, name)) is not None
+    }
+    text = json.dumps({"kind": statistics.kind, "scale": statistics.scale, "about": about})
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez(file, json=np.array(text), **arrays)
+    os.replace(part, path)
+
+
+def read(path: Path) -> tuple[Statistics, dict[str, Any]] | None:
+    """Returns statistics and what they are of, or None where there are none or they are damaged."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+            saved = json.loads(str(kept["json"]))
+            arrays = {name: kept[name] for name in ("mean", "whiten") if name in kept.files}
+        return Statistics(saved["kind"], saved["scale"], **arrays), saved["about"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
