@@ -10,7 +10,7 @@ import numpy as np
 from jaxcnn.data import folder
 from jaxcnn.data.prepare import photos
 from jaxcnn.data.prepare.files import check_source
-from jaxcnn.data.prepare.original import BadRecordError, Examples, Original
+from jaxcnn.data.prepare.original import Examples, Original
 from jaxcnn.errors import UserError
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -75,10 +75,7 @@ def _split(root: Path, paths: list[Path], labels: np.ndarray) -> Examples:
         return str(paths[index])
 
     def read(index: int) -> dict[str, Any]:
-        try:
-            data = paths[index].read_bytes()
-        except OSError as error:
-            raise BadRecordError(error.strerror or str(error)) from error
+        data = paths[index].read_bytes()
         photos.check(data)
         return {"file_name": names[index], "image": data, "label": int(labels[index])}
 

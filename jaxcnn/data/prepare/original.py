@@ -23,7 +23,7 @@ class Examples:
     Attributes:
       keys: one for each example, all different; what TFDS orders them by.
       read: the features of the example at a position, its image encoded. Called by several threads;
-        raises `BadRecordError`.
+        raises `BadRecordError` or OSError.
       describe: the file or record of an example, for messages.
       num_bytes: of all images, encoded; a guess where they are not yet.
     """

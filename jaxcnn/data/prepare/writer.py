@@ -138,9 +138,10 @@ def _check_count(original: Original, split: str, examples: Examples, partial: bo
 def _check_bad(bad: list[str], allowed: int) -> None:
     if len(bad) > allowed:
         more = f"; and {len(bad) - LISTED} more" if len(bad) > LISTED else ""
+        records = "records" if len(bad) > 1 else "record"
         raise UserError(
-            f"{len(bad)} records cannot be used: {'; '.join(bad[:LISTED])}{more}. Put good files in"
-            f" their place, or set --allow-bad={len(bad)} to leave them out"
+            f"{len(bad)} {records} cannot be used: {'; '.join(bad[:LISTED])}{more}. Put good files"
+            f" in their place, or set --allow-bad={len(bad)} to leave them out"
         )
 
 
@@ -191,7 +192,7 @@ def _write_split(
     def attempt(index: int) -> bytes | str:
         try:
             return serialize(examples.read(index))
-        except BadRecordError as error:
+        except (BadRecordError, OSError) as error:
             return f"{examples.describe(index)} ({error})"
 
     def attempt_some(indices: list[int]) -> list[bytes | str]:

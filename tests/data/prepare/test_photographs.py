@@ -1,6 +1,7 @@
 """ImageNet's tars and class folders: bytes kept, order and labels as TFDS has them."""
 
 import io
+import tarfile
 
 import numpy as np
 import PIL.Image
@@ -200,15 +201,18 @@ def test_labels_of_a_list(ilsvrc, tmp_path):
         prepare(folder, tmp_path / "out2")
 
 
-def test_an_image_that_is_not_whole_is_named_and_can_be_left_out(ilsvrc, tmp_path):
+def test_an_image_that_is_not_whole_is_named_and_can_be_left_out(ilsvrc, originals, tmp_path):
     folder, _, train, _, write = ilsvrc
-    name, data = train[WNIDS[1]][0]
-    train[WNIDS[1]][0] = name, data[: len(data) // 2]
+    name, _ = train[WNIDS[1]][0]
+    train[WNIDS[1]][0] = name, originals.photo(7, size=(300, 200))[:-100]
     train[WNIDS[2]][1] = (train[WNIDS[2]][1][0], b"no image")
     write()
     with pytest.raises(UserError, match="2 records cannot be used") as error:
         prepare(folder, tmp_path / "out")
-    for part in (f"{name} in ILSVRC2012_img_train.tar (", "not an image that Pillow knows"):
+    for part in (
+        f"{name} in ILSVRC2012_img_train.tar (image file is truncated",
+        "not an image that Pillow knows",
+    ):
         assert part in str(error.value)
     assert prepare(folder, tmp_path / "out", "--allow-bad=2") == 0
     assert len(raw(tmp_path / "out" / OUT, "train")) == 10
@@ -224,6 +228,32 @@ def test_a_tar_that_is_cut_short_is_one_error(share, ilsvrc, tmp_path):
             prepare(folder, tmp_path / "out")
         (folder / name).write_bytes(whole)
     assert not (tmp_path / "out" / OUT).exists()
+
+
+def test_a_tar_that_is_cut_between_two_images(ilsvrc, tmp_path):
+    folder, *_ = ilsvrc
+    path = folder / "ILSVRC2012_img_val.tar"
+    with tarfile.open(path) as tar:
+        last = tar.getmembers()[-1].offset
+    with path.open("r+b") as file:
+        file.truncate(last)
+    with pytest.raises(UserError, match=r"img_val.tar is damaged, cut short .*it has no end"):
+        prepare(folder, tmp_path / "out")
+
+
+def test_class_tars_need_no_end(ilsvrc, originals, tmp_path):
+    folder, truth, train, *_ = ilsvrc
+    inner = []
+    for wnid, files in train.items():
+        originals.tar(tmp_path / "inner.tar", files, "w")
+        with tarfile.open(tmp_path / "inner.tar") as tar:
+            last = tar.getmembers()[-1]
+        end = last.offset_data + -(-last.size // 512) * 512
+        inner.append((f"{wnid}.tar", (tmp_path / "inner.tar").read_bytes()[:end]))
+    originals.tar(folder / "ILSVRC2012_img_train.tar", inner, "w")
+    prepare(folder, tmp_path / "out")
+    found = {record["file_name"].decode() for record in raw(tmp_path / "out" / OUT, "train")}
+    assert found == {name for name in truth if name.startswith("n")}
 
 
 def test_files_that_do_not_belong_there(ilsvrc, tmp_path):

@@ -1,5 +1,6 @@
 """Whole or not there: kills, full disks, two at a time; and it goes on where it was."""
 
+import dataclasses
 import errno
 import fcntl
 import json
@@ -192,6 +193,29 @@ def test_what_is_there_is_left_alone(raw, tmp_path):
     (folder / "dataset_info.json").write_text(json.dumps(info))
     with pytest.raises(UserError, match=r"it is tfrecord: `python -m jaxcnn\.data\.prepare conv"):
         prepare(raw, tmp_path)
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_what_could_not_be_read_is_tried_again(raw, stock, tmp_path):
+    original = read_mnist(raw)
+    load = original.splits["test"]
+    failures = [OSError("stale file handle")]
+
+    def flaky():
+        examples = load()
+
+        def read(index):
+            if index == 5 and failures:
+                raise failures.pop()
+            return examples.read(index)
+
+        return dataclasses.replace(examples, read=read)
+
+    original = dataclasses.replace(original, splits={**original.splits, "test": flaky})
+    with pytest.raises(UserError, match=r"1 record cannot .*test record 5 \(stale file handle\)"):
+        writer.prepare(original, tmp_path, partial=True)
+    folder = writer.prepare(original, tmp_path, partial=True)
+    assert len(stock(folder, "test")) == 12
 
 
 def test_hopeless_files_are_given_up_early(raw, originals, tmp_path, monkeypatch):
