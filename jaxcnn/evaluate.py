@@ -1,153 +1,25 @@
-"""One exact pass over a split: every example once, the padding of the last batch masked."""
+"""Evaluations of what was trained: a checkpoint of a run, several runs together, given weights."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import traverse_util
 from ml_collections import ConfigDict
 
 from jaxcnn import factories, parallel, pretrained, scorecard, trained
-from jaxcnn.data.pipeline import eval_batches
 from jaxcnn.data.source import DataSource
 from jaxcnn.data.whitening import Statistics
-from jaxcnn.errors import UserError
+from jaxcnn.errors import UserError, nearest
 from jaxcnn.interop.folder import check_free
 from jaxcnn.numerics import numerics
+from jaxcnn.passes import Evaluator, Results, make_evaluator, make_predictor
 from jaxcnn.scorecard import Predictions
 from jaxcnn.state import TrainState
-from jaxcnn.steps import make_eval_step, make_predict_step
 from jaxcnn.workdir import check_class_names, read_config
-
-Results = dict[str, float]
-Evaluator = Callable[[Any], Results]
-
-
-def make_evaluator(
-    config: Any,
-    model: Any,
-    source: DataSource,
-    statistics: Statistics | None = None,
-    *,
-    show_progress: bool = False,
-) -> Evaluator:
-    """Returns (replicated variables) → means over the split; compiled at the first call.
-
-    Results are `loss` (nats), `top1` and `top5` (fractions), over the examples that can be read.
-
-    Args:
-      config: the whole config; the batch size is rounded up to the devices.
-      model: the network.
-      source: the split, of `factories.load_test_data`.
-      statistics: of the training split; see `factories.measure_statistics`.
-      show_progress: a bar on the terminal while it lasts.
-    """
-    outputs = _make_pass(make_eval_step, config, model, source, statistics, show_progress)
-
-    def evaluate(variables: Any) -> Results:
-        totals = dict.fromkeys(("loss", "top1", "top5", "count", "seen"), 0.0)
-        for sums in outputs(variables):
-            for key in totals:
-                totals[key] += float(sums[key])
-        _check_seen(source, totals["seen"])
-        return {key: totals[key] / totals["count"] for key in ("loss", "top1", "top5")}
-
-    return evaluate
-
-
-def make_predictor(
-    config: Any,
-    model: Any,
-    source: DataSource,
-    statistics: Statistics | None = None,
-    *,
-    show_progress: bool = False,
-) -> Callable[[Any], Predictions]:
-    """Returns (replicated variables) → what is predicted of each example that can be read.
-
-    Args:
-      config: see `make_evaluator`, as all others.
-      model: see there.
-      source: see there.
-      statistics: see there.
-      show_progress: see there.
-    """
-    outputs = _make_pass(make_predict_step, config, model, source, statistics, show_progress)
-
-    def predict(variables: Any) -> Predictions:
-        parts, seen = [], 0
-        for rows in outputs(variables):
-            seen += int(np.sum(rows["index"] >= 0))
-            real = rows["weight"] > 0
-            fields = (rows[name][real] for name in ("index", "label", "log_probabilities"))
-            parts.append(Predictions(*fields))
-        _check_seen(source, seen)
-        return Predictions(*map(np.concatenate, zip(*parts, strict=True)))
-
-    return predict
-
-
-def _make_pass(
-    make_step: Callable[..., Any],
-    config: Any,
-    model: Any,
-    source: DataSource,
-    statistics: Statistics | None,
-    shown: bool,
-) -> Callable[[Any], Iterator[dict[str, np.ndarray]]]:
-    """Returns (replicated variables) → outputs of a step for all batches of a split."""
-    devices = jax.device_count()
-    protocol = factories.make_test_protocol(config)
-    examples = max(int(config.eval.batch_size / protocol.cost), 1)
-    batch_size = -(-min(examples, source.num_examples) // devices) * devices
-    step = parallel.pmap_eval_step(
-        make_step(
-            model,
-            factories.make_normalize(config, statistics),
-            protocol=protocol,
-            rows=-(-config.eval.batch_size // devices),
-            axis_name=parallel.AXIS,
-        )
-    )
-
-    def outputs(variables: Any) -> Iterator[dict[str, np.ndarray]]:
-        batches = eval_batches(
-            source,
-            batch_size=batch_size,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-            num_workers=config.data.num_workers,
-        )
-        waiting = []
-        for batch in parallel.prefetch(batches):
-            waiting.append(step(variables, batch))
-            if len(waiting) > 2:  # what runs ahead of the devices holds memory
-                yield parallel.fetch(waiting.pop(0))
-        yield from map(parallel.fetch, waiting)
-
-    def with_progress(variables: Any) -> Iterator[dict[str, np.ndarray]]:
-        from rich.console import Console
-        from rich.progress import track
-
-        console = Console(stderr=True)
-        quiet = not console.is_terminal or jax.process_index() > 0
-        total = -(-source.num_examples // batch_size)
-        title = f"{source.split}, {protocol.name}"
-        shown = track(
-            outputs(variables), title, total, console=console, transient=True, disable=quiet
-        )
-        yield from shown
-
-    return with_progress if shown else outputs
-
-
-def _check_seen(source: DataSource, seen: float) -> None:
-    if seen != source.num_examples:
-        raise AssertionError(f"{source.num_examples} examples in {source.split}, {seen:.0f} seen")
 
 
 class Opened(NamedTuple):
@@ -209,7 +81,7 @@ def run(
             predictions = predict(parallel.replicate(variables))
             found = scorecard.means(predictions)
             results |= {f"{split}/{key}{suffix}": value for key, value in found.items()}
-        _report(report, predictions, source, {"workdirs": [str(directory)], "step": step}, config)
+        _report(report, predictions, source, [_described(config, directory, step=step)])
         return results
 
 
@@ -242,7 +114,7 @@ def run_ensemble(
     if report is not None:
         _prepare(report)
     results: Results = {"members": len(directories)}
-    members, steps = [], []
+    members, described = [], []
     for directory in directories:
         with _opened(directory, checkpoint, split, changes) as opened:
             config, source, model, step, state, statistics = opened
@@ -250,13 +122,12 @@ def run_ensemble(
             *_, (_, variables) = _weights(state)
             predictions = predict(parallel.replicate(variables))
             members.append(predictions)
-        steps.append(step)
+        described.append(_described(config, directory, step=step))
         results[f"{split}/top1[{directory}]"] = scorecard.means(predictions)["top1"]
     together = scorecard.average(members)
     results |= {f"{split}/{key}": value for key, value in scorecard.means(together).items()}
     if report is not None:
-        facts = {"workdirs": [str(directory) for directory in directories], "step": steps}
-        _report(report, together, source, facts, config)
+        _report(report, together, source, described)
     return results
 
 
@@ -282,7 +153,8 @@ def _changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
     """Returns a run's config with other fields of its evaluation.
 
     Raises:
-      UserError: for a field of another section: the run is what it was trained as.
+      UserError: for a field that there is not, or of another section: the run is what it was
+        trained as.
     """
     flat = traverse_util.flatten_dict(config.to_dict(), sep=".")
     differing = {name: value for name, value in changes.items() if flat.get(name) != value}
@@ -293,6 +165,8 @@ def _changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
                 f"--config.{name} cannot be changed of a run that is evaluated: only fields of the"
                 " sections eval and data can"
             )
+        if name not in flat:
+            raise UserError(f"the config has no field {name!r}: {nearest(name, flat)}")
         config[section][field] = value
     return config
 
@@ -319,19 +193,19 @@ def _prepare(report: Path) -> None:
 
 
 def _report(
-    report: Path,
-    predictions: Predictions,
-    source: DataSource,
-    facts: dict[str, Any],
-    config: ConfigDict,
+    report: Path, predictions: Predictions, source: DataSource, members: list[dict[str, Any]]
 ) -> None:
     if jax.process_index() > 0:
         return
-    protocol = factories.make_test_protocol(config)
-    scales = [] if protocol.views is None else list(protocol.views.scales)
-    facts |= {"data": source.name, "split": source.split, "protocol": protocol.name}
-    facts["scales"] = scales
+    facts = {"data": source.name, "split": source.split, "members": members}
     scorecard.write(report, predictions, source.class_names, facts)
+
+
+def _described(config: ConfigDict, weights: object, **more: Any) -> dict[str, Any]:
+    """Returns what a report says of a network: where it is from, and how it was tested."""
+    test = factories.make_test_protocol(config)
+    scales = [] if test.views is None else list(test.views.scales)
+    return {"weights": str(weights), **more, "protocol": test.name, "scales": scales}
 
 
 def run_weights(config: ConfigDict, *, split: str = "test", report: Path | None = None) -> Results:
@@ -372,7 +246,7 @@ def run_weights(config: ConfigDict, *, split: str = "test", report: Path | None 
             predict = make_predictor(config, model, source, statistics, show_progress=True)
             predictions = predict(variables)
             means = scorecard.means(predictions)
-            _report(report, predictions, source, {"init_from": config.init_from}, config)
+            _report(report, predictions, source, [_described(config, config.init_from)])
         return {f"{split}/{key}": value for key, value in means.items()}
 
 

@@ -17,17 +17,11 @@ from jaxcnn.data.pipeline import train_batches
 from jaxcnn.data.source import DataSource
 from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
-from jaxcnn.evaluate import (
-    Evaluator,
-    Results,
-    check_classes,
-    check_size,
-    evaluate_state,
-    make_evaluator,
-)
+from jaxcnn.evaluate import check_classes, check_size, evaluate_state
 from jaxcnn.logbook import Logbook, Record
 from jaxcnn.numerics import numerics
 from jaxcnn.optim import Optimizer
+from jaxcnn.passes import Evaluator, Results, make_evaluator
 from jaxcnn.schedules import Plan, is_due
 from jaxcnn.signals import stop_request
 from jaxcnn.state import (
@@ -54,7 +48,7 @@ class Programs(NamedTuple):
       optimizer: see `factories.make_optimizer`.
       train_step: (replicated state, batch) → the same and metrics, of one step or of the stacked
         `train.steps_per_call`; compiled at the first call.
-      evaluate: see `evaluate.make_evaluator`.
+      evaluate: see `passes.make_evaluator`.
       initial: makes the state at step 0; see `state.initial_state`.
     """
 

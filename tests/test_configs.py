@@ -14,7 +14,7 @@ import pytest
 from jaxcnn import factories, parallel, recipes
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
-from jaxcnn.evaluate import make_evaluator
+from jaxcnn.passes import make_evaluator
 from jaxcnn.state import create_state, initial_state
 from jaxcnn.steps import make_train_step
 

@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from jaxcnn import evaluate, factories, papers, parallel, train
+from jaxcnn import evaluate, factories, papers, parallel, passes, train
 from jaxcnn.data import load
 from jaxcnn.errors import UserError
 from jaxcnn.steps import make_predict_step
@@ -49,7 +49,7 @@ def predictions_of(directory, protocol):
     changes = {"eval.protocol": protocol}
     with evaluate._opened(directory, "latest", "test", changes) as opened:
         averaged = opened.state.ema is not None
-        predict = evaluate.make_predictor(opened.config, opened.model, opened.source)
+        predict = passes.make_predictor(opened.config, opened.model, opened.source)
         return predict(parallel.replicate(opened.state.variables(averaged)))
 
 
@@ -118,7 +118,7 @@ def test_four_devices_in_small_portions_see_what_one_sees_at_once(kind, protocol
     shape = jnp.zeros((1, *source.image_shape))
     variables = jax.jit(model.init)(jax.random.key(0, impl="rbg"), shape)
     assert jax.device_count() == 4
-    predictions = evaluate.make_predictor(config, model, source)(parallel.replicate(variables))
+    predictions = passes.make_predictor(config, model, source)(parallel.replicate(variables))
     assert predictions.indices.tolist() == [i for i in range(count) if kind != "folder" or i != 2]
 
     test = factories.make_test_protocol(config)
@@ -153,8 +153,9 @@ def test_an_ensemble_is_the_mean_of_its_members(runs, tmp_path):
     confidence = [float(row["confidence"]) for row in predicted]
     np.testing.assert_allclose(confidence, mean.max(1), atol=2e-6)
     facts = json.loads((report / "report.json").read_text())
-    assert facts["workdirs"] == [str(directory) for directory in runs]
-    assert (facts["protocol"], facts["num_examples"]) == ("center", 360)
+    assert [member["weights"] for member in facts["members"]] == list(map(str, runs))
+    assert {member["protocol"] for member in facts["members"]} == {"center"}
+    assert facts["num_examples"] == 360
     assert facts["nll"] == pytest.approx(nll, rel=1e-5)
 
 
@@ -163,7 +164,7 @@ def test_the_report_of_one_run_and_what_is_refused(runs, tmp_path):
     results = evaluate.run(runs[1], report=report)
     facts = json.loads((report / "report.json").read_text())
     assert facts["top1"] == results["test/top1_ema"]  # the averaged weights
-    assert facts["protocol"] == "flip"
+    assert [member["protocol"] for member in facts["members"]] == ["flip"]
     with pytest.raises(UserError, match=r"report exists"):
         evaluate.run(runs[0], report=report)
     (tmp_path / "file").write_text("")
@@ -171,6 +172,8 @@ def test_the_report_of_one_run_and_what_is_refused(runs, tmp_path):
         evaluate.run(runs[0], report=tmp_path / "file" / "report")
     with pytest.raises(UserError, match=r"config\.model\.name cannot be changed"):
         evaluate.run(runs[0], changes={"model.name": "lenet5"})
+    with pytest.raises(UserError, match=r"no field 'eval\.protocoll'.*eval\.protocol"):
+        evaluate.run(runs[0], changes={"eval.protocoll": "flip"})
     with pytest.raises(UserError, match="no dense form"):
         evaluate.run(runs[0], changes={"eval.protocol": "dense"})
     same = {"model.name": "highway_fc10", "eval.protocol": "center"}

@@ -24,6 +24,7 @@ CONFIG_IS_KNOWN_IN = {
     "report",
     "numerics",
     "trained",
+    "passes",
     "train",
     "evaluate",
     "predict",
@@ -32,7 +33,7 @@ CONFIG_IS_KNOWN_IN = {
     "main",
 }
 PARTS = ("data", "losses", "optim", "metrics", "state", "schedules", "protocols", "scorecard")
-RUN = ("steps", "parallel", "report", "trained", "train", "evaluate", "main")
+RUN = ("steps", "parallel", "passes", "report", "trained", "train", "evaluate", "main")
 
 
 def module_name(path):

@@ -1,0 +1,140 @@
+"""One exact pass over a split: every example once, the padding of the last batch masked."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxcnn import factories, parallel
+from jaxcnn.data.pipeline import eval_batches
+from jaxcnn.data.source import DataSource
+from jaxcnn.data.whitening import Statistics
+from jaxcnn.scorecard import Predictions
+from jaxcnn.steps import make_eval_step, make_predict_step
+
+Results = dict[str, float]
+Evaluator = Callable[[Any], Results]
+
+
+def make_evaluator(
+    config: Any,
+    model: Any,
+    source: DataSource,
+    statistics: Statistics | None = None,
+    *,
+    show_progress: bool = False,
+) -> Evaluator:
+    """Returns (replicated variables) → means over the split; compiled at the first call.
+
+    Results are `loss` (nats), `top1` and `top5` (fractions), over the examples that can be read.
+
+    Args:
+      config: the whole config; the batch size is rounded up to the devices.
+      model: the network.
+      source: the split, of `factories.load_test_data`.
+      statistics: of the training split; see `factories.measure_statistics`.
+      show_progress: a bar on the terminal while it lasts.
+    """
+    outputs = _make_pass(make_eval_step, config, model, source, statistics, show_progress)
+
+    def evaluate(variables: Any) -> Results:
+        totals = dict.fromkeys(("loss", "top1", "top5", "count", "seen"), 0.0)
+        for sums in outputs(variables):
+            for key in totals:
+                totals[key] += float(sums[key])
+        _check_seen(source, totals["seen"])
+        return {key: totals[key] / totals["count"] for key in ("loss", "top1", "top5")}
+
+    return evaluate
+
+
+def make_predictor(
+    config: Any,
+    model: Any,
+    source: DataSource,
+    statistics: Statistics | None = None,
+    *,
+    show_progress: bool = False,
+) -> Callable[[Any], Predictions]:
+    """Returns (replicated variables) → what is predicted of each example that can be read.
+
+    Args:
+      config: see `make_evaluator`, as all others.
+      model: see there.
+      source: see there.
+      statistics: see there.
+      show_progress: see there.
+    """
+    outputs = _make_pass(make_predict_step, config, model, source, statistics, show_progress)
+
+    def predict(variables: Any) -> Predictions:
+        parts, seen = [], 0
+        for rows in outputs(variables):
+            seen += int(np.sum(rows["index"] >= 0))
+            real = rows["weight"] > 0
+            fields = (rows[name][real] for name in ("index", "label", "log_probabilities"))
+            parts.append(Predictions(*fields))
+        _check_seen(source, seen)
+        return Predictions(*map(np.concatenate, zip(*parts, strict=True)))
+
+    return predict
+
+
+def _make_pass(
+    make_step: Callable[..., Any],
+    config: Any,
+    model: Any,
+    source: DataSource,
+    statistics: Statistics | None,
+    shown: bool,
+) -> Callable[[Any], Iterator[dict[str, np.ndarray]]]:
+    """Returns (replicated variables) → outputs of a step for all batches of a split."""
+    devices = jax.device_count()
+    protocol = factories.make_test_protocol(config)
+    examples = max(int(config.eval.batch_size / protocol.cost), 1)
+    batch_size = -(-min(examples, source.num_examples) // devices) * devices
+    step = parallel.pmap_eval_step(
+        make_step(
+            model,
+            factories.make_normalize(config, statistics),
+            protocol=protocol,
+            rows=-(-config.eval.batch_size // devices),
+            axis_name=parallel.AXIS,
+        )
+    )
+
+    def outputs(variables: Any) -> Iterator[dict[str, np.ndarray]]:
+        batches = eval_batches(
+            source,
+            batch_size=batch_size,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            num_workers=config.data.num_workers,
+        )
+        waiting = []
+        for batch in parallel.prefetch(batches):
+            waiting.append(step(variables, batch))
+            if len(waiting) > 2:  # what runs ahead of the devices holds memory
+                yield parallel.fetch(waiting.pop(0))
+        yield from map(parallel.fetch, waiting)
+
+    def with_progress(variables: Any) -> Iterator[dict[str, np.ndarray]]:
+        from rich.console import Console
+        from rich.progress import track
+
+        console = Console(stderr=True)
+        quiet = not console.is_terminal or jax.process_index() > 0
+        total = -(-source.num_examples // batch_size)
+        title = f"{source.split}, {protocol.name}"
+        shown = track(
+            outputs(variables), title, total, console=console, transient=True, disable=quiet
+        )
+        yield from shown
+
+    return with_progress if shown else outputs
+
+
+def _check_seen(source: DataSource, seen: float) -> None:
+    if seen != source.num_examples:
+        raise AssertionError(f"{source.num_examples} examples in {source.split}, {seen:.0f} seen")
