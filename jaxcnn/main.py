@@ -53,7 +53,7 @@ def print_results() -> None:
     if FLAGS.workdir:
         wanted["checkpoint"] = FLAGS.checkpoint
         wanted["changes"] = config_flags.get_override_values(FLAGS["config"]) if config else {}
-        whole = Path(FLAGS.workdir).is_dir()  # its name may have a comma
+        whole = (Path(FLAGS.workdir) / "config.json").exists()  # its name may have a comma
         names = [FLAGS.workdir] if whole else FLAGS.workdir.split(",")
         workdirs = [Path(name) for name in names if name]
         if len(workdirs) > 1:

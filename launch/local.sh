@@ -38,6 +38,7 @@ if [[ -z $logdir ]]; then
     esac
     previous=$argument
   done
+  [[ $logdir != *,* ]] || logdir= # several workdirs, to be evaluated together
   logdir=${logdir:-$(mktemp -d)}
 fi
 mkdir -p "$logdir"
