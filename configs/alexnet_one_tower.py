@@ -11,6 +11,8 @@ The smallest images that leave anything are 63x63: digits are enlarged to 64x64.
   python -m jaxcnn.main --config=configs/alexnet_one_tower.py:imagenet2012  # the paper's recipe
   python -m jaxcnn.main --config=configs/alexnet_one_tower.py:folder --config.data.dir=DIR
   python -m jaxcnn.main --config=configs/alexnet_one_tower.py:synthetic     # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
 from jaxcnn import papers

@@ -10,6 +10,8 @@ and crops of the image padded by 4; whole images are tested. CIFAR-100: not in t
   python -m jaxcnn.main --config=configs/cifar_resnet110.py:cifar10    # the paper's recipe
   python -m jaxcnn.main --config=configs/cifar_resnet110.py:cifar100   # the same
   python -m jaxcnn.main --config=configs/cifar_resnet110.py:synthetic  # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
 from jaxcnn import papers

@@ -10,6 +10,8 @@ CIFAR-10 test error 6.37 % in the paper (median of 5), with flips and crops of t
   python -m jaxcnn.main --config=configs/cifar_resnet110_v2.py:cifar10    # the paper's recipe
   python -m jaxcnn.main --config=configs/cifar_resnet110_v2.py:cifar100   # the same
   python -m jaxcnn.main --config=configs/cifar_resnet110_v2.py:synthetic  # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
 from jaxcnn import papers

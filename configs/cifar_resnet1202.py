@@ -11,6 +11,8 @@ in the paper.
   python -m jaxcnn.main --config=configs/cifar_resnet1202.py:cifar10    # the paper's recipe
   python -m jaxcnn.main --config=configs/cifar_resnet1202.py:cifar100   # the same
   python -m jaxcnn.main --config=configs/cifar_resnet1202.py:synthetic  # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
 from jaxcnn import papers

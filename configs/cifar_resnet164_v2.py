@@ -10,6 +10,8 @@ the image padded by 4; whole images are tested.
   python -m jaxcnn.main --config=configs/cifar_resnet164_v2.py:cifar10    # the paper's recipe
   python -m jaxcnn.main --config=configs/cifar_resnet164_v2.py:cifar100   # the same
   python -m jaxcnn.main --config=configs/cifar_resnet164_v2.py:synthetic  # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
 from jaxcnn import papers

@@ -9,6 +9,8 @@ No error of this network is published; it is the released code's. Whole images a
   python -m jaxcnn.main --config=configs/dfn_fuse3_d20.py:cifar10    # the released code's recipe
   python -m jaxcnn.main --config=configs/dfn_fuse3_d20.py:cifar100   # the same
   python -m jaxcnn.main --config=configs/dfn_fuse3_d20.py:synthetic  # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
 from jaxcnn import papers

@@ -10,6 +10,8 @@ ImageNet-1k validation error, top-1 / top-5 %: 23.16 / 6.61 with one 224 crop in
   python -m jaxcnn.main --config=configs/dfn_mr_imagenet.py:imagenet2012  # the released recipe
   python -m jaxcnn.main --config=configs/dfn_mr_imagenet.py:folder --config.data.dir=DIR
   python -m jaxcnn.main --config=configs/dfn_mr_imagenet.py:synthetic     # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
 from jaxcnn import papers

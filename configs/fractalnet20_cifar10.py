@@ -13,6 +13,9 @@ take minutes of a laptop: fractalnet_narrow_c3 is the one to try.
   python -m jaxcnn.main --config=configs/fractalnet20_cifar10.py:cifar10    # the paper's recipe
   python -m jaxcnn.main --config=configs/fractalnet20_cifar10.py:cifar100   # the same
   python -m jaxcnn.main --config=configs/fractalnet20_cifar10.py:synthetic  # made-up images
+  python -m jaxcnn.main --config=configs/fractalnet20_cifar10.py:svhn       # the paper's recipe
+
+By a recipe of ours: :mnist and :fashion_mnist.
 """
 
 from jaxcnn import papers

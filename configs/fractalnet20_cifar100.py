@@ -13,6 +13,9 @@ fractalnet_narrow_c3 is the one to try.
   python -m jaxcnn.main --config=configs/fractalnet20_cifar100.py:cifar10    # the same
   python -m jaxcnn.main --config=configs/fractalnet20_cifar100.py:cifar100   # the paper's recipe
   python -m jaxcnn.main --config=configs/fractalnet20_cifar100.py:synthetic  # made-up images
+  python -m jaxcnn.main --config=configs/fractalnet20_cifar100.py:svhn       # the paper's recipe
+
+By a recipe of ours: :mnist and :fashion_mnist.
 """
 
 from jaxcnn import papers

@@ -10,6 +10,8 @@ ImageNet-1k validation error, top-1 / top-5 %: – / 10.07 with one crop and one
   python -m jaxcnn.main --config=configs/googlenet.py:imagenet2012  # the paper's recipe
   python -m jaxcnn.main --config=configs/googlenet.py:folder --config.data.dir=DIR
   python -m jaxcnn.main --config=configs/googlenet.py:synthetic     # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
 from jaxcnn import papers

@@ -10,6 +10,8 @@ weights of Caffe's recipe). A run here tests one centre crop.
   python -m jaxcnn.main --config=configs/googlenet_torchvision.py:imagenet2012  # the paper's recipe
   python -m jaxcnn.main --config=configs/googlenet_torchvision.py:folder --config.data.dir=DIR
   python -m jaxcnn.main --config=configs/googlenet_torchvision.py:synthetic     # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
 from jaxcnn import papers

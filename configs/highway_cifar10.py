@@ -10,6 +10,8 @@ are tested.
   python -m jaxcnn.main --config=configs/highway_cifar10.py:cifar10    # the paper's recipe
   python -m jaxcnn.main --config=configs/highway_cifar10.py:cifar100   # the same
   python -m jaxcnn.main --config=configs/highway_cifar10.py:synthetic  # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
 from jaxcnn import papers

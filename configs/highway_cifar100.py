@@ -10,6 +10,8 @@ images are tested.
   python -m jaxcnn.main --config=configs/highway_cifar100.py:cifar10    # the same
   python -m jaxcnn.main --config=configs/highway_cifar100.py:cifar100   # the paper's recipe
   python -m jaxcnn.main --config=configs/highway_cifar100.py:synthetic  # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
 from jaxcnn import papers

@@ -8,6 +8,8 @@ twin of 71 units (562,543 parameters) is `--config.model.overrides.highway=False
 
   python -m jaxcnn.main --config=configs/highway_fc100.py            # digits, offline
   python -m jaxcnn.main --config=configs/highway_fc100.py:synthetic  # made-up images
+
+By a recipe of ours: :mnist and :fashion_mnist.
 """
 
 from jaxcnn import papers

@@ -12,6 +12,8 @@ The smallest images that leave anything are 75x75: digits are enlarged to 96x96.
   python -m jaxcnn.main --config=configs/inception_resnet_v1.py:imagenet2012  # the paper's recipe
   python -m jaxcnn.main --config=configs/inception_resnet_v1.py:folder --config.data.dir=DIR
   python -m jaxcnn.main --config=configs/inception_resnet_v1.py:synthetic     # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
 from jaxcnn import papers

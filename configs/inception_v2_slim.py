@@ -11,6 +11,8 @@ tests one centre crop.
   python -m jaxcnn.main --config=configs/inception_v2_slim.py:imagenet2012  # the paper's recipe
   python -m jaxcnn.main --config=configs/inception_v2_slim.py:folder --config.data.dir=DIR
   python -m jaxcnn.main --config=configs/inception_v2_slim.py:synthetic     # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
 from jaxcnn import papers

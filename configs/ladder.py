@@ -10,6 +10,9 @@ network on the 100 alone 93.0 ± 2.2 %; two minutes of a processor core.
 
   python -m jaxcnn.main --config=configs/ladder.py            # digits, offline
   python -m jaxcnn.main --config=configs/ladder.py:synthetic  # made-up images
+  python -m jaxcnn.main --config=configs/ladder.py:mnist      # the paper's recipe
+
+By a recipe of ours: :fashion_mnist.
 """
 
 from jaxcnn import papers

@@ -9,6 +9,9 @@ published): digits of 28x28 centred in 32x32, no distortions.
 
   python -m jaxcnn.main --config=configs/lenet5.py            # digits, offline
   python -m jaxcnn.main --config=configs/lenet5.py:synthetic  # made-up images
+  python -m jaxcnn.main --config=configs/lenet5.py:mnist      # passes as in the paper
+
+By a recipe of ours: :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
 from jaxcnn import papers

@@ -9,6 +9,9 @@ MNIST test error 0.95 % in the paper, 0.8 % with distorted digits: 28x28 pixels 
 
   python -m jaxcnn.main --config=configs/lenet5_1998.py            # digits, offline
   python -m jaxcnn.main --config=configs/lenet5_1998.py:synthetic  # made-up images
+  python -m jaxcnn.main --config=configs/lenet5_1998.py:mnist      # passes as in the paper
+
+By a recipe of ours: :fashion_mnist.
 """
 
 from jaxcnn import papers

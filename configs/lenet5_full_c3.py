@@ -8,6 +8,9 @@ MNIST test error: none is published of this form (0.95 % of the paper's own).
 
   python -m jaxcnn.main --config=configs/lenet5_full_c3.py            # digits, offline
   python -m jaxcnn.main --config=configs/lenet5_full_c3.py:synthetic  # made-up images
+  python -m jaxcnn.main --config=configs/lenet5_full_c3.py:mnist      # passes as in the paper
+
+By a recipe of ours: :fashion_mnist.
 """
 
 from jaxcnn import papers

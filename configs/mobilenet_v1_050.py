@@ -11,6 +11,8 @@ ImageNet-1k validation error, top-1 / top-5 %: 36.3 / – with one 224 crop in t
   python -m jaxcnn.main --config=configs/mobilenet_v1_050.py:imagenet2012  # the paper's recipe
   python -m jaxcnn.main --config=configs/mobilenet_v1_050.py:folder --config.data.dir=DIR
   python -m jaxcnn.main --config=configs/mobilenet_v1_050.py:synthetic     # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
 from jaxcnn import papers

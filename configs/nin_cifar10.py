@@ -10,6 +10,8 @@ with shifts and flips (`--config.data.pad=4 --config.data.flip`). Whole images a
   python -m jaxcnn.main --config=configs/nin_cifar10.py:cifar10    # the paper's recipe
   python -m jaxcnn.main --config=configs/nin_cifar10.py:cifar100   # the same
   python -m jaxcnn.main --config=configs/nin_cifar10.py:synthetic  # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
 from jaxcnn import papers

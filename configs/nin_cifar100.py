@@ -9,6 +9,8 @@ CIFAR-100 test error 35.68 % in the paper, without augmentation. Whole images ar
   python -m jaxcnn.main --config=configs/nin_cifar100.py:cifar10    # the same
   python -m jaxcnn.main --config=configs/nin_cifar100.py:cifar100   # the paper's recipe
   python -m jaxcnn.main --config=configs/nin_cifar100.py:synthetic  # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
 from jaxcnn import papers

@@ -10,6 +10,8 @@ no figure.
   python -m jaxcnn.main --config=configs/nin_imagenet.py:imagenet2012  # the author's recipe
   python -m jaxcnn.main --config=configs/nin_imagenet.py:folder --config.data.dir=DIR
   python -m jaxcnn.main --config=configs/nin_imagenet.py:synthetic     # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
 from jaxcnn import papers

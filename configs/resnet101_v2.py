@@ -9,6 +9,8 @@ ImageNet-1k validation error: no published figure. A run here tests one centre c
   python -m jaxcnn.main --config=configs/resnet101_v2.py:imagenet2012  # the paper's recipe
   python -m jaxcnn.main --config=configs/resnet101_v2.py:folder --config.data.dir=DIR
   python -m jaxcnn.main --config=configs/resnet101_v2.py:synthetic     # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
 from jaxcnn import papers

@@ -14,6 +14,8 @@ figure.
   python -m jaxcnn.main --config=configs/resnet18.py:cifar100      # the same
   python -m jaxcnn.main --config=configs/resnet18.py:folder --config.data.dir=DIR
   python -m jaxcnn.main --config=configs/resnet18.py:synthetic     # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
 from jaxcnn import papers

@@ -12,6 +12,8 @@ here tests one centre crop. CIFAR at 32x32 with this network: no published figur
   python -m jaxcnn.main --config=configs/resnet18_a.py:cifar100      # the same
   python -m jaxcnn.main --config=configs/resnet18_a.py:folder --config.data.dir=DIR
   python -m jaxcnn.main --config=configs/resnet18_a.py:synthetic     # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
 from jaxcnn import papers

@@ -10,6 +10,8 @@ augmentation; 20.1 / 4.8 with scale and aspect). A run here tests one centre cro
   python -m jaxcnn.main --config=configs/resnet200_v2.py:imagenet2012  # the paper's recipe
   python -m jaxcnn.main --config=configs/resnet200_v2.py:folder --config.data.dir=DIR
   python -m jaxcnn.main --config=configs/resnet200_v2.py:synthetic     # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
 from jaxcnn import papers

@@ -13,6 +13,8 @@ centre crop. CIFAR at 32x32 with this network: no published figure.
   python -m jaxcnn.main --config=configs/resnet34.py:cifar100      # the same
   python -m jaxcnn.main --config=configs/resnet34.py:folder --config.data.dir=DIR
   python -m jaxcnn.main --config=configs/resnet34.py:synthetic     # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
 from jaxcnn import papers

@@ -12,6 +12,8 @@ here tests one centre crop. CIFAR at 32x32 with this network: no published figur
   python -m jaxcnn.main --config=configs/resnet34_c.py:cifar100      # the same
   python -m jaxcnn.main --config=configs/resnet34_c.py:folder --config.data.dir=DIR
   python -m jaxcnn.main --config=configs/resnet34_c.py:synthetic     # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
 from jaxcnn import papers

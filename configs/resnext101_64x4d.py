@@ -11,6 +11,8 @@ at 320). A run here tests one centre crop.
   python -m jaxcnn.main --config=configs/resnext101_64x4d.py:imagenet2012  # the paper's recipe
   python -m jaxcnn.main --config=configs/resnext101_64x4d.py:folder --config.data.dir=DIR
   python -m jaxcnn.main --config=configs/resnext101_64x4d.py:synthetic     # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
 from jaxcnn import papers

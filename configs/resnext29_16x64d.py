@@ -11,6 +11,8 @@ padded by 4; whole images are tested.
   python -m jaxcnn.main --config=configs/resnext29_16x64d.py:cifar10    # the paper's recipe
   python -m jaxcnn.main --config=configs/resnext29_16x64d.py:cifar100   # the same
   python -m jaxcnn.main --config=configs/resnext29_16x64d.py:synthetic  # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
 from jaxcnn import papers

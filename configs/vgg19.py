@@ -12,6 +12,8 @@ On digits and made-up images the hidden layers have 512 units instead of 4096.
   python -m jaxcnn.main --config=configs/vgg19.py:imagenet2012  # the paper's recipe
   python -m jaxcnn.main --config=configs/vgg19.py:folder --config.data.dir=DIR
   python -m jaxcnn.main --config=configs/vgg19.py:synthetic     # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
 from jaxcnn import papers

@@ -12,6 +12,8 @@ by He's initialisation.
   python -m jaxcnn.main --config=configs/zfnet_wide.py:imagenet2012  # the paper's recipe
   python -m jaxcnn.main --config=configs/zfnet_wide.py:folder --config.data.dir=DIR
   python -m jaxcnn.main --config=configs/zfnet_wide.py:synthetic     # made-up images
+
+By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
 from jaxcnn import papers

@@ -32,23 +32,6 @@ from jaxcnn.schedules import Plan, length_in_steps, make_schedule
 
 # Fields of networks that are functions and can be set by name.
 BY_NAME = {"act": activation, "conv": convolution}
-# Fields of the section `data` that are handed to `augment` as they are.
-AUGMENT_FIELDS = (
-    "policy",
-    "policy_operations",
-    "policy_magnitude",
-    "color_jitter",
-    "photometric",
-    "lighting",
-    "pad",
-    "pad_mode",
-    "translate",
-    "flip",
-    "vertical_flip",
-    "erase",
-    "erase_area",
-    "erase_fill",
-)
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 
 
@@ -136,7 +119,20 @@ def make_augment(
         mean=section.mean,
         std=section.std,
         statistics=statistics,
-        **{field: section[field] for field in AUGMENT_FIELDS},
+        policy=section.policy,
+        policy_operations=section.policy_operations,
+        policy_magnitude=section.policy_magnitude,
+        color_jitter=section.color_jitter,
+        photometric=section.photometric,
+        lighting=section.lighting,
+        pad=section.pad,
+        pad_mode=section.pad_mode,
+        translate=section.translate,
+        flip=section.flip,
+        vertical_flip=section.vertical_flip,
+        erase=section.erase,
+        erase_area=section.erase_area,
+        erase_fill=section.erase_fill,
     )
 
 

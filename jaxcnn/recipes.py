@@ -59,8 +59,8 @@ def base_config() -> ConfigDict:
     # 0 trains on the labelled examples alone, which then are the epoch.
     data.labelled = 0
     data.unlabelled_per_labelled = 0
-    data.train_crop = "resize"  # resize | random_resized | scale_jitter | none
-    data.eval_crop = "resize"  # resize | center | none
+    data.train_crop = "resize"  # resize | random_resized | scale_jitter | frame | none
+    data.eval_crop = "resize"  # resize | center | frame | none
     data.resize = 0  # short side before the centre crop; 0 is image_size·256/224
     data.scale_range = (256, 480)  # short sides of scale_jitter
     data.mean = (0.5,)  # of pixels in [0, 1], per channel or one for all

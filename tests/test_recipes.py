@@ -15,7 +15,14 @@ from jaxcnn.schedules import length_in_steps
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "configs").glob("*.py"))
-EXAMPLES = {"cifar10": 50000, "cifar100": 50000, "imagenet2012": 1281167}
+EXAMPLES = {
+    "mnist": 60000,
+    "fashion_mnist": 60000,
+    "svhn": 73257,
+    "cifar10": 50000,
+    "cifar100": 50000,
+    "imagenet2012": 1281167,
+}
 
 by_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 
@@ -84,6 +91,7 @@ def test_a_file_is_named_after_its_network_and_its_text_is_right(file):
     configs = offered(get_config)
     name = configs["digits"].model.name
     known_as = {
+        "resnet50_modern": "resnet50",
         "ladder": "ladder_mnist_mlp",
         "lenet5": "lenet5_modern",
         "lenet5_1998": "lenet5",
@@ -94,7 +102,9 @@ def test_a_file_is_named_after_its_network_and_its_text_is_right(file):
     assert f"{model_info(name).params:,} parameters" in text
     commands = re.findall(r"--config=configs/(\w+)\.py(?::(\w+))?", text)
     assert {stem for stem, _ in commands} == {file.stem}
-    assert {dataset or "digits" for _, dataset in commands} == configs.keys()
+    ours = re.findall(r":(\w+)", text.partition("\nBy a recipe of ours: ")[2])
+    named = [dataset or "digits" for _, dataset in commands] + ours
+    assert sorted(named) == sorted(configs)
 
 
 def test_every_network_has_a_file():
@@ -105,8 +115,8 @@ def test_every_network_has_a_file():
 def test_an_unknown_data_set_is_answered_with_the_nearest():
     with pytest.raises(UserError, match=r"densenet121 has no recipe for 'cifar1'.*cifar10"):
         load(ROOT / "configs" / "densenet121.py")("cifar1")
-    with pytest.raises(UserError, match=r"lenet5_modern has no recipe for 'cifar10'.*digits"):
-        load(ROOT / "configs" / "lenet5.py")("cifar10")
+    with pytest.raises(UserError, match=r"highway_fc10 has no recipe for 'cifar10'.*digits"):
+        load(ROOT / "configs" / "highway_fc10.py")("cifar10")
 
 
 def test_two_configs_share_nothing():
@@ -150,6 +160,75 @@ def test_ladder_on_cifar():
     epoch = 500
     expected = pytest.approx([2e-3, 2e-3, 1e-3, 0], abs=1e-9)
     assert rates(config, [0, 60 * epoch - 1, 65 * epoch, 70 * epoch]) == expected
+
+
+def test_preprocessing_is_the_papers_and_small_sets_fit_the_network():
+    for family, model, kind in (
+        (papers.nin, "nin_cifar10", "zca"),
+        (papers.dsn, "dsn_cifar10", "gcn"),
+        (papers.highway, "highway_cifar10", "gcn"),
+        (papers.ladder, "ladder_conv_large_gamma", "zca"),
+        (papers.resnet, "cifar_resnet20", "mean_image"),
+        (papers.preact_resnet, "cifar_resnet164_v2", "channels"),
+    ):
+        values(family(model, "cifar10"), data__preprocess=kind)
+    values(
+        papers.lenet("lenet5", "mnist"),
+        train__length="20epochs",
+        data__image_size=32,
+        data__train_crop="frame",
+        data__eval_crop="frame",
+        data__pad=0,
+    )
+    values(papers.nin("nin_mnist", "mnist"), data__train_crop="none", data__image_size=28)
+    values(papers.vgg("vgg16", "mnist"), data__train_crop="frame", data__flip=False)
+    values(papers.alexnet("alexnet", "cifar10"), data__train_crop="resize", data__image_size=64)
+    values(papers.vgg("vgg16", "svhn"), train__length="40epochs", data__flip=False, data__pad=4)
+
+
+def test_papers_on_svhn_augment_nothing():
+    for config, length, batch, first in (
+        (papers.densenet("densenet_40_12", "svhn"), "40epochs", 64, 0.1),
+        (papers.wide_resnet("wrn_16_8", "svhn"), "160epochs", 128, 0.01),
+        (papers.stochastic_depth("cifar_resnet110_sd", "svhn"), "50epochs", 128, 0.1),
+        (papers.fractalnet("fractalnet20_cifar10", "svhn"), "20epochs", 100, 0.02),
+    ):
+        values(
+            config,
+            train__length=length,
+            train__batch_size=batch,
+            schedule__learning_rate=first,
+            data__flip=False,
+            data__pad=0,
+        )
+    assert papers.wide_resnet("wrn_16_8", "svhn").model.overrides.dropout_rate == 0.4
+    assert papers.densenet("densenet_40_12", "svhn").model.overrides.dropout_rate == 0.2
+
+
+def test_the_modern_recipe_is_torchvisions():
+    config = papers.modern("resnet50", "imagenet2012")
+    values(
+        config,
+        optimizer__name="sgd",
+        optimizer__momentum=0.9,
+        optimizer__weight_decay=2e-5,
+        train__length="600epochs",
+        train__batch_size=1024,
+        loss__label_smoothing=0.1,
+        data__policy="trivialaugment",
+        data__mixup=0.2,
+        data__cutmix=1.0,
+        data__erase=0.1,
+        data__repeats=4,
+        data__image_size=176,
+        data__eval_image_size=224,
+        data__resize=232,
+        data__flip=True,
+    )
+    per_epoch = 1281167 / 1024
+    near = [0, int(5 * per_epoch) + 1, int(302.5 * per_epoch), int(600 * per_epoch)]
+    assert rates(config, near) == pytest.approx([0.005, 0.5, 0.25, 0], abs=1e-3)
+    assert (1 - config.train.ema_decay) * 32 == pytest.approx(2e-5 * 1024 * 32 / 600, rel=0.01)
 
 
 @pytest.mark.parametrize("model", ["densenet_40_12", "densenet_bc_190_40"])

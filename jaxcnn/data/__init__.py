@@ -45,9 +45,9 @@ def load(
       num_classes: synthetic only; the other kinds know theirs.
       num_examples: of the training split and again of the test split. synthetic only.
       holdout: how many training examples become the validation split; the same in every run.
-      train_crop: "resize", "random_resized", "scale_jitter" or "none"; see `crops.Cropper`. The
-        crops are for folder and tfds.
-      eval_crop: "center", "resize" or "none".
+      train_crop: "resize", "random_resized", "scale_jitter", "frame" or "none"; see
+        `crops.Cropper`. The crops are for folder and tfds.
+      eval_crop: "center", "resize", "frame" or "none".
       resize: short side in pixels before the centre crop; 0 is image_size × 256/224.
       scale_range: least and greatest short side of "scale_jitter", in pixels.
       train_split: the TFDS split to train on.

@@ -17,8 +17,8 @@ from jaxcnn.errors import UserError, nearest
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-TRAIN_CROPS = ("resize", "random_resized", "scale_jitter", "none")
-EVAL_CROPS = ("center", "resize", "none")
+TRAIN_CROPS = ("resize", "random_resized", "scale_jitter", "frame", "none")
+EVAL_CROPS = ("center", "resize", "frame", "none")
 AREA_RANGE = (0.08, 1.0)
 ASPECT_RANGE = (3 / 4, 4 / 3)
 TRIES = 10
@@ -37,6 +37,7 @@ class Cropper:
         "resize": the whole image, whatever its aspect.
         "random_resized": the GoogLeNet paper's: 8–100 % of the area, aspect 3/4–4/3.
         "scale_jitter": VGG's: short side drawn from `scale_range`, then a random square.
+        "frame": the image in the middle of black, as LeNet-5 gets the digits of MNIST.
         "none": the image has the right size already.
       evaluate: the same without one; "center" takes the middle square of the image whose short
         side has been brought to `resize`.
@@ -100,11 +101,25 @@ class Cropper:
                 f"{name} is {image.width}x{image.height}, not {self.size}x{self.size}: set"
                 " image_size to its size, or a crop other than 'none'"
             )
+        if self._kind(rng) == "frame":
+            return self._framed(np.asarray(image), name)
         if image.size != (self.size, self.size) or box != (0, 0, self.size, self.size):
             from PIL.Image import Resampling
 
             image = image.resize((self.size, self.size), Resampling.BILINEAR, box=box)
         return np.asarray(image).reshape(self.size, self.size, self.channels)
+
+    def _framed(self, pixels: np.ndarray, name: str) -> np.ndarray:
+        height, width = pixels.shape[:2]
+        if max(height, width) > self.size:
+            raise UserError(
+                f"{name} is {width}x{height} and does not fit a frame of {self.size}x{self.size}:"
+                " raise image_size, or set a crop other than 'frame'"
+            )
+        framed = np.zeros((self.size, self.size, self.channels), np.uint8)
+        top, left = (self.size - height) // 2, (self.size - width) // 2
+        framed[top : top + height, left : left + width] = pixels.reshape(height, width, -1)
+        return framed
 
     def _kind(self, rng: np.random.Generator | None) -> str:
         return self.evaluate if rng is None else self.train

@@ -11,6 +11,7 @@ from jaxcnn.papers.ladder import ladder
 from jaxcnn.papers.plain import alexnet, lenet, mobilenet, vgg, zfnet
 from jaxcnn.papers.residual import (
     densenet,
+    modern,
     preact_resnet,
     resnet,
     resnext,
@@ -31,6 +32,7 @@ __all__ = [
     "ladder",
     "lenet",
     "mobilenet",
+    "modern",
     "nin",
     "preact_resnet",
     "resnet",

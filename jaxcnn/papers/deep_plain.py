@@ -15,15 +15,20 @@ def nin(model: str, dataset: str = "digits") -> ConfigDict:
     the rate. The paper divides the rate by ten twice, when training stops improving: here after
     100k and 115k of 120k steps; the rate itself, 0.02, is that of the code for CIFAR-100. ImageNet:
     batches of 64, 450k steps at rate 0.01 with drops at 200k and 400k, 224 crops of an image with
-    short side 256, flip. Ours: the channel mean and deviation instead of global contrast
-    normalisation and whitening.
+    short side 256, flip. CIFAR is contrast-normalised and whitened. MNIST and SVHN go by the
+    procedure of CIFAR, as the paper says; ours there are the channel mean and deviation, for SVHN
+    instead of local contrast normalisation, and its 73,257 training images without the extra ones.
     """
 
-    def cifar(config: ConfigDict) -> None:
+    def plain(config: ConfigDict) -> None:
         config.train.update(length="120000steps", batch_size=128)
         config.optimizer.update(weight_decay=5e-4, rate_factors=(BIASES, ("^classifier/", 0.1)))
         config.schedule.update(name="step", learning_rate=0.02, reference_batch=128)
         config.schedule.boundaries = ("100000steps", "115000steps")
+
+    def cifar(config: ConfigDict) -> None:
+        plain(config)
+        config.data.preprocess = "zca"
 
     def imagenet(config: ConfigDict) -> None:
         config.data.update(train_crop="scale_jitter", scale_range=(256, 256))
@@ -36,10 +41,11 @@ def nin(model: str, dataset: str = "digits") -> ConfigDict:
         small = common.small(64, rate=1e-3, also=_quick)
         return common.start(model, dataset, small | {"imagenet2012": imagenet})
     if model == "nin_mnist":
-        return common.start(model, dataset, common.small(28, rate=1e-3, folder=0, also=_mnist))
+        small = common.small(28, rate=1e-3, folder=0, also=_mnist, sets=common.GREY)
+        return common.start(model, dataset, small | {"mnist": plain})
     small = common.small(rate=1e-3, folder=0, also=_quick)
     if model == "nin_svhn":
-        return common.start(model, dataset, small)
+        return common.start(model, dataset, small | {"svhn": plain})
     return common.start(model, dataset, small | common.cifar(cifar))
 
 
@@ -51,8 +57,9 @@ def dsn(model: str, dataset: str = "digits") -> ConfigDict:
     augmentation; the classifier learns at a tenth of the rate, the companions at a thousandth. The
     code trains 50k steps with companions that count fully, then without them and at ever lower
     rates up to 120k: ours is one run of that length, in which they fade, with drops at 100k and
-    110k. No threshold γ is published, here it is 0. The channel mean and deviation stand for global
-    contrast normalisation, and the companions' rate falls with that of the rest.
+    110k. No threshold γ is published, here it is 0. CIFAR is contrast-normalised. Ours: the
+    companions' rate falls with that of the rest; SVHN as CIFAR, without its extra images, with the
+    channel mean and deviation.
     """
 
     def companions(config: ConfigDict) -> None:
@@ -63,6 +70,8 @@ def dsn(model: str, dataset: str = "digits") -> ConfigDict:
         companions(config)
         if dataset == "cifar100":
             config.loss.name = "cross_entropy"
+        if dataset != "svhn":
+            config.data.preprocess = "gcn"
         config.train.update(length="120000steps", batch_size=100)
         config.optimizer.weight_decay = 5e-4
         config.optimizer.rate_factors = (BIASES, ("^classifier/", 0.1), (r"^aux\d_head/", 1e-3))
@@ -74,24 +83,31 @@ def dsn(model: str, dataset: str = "digits") -> ConfigDict:
         companions(config)
 
     small = common.small(rate=1e-3, folder=0, also=few)
-    return common.start(model, dataset, small | common.cifar(cifar))
+    return common.start(model, dataset, small | common.cifar(cifar) | {"svhn": cifar})
 
 
 def highway(model: str, dataset: str = "digits") -> ConfigDict:
     """Highway networks ("Training Very Deep Networks", §3 and §4), as the authors' code has them.
 
     CIFAR: 200k steps of 100, Nesterov momentum 0.9, rate 0.025 with drops at 100k, 150k and 175k,
-    decay 1e-3, flip and crops of the image padded by 8. Ours: the channel mean and deviation
-    instead of global contrast normalisation; the classifier decays as the rest, not ten times as
-    much.
+    decay 1e-3, flip and crops of the image padded by 8, contrast-normalised. Convolutions on MNIST:
+    180k steps of 100, rate 0.01 with drops at 60k and 120k, no augmentation. Ours: the classifier
+    decays as the rest, not ten times as much; the dense networks of the study, whose rates the
+    paper draws at random, go by AdamW.
     """
 
     def cifar(config: ConfigDict) -> None:
-        config.data.update(flip=True, pad=8)
+        config.data.update(flip=True, pad=8, preprocess="gcn")
         config.train.update(length="200000steps", batch_size=100)
         config.optimizer.update(nesterov=True, weight_decay=1e-3, rate_factors=(BIASES,))
         config.schedule.update(name="step", learning_rate=0.025, reference_batch=100)
         config.schedule.boundaries = ("100000steps", "150000steps", "175000steps")
+
+    def mnist(config: ConfigDict) -> None:
+        config.train.update(length="180000steps", batch_size=100)
+        config.optimizer.update(nesterov=True, weight_decay=1e-3, rate_factors=(BIASES,))
+        config.schedule.update(name="step", learning_rate=0.01, reference_batch=100)
+        config.schedule.boundaries = ("60000steps", "120000steps")
 
     def longer(config: ConfigDict) -> None:
         config.data.channels = 1
@@ -100,7 +116,9 @@ def highway(model: str, dataset: str = "digits") -> ConfigDict:
     if model.startswith("highway_cifar"):
         small = common.small(rate=1e-3, folder=0)
         return common.start(model, dataset, small | common.cifar(cifar))
-    small = common.small(28, rate=3e-3, folder=0, also=longer)
+    small = common.small(28, rate=3e-3, folder=0, also=longer, sets=common.GREY)
+    if model.startswith("highway_mnist"):
+        small["mnist"] = mnist
     return common.start(model, dataset, small)
 
 

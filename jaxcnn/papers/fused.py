@@ -10,8 +10,9 @@ def fractalnet(model: str, dataset: str = "digits") -> ConfigDict:
 
     CIFAR: 400 epochs of 100, rate 0.02, a tenth of it whenever half of the epochs that remained are
     over, flip and shifts by 4; the heavier augmentation, with which the narrow networks were
-    measured, is not described and left out. ImageNet: 70 epochs of 32, rate 0.001, drops at 50 and
-    65. Ours: the decay of kernels, 1e-4, and on ImageNet the crops.
+    measured, is not described and left out. SVHN: 20 epochs, nothing augmented. ImageNet: 70 epochs
+    of 32, rate 0.001, drops at 50 and 65. Ours: the decay of kernels, 1e-4, on ImageNet the crops,
+    and SVHN without its extra images.
     """
 
     def cifar(config: ConfigDict) -> None:
@@ -20,6 +21,12 @@ def fractalnet(model: str, dataset: str = "digits") -> ConfigDict:
         config.schedule.update(name="step", learning_rate=0.02, reference_batch=100)
         config.schedule.boundaries = ("200epochs", "300epochs", "350epochs", "375epochs")
 
+    def svhn(config: ConfigDict) -> None:
+        cifar(config)
+        config.data.update(flip=False, pad=0)
+        config.train.length = "20epochs"
+        config.schedule.boundaries = ("10epochs", "15epochs", "17.5epochs", "18.75epochs")
+
     def imagenet(config: ConfigDict) -> None:
         config.train.update(length="70epochs", batch_size=32)
         config.schedule.update(name="step", learning_rate=0.001, reference_batch=32)
@@ -27,7 +34,8 @@ def fractalnet(model: str, dataset: str = "digits") -> ConfigDict:
 
     if model == "fractalnet34":
         return common.start(model, dataset, common.small() | {"imagenet2012": imagenet})
-    return common.start(model, dataset, common.small(folder=0) | common.cifar(cifar))
+    small = common.small(folder=0)
+    return common.start(model, dataset, small | common.cifar(cifar) | {"svhn": svhn})
 
 
 def dfn(model: str, dataset: str = "digits") -> ConfigDict:

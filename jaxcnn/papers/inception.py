@@ -8,9 +8,10 @@ from jaxcnn.papers import common
 def googlenet(model: str, dataset: str = "digits") -> ConfigDict:
     """GoogLeNet ("Going Deeper with Convolutions", §6), as the Caffe reproduction trained it.
 
-    The paper gives momentum 0.9, the crops, the auxiliary heads with weight 0.3 and a rate that
-    falls by 4 % every 8 epochs, and leaves the rest open. Of Caffe's "quick" solver: 2.4 million
-    steps of 32, rate 0.01 falling with the square root of what is left, decay 2e-4.
+    The paper gives momentum 0.9, the crops, photometric distortions, the auxiliary heads with
+    weight 0.3 and a rate that falls by 4 % every 8 epochs, and leaves the rest open. Of Caffe's
+    "quick" solver: 2.4 million steps of 32, rate 0.01 falling with the square root of what is left,
+    decay 2e-4.
     """
 
     def imagenet(config: ConfigDict) -> None:
@@ -20,6 +21,7 @@ def googlenet(model: str, dataset: str = "digits") -> ConfigDict:
         config.schedule.update(name="polynomial", power=0.5)
         config.schedule.update(learning_rate=0.01, reference_batch=32)
         config.loss.aux_weight = 0.3
+        config.data.photometric = 1.0
 
     small = common.small(rate=3e-4 if model == "googlenet" else 2e-3)
     return common.start(model, dataset, small | {"imagenet2012": imagenet})
@@ -29,11 +31,12 @@ def bn_inception(model: str, dataset: str = "digits") -> ConfigDict:
     """BN-Inception ("Batch Normalization: Accelerating Deep Network Training", §4.2), BN-x30.
 
     Batches of 32, rate 0.045 that falls six times as fast as GoogLeNet's, a fifth of its decay, no
-    dropout, 6 million steps. Ours: the crops of GoogLeNet without its photometric distortions.
+    dropout, 6 million steps. The paper distorts colours less than GoogLeNet's: here half as much.
     """
 
     def imagenet(config: ConfigDict) -> None:
         config.model.overrides.dropout_rate = 0.0
+        config.data.photometric = 0.5
         config.train.update(length="6000000steps", batch_size=32)
         config.optimizer.weight_decay = 4e-5
         config.schedule.update(name="exponential", factor=0.96, every="1.333epochs")
@@ -47,7 +50,8 @@ def inception(model: str, dataset: str = "digits") -> ConfigDict:
 
     RMSProp with decay 0.9 and ε = 1, momentum 0.9 (released code), rate 0.045 falling by 6 % every
     two epochs, decay 4e-5, moving average of the weights 0.9999; v3 also label smoothing 0.1, an
-    auxiliary head with weight 0.4 (released code) and gradients clipped at norm 2. The papers train
+    auxiliary head with weight 0.4 (released code) and gradients clipped at norm 2. Crops and
+    distortions of colour as in the released code. The papers train
     50 (v4: 20) asynchronous replicas with batches of 32: here one synchronous batch of as many
     images at the same rate. Length: 100 epochs in the paper of v3, the same here for v4.
     """
@@ -55,6 +59,7 @@ def inception(model: str, dataset: str = "digits") -> ConfigDict:
 
     def imagenet(config: ConfigDict) -> None:
         config.data.update(image_size=299, resize=342, mean=(0.5,) * 3, std=(0.5,) * 3)
+        config.data.photometric = 1.0
         common.rmsprop(config, batch_size=1600 if third else 640)
         config.train.length = "100epochs"
         if third:

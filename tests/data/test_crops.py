@@ -7,6 +7,7 @@ import PIL.Image
 import pytest
 
 from jaxcnn.data.crops import Cropper
+from jaxcnn.errors import UserError
 
 BILINEAR = PIL.Image.Resampling.BILINEAR
 
@@ -48,6 +49,18 @@ def test_none_leaves_the_pixels_alone(encode):
     cropper = Cropper(16, 3, "none", "none")
     for rng in (None, np.random.default_rng(0)):
         assert np.array_equal(cropper(encode(pixels), rng, "x"), pixels)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_frame_sets_the_image_in_the_middle_of_black(encode, channels):
+    pixels = np.random.default_rng(0).integers(1, 256, (6, 7, 3), dtype=np.uint8)
+    pixels = pixels if channels == 3 else pixels[..., 0]
+    for rng in (None, np.random.default_rng(0)):
+        found = Cropper(10, channels, "frame", "frame")(encode(pixels), rng, "x")
+        assert np.array_equal(found[2:8, 1:8], pixels.reshape(6, 7, channels))
+        assert np.count_nonzero(found) == pixels.size
+    with pytest.raises(UserError, match="x is 7x6 and does not fit a frame of 5x5"):
+        Cropper(5, channels, "frame", "frame")(encode(pixels), None, "x")
 
 
 @pytest.mark.parametrize("train", ["resize", "random_resized", "scale_jitter"])
