@@ -34,6 +34,7 @@ REQUIRED = {
     "absl-py": "absl",
     "tensorflow-datasets": "tensorflow_datasets",
     "importlib_resources": "importlib_resources",
+    "flatbuffers": "flatbuffers",
     "grain": "grain",
     "numpy": "numpy",
     "scikit-learn": "sklearn",

@@ -60,6 +60,7 @@ def make_batch(seed):
         "label": rng.integers(0, 5, 8, dtype=np.int32),
         "index": np.arange(8, dtype=np.int32),
         "epoch": np.zeros(8, np.int32),
+        "repeat": np.zeros(8, np.int32),
         "weight": np.ones(8, np.float32),
     }
 
