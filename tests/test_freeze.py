@@ -162,7 +162,7 @@ def test_the_rest_learns_from_what_the_frozen_part_gives_in_evaluation():
     after, metrics = jax.jit(step)(state, batch)
     for path, new in leaves(after.params).items():
         moved = 0.0 if is_frozen(path) else 0.3 * leaves(gradient)[path]
-        np.testing.assert_allclose(new, leaves(state.params)[path] - moved, atol=1e-6)
+        np.testing.assert_allclose(new, leaves(state.params)[path] - moved, atol=5e-5)
     for path, new in leaves(updates["batch_stats"]).items():
         there = after.batch_stats["stage2"]["norm"][path.split("/")[-1]]
         np.testing.assert_allclose(there, new, atol=1e-6)
