@@ -1,5 +1,6 @@
 """One training step and one evaluation step: pure functions of arrays."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -123,7 +124,8 @@ def make_train_step(
 
         def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
             params = kept_where_frozen(params, jax.lax.stop_gradient(params))
-            with nn.intercept_methods(by_running_statistics(frozen)):
+            freezing = nn.intercept_methods(by_running_statistics(frozen))
+            with freezing if optimizer.frozen else contextlib.nullcontext():
                 logits, updated = model.apply(
                     {"params": params, "batch_stats": batch_stats},
                     images,
