@@ -61,11 +61,14 @@ def restart_with_huge_pages() -> None:
 
     On the CPU, XLA fetches the arrays of a step from the system and gives them back; by pages of
     4 KiB that is a fifth of ResNet-50's step. The C library reads such wishes only when a program
-    starts. For the last lines of a module that is run, before JAX is used.
+    starts, as XLA reads what it may log. For the last lines of a module that is run, before JAX is
+    used.
     """
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     if sys.platform == "linux" and HUGE_PAGES not in tunables:
         os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, (tunables, f"{HUGE_PAGES}=1")))
+        if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":  # jax sets it to 1
+            os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # see `mistakes_in_one_line`
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 

@@ -170,4 +170,5 @@ def cli() -> NoReturn:
 
 
 if __name__ == "__main__":
+    process.restart_with_huge_pages()
     cli()
