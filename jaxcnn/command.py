@@ -1,11 +1,15 @@
 """What the commands that take a config share: its flag, and what is wrong with it in one line."""
 
 import runpy
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
-from absl import flags
+from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
+from jaxcnn import process
 from jaxcnn.errors import UserError, nearest
 
 FLAGS = flags.FLAGS
@@ -80,3 +84,10 @@ def read_config() -> ConfigDict:
         if not name.startswith("model.overrides."):
             raise UserError(f"the config has no field {name!r}: {nearest(name, declared)}")
     return FLAGS.config.lock()
+
+
+def run(main: Callable[[list[str]], Any]) -> NoReturn:
+    """Runs a command; a mistake of the user ends in one line and its exit code."""
+    with process.mistakes_in_one_line(debug="--debug" in sys.argv):
+        app.run(main, flags_parser=parse_flags)
+    sys.exit(0)

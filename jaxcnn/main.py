@@ -1,14 +1,13 @@
 """The command line: `python -m jaxcnn.main --config=configs/densenet121.py`. Flags only."""
 
-import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
 from jaxcnn import process
-from jaxcnn.command import config_name, parse_flags, read_config
+from jaxcnn.command import config_name, read_config, run
 from jaxcnn.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -80,13 +79,6 @@ def main(argv: list[str]) -> None:
     train.run(config, directory, profile=FLAGS.profile)
 
 
-def cli() -> NoReturn:
-    """Runs `main`; a mistake of the user ends in one line and its exit code."""
-    with process.mistakes_in_one_line(debug="--debug" in sys.argv):
-        app.run(main, flags_parser=parse_flags)
-    sys.exit(0)
-
-
 if __name__ == "__main__":
     process.restart_with_huge_pages()
-    cli()
+    run(main)

@@ -103,9 +103,7 @@ def main(argv: Sequence[str]) -> None:
       UserError: for whatever the user can put right; for unreadable images at the end.
     """
     flags = parse(argv)
-    workdir.read_config(
-        flags.workdir
-    )  # the first of the mistakes, before the images are looked for
+    workdir.read_config(flags.workdir)  # a mistake there comes first, before images are looked for
     files = find_images(flags.images)
     found = predict(
         flags.workdir,

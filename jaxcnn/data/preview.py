@@ -10,18 +10,17 @@ to the range of its values. Mixed images tell the share of each label.
 
 import io
 import math
-import sys
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
+from absl import flags
 from ml_collections import ConfigDict
 
 from jaxcnn import factories, process
-from jaxcnn.command import config_name, parse_flags, read_config
+from jaxcnn.command import config_name, read_config, run
 from jaxcnn.data import augment
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.data.whitening import Statistics
@@ -162,13 +161,6 @@ def main(argv: list[str]) -> None:
     print(f"{FLAGS.out}: {len(shown)} images of {side}; {title}")
 
 
-def cli() -> NoReturn:
-    """Runs `main`; a mistake of the user ends in one line and its exit code."""
-    with process.mistakes_in_one_line(debug="--debug" in sys.argv):
-        app.run(main, flags_parser=parse_flags)
-    sys.exit(0)
-
-
 if __name__ == "__main__":
     process.restart_with_huge_pages()
-    cli()
+    run(main)
