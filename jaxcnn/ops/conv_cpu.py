@@ -73,7 +73,9 @@ def grouped(image: jax.Array, kernel: jax.Array, window: Window, groups: int) ->
     blocks = jnp.einsum("hwipjo,kj->phwkijo", split, jnp.eye(joined, dtype=kernel.dtype))
     blocks = blocks.reshape(parts, *kernel.shape[:2], joined * width, -1)
     images = jnp.split(image, parts, axis=-1)
-    outputs = [dense(part, block, window) for part, block in zip(images, blocks, strict=True)]
+    # Splits, not slices: the gradient of these would be a sum of whole kernels.
+    kernels = (block[0] for block in jnp.split(blocks, parts))
+    outputs = [dense(part, one, window) for part, one in zip(images, kernels, strict=True)]
     return jnp.concatenate(outputs, axis=-1)
 
 

@@ -19,6 +19,12 @@ Milliseconds of 16 images in float32 on two cores with AVX-512, jax 0.10.1:
 | 3x3/2, 64, 112x112                      |               98 |             44 |
 | 5x5/2, 64, 56x56                        |               64 |             13 |
 | 3x3/2, 512, 14x14                       |               21 |             19 |
+
+| gradient of an image of few channels    |  phase by phase  |        at once |
+|-----------------------------------------|-----------------:|---------------:|
+| 7x7/2, 3 to 64, 224x224                 |              215 |             72 |
+| 11x11/4, 3 to 64, 224x224               |              249 |             34 |
+| 3x3/2, 3 to 32, 299x299                 |               57 |             21 |
 """
 
 from functools import partial
@@ -31,6 +37,7 @@ from jaxcnn.ops.fusion import materialize_on_cpu
 from jaxcnn.ops.windows import Window
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
+FEW = 16  # channels
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -63,7 +70,8 @@ def _dense_backward(
     image, kernel = saved
     output = materialize_on_cpu(output)
     phased = window.strides != (1, 1) and window.dilation == (1, 1)
-    of_image = _by_phases if phased else _of_image
+    few = _phases_at_once if image.shape[3] < FEW else _by_phases
+    of_image = few if phased else _of_image
     return of_image(image, kernel, output, window), _of_kernel(image, output, window)
 
 
@@ -124,6 +132,32 @@ def _by_phases(image: jax.Array, kernel: jax.Array, output: jax.Array, window: W
     rows = [jnp.stack([phase(i, j) for j in range(right)], axis=3) for i in range(down)]
     whole = jnp.stack(rows, axis=2).reshape(len(image), sizes[0] * down, sizes[1] * right, -1)
     (top, _), (left, _) = pads
+    return whole[:, top : top + image.shape[1], left : left + image.shape[2]]
+
+
+def _phases_at_once(
+    image: jax.Array, kernel: jax.Array, output: jax.Array, window: Window
+) -> jax.Array:
+    """Returns what `_by_phases` does, by one convolution whose features are all phases.
+
+    A convolution to a few channels takes about as long as one to `FEW`. The kernel is filled up
+    with zeros, so that all phases have as many taps.
+    """
+    strides, pads = window.strides, window.pads
+    more = [(0, -taps % stride) for taps, stride in zip(window.shape, strides, strict=True)]
+    kernel = jnp.pad(kernel, (*more, (0, 0), (0, 0)))
+    (height, down), (width, right) = (
+        (taps // stride, stride) for taps, stride in zip(kernel.shape, strides, strict=False)
+    )
+    depth = image.shape[3]
+    parts = jnp.flip(kernel.reshape(height, down, width, right, depth, -1), (0, 2))
+    parts = parts.transpose(0, 2, 5, 1, 3, 4).reshape(height, width, -1, down * right * depth)
+    (top, _), (left, _) = pads
+    rows, columns = -(-(image.shape[1] + top) // down), -(-(image.shape[2] + left) // right)
+    reach = (height - 1, rows - output.shape[1]), (width - 1, columns - output.shape[2])
+    found = lax.conv_general_dilated(output, parts, (1, 1), reach, dimension_numbers=LAYOUT)
+    found = found.reshape(len(image), rows, columns, down, right, depth).transpose(0, 1, 3, 2, 4, 5)
+    whole = found.reshape(len(image), rows * down, columns * right, depth)
     return whole[:, top : top + image.shape[1], left : left + image.shape[2]]
 
 

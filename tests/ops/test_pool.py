@@ -154,10 +154,30 @@ def test_adaptive_pool_of_a_map_that_fits_is_the_map():
     assert adaptive_avg_pool(x, (13, 16)) is x
 
 
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize(("window", "padding"), [((3, 3), 1), ((2, 5), "SAME"), ((13, 16), 0)])
+def test_means_at_every_pixel_have_the_gradient_of_flax(window, padding, counted):
+    with jax.enable_x64(True):
+        x = jnp.asarray(IMAGES, jnp.float64)
+        pads = padding if isinstance(padding, str) else ((padding, padding),) * 2
+
+        def of_flax(x):
+            return nn.avg_pool(x, window, (1, 1), pads, counted)
+
+        def ours(x):
+            return avg_pool(x, window, (1, 1), padding, count_include_pad=counted)
+
+        wanted, of_output = jax.vjp(of_flax, x)
+        got, of_ours = jax.vjp(ours, x)
+        np.testing.assert_allclose(got, wanted, atol=1e-14)
+        np.testing.assert_allclose(of_ours(got**2)[0], of_output(got**2)[0], atol=1e-13)
+
+
 def test_bfloat16_stays():
     x = jax.ShapeDtypeStruct(IMAGES.shape, jnp.bfloat16)
-    for pool in (max_pool, avg_pool):
-        assert jax.eval_shape(lambda x, f=pool: f(x, (3, 3), (2, 2), 1), x).dtype == jnp.bfloat16
+    for pool, strides in itertools.product((max_pool, avg_pool), ((1, 1), (2, 2))):
+        found = jax.eval_shape(lambda x, f=pool, s=strides: f(x, (3, 3), s, 1), x)
+        assert found.dtype == jnp.bfloat16
     assert jax.eval_shape(lambda x: adaptive_avg_pool(x, (7, 7)), x).dtype == jnp.bfloat16
 
 
