@@ -27,19 +27,81 @@ def apply_in_loop(
       x: of the first submodule; what they return has its shape and dtype.
       each: tree of arrays [len(names), …], or None.
     """
-    updated = [kind for kind in parent.variables if parent.is_mutable_collection(kind)]
-    stacked = {
-        kind: jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(of_unit.get, names))
-        for kind, of_unit in parent.variables.items()
-        if names[0] in of_unit
-    }
+    updated = _updated(parent)
 
     def apply_unit(x: jax.Array, of_unit: tuple[Any, Any]) -> tuple[jax.Array, Any]:
         variables, own = of_unit
         return unit(own).apply(variables, x, mutable=updated)
 
-    x, changed = jax.lax.scan(apply_unit, x, (stacked, each))
+    x, changed = jax.lax.scan(apply_unit, x, (_stacked(parent, names), each))
+    _put_back(parent, names, changed)
+    return x
+
+
+def grow_in_loop(
+    parent: nn.Module, unit: Callable[[], nn.Module], names: Sequence[str], x: jax.Array
+) -> jax.Array:
+    """Applies submodules each of which sees x and the outputs of all before it, as channels.
+
+    As `apply_in_loop`, but the variables may grow from one to the next, with the channels: they are
+    filled up with zeros to the largest, and channels that are not there yet are zeros. So the
+    submodules must be such that channels whose variables are zeros change no output; and the loop
+    computes about twice what the layers in a row do.
+
+    Args:
+      parent: the module, initialised and bound, from its `__call__`.
+      unit: makes an unbound submodule.
+      names: of submodules.
+      x: (…, C).
+
+    Returns:
+      x and the outputs, (…, C + those of the outputs).
+    """
+    updated, stacked = _updated(parent), _stacked(parent, names)
+    first = {kind: of_unit[names[0]] for kind, of_unit in parent.variables.items()}
+    output = jax.eval_shape(lambda: unit().apply(first, x, mutable=updated)[0])
+    grown = output.shape[-1]
+    seen = x.shape[-1] + (len(names) - 1) * grown  # by the last
+    rest = jnp.zeros((*x.shape[:-1], len(names) * grown), x.dtype)
+
+    def apply_unit(x: jax.Array, of_unit: tuple[Any, jax.Array]) -> tuple[jax.Array, Any]:
+        variables, start = of_unit
+        y, changed = unit().apply(variables, x[..., :seen], mutable=updated)
+        return jax.lax.dynamic_update_slice_in_dim(x, y.astype(x.dtype), start, -1), changed
+
+    starts = x.shape[-1] + grown * jnp.arange(len(names))
+    x, changed = jax.lax.scan(apply_unit, jnp.concatenate([x, rest], -1), (stacked, starts))
+    _put_back(parent, names, changed)
+    return x
+
+
+def _updated(parent: nn.Module) -> list[str]:
+    """Returns the collections that submodules may change."""
+    return [kind for kind in parent.variables if parent.is_mutable_collection(kind)]
+
+
+def _stacked(parent: nn.Module, names: Sequence[str]) -> dict[str, Any]:
+    """Returns the variables of submodules along a new first axis, all as large as the last's."""
+
+    def stack(*leaves: jax.Array) -> jax.Array:
+        sizes = leaves[-1].shape
+        more = ([(0, n - m) for n, m in zip(sizes, x.shape, strict=True)] for x in leaves)
+        return jnp.stack([jnp.pad(x, pad) for x, pad in zip(leaves, more, strict=True)])
+
+    return {
+        kind: jax.tree.map(stack, *map(of_unit.get, names))
+        for kind, of_unit in parent.variables.items()
+        if names[0] in of_unit
+    }
+
+
+def _put_back(parent: nn.Module, names: Sequence[str], changed: Any) -> None:
+    """Gives submodules what a loop changed, in the shapes that they have."""
     for kind, of_units in changed.items():
         for i, name in enumerate(names):
-            parent.put_variable(kind, name, jax.tree.map(lambda leaf, i=i: leaf[i], of_units))
-    return x
+
+            def own(old: jax.Array, new: jax.Array, i: int = i) -> jax.Array:
+                return new[i][tuple(map(slice, old.shape))]
+
+            before = parent.variables[kind][name]
+            parent.put_variable(kind, name, jax.tree.map(own, before, of_units))

@@ -43,6 +43,7 @@ from jaxcnn.layers import (
     he_normal_fan_out,
 )
 from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.loop import grow_in_loop
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.fusion import materialize_on_cpu
 from jaxcnn.ops.pool import max_pool
@@ -82,18 +83,23 @@ class DenseBlock(nn.Module):
       num_layers: how many.
       in_parts: hand each layer the outputs before it one by one, instead of putting them together
         once for all that follow.
+      scan: run the layers as a loop; see `DenseNet`.
     """
 
     layer: Constructor
     num_layers: int
     in_parts: bool = False
+    scan: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N, H, W, C) to (N, H, W, C + num_layers·growth_rate)."""
+        names = [f"layer{i + 1}" for i in range(self.num_layers)]
+        if self.scan and self.num_layers > 1 and not self.is_initializing():
+            return grow_in_loop(self, partial(self.layer, parent=None), names, x)
         parts = [x]
-        for i in range(self.num_layers):
-            parts.append(self.layer(name=f"layer{i + 1}")(*parts))
+        for name in names:
+            parts.append(self.layer(name=name)(*parts))
             if not self.in_parts:
                 parts = [materialize_on_cpu(jnp.concatenate(parts, axis=-1))]
         return jnp.concatenate(parts, axis=-1)
@@ -147,9 +153,13 @@ class DenseNet(nn.Module):
       act: activation of the whole network.
       remat: keep of a dense block only what its convolutions made for the backward pass, which
         makes the rest again: memory grows with the depth of the block instead of its square.
+      scan_units: compile one layer of each block and run the others in a loop (`jax.lax.scan`),
+        each with room for the channels of all: same numbers, compiled sooner, and slower. Goes
+        without dropout and without captured intermediates.
 
     Raises:
-      UserError: if the images are not of rank 4, or so small that a transition leaves nothing.
+      UserError: if the images are not of rank 4, or so small that a transition leaves nothing; for
+        `scan_units` with dropout.
     """
 
     num_classes: int = 1000
@@ -168,10 +178,13 @@ class DenseNet(nn.Module):
     norm: Constructor = BatchNorm
     act: Activation = nn.relu
     remat: bool = False
+    scan_units: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Returns logits, or features if `num_classes` is 0; see the class."""
+        if self.scan_units and self.dropout_rate:
+            raise UserError("scan_units goes without dropout: set scan_units=False")
         halvings = len(self.stage_sizes) - 1
         # The ImageNet stem leaves ceil(H/4), and each transition halves, rounding down.
         check_images(images, smallest=2**halvings if self.cifar_stem else 4 * 2**halvings - 3)
@@ -213,7 +226,7 @@ class DenseNet(nn.Module):
             if i > 0:
                 kept = math.floor(self.compression * x.shape[-1])
                 x = Transition(kept, **handed_down, name=f"transition{i}")(x)
-            x = DenseBlock(layer, size, in_parts=self.remat, name=f"stage{i + 1}")(x)
+            x = DenseBlock(layer, size, self.remat, self.scan_units, name=f"stage{i + 1}")(x)
         x = global_average_pool(self.act(norm(name="final_norm")(x)))
         if self.num_classes == 0:
             return x

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcnn.analysis import count_macs
 from jaxcnn.errors import UserError
 from jaxcnn.layers.branches import MAX, Layer, fork
+from jaxcnn.models.densenet import DenseNet
 from jaxcnn.models.inception_v4 import InceptionResNet, InceptionV4
 from jaxcnn.models.preact_resnet import PreActBasicBlock, PreActResNet
 from jaxcnn.models.resnet import BasicBlock, Bottleneck, ResNet
@@ -27,6 +29,7 @@ inception = {
     "smallest": 32,
     "dropout_rate": 0.0,
 }
+dense = {"num_classes": 3, "stage_sizes": (1, 4), "growth_rate": 4, "cifar_stem": True}
 NETWORKS = {
     "basic, A": partial(ResNet, block=BasicBlock, shortcut="A", **small),
     "bottleneck, C": partial(ResNet, block=Bottleneck, shortcut="C", **small),
@@ -36,9 +39,15 @@ NETWORKS = {
     "skipping": partial(StochasticDepthResNet, block=BasicBlock, skip_dropped=True, **small),
     "Inception-v4": partial(InceptionV4, **inception),
     "Inception-ResNet": partial(InceptionResNet, **inception),
+    "DenseNet": partial(DenseNet, **dense),
+    "DenseNet, plain": partial(DenseNet, bottleneck=False, **dense),
+    "DenseNet, remat": partial(DenseNet, remat=True, **dense),
 }
 
-MORE = ("bottleneck, C", "pre-activation", "skipping", "Inception-v4")  # what the others show, too
+MORE = (  # what the others show, too
+    *("bottleneck, C", "pre-activation", "skipping", "Inception-v4"),
+    *("DenseNet, plain", "DenseNet, remat"),
+)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +56,7 @@ MORE = ("bottleneck, C", "pre-activation", "skipping", "Inception-v4")  # what t
 )
 def test_a_loop_of_units_changes_no_number(name, start):
     row, loop = (NETWORKS[name](scan_units=scan) for scan in (False, True))
-    side = 8 if isinstance(row, ResNet | PreActResNet) else 32
+    side = 8 if isinstance(row, ResNet | PreActResNet | DenseNet) else 32
     images = np.random.default_rng(0).normal(size=(4, side, side, 3)).astype(np.float32)
     variables = start(row, images)
     forms = [jax.eval_shape(model.init, jax.random.key(0), images) for model in (row, loop)]
@@ -85,8 +94,9 @@ def test_a_loop_of_units_changes_no_number(name, start):
             ),
             32,
         ),
+        (lambda depth: DenseNet(**{**dense, "stage_sizes": (depth,)}, scan_units=True), 8),
     ],
-    ids=["ResNet", "Inception-ResNet"],
+    ids=["ResNet", "Inception-ResNet", "DenseNet"],
 )
 def test_a_loop_is_compiled_as_one_unit(make, side):
     def operations(depth):
@@ -99,7 +109,14 @@ def test_a_loop_is_compiled_as_one_unit(make, side):
     assert operations(12) == operations(3)
 
 
-def test_a_loop_has_no_dropout():
-    model = PreActResNet(**small, scan_units=True, dropout_rate=0.3)
+@pytest.mark.parametrize("name", ["basic, A", "DenseNet"])
+def test_a_loop_has_the_multiply_adds_of_the_row(name):
+    row, loop = (count_macs(NETWORKS[name](scan_units=scan), (8, 8, 3)) for scan in (False, True))
+    assert row == loop
+
+
+@pytest.mark.parametrize("make", [partial(PreActResNet, **small), partial(DenseNet, **dense)])
+def test_a_loop_has_no_dropout(make):
+    model = make(scan_units=True, dropout_rate=0.3)
     with pytest.raises(UserError, match="scan_units=False"):
         jax.eval_shape(model.init, jax.random.key(0), jnp.ones((1, 8, 8, 3)))
