@@ -17,7 +17,6 @@ from jaxcnn.data import mix, whitening
 from jaxcnn.data.augment import augment, normalize
 from jaxcnn.data.crops import Cropper
 from jaxcnn.data.source import DataSource, keep_labels
-from jaxcnn.data.views import Views
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.interop.exchange import create_library_model
 from jaxcnn.layers.activations import activation
@@ -35,11 +34,11 @@ BY_NAME = {"act": activation, "conv": convolution}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 
 
-def load_data(config: ConfigDict, split: str, views: Views | None = None) -> DataSource:
+def load_data(config: ConfigDict, split: str, whole_images: bool = False) -> DataSource:
     """Returns a split, "train", "validation" or "test", of the section `data`.
 
     Of the training split only `data.labelled` examples have labels, which the run's seed draws.
-    `views` are cut out of every image instead of the crop of evaluation.
+    `whole_images` are not cropped, for `data.views`.
 
     Raises:
       UserError: if the data are missing or not as described.
@@ -61,7 +60,7 @@ def load_data(config: ConfigDict, split: str, views: Views | None = None) -> Dat
         scale_range=section.scale_range,
         train_split=section.train_split,
         test_split=section.test_split,
-        views=views,
+        whole_images=whole_images,
     )
     if split == "train" and section.labelled:
         return keep_labels(source, section.labelled, config.seed)
@@ -84,12 +83,12 @@ def make_test_protocol(config: ConfigDict) -> Protocol:
 
 
 def load_test_data(config: ConfigDict, split: str) -> DataSource:
-    """Returns a split as `evaluate` wants it: with the views of the section `eval`.
+    """Returns a split as `passes` wants it: whole images where the protocol cuts out views.
 
     Raises:
       UserError: see `load_data` and `make_test_protocol`.
     """
-    return load_data(config, split, make_test_protocol(config).views)
+    return load_data(config, split, make_test_protocol(config).views is not None)
 
 
 def eval_size(config: ConfigDict) -> int:

@@ -1,20 +1,40 @@
 """One exact pass over a split: every example once, the padding of the last batch masked."""
 
+import dataclasses
+import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from jaxcnn import factories, parallel
-from jaxcnn.data.pipeline import eval_batches
+from jaxcnn.data.pipeline import aspects, eval_batches
 from jaxcnn.data.source import DataSource
+from jaxcnn.data.views import with_views
 from jaxcnn.data.whitening import Statistics
+from jaxcnn.protocols import Protocol
 from jaxcnn.scorecard import Predictions
 from jaxcnn.steps import make_eval_step, make_predict_step
 
 Results = dict[str, float]
 Evaluator = Callable[[Any], Results]
+
+
+class _Part(NamedTuple):
+    """Examples of one shape.
+
+    Attributes:
+      source: they alone.
+      positions: where they are in the split, int [n]; None is all of it.
+      batch_size: the global one.
+      step: (replicated variables, batch) → what the pass returns of a batch.
+    """
+
+    source: DataSource
+    positions: np.ndarray | None
+    batch_size: int
+    step: Callable[..., Any]
 
 
 def make_evaluator(
@@ -76,7 +96,9 @@ def make_predictor(
             fields = (rows[name][real] for name in ("index", "label", "log_probabilities"))
             parts.append(Predictions(*fields))
         _check_seen(source, seen)
-        return Predictions(*map(np.concatenate, zip(*parts, strict=True)))
+        indices, *others = map(np.concatenate, zip(*parts, strict=True))
+        rising = np.argsort(indices)
+        return Predictions(indices[rising], *(field[rising] for field in others))
 
     return predict
 
@@ -89,35 +111,58 @@ def _make_pass(
     statistics: Statistics | None,
     shown: bool,
 ) -> Callable[[Any], Iterator[dict[str, np.ndarray]]]:
-    """Returns (replicated variables) → outputs of a step for all batches of a split."""
+    """Returns (replicated variables) → outputs of a step for all batches of a split.
+
+    Whole images are taken aspect by aspect, each with a program of its own.
+    """
     devices = jax.device_count()
     protocol = factories.make_test_protocol(config)
-    examples = max(int(config.eval.batch_size / protocol.cost), 1)
-    batch_size = -(-min(examples, source.num_examples) // devices) * devices
-    step = parallel.pmap_eval_step(
-        make_step(
+    normalize = factories.make_normalize(config, statistics)
+
+    def part_of(source: DataSource, positions: np.ndarray | None, protocol: Protocol) -> _Part:
+        examples = max(int(config.eval.batch_size / protocol.cost), 1)
+        step = make_step(
             model,
-            factories.make_normalize(config, statistics),
+            normalize,
             protocol=protocol,
             rows=-(-config.eval.batch_size // devices),
             axis_name=parallel.AXIS,
         )
-    )
+        return _Part(
+            source if protocol.views is None else with_views(source, protocol.views),
+            positions,
+            -(-min(examples, source.num_examples) // devices) * devices,
+            parallel.pmap_eval_step(step),
+        )
+
+    @functools.cache
+    def parts() -> list[_Part]:
+        if not protocol.dense or protocol.views is None:
+            return [whole]
+        found = []
+        for aspect, positions in aspects(source, num_workers=config.data.num_workers):
+            views = dataclasses.replace(protocol.views, aspect=aspect)
+            own = source.subset(positions, source.split)
+            found.append(part_of(own, positions, protocol._replace(views=views)))
+        return found
+
+    whole = part_of(source, None, protocol)  # here, so that what cannot be is refused at once
 
     def outputs(variables: Any) -> Iterator[dict[str, np.ndarray]]:
-        batches = eval_batches(
-            source,
-            batch_size=batch_size,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-            num_workers=config.data.num_workers,
-        )
-        waiting = []
-        for batch in parallel.prefetch(batches):
-            waiting.append(step(variables, batch))
-            if len(waiting) > 2:  # what runs ahead of the devices holds memory
-                yield parallel.fetch(waiting.pop(0))
-        yield from map(parallel.fetch, waiting)
+        waiting: list[tuple[_Part, Any]] = []
+        for part in parts():
+            batches = eval_batches(
+                part.source,
+                batch_size=part.batch_size,
+                process_index=jax.process_index(),
+                process_count=jax.process_count(),
+                num_workers=config.data.num_workers,
+            )
+            for batch in parallel.prefetch(batches):
+                waiting.append((part, part.step(variables, batch)))
+                if len(waiting) > 2:  # what runs ahead of the devices holds memory
+                    yield _fetched(*waiting.pop(0))
+        yield from (_fetched(*one) for one in waiting)
 
     def with_progress(variables: Any) -> Iterator[dict[str, np.ndarray]]:
         from rich.console import Console
@@ -125,7 +170,7 @@ def _make_pass(
 
         console = Console(stderr=True)
         quiet = not console.is_terminal or jax.process_index() > 0
-        total = -(-source.num_examples // batch_size)
+        total = sum(-(-part.source.num_examples // part.batch_size) for part in parts())
         title = f"{source.split}, {protocol.name}"
         shown = track(
             outputs(variables), title, total, console=console, transient=True, disable=quiet
@@ -133,6 +178,14 @@ def _make_pass(
         yield from shown
 
     return with_progress if shown else outputs
+
+
+def _fetched(part: _Part, output: Any) -> dict[str, np.ndarray]:
+    """Copies what a step returned, with the positions of its examples in the whole split."""
+    found = parallel.fetch(output)
+    if part.positions is not None and "index" in found:
+        found["index"] = np.where(found["index"] < 0, -1, part.positions[found["index"]])
+    return found
 
 
 def _check_seen(source: DataSource, seen: float) -> None:
