@@ -91,6 +91,13 @@ def load_test_data(config: ConfigDict, split: str) -> DataSource:
     return load_data(config, split, make_test_protocol(config).views is not None)
 
 
+def during_training(config: ConfigDict) -> ConfigDict:
+    """Returns a run's config with the protocol of the evaluations on its way: one crop."""
+    watching = config.copy_and_resolve_references()
+    watching.eval.update(protocol="center", scales=())
+    return watching
+
+
 def eval_size(config: ConfigDict) -> int:
     """Returns height and width of the images of evaluation."""
     return config.data.eval_image_size or config.data.image_size

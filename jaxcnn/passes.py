@@ -44,6 +44,7 @@ def make_evaluator(
     statistics: Statistics | None = None,
     *,
     show_progress: bool = False,
+    feed: Callable[[], None] = lambda: None,
 ) -> Evaluator:
     """Returns (replicated variables) → means over the split; compiled at the first call.
 
@@ -55,6 +56,7 @@ def make_evaluator(
       source: the split, of `factories.load_test_data`.
       statistics: of the training split; see `factories.measure_statistics`.
       show_progress: a bar on the terminal while it lasts.
+      feed: called after every batch, of a watchdog for example.
     """
     outputs = _make_pass(make_eval_step, config, model, source, statistics, show_progress)
 
@@ -63,6 +65,7 @@ def make_evaluator(
         for sums in outputs(variables):
             for key in totals:
                 totals[key] += float(sums[key])
+            feed()
         _check_seen(source, totals["seen"])
         return {key: totals[key] / totals["count"] for key in ("loss", "top1", "top5")}
 

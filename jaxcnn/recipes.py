@@ -155,6 +155,8 @@ def base_config() -> ConfigDict:
     evaluation.every = "1epochs"
     # In images of image_size, global, rounded up to the devices: several views count as several.
     evaluation.batch_size = 256
+    # Of the result: at the end of a run and with --mode=evaluate. During training the crop of
+    # evaluation is enough, which is "center".
     # center | flip | ten_crop | multi_crop | googlenet144 | dense | multi_scale_dense; see
     # jaxcnn.protocols
     evaluation.protocol = "center"

@@ -22,6 +22,7 @@ from jaxcnn.logbook import Logbook, Record
 from jaxcnn.numerics import numerics
 from jaxcnn.optim import Optimizer
 from jaxcnn.passes import Evaluator, Results, make_evaluator
+from jaxcnn.protocols import CENTER, applied
 from jaxcnn.schedules import Plan, is_due
 from jaxcnn.signals import stop_request
 from jaxcnn.state import (
@@ -74,7 +75,7 @@ def build(
     Args:
       config: see `recipes.base_config`.
       source: the training split.
-      watched: the split that is evaluated during training.
+      watched: the split that is evaluated during training, by the crop of evaluation.
       plan: lengths, in steps.
       statistics: of the training split; see `factories.measure_statistics`.
 
@@ -104,7 +105,8 @@ def build(
     if config.train.steps_per_call > 1:
         train_step = make_train_steps(train_step)
     train_step = parallel.pmap_train_step(train_step)
-    evaluate = make_evaluator(config, model, watched, statistics)
+    evaluate = make_evaluator(factories.during_training(config), model, watched, statistics)
+    applied(model, factories.make_test_protocol(config))  # what cannot be tested is not begun
     initial = initial_state(model, optimizer, source.image_shape, config.train.ema_decay > 0)
     if watched.image_shape != source.image_shape:
         check_size(model, initial.form.variables(), watched)
@@ -157,7 +159,7 @@ def run(
             workdir.check_class_names(directory, source.class_names)
         if writes and not (begun and workdir.read_class_names(directory)):
             workdir.write_class_names(directory, source.class_names)
-        watched = factories.load_test_data(config, "validation" if config.data.holdout else "test")
+        watched = factories.load_data(config, "validation" if config.data.holdout else "test")
         batch_size = config.train.batch_size
         plan = factories.make_plan(config, source.num_examples)
         unlabelled = config.data.unlabelled_per_labelled
@@ -281,11 +283,14 @@ def run(
                     stop.exit_code,
                 )
 
-        # Result: the last step's, on the test split.
+        # Result: the last step's, on the test split, by the protocol of the config.
         checkpoints.wait()
-        if watched.split != "test" or not results:
+        protocol = factories.make_test_protocol(config)
+        if watched.split != "test" or not results or protocol != CENTER:
+            if protocol != CENTER:
+                log.say(f"testing by the protocol {protocol.name} …")
             test = factories.load_test_data(config, "test")
-            evaluate = make_evaluator(config, model, test, statistics)
+            evaluate = make_evaluator(config, model, test, statistics, feed=watchdog.feed)
             results |= evaluate_state(evaluate, state, "test")
         digest = state_sha256(parallel.fetch(state.variables()))
         record = plan.stamp(plan.total) | results | {"state_sha256": digest}

@@ -57,14 +57,24 @@ def predictions_of(directory, protocol):
 
 
 def test_a_run_is_tested_by_its_own_protocol_unless_another_is_asked_for(runs):
-    last = json.loads((runs[1] / "metrics.jsonl").read_text().splitlines()[-1])
+    lines = (runs[1] / "metrics.jsonl").read_text().splitlines()
+    *_, watched, last = (line for line in map(json.loads, lines) if "test/loss" in line)
     own = evaluate.run(runs[1])
     assert own["step"] == 60
     for name in ("test/loss", "test/top1", "test/top5", "test/loss_ema", "test/top1_ema"):
         assert own[name] == pytest.approx(last[name])
     centre = evaluate.run(runs[1], changes={"eval.protocol": "center"})
     assert centre["test/loss"] != pytest.approx(own["test/loss"], rel=1e-3)
+    assert watched["test/loss"] == pytest.approx(centre["test/loss"])  # as during training
     assert centre["test/top1"] > 0.5
+
+
+def test_what_cannot_be_tested_is_not_trained(tmp_path):
+    config = config_of(8)
+    config.eval.protocol = "dense"
+    with pytest.raises(UserError, match="no dense form"):
+        train.run(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 @pytest.mark.parametrize("protocol", ["center", "ten_crop"])
