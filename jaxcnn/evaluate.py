@@ -16,7 +16,14 @@ from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.interop.folder import check_free
 from jaxcnn.numerics import numerics
-from jaxcnn.passes import Evaluator, Results, make_evaluator, make_predictor
+from jaxcnn.passes import (
+    Evaluator,
+    Recalibrate,
+    Results,
+    make_evaluator,
+    make_predictor,
+    make_recalibrator,
+)
 from jaxcnn.scorecard import Predictions
 from jaxcnn.state import TrainState
 from jaxcnn.workdir import check_class_names, read_config
@@ -30,7 +37,7 @@ class Opened(NamedTuple):
       source: the split.
       model: the network.
       step: of the checkpoint.
-      state: the checkpoint.
+      state: the checkpoint, its statistics measured anew if the config says so.
       statistics: of the training images, where normalisation needs any.
     """
 
@@ -146,7 +153,9 @@ def _opened(
             checkpoint=checkpoint,
             check=lambda meta: check_classes(source, meta, directory),
         )
-        yield Opened(config, source, found.model, found.step, found.state, found.statistics)
+        recalibrate = make_recalibrator(config, found.model, None, found.statistics)
+        state = recalibrated(recalibrate, found.state, found.step)
+        yield Opened(config, source, found.model, found.step, state, found.statistics)
 
 
 def _changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
@@ -239,6 +248,8 @@ def run_weights(config: ConfigDict, *, split: str = "test", report: Path | None 
         if config.data.preprocess != "channels":
             statistics = factories.measure_statistics(config, factories.load_data(config, "train"))
         variables = parallel.replicate({"batch_stats": {}, **variables})
+        if recalibrate := make_recalibrator(config, model, None, statistics):
+            variables = recalibrate(variables, 0)
         if report is None:
             evaluate = make_evaluator(config, model, source, statistics, show_progress=True)
             means = evaluate(variables)
@@ -257,6 +268,21 @@ def evaluate_state(evaluate: Evaluator, state: TrainState, split: str) -> Result
         for key, value in evaluate(parallel.replicate(variables)).items():
             results[f"{split}/{key}{suffix}"] = value
     return results
+
+
+def recalibrated(recalibrate: Recalibrate | None, state: TrainState, step: int) -> TrainState:
+    """Returns the state with BatchNorm's statistics measured anew, if `recalibrate` does anything.
+
+    They are those of the averages where the state keeps any, and else of the weights themselves.
+    """
+    if recalibrate is None:
+        return state
+    averaged = state.ema is not None
+    variables = recalibrate(parallel.replicate(state.variables(averaged)), step)
+    found = variables["batch_stats"]
+    if averaged:
+        return state.replace(ema={**state.ema, "batch_stats": found})
+    return state.replace(batch_stats=found)
 
 
 def check_classes(source: DataSource, meta: dict[str, Any], where: Path) -> None:

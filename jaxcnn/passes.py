@@ -1,5 +1,9 @@
-"""One exact pass over a split: every example once, the padding of the last batch masked."""
+"""One exact pass over a split: every example once, the padding of the last batch masked.
 
+Before it BatchNorm's statistics may be measured anew.
+"""
+
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
@@ -9,16 +13,19 @@ import jax
 import numpy as np
 
 from jaxcnn import factories, parallel
-from jaxcnn.data.pipeline import aspects, eval_batches
+from jaxcnn.data.pipeline import aspects, eval_batches, train_batches
 from jaxcnn.data.source import DataSource
 from jaxcnn.data.views import with_views
 from jaxcnn.data.whitening import Statistics
+from jaxcnn.errors import UserError
+from jaxcnn.optim import matcher
 from jaxcnn.protocols import Protocol
 from jaxcnn.scorecard import Predictions
-from jaxcnn.steps import make_eval_step, make_predict_step
+from jaxcnn.steps import make_eval_step, make_predict_step, make_statistics_step
 
 Results = dict[str, float]
 Evaluator = Callable[[Any], Results]
+Recalibrate = Callable[[Any, int], Any]
 
 
 class _Part(NamedTuple):
@@ -104,6 +111,90 @@ def make_predictor(
         return Predictions(indices[rising], *(field[rising] for field in others))
 
     return predict
+
+
+def make_recalibrator(
+    config: Any, model: Any, source: DataSource | None, statistics: Statistics | None = None
+) -> Recalibrate | None:
+    """Returns (replicated variables, step) → the same, BatchNorm's statistics measured anew.
+
+    They become the means over the `eval.recalibrate_batches` training batches from that step on,
+    without regard to what they were; with 0 there is nothing to do, and None is returned. So
+    averaged weights get the statistics of the network that they are, and not the average of those
+    of others (Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization",
+    2018, §3.2).
+
+    Args:
+      config: the whole config.
+      model: the network.
+      source: the training split; None is loaded if it is needed.
+      statistics: see `make_evaluator`.
+
+    Raises:
+      UserError: if the network has no BatchNorm, or a batch does not divide over the devices.
+    """
+    count = config.eval.recalibrate_batches
+    if not count:
+        return None
+    if count < 0:
+        raise UserError(f"eval.recalibrate_batches={count} is too small: 0 or more")
+    split = factories.load_data(config, "train") if source is None else source
+    batch_size = config.train.batch_size
+    _check_normalised(model, split.image_shape, count)
+    parallel.check_batch("train.batch_size", batch_size)
+    if getattr(model, "scan_units", False):  # whose units have no names inside the loop
+        model = model.clone(scan_units=False)
+    frozen = config.optimizer.freeze
+    measure = parallel.pmap_eval_step(
+        make_statistics_step(
+            model,
+            factories.make_augment(config, statistics),
+            seed=config.seed,
+            frozen=matcher(frozen, "freeze") if frozen else None,
+            axis_name=parallel.AXIS,
+        )
+    )
+
+    def recalibrate(variables: Any, step: int) -> Any:
+        batches = train_batches(
+            split,
+            batch_size=batch_size,
+            seed=config.seed,
+            start_step=step,
+            num_steps=step + count,
+            unlabelled=config.data.unlabelled_per_labelled,
+            repeats=config.data.repeats,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            num_workers=config.data.num_workers,
+            max_bad_fraction=config.data.max_bad_fraction,
+        )
+        sums: Any = None
+        found: Any = None
+        with contextlib.closing(batches):
+            for batch in parallel.prefetch(batches):
+                found = parallel.fetch(measure(variables, batch))
+                wide = jax.tree.map(lambda value: value.astype(np.float64), found)
+                sums = wide if sums is None else jax.tree.map(np.add, sums, wide)
+        means = jax.tree.map(lambda one, like: (one / count).astype(like.dtype), sums, found)
+        return {**variables, "batch_stats": parallel.replicate(means)}
+
+    return recalibrate
+
+
+def _check_normalised(model: Any, image_shape: tuple[int, int, int], count: int) -> None:
+    """Refuses to measure the statistics of a network that has none.
+
+    Raises:
+      UserError: naming the network.
+    """
+    images = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    if "batch_stats" not in variables or factories.takes_labelled(model):
+        raise UserError(
+            f"eval.recalibrate_batches={count}: a {type(model).__name__} has no BatchNorm whose"
+            " statistics could be measured anew; set it to 0"
+        )
 
 
 def _make_pass(

@@ -163,6 +163,9 @@ def base_config() -> ConfigDict:
     # Short sides in pixels of all but the first two; () takes the paper's scales for image_size,
     # or where it has a single one the short side that data.resize says.
     evaluation.scales = ()
+    # Before each evaluation the statistics of BatchNorm, of the averaged weights if there are any,
+    # become the means over so many training batches; 0 leaves them.
+    evaluation.recalibrate_batches = 0
 
     config.checkpoint = checkpoint = ConfigDict()
     checkpoint.every = "1epochs"

@@ -17,11 +17,11 @@ from jaxcnn.data.pipeline import train_batches
 from jaxcnn.data.source import DataSource
 from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
-from jaxcnn.evaluate import check_classes, check_size, evaluate_state
+from jaxcnn.evaluate import check_classes, check_size, evaluate_state, recalibrated
 from jaxcnn.logbook import Logbook, Record
 from jaxcnn.numerics import numerics
 from jaxcnn.optim import Optimizer
-from jaxcnn.passes import Evaluator, Results, make_evaluator
+from jaxcnn.passes import Evaluator, Results, make_evaluator, make_recalibrator
 from jaxcnn.protocols import CENTER, applied
 from jaxcnn.schedules import Plan, is_due
 from jaxcnn.signals import stop_request
@@ -183,6 +183,7 @@ def run(
         model, optimizer, train_step, evaluate, initial = build(
             config, source, watched, plan, statistics
         )
+        recalibrate = make_recalibrator(config, model, source, statistics)
 
         # State: the newest whole checkpoint, or a fresh one, with given weights if there are any.
         form = initial.form
@@ -215,7 +216,7 @@ def run(
             )
         state = parallel.replicate(state)
 
-        # Loop: step; log; evaluate; show the plateau; save; stop if asked to.
+        # Loop: step; log; recalibrate; evaluate; show the plateau; save; stop if asked to.
         window = report.Window(config, source, plan, start)
         watchdog = scope.enter_context(parallel.watchdog(_patience(config), log.say))
         trace = scope.enter_context(_tracing(directory / "profile", start, profile and writes))
@@ -257,6 +258,8 @@ def run(
                     log.progress(window.line)
             results = {}
             if evaluation_due:
+                state = recalibrated(recalibrate, state, step)
+                watchdog.feed()
                 results = evaluate_state(evaluate, state, watched.split)
                 watchdog.feed()
                 log.record(plan.stamp(step) | results)
