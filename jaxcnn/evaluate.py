@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -311,4 +312,27 @@ def check_size(model: Any, variables: Any, source: DataSource) -> None:
         raise UserError(
             f"data.eval_image_size={source.image_shape[0]}: {type(model).__name__} takes images of"
             f" the size that it is trained on alone ({str(error).splitlines()[0]}); set it to 0"
+        ) from None
+
+
+def check_train_size(model: Any, variables: Any, size: int, channels: int) -> None:
+    """Refuses to train a network on images of another size than its own, where that is no use.
+
+    Parameters may be of one size, an auxiliary head's too; and dense layers whose map would be
+    smaller than the window that they are for would see a stretched one.
+
+    Raises:
+      UserError: saying which.
+    """
+    images = jax.ShapeDtypeStruct((2, size, size, channels), jnp.float32)
+    dense = hasattr(model, "fully_convolutional")
+    form = model.clone(fully_convolutional=True) if dense else model
+    rngs = dict.fromkeys(("dropout", "drop_path"), jax.random.key(0))
+    apply = partial(form.apply, train=True, rngs=rngs, mutable=["batch_stats", "aux"])
+    try:
+        jax.eval_shape(apply, variables, images)
+    except Exception as error:  # whatever layer meets the other shape first
+        raise UserError(
+            f"data.size_schedule: a {type(model).__name__} cannot be trained at {size}x{size}"
+            f" ({str(error).splitlines()[0]}); set it to (), or the size to one that it takes"
         ) from None

@@ -13,9 +13,9 @@ import jax
 import numpy as np
 
 from jaxcnn import factories, parallel
-from jaxcnn.data.pipeline import aspects, eval_batches, train_batches
+from jaxcnn.data.pipeline import eval_batches, train_batches
 from jaxcnn.data.source import DataSource
-from jaxcnn.data.views import with_views
+from jaxcnn.data.views import aspects, with_views
 from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import UserError
 from jaxcnn.optim import matcher

@@ -47,6 +47,9 @@ def base_config() -> ConfigDict:
     data.dir = ""  # of a folder, or of TFDS's data; "" is TFDS's own default
     data.image_size = 32  # pixels
     data.eval_image_size = 0  # of networks that average over any map; 0 is image_size
+    # Of training images, if it changes: pairs of a share of the run and the size from there on,
+    # ((0.0, 128), (0.4, 160), (0.7, 224)) for example; scale_range goes along, pad stays.
+    data.size_schedule = ()
     data.channels = 3
     data.num_classes = 10  # of synthetic data; the others know theirs
     data.num_examples = 2048  # of each synthetic split

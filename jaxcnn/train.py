@@ -13,11 +13,17 @@ from ml_collections import ConfigDict
 
 from jaxcnn import factories, parallel, pretrained, report, workdir
 from jaxcnn.checkpoint import Checkpoints
-from jaxcnn.data.pipeline import train_batches
+from jaxcnn.data.pipeline import staged_batches
 from jaxcnn.data.source import DataSource
 from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
-from jaxcnn.evaluate import check_classes, check_size, evaluate_state, recalibrated
+from jaxcnn.evaluate import (
+    check_classes,
+    check_size,
+    check_train_size,
+    evaluate_state,
+    recalibrated,
+)
 from jaxcnn.logbook import Logbook, Record
 from jaxcnn.numerics import numerics
 from jaxcnn.optim import Optimizer
@@ -110,6 +116,9 @@ def build(
     initial = initial_state(model, optimizer, source.image_shape, config.train.ema_decay > 0)
     if watched.image_shape != source.image_shape:
         check_size(model, initial.form.variables(), watched)
+    for _, size in plan.sizes:
+        if size != config.data.image_size:
+            check_train_size(model, initial.form.variables(), size, config.data.channels)
     return Programs(model, optimizer, train_step, evaluate, initial)
 
 
@@ -222,8 +231,8 @@ def run(
         trace = scope.enter_context(_tracing(directory / "profile", start, profile and writes))
         best = checkpoints.best_value()
         results: Results = {}
-        batches = train_batches(
-            source,
+        batches = staged_batches(
+            factories.load_stages(config, source, plan),
             batch_size=batch_size,
             seed=config.seed,
             start_step=start,
@@ -241,6 +250,8 @@ def run(
         most = config.train.steps_per_call
         called = window.timed(_by_call(batches, plan, start, most))
         for steps, batch in zip(plan.calls(start, most), called, strict=True):
+            if steps[0] - 1 in plan.resized:
+                log.say(f"from step {steps[0]} images of another size: compiling for them …")
             state, metrics = train_step(state, batch)
             window.add(steps, metrics)
             step = steps[-1]

@@ -15,15 +15,14 @@ With `repeats` = k > 1 a batch is k views of batch_size / k examples, one view a
 the stream moves on by batch_size / k a step (Hoffer et al., "Augment Your Batch", 2020).
 """
 
-import contextlib
 import functools
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
 
 import numpy as np
 
 from jaxcnn.data.source import DataSource, UnreadableImageError, random_bits, random_order
-from jaxcnn.data.views import SQUARE, Aspect, aspect_of
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
 
 Batch = dict[str, np.ndarray]
@@ -126,6 +125,25 @@ def train_batches(
     return _checked(source, bad, make, start_step, num_steps, num_workers, least)
 
 
+def staged_batches(
+    stages: Sequence[tuple[int, DataSource]], *, start_step: int, num_steps: int, **fields: Any
+) -> Generator[Batch]:
+    """Yields what `train_batches` does, of one source after another.
+
+    Args:
+      stages: the steps before each source's turn, rising from 0, and the source: the same examples
+        at several sizes.
+      start_step: see `train_batches`, as all others.
+      num_steps: see there.
+      fields: see there.
+    """
+    ends = [before for before, _ in stages[1:]] + [num_steps]
+    for (before, source), end in zip(stages, ends, strict=True):
+        first = max(before, start_step)
+        if first < end:
+            yield from train_batches(source, start_step=first, num_steps=end, **fields)
+
+
 def eval_batches(
     source: DataSource,
     *,
@@ -155,43 +173,6 @@ def eval_batches(
     make = functools.partial(_eval_step, source, batch_size, rows)
     num_steps = -(-source.num_examples // batch_size)
     return _checked(source, _Bad(source, None), make, 0, num_steps, num_workers)
-
-
-def aspects(source: DataSource, *, num_workers: int = 0) -> list[tuple[Aspect, np.ndarray]]:
-    """Returns the aspects of a split's whole images, and the positions of each, int [n], rising.
-
-    Every image is read for that. One that cannot be read is put to the most frequent aspect.
-
-    Args:
-      source: a split of images of any size.
-      num_workers: see `eval_batches`.
-    """
-    everywhere = np.arange(source.num_examples)
-    if source.images is not None:
-        height, width = source.images.shape[1:3]
-        return [(aspect_of(width, height), everywhere)]
-    size = 64  # images at once
-
-    def make(step: int) -> tuple[Batch, _Problems]:
-        part = range(step * size, min((step + 1) * size, source.num_examples))
-        found = np.zeros((len(part), 2), np.int32)
-        for row, index in enumerate(part):
-            with contextlib.suppress(UnreadableImageError):  # which is told when they are evaluated
-                height, width = source.read(index, None)[0].shape[:2]
-                found[row] = aspect_of(width, height)
-        return {"aspect": found}, []
-
-    made = _read_ahead(make, 0, -(-source.num_examples // size), num_workers)
-    every = np.concatenate([batch["aspect"] for batch, _ in made])
-    readable = every.any(axis=1)
-    if not readable.any():
-        return [(SQUARE, everywhere)]
-    kinds, counts = np.unique(every[readable], axis=0, return_counts=True)
-    every[~readable] = kinds[counts.argmax()]
-    return [
-        ((int(across), int(down)), np.flatnonzero((every == (across, down)).all(axis=1)))
-        for across, down in kinds
-    ]
 
 
 def _rows(
@@ -325,7 +306,7 @@ def _checked(
     if source.in_memory:
         made: Generator[tuple[Batch, _Problems]] = (make(step) for step in range(start, stop))
     else:
-        made = _read_ahead(make, start, stop, num_workers)
+        made = read_ahead(make, start, stop, num_workers)
     try:
         for batch, problems in made:
             bad.add(problems)
@@ -336,10 +317,13 @@ def _checked(
         made.close()
 
 
-def _read_ahead(
+def read_ahead(
     make: Callable[[int], tuple[Batch, _Problems]], start: int, stop: int, num_workers: int
 ) -> Generator[tuple[Batch, _Problems]]:
-    """Calls make(step) for start … stop - 1 in worker processes or threads, in order."""
+    """Calls make(step) for start … stop - 1 in worker processes or threads, in order.
+
+    What it returns are arrays by name, and what could not be read.
+    """
     import grain
     from absl import flags
 

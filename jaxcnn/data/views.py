@@ -9,6 +9,7 @@ long side is brought to whole twelfths of the short one, by 4 % of it at most: 4
 they are. Beyond four times the short side it is brought to that. Those of one aspect make batches.
 """
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxcnn.data.pipeline import read_ahead
 from jaxcnn.data.source import DataSource, Example, UnreadableImageError
 
 
@@ -180,6 +182,43 @@ def aspect_of(width: int, height: int) -> Aspect:
     short = min(width, height)
     across, down = (min(round(TWELFTHS * side / short), LONGEST) for side in (width, height))
     return across, down
+
+
+def aspects(source: DataSource, *, num_workers: int = 0) -> list[tuple[Aspect, np.ndarray]]:
+    """Returns the aspects of a split's whole images, and the positions of each, int [n], rising.
+
+    Every image is read for that. One that cannot be read is put to the most frequent aspect.
+
+    Args:
+      source: a split of images of any size.
+      num_workers: processes that read and decode; 0 uses threads.
+    """
+    everywhere = np.arange(source.num_examples)
+    if source.images is not None:
+        height, width = source.images.shape[1:3]
+        return [(aspect_of(width, height), everywhere)]
+    size = 64  # images at once
+
+    def make(step: int) -> tuple[dict[str, np.ndarray], list]:
+        part = range(step * size, min((step + 1) * size, source.num_examples))
+        found = np.zeros((len(part), 2), np.int32)
+        for row, index in enumerate(part):
+            with contextlib.suppress(UnreadableImageError):  # which is told when they are evaluated
+                height, width = source.read(index, None)[0].shape[:2]
+                found[row] = aspect_of(width, height)
+        return {"aspect": found}, []
+
+    made = read_ahead(make, 0, -(-source.num_examples // size), num_workers)
+    every = np.concatenate([batch["aspect"] for batch, _ in made])
+    readable = every.any(axis=1)
+    if not readable.any():
+        return [(SQUARE, everywhere)]
+    kinds, counts = np.unique(every[readable], axis=0, return_counts=True)
+    every[~readable] = kinds[counts.argmax()]
+    return [
+        ((int(across), int(down)), np.flatnonzero((every == (across, down)).all(axis=1)))
+        for across, down in kinds
+    ]
 
 
 def with_views(source: DataSource, views: Views) -> DataSource:

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from jaxcnn import data
 from jaxcnn.data import pipeline
-from jaxcnn.data.crops import Cropper
+from jaxcnn.data.crops import Cropper, WholeImage
 from jaxcnn.data.source import UnreadableImageError
 from jaxcnn.data.views import (
     LONGEST,
     TWELFTHS,
     Views,
     aspect_of,
+    aspects,
     five_crops,
     grid,
     resized,
@@ -99,6 +100,33 @@ def test_the_aspect_of_a_whole_image_is_near_its_own(width, height):
         assert (across > down) <= (width > height)
     else:
         assert max(across, down) == LONGEST
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_split_is_sorted_by_aspect_each_image_once(num_workers, encode):
+    shapes = [(30, 20), (20, 30), None, (31, 20), (20, 20), (30, 20)] * 20  # height, width
+    files = {shape: encode(np.zeros((*shape, 3), np.uint8)) for shape in shapes if shape}
+    whole = WholeImage(20, 3)
+
+    def read(index, rng):
+        return whole(files.get(shapes[index], b"no image"), rng, ""), 0
+
+    digits = data.load("digits", "test", image_size=8, channels=1)
+    source = dataclasses.replace(
+        digits, num_examples=len(shapes), images=None, labels=None, read=read
+    )
+    found = dict(aspects(source, num_workers=num_workers))
+    assert {aspect: len(places) for aspect, places in found.items()} == {
+        (12, 18): 60,  # and those that cannot be read
+        (18, 12): 20,
+        (12, 19): 20,
+        (12, 12): 20,
+    }
+    assert sorted(np.concatenate(list(found.values()))) == list(range(len(shapes)))
+    assert (found[12, 19] % 6 == 3).all()
+    ((aspect, places),) = aspects(digits)
+    assert aspect == (12, 12)
+    assert len(places) == 360
 
 
 def test_whole_images_are_whole_at_every_scale():
