@@ -3,7 +3,7 @@
 Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks",
 2012.
 
-ImageNet-1k validation error: no published figure. A run here tests one centre crop.
+ImageNet-1k validation error: no published figure. A run here is tested on ten crops.
 The smallest images that leave anything are 63x63: digits are enlarged to 64x64.
 62,378,344 parameters; 1.135 GMACs per 227x227 image.
 

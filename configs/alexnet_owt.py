@@ -3,7 +3,7 @@
 Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014, arXiv
 1404.5997.
 
-ImageNet-1k validation error: no published figure. A run here tests one centre crop.
+ImageNet-1k validation error: no published figure. A run here is tested on ten crops.
 The smallest images that leave anything are 63x63: digits are enlarged to 64x64.
 61,838,248 parameters; 838.8 MMACs per 224x224 image.
 

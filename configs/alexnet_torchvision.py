@@ -4,7 +4,7 @@ Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2
 1404.5997.
 
 ImageNet-1k validation error, top-1 / top-5 %: 43.48 / 20.93 with one centre crop (torchvision,
-another recipe). A run here tests one centre crop.
+another recipe). A run here is tested on one centre crop.
 The smallest images that leave anything are 63x63: digits are enlarged to 64x64.
 61,100,840 parameters; 714.2 MMACs per 224x224 image.
 

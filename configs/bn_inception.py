@@ -4,7 +4,7 @@ Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by R
 Covariate Shift", 2015, arXiv 1502.03167.
 
 ImageNet-1k validation error, top-1 / top-5 %: 25.2 / 7.82 with one 224 crop in the paper, 21.99 /
-5.82 with 144. A run here tests one centre crop.
+5.82 with 144. A run here is tested on one centre crop.
 11,285,224 parameters; 2.033 GMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/bn_inception.py               # digits, offline

@@ -3,8 +3,8 @@
 Huang, Liu, van der Maaten and Weinberger, "Densely Connected Convolutional Networks", 2016,
 arXiv 1608.06993.
 
-ImageNet-1k validation error, top-1 / top-5 %, in the paper: 25.02 / 7.71 with one 224 crop,
-23.61 / 6.66 with ten 224 crops. A run here tests one centre crop. CIFAR at 32x32 with this network:
+ImageNet-1k validation error, top-1 / top-5 %, in the paper: 25.02 / 7.71 with one 224 crop, 23.61 /
+6.66 with ten 224 crops. A run here is tested on one centre crop. CIFAR at 32x32 with this network:
 no published figure.
 7,978,856 parameters; 2.834 GMACs per 224x224 image.
 

@@ -3,8 +3,8 @@
 Huang, Liu, van der Maaten and Weinberger, "Densely Connected Convolutional Networks", 2016,
 arXiv 1608.06993.
 
-ImageNet-1k validation error, top-1 / top-5 %, in the paper: 22.33 / 6.15 with one 224 crop,
-20.85 / 5.30 with ten 224 crops. A run here tests one centre crop. CIFAR at 32x32 with this network:
+ImageNet-1k validation error, top-1 / top-5 %, in the paper: 22.33 / 6.15 with one 224 crop, 20.85 /
+5.30 with ten 224 crops. A run here is tested on one centre crop. CIFAR at 32x32 with this network:
 no published figure.
 28,681,000 parameters; 7.728 GMACs per 224x224 image.
 

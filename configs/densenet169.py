@@ -3,8 +3,8 @@
 Huang, Liu, van der Maaten and Weinberger, "Densely Connected Convolutional Networks", 2016,
 arXiv 1608.06993.
 
-ImageNet-1k validation error, top-1 / top-5 %, in the paper: 23.80 / 6.85 with one 224 crop,
-22.08 / 5.92 with ten 224 crops. A run here tests one centre crop. CIFAR at 32x32 with this network:
+ImageNet-1k validation error, top-1 / top-5 %, in the paper: 23.80 / 6.85 with one 224 crop, 22.08 /
+5.92 with ten 224 crops. A run here is tested on one centre crop. CIFAR at 32x32 with this network:
 no published figure.
 14,149,480 parameters; 3.360 GMACs per 224x224 image.
 

@@ -3,7 +3,8 @@
 Zhao, Wang, Li, Tu and Zeng, "On the Connection of Deep Fusion to Ensembling", 2016,
 arXiv 1611.07718.
 
-ImageNet-1k validation error, top-1 / top-5 %: 23.16 / 6.61 with one 224 crop in the paper.
+ImageNet-1k validation error, top-1 / top-5 %: 23.16 / 6.61 with one 224 crop in the paper. A run
+here is tested on one centre crop.
 46,395,048 parameters; 7.341 GMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/dfn_mr_imagenet.py               # digits, offline

@@ -4,7 +4,7 @@ Larsson, Maire and Shakhnarovich, "FractalNet: Ultra-Deep Neural Networks withou
 2016, arXiv 1605.07648.
 
 ImageNet-1k validation error, top-1 / top-5 %: 24.12 / 7.39 with ten 224 crops in the paper. A run
-here tests one centre crop.
+here is tested on ten crops.
 164,031,016 parameters; 24.165 GMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/fractalnet34.py               # digits, offline

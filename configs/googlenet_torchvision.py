@@ -3,7 +3,7 @@
 Szegedy et al., "Going Deeper with Convolutions", 2014, arXiv 1409.4842.
 
 ImageNet-1k validation error, top-1 / top-5 %: 30.22 / 10.47 with one centre crop (torchvision,
-weights of Caffe's recipe). A run here tests one centre crop.
+weights of Caffe's recipe). A run here is tested on one centre crop.
 6,624,904 parameters; 1.498 GMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/googlenet_torchvision.py               # digits, offline

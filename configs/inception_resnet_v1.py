@@ -4,7 +4,7 @@ Szegedy, Ioffe, Vanhoucke and Alemi, "Inception-v4, Inception-ResNet and the Imp
 Connections on Learning", 2016, arXiv 1602.07261.
 
 ImageNet-1k validation error, top-1 / top-5 %: 21.3 / 5.5 with one 299 crop in the paper, which
-leaves out about 1,700 images. A run here tests one centre crop.
+leaves out about 1,700 images. A run here is tested on one centre crop.
 The smallest images that leave anything are 75x75: digits are enlarged to 96x96.
 22,756,328 parameters; 6.206 GMACs per 299x299 image.
 

@@ -4,7 +4,7 @@ Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, "Rethinking the Inception Architect
 Vision", 2015, arXiv 1512.00567.
 
 ImageNet-1k validation error, top-1 / top-5 %: 22.8 / 6.1 with one 299 crop in the paper (with label
-smoothing; 23.4 top-1 with SGD). A run here tests one centre crop.
+smoothing; 23.4 top-1 with SGD). A run here is tested on one centre crop.
 The smallest images that leave anything are 75x75: digits are enlarged to 96x96.
 23,687,112 parameters; 5.533 GMACs per 299x299 image.
 

@@ -4,7 +4,7 @@ Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by R
 Covariate Shift", 2015, arXiv 1502.03167.
 
 ImageNet-1k validation error, top-1 / top-5 %: 26.1 / 8.2 with one centre crop (TF-slim). A run here
-tests one centre crop.
+is tested on one centre crop.
 11,188,288 parameters; 1.935 GMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/inception_v2_slim.py               # digits, offline

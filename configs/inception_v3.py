@@ -4,7 +4,7 @@ Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, "Rethinking the Inception Architect
 Vision", 2015, arXiv 1512.00567.
 
 ImageNet-1k validation error, top-1 / top-5 %: 21.2 / 5.6 with one 299 crop in the paper. A run here
-tests one centre crop.
+is tested on one centre crop.
 The smallest images that leave anything are 75x75: digits are enlarged to 96x96.
 23,834,568 parameters (27,161,264 with the auxiliary head); 5.713 GMACs per 299x299 image.
 

@@ -4,7 +4,7 @@ Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile V
 2017, arXiv 1704.04861.
 
 ImageNet-1k validation error, top-1 / top-5 %: 29.4 / – with one 224 crop in the paper (30.9 at 192,
-32.8 at 160, 35.6 at 128). A run here tests one centre crop.
+32.8 at 160, 35.6 at 128). A run here is tested on one centre crop.
 4,231,976 parameters; 568.7 MMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/mobilenet_v1.py               # digits, offline

@@ -4,7 +4,7 @@ Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile V
 2017, arXiv 1704.04861.
 
 ImageNet-1k validation error, top-1 / top-5 %: 49.4 / – with one 224 crop in the paper (52.3 at 192,
-54.5 at 160, 58.5 at 128). A run here tests one centre crop.
+54.5 at 160, 58.5 at 128). A run here is tested on one centre crop.
 470,072 parameters; 41.0 MMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/mobilenet_v1_025.py               # digits, offline

@@ -4,7 +4,7 @@ Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile V
 2017, arXiv 1704.04861.
 
 ImageNet-1k validation error, top-1 / top-5 %: 28.3 / – with one 224 crop in the paper. A run here
-tests one centre crop.
+is tested on one centre crop.
 29,294,088 parameters; 4.867 GMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/mobilenet_v1_fullconv.py               # digits, offline

@@ -4,7 +4,7 @@ Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile V
 2017, arXiv 1704.04861.
 
 ImageNet-1k validation error, top-1 / top-5 %: 34.7 / – with one 224 crop in the paper. A run here
-tests one centre crop.
+is tested on one centre crop.
 2,887,976 parameters; 307.3 MMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/mobilenet_v1_shallow.py               # digits, offline

@@ -3,7 +3,7 @@
 He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385.
 
 ImageNet-1k validation error, top-1 / top-5 %, in the paper: 28.54 / 10.02 with ten 224 crops
-(ResNet-34 with shortcut A: 25.03 / 7.76). A run here tests one centre crop. CIFAR at 32x32 with
+(ResNet-34 with shortcut A: 25.03 / 7.76). A run here is tested on ten crops. CIFAR at 32x32 with
 this network: no published figure.
 21,623,848 parameters; 3.644 GMACs per 224x224 image.
 

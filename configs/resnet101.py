@@ -4,7 +4,7 @@ He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015, ar
 
 ImageNet-1k validation error, top-1 / top-5 %: 21.75 / 6.05 with ten 224 crops in the paper, which
 has the stride on the first 1x1 (resnet101_v1); 22.44 / 6.21 with one 224 crop
-(facebook/fb.resnet.torch, another recipe). A run here tests one centre crop. CIFAR at 32x32 with
+(facebook/fb.resnet.torch, another recipe). A run here is tested on ten crops. CIFAR at 32x32 with
 this network: no published figure.
 44,549,160 parameters; 7.801 GMACs per 224x224 image.
 

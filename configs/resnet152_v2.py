@@ -3,7 +3,7 @@
 He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027.
 
 ImageNet-1k validation error, top-1 / top-5 %: 21.1 / 5.5 with one 320 crop in the paper (scale
-augmentation). A run here tests one centre crop.
+augmentation). A run here is tested on one 320 crop.
 60,185,128 parameters; 11.514 GMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/resnet152_v2.py               # digits, offline

@@ -4,8 +4,8 @@ He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015, ar
 
 ImageNet-1k validation error, top-1 / top-5 %: 30.43 / 10.76 with one 224 crop
 (facebook/fb.resnet.torch, another recipe). The paper has this depth with shortcut A only: 27.88 / –
-with ten 224 crops. A run here tests one centre crop. CIFAR at 32x32 with this network: no published
-figure.
+with ten 224 crops. A run here is tested on ten crops. CIFAR at 32x32 with this network: no
+published figure.
 11,689,512 parameters; 1.814 GMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/resnet18.py               # digits, offline

@@ -3,7 +3,7 @@
 He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385.
 
 ImageNet-1k validation error, top-1 / top-5 %, in the paper: 27.88 / – with ten 224 crops. A run
-here tests one centre crop. CIFAR at 32x32 with this network: no published figure.
+here is tested on ten crops. CIFAR at 32x32 with this network: no published figure.
 11,515,688 parameters; 1.795 GMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/resnet18_a.py               # digits, offline

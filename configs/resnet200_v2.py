@@ -3,7 +3,7 @@
 He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027.
 
 ImageNet-1k validation error, top-1 / top-5 %: 20.7 / 5.3 with one 320 crop in the paper (scale
-augmentation; 20.1 / 4.8 with scale and aspect). A run here tests one centre crop.
+augmentation; 20.1 / 4.8 with scale and aspect). A run here is tested on one 320 crop.
 64,666,152 parameters; 15.007 GMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/resnet200_v2.py               # digits, offline

@@ -2,9 +2,9 @@
 
 He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385.
 
-ImageNet-1k validation error, top-1 / top-5 %: 24.52 / 7.46 with ten 224 crops in the paper;
-26.73 / 8.74 with one 224 crop (facebook/fb.resnet.torch, another recipe). A run here tests one
-centre crop. CIFAR at 32x32 with this network: no published figure.
+ImageNet-1k validation error, top-1 / top-5 %: 24.52 / 7.46 with ten 224 crops in the paper; 26.73 /
+8.74 with one 224 crop (facebook/fb.resnet.torch, another recipe). A run here is tested on ten
+crops. CIFAR at 32x32 with this network: no published figure.
 21,797,672 parameters; 3.664 GMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/resnet34.py               # digits, offline

@@ -3,7 +3,7 @@
 He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385.
 
 ImageNet-1k validation error, top-1 / top-5 %, in the paper: 25.03 / 7.76 with ten 224 crops. A run
-here tests one centre crop. CIFAR at 32x32 with this network: no published figure.
+here is tested on ten crops. CIFAR at 32x32 with this network: no published figure.
 21,623,848 parameters; 3.644 GMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/resnet34_a.py               # digits, offline

@@ -3,7 +3,7 @@
 He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385.
 
 ImageNet-1k validation error, top-1 / top-5 %, in the paper: 24.19 / 7.40 with ten 224 crops. A run
-here tests one centre crop. CIFAR at 32x32 with this network: no published figure.
+here is tested on ten crops. CIFAR at 32x32 with this network: no published figure.
 22,716,840 parameters; 3.831 GMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/resnet34_c.py               # digits, offline

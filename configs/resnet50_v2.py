@@ -2,7 +2,7 @@
 
 He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027.
 
-ImageNet-1k validation error: no published figure. A run here tests one centre crop.
+ImageNet-1k validation error: no published figure. A run here is tested on one 320 crop.
 25,549,352 parameters; 4.089 GMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/resnet50_v2.py               # digits, offline

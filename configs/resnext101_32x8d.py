@@ -4,7 +4,7 @@ Xie, Girshick, Dollár, Tu and He, "Aggregated Residual Transformations for Deep
 2016, arXiv 1611.05431.
 
 ImageNet-1k validation error, top-1 / top-5 %: 20.69 / 5.47 with one centre crop (torchvision,
-another recipe). A run here tests one centre crop.
+another recipe). A run here is tested on one centre crop.
 88,791,336 parameters; 16.414 GMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/resnext101_32x8d.py               # digits, offline

@@ -4,7 +4,7 @@ Xie, Girshick, Dollár, Tu and He, "Aggregated Residual Transformations for Deep
 2016, arXiv 1611.05431.
 
 ImageNet-1k validation error, top-1 / top-5 %: 22.2 / – with one 224 crop in the paper. A run here
-tests one centre crop.
+is tested on one centre crop.
 25,028,904 parameters; 4.230 GMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/resnext50_32x4d.py               # digits, offline

@@ -4,7 +4,7 @@ Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image 
 arXiv 1409.1556.
 
 ImageNet-1k validation error, top-1 / top-5 %: 28.7 / 9.9, dense evaluation at one scale (S = Q =
-256) in the paper. A run here tests one centre crop.
+256) in the paper. A run here is tested densely, at Q = 256.
 On digits and made-up images the hidden layers have 512 units instead of 4096.
 133,047,848 parameters; 11.308 GMACs per 224x224 image.
 

@@ -4,7 +4,7 @@ Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image 
 arXiv 1409.1556.
 
 ImageNet-1k validation error, top-1 / top-5 %: 28.41 / 9.63 with one centre crop (torchvision,
-another recipe). A run here tests one centre crop.
+another recipe). A run here is tested on one centre crop.
 On digits and made-up images the hidden layers have 512 units instead of 4096.
 133,053,736 parameters; 11.308 GMACs per 224x224 image.
 

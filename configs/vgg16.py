@@ -3,8 +3,9 @@
 Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014,
 arXiv 1409.1556.
 
-ImageNet-1k validation error, top-1 / top-5 %: 25.6 / 8.1, dense evaluation at one scale (S in [256,
-512], Q = 384) in the paper. A run here tests one centre crop.
+ImageNet-1k validation error, top-1 / top-5 %: 27.0 / 8.8, dense evaluation at one scale (S = Q =
+256) in the paper (25.6 / 8.1 with S in [256, 512], Q = 384). A run here is tested densely, at Q =
+256.
 On digits and made-up images the hidden layers have 512 units instead of 4096.
 138,357,544 parameters; 15.470 GMACs per 224x224 image.
 

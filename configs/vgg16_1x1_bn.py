@@ -3,7 +3,7 @@
 Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014,
 arXiv 1409.1556.
 
-ImageNet-1k validation error: no published figure. A run here tests one centre crop.
+ImageNet-1k validation error: no published figure. A run here is tested on one centre crop.
 On digits and made-up images the hidden layers have 512 units instead of 4096.
 133,647,400 parameters; 11.771 GMACs per 224x224 image.
 

@@ -3,7 +3,7 @@
 Zagoruyko and Komodakis, "Wide Residual Networks", 2016, arXiv 1605.07146.
 
 ImageNet-1k validation error, top-1 / top-5 %: 21.15 / 5.72 with one centre crop (torchvision,
-another recipe). A run here tests one centre crop.
+another recipe). A run here is tested on one centre crop.
 126,886,696 parameters; 22.753 GMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/wide_resnet101_2.py               # digits, offline

@@ -2,8 +2,8 @@
 
 Zagoruyko and Komodakis, "Wide Residual Networks", 2016, arXiv 1605.07146.
 
-ImageNet-1k validation error, top-1 / top-5 %: 21.9 / 6.03 with one centre crop. A run here tests
-one centre crop.
+ImageNet-1k validation error, top-1 / top-5 %: 21.9 / 6.03 with one centre crop. A run here is
+tested on one centre crop.
 68,883,240 parameters; 11.398 GMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/wide_resnet50_2.py               # digits, offline

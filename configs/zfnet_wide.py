@@ -3,7 +3,7 @@
 Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2013, arXiv 1311.2901.
 
 ImageNet-1k validation error, top-1 / top-5 %: 37.5 / 16.0 with ten 224 crops in the paper (one
-network). A run here tests one centre crop.
+network). A run here is tested on ten crops.
 Digits are enlarged to 64x64; there the two hidden layers have 512 units, and the convolutions start
 by He's initialisation.
 107,627,624 parameters; 2.477 GMACs per 224x224 image.

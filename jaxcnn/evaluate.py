@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,14 @@ from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.interop.folder import check_free
 from jaxcnn.numerics import numerics
-from jaxcnn.passes import Evaluator, Results, make_evaluator, make_predictor
+from jaxcnn.passes import (
+    Evaluator,
+    Recalibrate,
+    Results,
+    make_evaluator,
+    make_predictor,
+    make_recalibrator,
+)
 from jaxcnn.scorecard import Predictions
 from jaxcnn.state import TrainState
 from jaxcnn.workdir import check_class_names, read_config
@@ -30,7 +38,7 @@ class Opened(NamedTuple):
       source: the split.
       model: the network.
       step: of the checkpoint.
-      state: the checkpoint.
+      state: the checkpoint, its statistics measured anew if the config says so.
       statistics: of the training images, where normalisation needs any.
     """
 
@@ -146,7 +154,9 @@ def _opened(
             checkpoint=checkpoint,
             check=lambda meta: check_classes(source, meta, directory),
         )
-        yield Opened(config, source, found.model, found.step, found.state, found.statistics)
+        recalibrate = make_recalibrator(config, found.model, None, found.statistics)
+        state = recalibrated(recalibrate, found.state, found.step)
+        yield Opened(config, source, found.model, found.step, state, found.statistics)
 
 
 def _changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
@@ -239,6 +249,8 @@ def run_weights(config: ConfigDict, *, split: str = "test", report: Path | None 
         if config.data.preprocess != "channels":
             statistics = factories.measure_statistics(config, factories.load_data(config, "train"))
         variables = parallel.replicate({"batch_stats": {}, **variables})
+        if recalibrate := make_recalibrator(config, model, None, statistics):
+            variables = recalibrate(variables, 0)
         if report is None:
             evaluate = make_evaluator(config, model, source, statistics, show_progress=True)
             means = evaluate(variables)
@@ -257,6 +269,21 @@ def evaluate_state(evaluate: Evaluator, state: TrainState, split: str) -> Result
         for key, value in evaluate(parallel.replicate(variables)).items():
             results[f"{split}/{key}{suffix}"] = value
     return results
+
+
+def recalibrated(recalibrate: Recalibrate | None, state: TrainState, step: int) -> TrainState:
+    """Returns the state with BatchNorm's statistics measured anew, if `recalibrate` does anything.
+
+    They are those of the averages where the state keeps any, and else of the weights themselves.
+    """
+    if recalibrate is None:
+        return state
+    averaged = state.ema is not None
+    variables = recalibrate(parallel.replicate(state.variables(averaged)), step)
+    found = variables["batch_stats"]
+    if averaged:
+        return state.replace(ema={**state.ema, "batch_stats": found})
+    return state.replace(batch_stats=found)
 
 
 def check_classes(source: DataSource, meta: dict[str, Any], where: Path) -> None:
@@ -285,4 +312,27 @@ def check_size(model: Any, variables: Any, source: DataSource) -> None:
         raise UserError(
             f"data.eval_image_size={source.image_shape[0]}: {type(model).__name__} takes images of"
             f" the size that it is trained on alone ({str(error).splitlines()[0]}); set it to 0"
+        ) from None
+
+
+def check_train_size(model: Any, variables: Any, size: int, channels: int) -> None:
+    """Refuses to train a network on images of another size than its own, where that is no use.
+
+    Parameters may be of one size, an auxiliary head's too; and dense layers whose map would be
+    smaller than the window that they are for would see a stretched one.
+
+    Raises:
+      UserError: saying which.
+    """
+    images = jax.ShapeDtypeStruct((2, size, size, channels), jnp.float32)
+    dense = hasattr(model, "fully_convolutional")
+    form = model.clone(fully_convolutional=True) if dense else model
+    rngs = dict.fromkeys(("dropout", "drop_path"), jax.random.key(0))
+    apply = partial(form.apply, train=True, rngs=rngs, mutable=["batch_stats", "aux"])
+    try:
+        jax.eval_shape(apply, variables, images)
+    except Exception as error:  # whatever layer meets the other shape first
+        raise UserError(
+            f"data.size_schedule: a {type(model).__name__} cannot be trained at {size}x{size}"
+            f" ({str(error).splitlines()[0]}); set it to (), or the size to one that it takes"
         ) from None

@@ -17,7 +17,6 @@ from jaxcnn.data import mix, whitening
 from jaxcnn.data.augment import augment, normalize
 from jaxcnn.data.crops import Cropper
 from jaxcnn.data.source import DataSource, keep_labels
-from jaxcnn.data.views import Views
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.interop.exchange import create_library_model
 from jaxcnn.layers.activations import activation
@@ -28,18 +27,18 @@ from jaxcnn.models import create_model
 from jaxcnn.optim import Optimizer, decay_mask, make_transform, matcher
 from jaxcnn.parallel import AXIS
 from jaxcnn.protocols import Protocol, make_protocol
-from jaxcnn.schedules import Plan, length_in_steps, make_schedule
+from jaxcnn.schedules import Plan, length_in_steps, make_schedule, size_stages
 
 # Fields of networks that are functions and can be set by name.
 BY_NAME = {"act": activation, "conv": convolution}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 
 
-def load_data(config: ConfigDict, split: str, views: Views | None = None) -> DataSource:
+def load_data(config: ConfigDict, split: str, whole_images: bool = False) -> DataSource:
     """Returns a split, "train", "validation" or "test", of the section `data`.
 
     Of the training split only `data.labelled` examples have labels, which the run's seed draws.
-    `views` are cut out of every image instead of the crop of evaluation.
+    `whole_images` are not cropped, for `data.views`.
 
     Raises:
       UserError: if the data are missing or not as described.
@@ -61,11 +60,33 @@ def load_data(config: ConfigDict, split: str, views: Views | None = None) -> Dat
         scale_range=section.scale_range,
         train_split=section.train_split,
         test_split=section.test_split,
-        views=views,
+        whole_images=whole_images,
     )
     if split == "train" and section.labelled:
         return keep_labels(source, section.labelled, config.seed)
     return source
+
+
+def load_stages(config: ConfigDict, source: DataSource, plan: Plan) -> list[tuple[int, DataSource]]:
+    """Returns (steps before, training split at the size of the stage) of all stages of a run.
+
+    The short sides of "scale_jitter" change in proportion.
+
+    Args:
+      config: the whole config.
+      source: the training split at its own size.
+      plan: of the run.
+    """
+
+    def at(size: int) -> DataSource:
+        if size == config.data.image_size:
+            return source
+        resized, factor = config.copy_and_resolve_references(), size / config.data.image_size
+        scales = tuple(max(round(scale * factor), size) for scale in config.data.scale_range)
+        resized.data.update(image_size=size, resize=0, scale_range=scales)
+        return load_data(resized, "train")
+
+    return [(before, at(size)) for before, size in plan.sizes]
 
 
 def make_test_protocol(config: ConfigDict) -> Protocol:
@@ -84,12 +105,19 @@ def make_test_protocol(config: ConfigDict) -> Protocol:
 
 
 def load_test_data(config: ConfigDict, split: str) -> DataSource:
-    """Returns a split as `evaluate` wants it: with the views of the section `eval`.
+    """Returns a split as `passes` wants it: whole images where the protocol cuts out views.
 
     Raises:
       UserError: see `load_data` and `make_test_protocol`.
     """
-    return load_data(config, split, make_test_protocol(config).views)
+    return load_data(config, split, make_test_protocol(config).views is not None)
+
+
+def during_training(config: ConfigDict) -> ConfigDict:
+    """Returns a run's config with the protocol of the evaluations on its way: one crop."""
+    watching = config.copy_and_resolve_references()
+    watching.eval.update(protocol="center", scales=())
+    return watching
 
 
 def eval_size(config: ConfigDict) -> int:
@@ -301,7 +329,29 @@ def make_plan(config: ConfigDict, num_examples: int) -> Plan:
     if not length:
         raise UserError("train.length must be positive, for example 8epochs")
     total = -int(-length // 1)  # the last step is the first one that reaches the length
-    return Plan(total, steps_per_epoch, *periods)
+    log, evaluate, save = periods
+    return Plan(total, steps_per_epoch, log, evaluate, save, _sizes(config, total))
+
+
+def _sizes(config: ConfigDict, total: int) -> tuple[tuple[int, int], ...]:
+    """Returns `Plan.sizes` of a run of `total` steps.
+
+    Raises:
+      UserError: for a schedule of sizes that cannot be, or cannot be with these data.
+    """
+    section = config.data
+    if not section.size_schedule:
+        return ((0, section.image_size),)
+    problem = ""
+    if section.kind in ("folder", "tfds") and section.train_crop in ("none", "frame"):
+        problem = f"train_crop={section.train_crop} leaves images as they are; set it to resize"
+    elif section.preprocess not in ("channels", "gcn"):
+        problem = f"preprocess={section.preprocess} is measured at one size; set it to channels"
+    elif section.unlabelled_per_labelled:
+        problem = "unlabelled_per_labelled does not go with it; set it to 0"
+    if problem:
+        raise UserError(f"data.size_schedule={tuple(section.size_schedule)}: data.{problem}")
+    return size_stages(section.size_schedule, total)
 
 
 def make_optimizer(

@@ -1,20 +1,47 @@
-"""One exact pass over a split: every example once, the padding of the last batch masked."""
+"""One exact pass over a split: every example once, the padding of the last batch masked.
 
+Before it BatchNorm's statistics may be measured anew.
+"""
+
+import contextlib
+import dataclasses
+import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from jaxcnn import factories, parallel
-from jaxcnn.data.pipeline import eval_batches
+from jaxcnn.data.pipeline import eval_batches, train_batches
 from jaxcnn.data.source import DataSource
+from jaxcnn.data.views import aspects, with_views
 from jaxcnn.data.whitening import Statistics
+from jaxcnn.errors import UserError
+from jaxcnn.optim import matcher
+from jaxcnn.protocols import Protocol
 from jaxcnn.scorecard import Predictions
-from jaxcnn.steps import make_eval_step, make_predict_step
+from jaxcnn.steps import make_eval_step, make_predict_step, make_statistics_step
 
 Results = dict[str, float]
 Evaluator = Callable[[Any], Results]
+Recalibrate = Callable[[Any, int], Any]
+
+
+class _Part(NamedTuple):
+    """Examples of one shape.
+
+    Attributes:
+      source: they alone.
+      positions: where they are in the split, int [n]; None is all of it.
+      batch_size: the global one.
+      step: (replicated variables, batch) → what the pass returns of a batch.
+    """
+
+    source: DataSource
+    positions: np.ndarray | None
+    batch_size: int
+    step: Callable[..., Any]
 
 
 def make_evaluator(
@@ -24,6 +51,7 @@ def make_evaluator(
     statistics: Statistics | None = None,
     *,
     show_progress: bool = False,
+    feed: Callable[[], None] = lambda: None,
 ) -> Evaluator:
     """Returns (replicated variables) → means over the split; compiled at the first call.
 
@@ -35,6 +63,7 @@ def make_evaluator(
       source: the split, of `factories.load_test_data`.
       statistics: of the training split; see `factories.measure_statistics`.
       show_progress: a bar on the terminal while it lasts.
+      feed: called after every batch, of a watchdog for example.
     """
     outputs = _make_pass(make_eval_step, config, model, source, statistics, show_progress)
 
@@ -43,6 +72,7 @@ def make_evaluator(
         for sums in outputs(variables):
             for key in totals:
                 totals[key] += float(sums[key])
+            feed()
         _check_seen(source, totals["seen"])
         return {key: totals[key] / totals["count"] for key in ("loss", "top1", "top5")}
 
@@ -76,9 +106,95 @@ def make_predictor(
             fields = (rows[name][real] for name in ("index", "label", "log_probabilities"))
             parts.append(Predictions(*fields))
         _check_seen(source, seen)
-        return Predictions(*map(np.concatenate, zip(*parts, strict=True)))
+        indices, *others = map(np.concatenate, zip(*parts, strict=True))
+        rising = np.argsort(indices)
+        return Predictions(indices[rising], *(field[rising] for field in others))
 
     return predict
+
+
+def make_recalibrator(
+    config: Any, model: Any, source: DataSource | None, statistics: Statistics | None = None
+) -> Recalibrate | None:
+    """Returns (replicated variables, step) → the same, BatchNorm's statistics measured anew.
+
+    They become the means over the `eval.recalibrate_batches` training batches from that step on,
+    without regard to what they were; with 0 there is nothing to do, and None is returned. So
+    averaged weights get the statistics of the network that they are, and not the average of those
+    of others (Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization",
+    2018, §3.2).
+
+    Args:
+      config: the whole config.
+      model: the network.
+      source: the training split; None is loaded if it is needed.
+      statistics: see `make_evaluator`.
+
+    Raises:
+      UserError: if the network has no BatchNorm, or a batch does not divide over the devices.
+    """
+    count = config.eval.recalibrate_batches
+    if not count:
+        return None
+    if count < 0:
+        raise UserError(f"eval.recalibrate_batches={count} is too small: 0 or more")
+    split = factories.load_data(config, "train") if source is None else source
+    batch_size = config.train.batch_size
+    _check_normalised(model, split.image_shape, count)
+    parallel.check_batch("train.batch_size", batch_size)
+    if getattr(model, "scan_units", False):  # whose units have no names inside the loop
+        model = model.clone(scan_units=False)
+    frozen = config.optimizer.freeze
+    measure = parallel.pmap_eval_step(
+        make_statistics_step(
+            model,
+            factories.make_augment(config, statistics),
+            seed=config.seed,
+            frozen=matcher(frozen, "freeze") if frozen else None,
+            axis_name=parallel.AXIS,
+        )
+    )
+
+    def recalibrate(variables: Any, step: int) -> Any:
+        batches = train_batches(
+            split,
+            batch_size=batch_size,
+            seed=config.seed,
+            start_step=step,
+            num_steps=step + count,
+            unlabelled=config.data.unlabelled_per_labelled,
+            repeats=config.data.repeats,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            num_workers=config.data.num_workers,
+            max_bad_fraction=config.data.max_bad_fraction,
+        )
+        sums: Any = None
+        found: Any = None
+        with contextlib.closing(batches):
+            for batch in parallel.prefetch(batches):
+                found = parallel.fetch(measure(variables, batch))
+                wide = jax.tree.map(lambda value: value.astype(np.float64), found)
+                sums = wide if sums is None else jax.tree.map(np.add, sums, wide)
+        means = jax.tree.map(lambda one, like: (one / count).astype(like.dtype), sums, found)
+        return {**variables, "batch_stats": parallel.replicate(means)}
+
+    return recalibrate
+
+
+def _check_normalised(model: Any, image_shape: tuple[int, int, int], count: int) -> None:
+    """Refuses to measure the statistics of a network that has none.
+
+    Raises:
+      UserError: naming the network.
+    """
+    images = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    if "batch_stats" not in variables or factories.takes_labelled(model):
+        raise UserError(
+            f"eval.recalibrate_batches={count}: a {type(model).__name__} has no BatchNorm whose"
+            " statistics could be measured anew; set it to 0"
+        )
 
 
 def _make_pass(
@@ -89,35 +205,58 @@ def _make_pass(
     statistics: Statistics | None,
     shown: bool,
 ) -> Callable[[Any], Iterator[dict[str, np.ndarray]]]:
-    """Returns (replicated variables) → outputs of a step for all batches of a split."""
+    """Returns (replicated variables) → outputs of a step for all batches of a split.
+
+    Whole images are taken aspect by aspect, each with a program of its own.
+    """
     devices = jax.device_count()
     protocol = factories.make_test_protocol(config)
-    examples = max(int(config.eval.batch_size / protocol.cost), 1)
-    batch_size = -(-min(examples, source.num_examples) // devices) * devices
-    step = parallel.pmap_eval_step(
-        make_step(
+    normalize = factories.make_normalize(config, statistics)
+
+    def part_of(source: DataSource, positions: np.ndarray | None, protocol: Protocol) -> _Part:
+        examples = max(int(config.eval.batch_size / protocol.cost), 1)
+        step = make_step(
             model,
-            factories.make_normalize(config, statistics),
+            normalize,
             protocol=protocol,
             rows=-(-config.eval.batch_size // devices),
             axis_name=parallel.AXIS,
         )
-    )
+        return _Part(
+            source if protocol.views is None else with_views(source, protocol.views),
+            positions,
+            -(-min(examples, source.num_examples) // devices) * devices,
+            parallel.pmap_eval_step(step),
+        )
+
+    @functools.cache
+    def parts() -> list[_Part]:
+        if not protocol.dense or protocol.views is None:
+            return [whole]
+        found = []
+        for aspect, positions in aspects(source, num_workers=config.data.num_workers):
+            views = dataclasses.replace(protocol.views, aspect=aspect)
+            own = source.subset(positions, source.split)
+            found.append(part_of(own, positions, protocol._replace(views=views)))
+        return found
+
+    whole = part_of(source, None, protocol)  # here, so that what cannot be is refused at once
 
     def outputs(variables: Any) -> Iterator[dict[str, np.ndarray]]:
-        batches = eval_batches(
-            source,
-            batch_size=batch_size,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-            num_workers=config.data.num_workers,
-        )
-        waiting = []
-        for batch in parallel.prefetch(batches):
-            waiting.append(step(variables, batch))
-            if len(waiting) > 2:  # what runs ahead of the devices holds memory
-                yield parallel.fetch(waiting.pop(0))
-        yield from map(parallel.fetch, waiting)
+        waiting: list[tuple[_Part, Any]] = []
+        for part in parts():
+            batches = eval_batches(
+                part.source,
+                batch_size=part.batch_size,
+                process_index=jax.process_index(),
+                process_count=jax.process_count(),
+                num_workers=config.data.num_workers,
+            )
+            for batch in parallel.prefetch(batches):
+                waiting.append((part, part.step(variables, batch)))
+                if len(waiting) > 2:  # what runs ahead of the devices holds memory
+                    yield _fetched(*waiting.pop(0))
+        yield from (_fetched(*one) for one in waiting)
 
     def with_progress(variables: Any) -> Iterator[dict[str, np.ndarray]]:
         from rich.console import Console
@@ -125,7 +264,7 @@ def _make_pass(
 
         console = Console(stderr=True)
         quiet = not console.is_terminal or jax.process_index() > 0
-        total = -(-source.num_examples // batch_size)
+        total = sum(-(-part.source.num_examples // part.batch_size) for part in parts())
         title = f"{source.split}, {protocol.name}"
         shown = track(
             outputs(variables), title, total, console=console, transient=True, disable=quiet
@@ -133,6 +272,14 @@ def _make_pass(
         yield from shown
 
     return with_progress if shown else outputs
+
+
+def _fetched(part: _Part, output: Any) -> dict[str, np.ndarray]:
+    """Copies what a step returned, with the positions of its examples in the whole split."""
+    found = parallel.fetch(output)
+    if part.positions is not None and "index" in found:
+        found["index"] = np.where(found["index"] < 0, -1, part.positions[found["index"]])
+    return found
 
 
 def _check_seen(source: DataSource, seen: float) -> None:

@@ -1,8 +1,10 @@
 """Test-time protocols: which views of an image a network sees, and how their scores become one.
 
 One rule for all: the softmax probabilities of the views and of their mirror images are averaged,
-and the logarithm of the mean is the score of a class. Dense evaluation gives each view a map of
-scores first, which is averaged over places before the softmax.
+and the logarithm of the mean is the score of a class. Dense evaluation takes the whole image, to
+which the network is applied as convolutions; where hidden dense layers have become some, it makes a
+map of scores, and is averaged over places either as probabilities or before the softmax. What ends
+in global average pooling averages places by itself.
 
   center             the crop of evaluation (`data.eval_crop`, `data.resize`), alone
   flip               the same and its mirror image
@@ -13,14 +15,16 @@ scores first, which is averaged over places before the softmax.
   googlenet144       4 scales, 3 squares along the long side, of each 4 corners, the centre and the
                      square itself brought to the crop's size, mirrored. GoogLeNet, §7, averages
                      softmax probabilities
-  dense              the network as convolutions over the middle square, mirrored. VGG, §3.2,
-                     averages the map of class scores, then the softmax posteriors of both images
-  multi_scale_dense  the same at 5 scales, not mirrored. ResNet, §3.4, averages "scores", and does
-                     not say whether before the softmax
+  dense              the network as convolutions over the whole image, mirrored. VGG, §3.2,
+                     averages the "class score map" over places and then the "soft-max class
+                     posteriors" of both images: here the softmax, which is that network's last
+                     layer, is taken at every place
+  multi_scale_dense  the same at 5 scales, not mirrored. ResNet, §3.4, averages "scores" of scales,
+                     and does not say whether before the softmax; here each scale has one softmax,
+                     of the mean over its places
 
-The papers slide over the whole image; dense evaluation here takes its middle square, so that all
-examples of a batch have one shape. Their scales belong to crops of 224 pixels, and grow and shrink
-with the network's images.
+The papers' scales belong to crops of 224 pixels, and grow and shrink with the network's images. The
+aspects of whole images are rounded; see `data.views`.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +35,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxcnn.data.views import Boxes, Views, five_crops, grid, squares_crops, whole_square
+from jaxcnn.data.views import Boxes, Views, five_crops, grid, squares_crops
 from jaxcnn.errors import UserError, nearest
 
 Scores = Callable[[dict[str, Any], jax.Array], jax.Array]  # (variables, uint8 rows) → [b, K]
@@ -43,16 +47,18 @@ class Kind(NamedTuple):
     """A row of `PROTOCOLS`.
 
     Attributes:
-      boxes: what is cut out; None leaves that to the crop of evaluation.
+      boxes: what is cut out; None leaves that to the crop of evaluation, or takes the whole image.
       scales: short sides for crops of 224 pixels; () is the one of the crop of evaluation.
       mirrored: the mirror images count, too.
-      dense: the network is applied to the boxes as they are, larger than its own images.
+      dense: the network is applied to whole images, larger than its own.
+      by_place: the softmax is taken at every place of a dense map, not of their mean.
     """
 
     boxes: Boxes | None = None
     scales: tuple[int, ...] = ()
     mirrored: bool = True
     dense: bool = False
+    by_place: bool = False
 
 
 PROTOCOLS = {
@@ -61,8 +67,8 @@ PROTOCOLS = {
     "ten_crop": Kind(five_crops),
     "multi_crop": Kind(grid, (256, 384, 512)),
     "googlenet144": Kind(squares_crops, (256, 288, 320, 352)),
-    "dense": Kind(whole_square, dense=True),
-    "multi_scale_dense": Kind(whole_square, (224, 256, 384, 480, 640), mirrored=False, dense=True),
+    "dense": Kind(dense=True, by_place=True),
+    "multi_scale_dense": Kind(scales=(224, 256, 384, 480, 640), mirrored=False, dense=True),
 }
 
 
@@ -73,13 +79,15 @@ class Protocol(NamedTuple):
       name: of `PROTOCOLS`.
       views: what the host cuts out; None is the crop of evaluation.
       mirrored: the mirror images count, too.
-      dense: the views are larger than the network's images.
+      dense: the views are whole images, larger than the network's.
+      by_place: see `Kind`.
     """
 
     name: str = "center"
     views: Views | None = None
     mirrored: bool = False
     dense: bool = False
+    by_place: bool = False
 
     @property
     def cost(self) -> float:
@@ -108,7 +116,7 @@ def make_protocol(
     if name not in PROTOCOLS:
         raise UserError(f"no eval.protocol {name!r}: {nearest(name, PROTOCOLS)}")
     kind = PROTOCOLS[name]
-    if kind.boxes is None:
+    if kind.boxes is None and not kind.dense:
         if scales:
             raise UserError(
                 f"eval.scales={tuple(scales)}: the protocol {name} takes the crop of evaluation;"
@@ -126,16 +134,16 @@ def make_protocol(
                 f"the protocol {name} cannot take its views of {size}x{size} from a short side of"
                 f" {scale} pixels: set eval.scales (or data.resize) to {least} or more"
             )
-    views = Views(size, channels, kind.boxes, tuple(scales), keep_side=kind.dense)
-    return Protocol(name, views, kind.mirrored, kind.dense)
+    views = Views(size, channels, kind.boxes, tuple(scales))
+    return Protocol(name, views, kind.mirrored, kind.dense, kind.by_place)
 
 
 def applied(model: nn.Module, protocol: Protocol) -> nn.Module:
     """Returns the network as a protocol applies it, with the same variables.
 
     Under a dense protocol the hidden dense layers of a network that has some become convolutions.
-    What ends in global average pooling and a linear layer is applied as it is: the mean of the
-    scores of all places is the score of the mean.
+    What ends in global average pooling and a linear layer is applied as it is: its score of the
+    mean of all places is the mean of their scores.
 
     Raises:
       UserError: if the network is of one size only, or the scales are too small for it.
@@ -183,12 +191,30 @@ def make_scores(
     """
     network = applied(model, protocol)
     views = protocol.views
+    # A network made convolutional averages what its classifier makes of all places.
+    by_place = protocol.by_place and network is not model
+
+    def posteriors(variables: dict[str, Any], images: jax.Array) -> jax.Array:
+        """Returns log-probabilities [b, K] of images [b, H, W, C]."""
+        if not by_place:
+            logits: Any = network.apply(variables, images, train=False)
+            return jax.nn.log_softmax(logits)
+        _, kept = network.apply(
+            variables,
+            images,
+            train=False,
+            capture_intermediates=lambda module, _: module.name == "classifier",
+            mutable=["intermediates"],
+        )
+        (of_places,) = kept["intermediates"]["classifier"]["__call__"]
+        of_places = of_places.astype(jnp.promote_types(of_places.dtype, jnp.float32))
+        of_places = of_places.reshape(len(images), -1, of_places.shape[-1])
+        return _mean(jax.nn.log_softmax(of_places), 1)
 
     def log_probabilities(variables: dict[str, Any], images: jax.Array) -> jax.Array:
         x = normalize(images)
         sides = [x, x[:, :, ::-1]] if protocol.mirrored else [x]
-        logits: list[Any] = [network.apply(variables, side, train=False) for side in sides]
-        return _mean(jnp.stack([jax.nn.log_softmax(side) for side in logits]), 0)
+        return _mean(jnp.stack([posteriors(variables, side) for side in sides]), 0)
 
     def scores(variables: dict[str, Any], images: jax.Array) -> jax.Array:
         if views is None and not protocol.mirrored:
@@ -198,10 +224,11 @@ def make_scores(
             return log_probabilities(variables, images)
         found = []
         for part in views.unpack(images):
-            batch, count, side = part.shape[:3]
+            batch, count, height, width = part.shape[:4]
             at_once = batch * count
             if rows:
-                at_once = _portion(at_once, max(int(rows * (views.size / side) ** 2), 1))
+                most = int(rows * views.size**2 / (height * width))
+                at_once = _portion(at_once, max(most, 1))
             portions = part.reshape(-1, at_once, *part.shape[2:])
             one = jax.lax.map(lambda images: log_probabilities(variables, images), portions)
             found.append(one.reshape(batch, count, -1))

@@ -47,6 +47,9 @@ def base_config() -> ConfigDict:
     data.dir = ""  # of a folder, or of TFDS's data; "" is TFDS's own default
     data.image_size = 32  # pixels
     data.eval_image_size = 0  # of networks that average over any map; 0 is image_size
+    # Of training images, if it changes: pairs of a share of the run and the size from there on,
+    # ((0.0, 128), (0.4, 160), (0.7, 224)) for example; scale_range goes along, pad stays.
+    data.size_schedule = ()
     data.channels = 3
     data.num_classes = 10  # of synthetic data; the others know theirs
     data.num_examples = 2048  # of each synthetic split
@@ -155,12 +158,17 @@ def base_config() -> ConfigDict:
     evaluation.every = "1epochs"
     # In images of image_size, global, rounded up to the devices: several views count as several.
     evaluation.batch_size = 256
+    # Of the result: at the end of a run and with --mode=evaluate. During training the crop of
+    # evaluation is enough, which is "center".
     # center | flip | ten_crop | multi_crop | googlenet144 | dense | multi_scale_dense; see
     # jaxcnn.protocols
     evaluation.protocol = "center"
     # Short sides in pixels of all but the first two; () takes the paper's scales for image_size,
     # or where it has a single one the short side that data.resize says.
     evaluation.scales = ()
+    # Before each evaluation the statistics of BatchNorm, of the averaged weights if there are any,
+    # become the means over so many training batches; 0 leaves them.
+    evaluation.recalibrate_batches = 0
 
     config.checkpoint = checkpoint = ConfigDict()
     checkpoint.every = "1epochs"

@@ -38,7 +38,7 @@ class Window:
     def add(self, steps: range, metrics: dict[str, jax.Array]) -> None:
         """Takes the metrics of a call, stacked if of several steps; waits for the last but two."""
         self._metrics.append((steps, metrics))
-        first = steps[0] == self._start + 1
+        first = steps[0] - 1 in (self._start, *self._plan.resized)
         _, behind = self._metrics[-1 - CALLS_IN_FLIGHT :][0]
         jax.block_until_ready(metrics if first else behind)
         if first:  # leaves compilation out of the speed

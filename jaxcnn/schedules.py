@@ -1,7 +1,7 @@
 """Lengths in epochs or steps, and learning rates as functions of the step."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -38,6 +38,33 @@ def length_in_steps(text: str, steps_per_epoch: Fraction) -> Fraction | None:
     return number * steps_per_epoch if match[2].startswith("epoch") else number
 
 
+def size_stages(schedule: Sequence[tuple[float, int]], total: int) -> tuple[tuple[int, int], ...]:
+    """Returns (steps before, size) of each stage of a run of `total` steps.
+
+    Of several that begin at the same step the last counts.
+
+    Args:
+      schedule: pairs of a share of the run and the size from there on.
+      total: steps.
+
+    Raises:
+      UserError: for anything else.
+    """
+    wrong = f"data.size_schedule={tuple(schedule)}: "
+    try:
+        shares, sizes = zip(*((float(share), size) for share, size in schedule), strict=True)
+    except (TypeError, ValueError):
+        raise UserError(
+            wrong + "give pairs of a share of the run and a size, ((0.0, 128), (0.5, 224))"
+        ) from None
+    if shares[0] != 0 or list(shares) != sorted(set(shares)) or shares[-1] >= 1:
+        raise UserError(wrong + "the shares of the run begin with 0, rise, and stay below 1")
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise UserError(wrong + "sizes are whole numbers of pixels")
+    pairs = zip(shares, sizes, strict=True)
+    return tuple({round(share * total): size for share, size in pairs}.items())
+
+
 class Plan(NamedTuple):
     """The lengths of a run in steps; periods are exact, need not be whole, and None is never.
 
@@ -47,6 +74,8 @@ class Plan(NamedTuple):
       log: between records.
       evaluate: between evaluations.
       save: between checkpoints.
+      sizes: (steps before, side of the training images in pixels) of each stage of the run, the
+        first of which begins with no steps before.
     """
 
     total: int
@@ -54,6 +83,12 @@ class Plan(NamedTuple):
     log: Fraction | None
     evaluate: Fraction | None
     save: Fraction | None
+    sizes: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def resized(self) -> tuple[int, ...]:
+        """Steps after which the training images have another size."""
+        return tuple(before for before, _ in self.sizes[1:])
 
     def stamp(self, step: int) -> dict[str, Any]:
         """What every record begins with."""
@@ -62,12 +97,12 @@ class Plan(NamedTuple):
     def calls(self, start: int, most: int) -> Iterator[range]:
         """Yields the steps start + 1 … total in runs of at most `most`.
 
-        A run ends where a record, an evaluation or a checkpoint is due.
+        A run ends where a record, an evaluation, a checkpoint or another size is due.
         """
         first = start + 1
         for step in range(first, self.total + 1):
             periods = (self.log, self.evaluate, self.save)
-            full = step - first + 1 == most or step == self.total
+            full = step - first + 1 == most or step == self.total or step in self.resized
             if full or any(is_due(step, period) for period in periods):
                 yield range(first, step + 1)
                 first = step + 1

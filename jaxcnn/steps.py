@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
+from flax import traverse_util
 
 from jaxcnn.data import augment as augmentation
 from jaxcnn.data.mix import Mixed
-from jaxcnn.layers.norm import by_running_statistics
+from jaxcnn.layers.norm import by_batch_statistics, by_running_statistics
 from jaxcnn.losses import Objective, cross_entropy, mixed_labels
 from jaxcnn.metrics import classification_sums, top_k_hits
 from jaxcnn.ops.sums import norm
@@ -295,3 +296,57 @@ def make_predict_step(
         return found if axis_name is None else jax.lax.all_gather(found, axis_name, tiled=True)
 
     return predict_step
+
+
+def make_statistics_step(
+    model: nn.Module,
+    augment: Augment,
+    *,
+    seed: int,
+    frozen: Callable[[str], bool] | None = None,
+    axis_name: str | None = None,
+) -> Callable[[dict[str, Any], Batch], Any]:
+    """Returns (variables, batch) → `batch_stats` as the norms measure them on one batch.
+
+    The network is as in evaluation but for them, and the images are augmented as in training. On
+    several devices each measures its share, and the means of that are returned. Statistics that
+    the pass does not meet, of auxiliary heads for example, are returned as they were.
+
+    Args:
+      model: the network.
+      augment: see `make_train_step`.
+      seed: of the run.
+      frozen: tells by their names which statistics stay.
+      axis_name: the mapped axis to reduce over; None on a single device without a map.
+    """
+
+    def kept(name: str) -> bool:
+        return frozen is not None and frozen(name)
+
+    def statistics_step(variables: dict[str, Any], batch: Batch) -> Any:
+        root = jax.random.fold_in(jax.random.key(seed), AUGMENT)
+        places = (batch[name] for name in ("epoch", "index", "repeat"))
+        images = augment(batch["image"], augmentation.example_keys(root, *places))
+        old = traverse_util.flatten_dict(variables["batch_stats"])
+        # No variance is negative: where one still is afterwards, nothing was measured.
+        start = {
+            path: value if kept("/".join(path)) else jnp.full_like(value, -1)
+            for path, value in old.items()
+        }
+        with nn.intercept_methods(by_batch_statistics(kept)):
+            _, updated = model.apply(
+                {**variables, "batch_stats": traverse_util.unflatten_dict(start)},
+                images,
+                train=False,
+                mutable=["batch_stats"],
+            )
+        new = traverse_util.flatten_dict(updated["batch_stats"])
+        found = traverse_util.unflatten_dict(
+            {
+                path: jnp.where(new[(*path[:-1], "var")] < 0, value, new[path])
+                for path, value in old.items()
+            }
+        )
+        return found if axis_name is None else jax.lax.pmean(found, axis_name)
+
+    return statistics_step

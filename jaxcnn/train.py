@@ -13,15 +13,22 @@ from ml_collections import ConfigDict
 
 from jaxcnn import factories, parallel, pretrained, report, workdir
 from jaxcnn.checkpoint import Checkpoints
-from jaxcnn.data.pipeline import train_batches
+from jaxcnn.data.pipeline import staged_batches
 from jaxcnn.data.source import DataSource
 from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
-from jaxcnn.evaluate import check_classes, check_size, evaluate_state
+from jaxcnn.evaluate import (
+    check_classes,
+    check_size,
+    check_train_size,
+    evaluate_state,
+    recalibrated,
+)
 from jaxcnn.logbook import Logbook, Record
 from jaxcnn.numerics import numerics
 from jaxcnn.optim import Optimizer
-from jaxcnn.passes import Evaluator, Results, make_evaluator
+from jaxcnn.passes import Evaluator, Results, make_evaluator, make_recalibrator
+from jaxcnn.protocols import CENTER, applied
 from jaxcnn.schedules import Plan, is_due
 from jaxcnn.signals import stop_request
 from jaxcnn.state import (
@@ -74,7 +81,7 @@ def build(
     Args:
       config: see `recipes.base_config`.
       source: the training split.
-      watched: the split that is evaluated during training.
+      watched: the split that is evaluated during training, by the crop of evaluation.
       plan: lengths, in steps.
       statistics: of the training split; see `factories.measure_statistics`.
 
@@ -104,10 +111,14 @@ def build(
     if config.train.steps_per_call > 1:
         train_step = make_train_steps(train_step)
     train_step = parallel.pmap_train_step(train_step)
-    evaluate = make_evaluator(config, model, watched, statistics)
+    evaluate = make_evaluator(factories.during_training(config), model, watched, statistics)
+    applied(model, factories.make_test_protocol(config))  # what cannot be tested is not begun
     initial = initial_state(model, optimizer, source.image_shape, config.train.ema_decay > 0)
     if watched.image_shape != source.image_shape:
         check_size(model, initial.form.variables(), watched)
+    for _, size in plan.sizes:
+        if size != config.data.image_size:
+            check_train_size(model, initial.form.variables(), size, config.data.channels)
     return Programs(model, optimizer, train_step, evaluate, initial)
 
 
@@ -157,7 +168,7 @@ def run(
             workdir.check_class_names(directory, source.class_names)
         if writes and not (begun and workdir.read_class_names(directory)):
             workdir.write_class_names(directory, source.class_names)
-        watched = factories.load_test_data(config, "validation" if config.data.holdout else "test")
+        watched = factories.load_data(config, "validation" if config.data.holdout else "test")
         batch_size = config.train.batch_size
         plan = factories.make_plan(config, source.num_examples)
         unlabelled = config.data.unlabelled_per_labelled
@@ -181,6 +192,7 @@ def run(
         model, optimizer, train_step, evaluate, initial = build(
             config, source, watched, plan, statistics
         )
+        recalibrate = make_recalibrator(config, model, source, statistics)
 
         # State: the newest whole checkpoint, or a fresh one, with given weights if there are any.
         form = initial.form
@@ -213,14 +225,14 @@ def run(
             )
         state = parallel.replicate(state)
 
-        # Loop: step; log; evaluate; show the plateau; save; stop if asked to.
+        # Loop: step; log; recalibrate; evaluate; show the plateau; save; stop if asked to.
         window = report.Window(config, source, plan, start)
         watchdog = scope.enter_context(parallel.watchdog(_patience(config), log.say))
         trace = scope.enter_context(_tracing(directory / "profile", start, profile and writes))
         best = checkpoints.best_value()
         results: Results = {}
-        batches = train_batches(
-            source,
+        batches = staged_batches(
+            factories.load_stages(config, source, plan),
             batch_size=batch_size,
             seed=config.seed,
             start_step=start,
@@ -238,6 +250,8 @@ def run(
         most = config.train.steps_per_call
         called = window.timed(_by_call(batches, plan, start, most))
         for steps, batch in zip(plan.calls(start, most), called, strict=True):
+            if steps[0] - 1 in plan.resized:
+                log.say(f"from step {steps[0]} images of another size: compiling for them …")
             state, metrics = train_step(state, batch)
             window.add(steps, metrics)
             step = steps[-1]
@@ -255,6 +269,8 @@ def run(
                     log.progress(window.line)
             results = {}
             if evaluation_due:
+                state = recalibrated(recalibrate, state, step)
+                watchdog.feed()
                 results = evaluate_state(evaluate, state, watched.split)
                 watchdog.feed()
                 log.record(plan.stamp(step) | results)
@@ -281,11 +297,14 @@ def run(
                     stop.exit_code,
                 )
 
-        # Result: the last step's, on the test split.
+        # Result: the last step's, on the test split, by the protocol of the config.
         checkpoints.wait()
-        if watched.split != "test" or not results:
+        protocol = factories.make_test_protocol(config)
+        if watched.split != "test" or not results or protocol != CENTER:
+            if protocol != CENTER:
+                log.say(f"testing by the protocol {protocol.name} …")
             test = factories.load_test_data(config, "test")
-            evaluate = make_evaluator(config, model, test, statistics)
+            evaluate = make_evaluator(config, model, test, statistics, feed=watchdog.feed)
             results |= evaluate_state(evaluate, state, "test")
         digest = state_sha256(parallel.fetch(state.variables()))
         record = plan.stamp(plan.total) | results | {"state_sha256": digest}

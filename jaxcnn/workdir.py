@@ -245,7 +245,9 @@ def check_unchanged(config: ConfigDict, saved: dict[str, Any], where: str) -> No
     there = _flat(recipes.to_saved(recipes.from_saved(saved)))
 
     def is_free(name: str) -> bool:
-        if name == "eval.every" and config.schedule.name != "plateau":  # which counts evaluations
+        # A plateau counts evaluations, and a recalibration before one changes what is saved.
+        counted = config.schedule.name == "plateau" or config.eval.recalibrate_batches
+        if name == "eval.every" and not counted:
             return True
         return any(
             name == free or name.startswith(f"{free}.") for free in (*FREE_TO_CHANGE, *allowed)

@@ -137,7 +137,7 @@ def two_steps(config):
     leaves_out = getattr(model, "drop_path_rate", 0) > 0 or getattr(model, "survival", None)
     enough = any if leaves_out else all
     assert enough(jax.tree.leaves(moved)), "a parameter does not move"
-    results = make_evaluator(config, model, source, statistics)(
+    results = make_evaluator(factories.during_training(config), model, source, statistics)(
         parallel.replicate(state.variables())
     )
     assert 0 <= results["top1"] <= results["top5"] <= 1

@@ -1,6 +1,7 @@
 """Whole evaluations of runs: protocols, ensembles, reports."""
 
 import csv
+import dataclasses
 import json
 
 import jax
@@ -8,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 import pytest
+from flax import linen as nn
 
 from jaxcnn import evaluate, factories, papers, parallel, passes, train
 from jaxcnn.data import load
+from jaxcnn.data.views import aspect_of
 from jaxcnn.errors import UserError
-from jaxcnn.steps import make_predict_step
+from jaxcnn.protocols import make_scores
 from tests.runs import finish, start
 
 
@@ -54,14 +57,24 @@ def predictions_of(directory, protocol):
 
 
 def test_a_run_is_tested_by_its_own_protocol_unless_another_is_asked_for(runs):
-    last = json.loads((runs[1] / "metrics.jsonl").read_text().splitlines()[-1])
+    lines = (runs[1] / "metrics.jsonl").read_text().splitlines()
+    *_, watched, last = (line for line in map(json.loads, lines) if "test/loss" in line)
     own = evaluate.run(runs[1])
     assert own["step"] == 60
     for name in ("test/loss", "test/top1", "test/top5", "test/loss_ema", "test/top1_ema"):
         assert own[name] == pytest.approx(last[name])
     centre = evaluate.run(runs[1], changes={"eval.protocol": "center"})
     assert centre["test/loss"] != pytest.approx(own["test/loss"], rel=1e-3)
+    assert watched["test/loss"] == pytest.approx(centre["test/loss"])  # as during training
     assert centre["test/top1"] > 0.5
+
+
+def test_what_cannot_be_tested_is_not_trained(tmp_path):
+    config = config_of(8)
+    config.eval.protocol = "dense"
+    with pytest.raises(UserError, match="no dense form"):
+        train.run(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 @pytest.mark.parametrize("protocol", ["center", "ten_crop"])
@@ -82,14 +95,15 @@ SOURCES = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two classes of three files, wider than high; the third cannot be read."""
+    """Two classes of three files, of two shapes; the third cannot be read."""
     directory = tmp_path_factory.mktemp("folder")
     rng = np.random.default_rng(0)
     for part in ("train", "test"):
         for name in ("ant", "bee"):
             (directory / part / name).mkdir(parents=True)
             for number in range(3):
-                pixels = rng.integers(0, 256, (20, 30, 3)).astype(np.uint8)
+                shape = (30, 20, 3) if name == "bee" and number < 2 else (20, 30, 3)
+                pixels = rng.integers(0, 256, shape).astype(np.uint8)
                 PIL.Image.fromarray(pixels).save(directory / part / name / f"{number}.png")
     (directory / "test" / "ant" / "2.png").write_bytes(b"no image")
     return directory
@@ -122,14 +136,22 @@ def test_four_devices_in_small_portions_see_what_one_sees_at_once(kind, protocol
     assert predictions.indices.tolist() == [i for i in range(count) if kind != "folder" or i != 2]
 
     test = factories.make_test_protocol(config)
-    step = make_predict_step(model, factories.make_normalize(config), protocol=test)
-    if source.images is not None:
-        images = source.images[predictions.indices]
-    else:
-        images = np.stack([source.read(int(i), None)[0] for i in predictions.indices])
-    numbers = np.zeros(len(images), np.int32)
-    batch = {"image": images, "index": numbers, "label": numbers, "weight": numbers}
-    alone = jax.jit(step)(variables, batch)["log_probabilities"]
+    normalize = factories.make_normalize(config)
+    found = {}
+    for i in predictions.indices:
+        image = source.read(int(i), None)[0] if source.images is None else source.images[i]
+        own = test
+        if test.dense:
+            aspect = aspect_of(image.shape[1], image.shape[0])
+            own = test._replace(views=dataclasses.replace(test.views, aspect=aspect))
+        row = image if own.views is None else own.views.cut(image)
+        found.setdefault(own, []).append((i, row))
+    assert len(found) == (2 if kind == "folder" and test.dense else 1)
+    alone = np.zeros_like(predictions.log_probabilities)
+    for own, rows_of in found.items():
+        places, images = zip(*rows_of, strict=True)
+        scores = jax.jit(make_scores(model, normalize, own))(variables, np.stack(images))
+        alone[np.searchsorted(predictions.indices, places)] = nn.log_softmax(scores)
     assert np.std(alone, axis=0).max() > 1e-3
     np.testing.assert_allclose(predictions.log_probabilities, alone, atol=1e-5)
 

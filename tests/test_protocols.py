@@ -1,5 +1,7 @@
 """Scores of the protocols, against forward passes written out."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -138,7 +140,7 @@ def test_dense_evaluation_of_one_place_is_the_forward_pass(name):
     size, fields = NETWORKS[name]
     model = create_model(name, 5, **fields, **NARROW)
     variables = start(model, size)
-    protocol = make_protocol("multi_scale_dense", size=size, channels=3, scales=(size,))
+    protocol = make_protocol("dense", size=size, channels=3, scales=(size,))
     form = applied(model, protocol)
     assert form.fully_convolutional
     x = np.random.default_rng(1).normal(size=(2, size, size, 3)).astype(np.float32)
@@ -166,6 +168,32 @@ def test_dense_evaluation_is_the_mean_over_the_windows_of_the_last_map():
     np.testing.assert_allclose(logits, np.mean(found, axis=0), rtol=1e-4, atol=1e-4)
     features = model.clone(num_classes=0).apply(variables, x)
     assert features.shape == (2, 8)
+
+
+@pytest.mark.parametrize(("name", "by_place"), [("dense", True), ("multi_scale_dense", False)])
+def test_the_softmax_of_a_dense_map_is_taken_where_the_paper_takes_it(name, by_place):
+    model = create_model("vgg11", 5, **NETWORKS["vgg11"][1], **NARROW)
+    variables = start(model, 64)
+    protocol = make_protocol(name, size=64, channels=3, scales=(72,))
+    protocol = protocol._replace(views=dataclasses.replace(protocol.views, aspect=(16, 12)))
+    images = np.random.default_rng(0).integers(0, 256, (2, 72, 96, 3)).astype(np.uint8)
+    packed = np.stack([protocol.views.cut(image) for image in images])
+
+    def class_map(images):
+        keep = {"capture_intermediates": True, "mutable": ["intermediates"]}
+        form = model.clone(fully_convolutional=True)
+        _, kept = form.apply(variables, to_float(images), **keep)
+        (found,) = kept["intermediates"]["classifier"]["__call__"]
+        assert found.shape == (2 * len(sides), 2, 5, 5)
+        return found
+
+    sides = [images, images[:, :, ::-1]] if protocol.mirrored else [images]
+    maps = jnp.split(jax.jit(class_map)(np.concatenate(sides)), len(sides))
+    every = [nn.softmax(m).mean((1, 2)) if by_place else nn.softmax(m.mean((1, 2))) for m in maps]
+    other = [nn.softmax(m.mean((1, 2))) if by_place else nn.softmax(m).mean((1, 2)) for m in maps]
+    scores = jax.jit(make_scores(model, to_float, protocol))(variables, packed)
+    np.testing.assert_allclose(np.exp(scores), np.mean(every, axis=0), rtol=1e-4, atol=1e-6)
+    assert np.abs(np.exp(scores) - np.mean(other, axis=0)).max() > 1e-3
 
 
 def test_dense_evaluation_of_a_resnet_is_its_classifier_at_every_place():

@@ -126,6 +126,52 @@ def test_two_configs_share_nothing():
     assert second.to_dict() == recipes.base_config().to_dict()
 
 
+# How each network is tested in its paper; all others see one centre crop, and so do those that have
+# figures of other trainers only.
+TESTED = {
+    "ten_crop": (
+        "alexnet alexnet_one_tower alexnet_owt"
+        " zfnet zfnet_keras zfnet_wide"
+        " plain18 plain34 resnet18 resnet18_a resnet34 resnet34_a resnet34_c resnet50 resnet50_v1"
+        " resnet101 resnet101_v1 resnet152 resnet152_v1"
+        " fractalnet34"
+    ),
+    "dense": "vgg11 vgg11_lrn vgg13 vgg16 vgg16_1x1 vgg19",
+    "googlenet144": "googlenet googlenet_bn",
+}
+IN_WORDS = {
+    "ten_crop": "on ten crops",
+    "dense": "densely, at Q = 256",
+    "googlenet144": "on 144 crops",
+    "center": "on one centre crop",
+}
+
+
+def test_every_network_is_tested_as_its_paper_tested_it_and_its_text_says_so():
+    wanted = {stem: name for name, stems in TESTED.items() for stem in stems.split()}
+    seen = set()
+    for file in FILES:
+        get_config = load(file)
+        if '"imagenet2012"' not in file.read_text() and ":imagenet2012" not in file.read_text():
+            continue
+        seen.add(file.stem)
+        name = wanted.get(file.stem, "center")
+        imagenet, digits = get_config("imagenet2012"), get_config("digits")
+        assert (imagenet.eval.protocol, digits.eval.protocol) == (name, "center"), file.stem
+        protocol = factories.make_test_protocol(imagenet)
+        if protocol.views is not None and name != "googlenet144":
+            assert protocol.views.scales == (256,)
+        words = IN_WORDS[name]
+        if file.stem.startswith("resnet") and file.stem.endswith("_v2"):
+            words = "on one 320 crop"
+            values(imagenet, data__eval_image_size=320, data__resize=320, data__image_size=224)
+        text = " ".join((ast.get_docstring(ast.parse(file.read_text())) or "").split())
+        assert f"A run here is tested {words}." in text, file.stem
+    assert wanted.keys() <= seen
+    for model, family in (("vgg16", papers.vgg), ("resnet50", papers.resnet)):
+        values(family(model, "cifar10"), eval__protocol="center")
+
+
 # The papers' values -----------------------------------------------------------------------------
 
 

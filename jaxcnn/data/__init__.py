@@ -4,7 +4,6 @@ One kind of data set, one file. A batch is a pure function of (seed, step).
 """
 
 from jaxcnn.data.source import DataSource
-from jaxcnn.data.views import Views, with_views
 from jaxcnn.errors import UserError, nearest
 
 KINDS = ("digits", "synthetic", "folder", "tfds")
@@ -30,7 +29,7 @@ def load(
     scale_range: tuple[int, int] = (256, 480),
     train_split: str = "train",
     test_split: str = "test",
-    views: Views | None = None,
+    whole_images: bool = False,
 ) -> DataSource:
     """Returns one split of a data set; every image is uint8 [image_size, image_size, channels].
 
@@ -52,7 +51,8 @@ def load(
       scale_range: least and greatest short side of "scale_jitter", in pixels.
       train_split: the TFDS split to train on.
       test_split: the TFDS split to test on ("validation" for imagenet2012).
-      views: instead of the crop of evaluation, what is cut out of every image.
+      whole_images: instead of the crop of evaluation every image as it is, for `views.with_views`;
+        `image_shape` stays that of the network's images.
 
     Raises:
       UserError: an unknown kind or split, an impossible size, or data that are missing or not as
@@ -71,7 +71,7 @@ def load(
     if kind == "synthetic":
         from jaxcnn.data.synthetic import load_synthetic
 
-        source = load_synthetic(
+        return load_synthetic(
             split,
             image_size=image_size,
             channels=channels,
@@ -79,31 +79,28 @@ def load(
             num_examples=num_examples,
             holdout=holdout,
         )
-        return with_views(source, views) if views else source
 
     from jaxcnn.data.crops import Cropper, WholeImage
 
     low, high = scale_range
     crop = Cropper(image_size, channels, train_crop, eval_crop, resize, (low, high))
-    cropper = WholeImage(image_size, channels) if views else crop
+    cropper = WholeImage(image_size, channels) if whole_images else crop
     if kind == "digits":
         from jaxcnn.data.digits import load_digits
 
-        source = load_digits(split, image_size=image_size, channels=channels, holdout=holdout)
-    elif kind == "folder":
+        return load_digits(split, image_size=image_size, channels=channels, holdout=holdout)
+    if kind == "folder":
         from jaxcnn.data.folder import load_folder
 
-        source = load_folder(split, dir=dir, cropper=cropper, holdout=holdout)
-    else:
-        from jaxcnn.data.tfds import load_tfds
+        return load_folder(split, dir=dir, cropper=cropper, holdout=holdout)
+    from jaxcnn.data.tfds import load_tfds
 
-        source = load_tfds(
-            split,
-            name=name,
-            dir=dir,
-            cropper=cropper,
-            holdout=holdout,
-            train_split=train_split,
-            test_split=test_split,
-        )
-    return with_views(source, views) if views else source
+    return load_tfds(
+        split,
+        name=name,
+        dir=dir,
+        cropper=cropper,
+        holdout=holdout,
+        train_split=train_split,
+        test_split=test_split,
+    )

@@ -17,7 +17,8 @@ the stream moves on by batch_size / k a step (Hoffer et al., "Augment Your Batch
 
 import functools
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -122,6 +123,25 @@ def train_batches(
     least = -1 if unlabelled else 0
     bad = _Bad(source, limit)
     return _checked(source, bad, make, start_step, num_steps, num_workers, least)
+
+
+def staged_batches(
+    stages: Sequence[tuple[int, DataSource]], *, start_step: int, num_steps: int, **fields: Any
+) -> Generator[Batch]:
+    """Yields what `train_batches` does, of one source after another.
+
+    Args:
+      stages: the steps before each source's turn, rising from 0, and the source: the same examples
+        at several sizes.
+      start_step: see `train_batches`, as all others.
+      num_steps: see there.
+      fields: see there.
+    """
+    ends = [before for before, _ in stages[1:]] + [num_steps]
+    for (before, source), end in zip(stages, ends, strict=True):
+        first = max(before, start_step)
+        if first < end:
+            yield from train_batches(source, start_step=first, num_steps=end, **fields)
 
 
 def eval_batches(
@@ -286,7 +306,7 @@ def _checked(
     if source.in_memory:
         made: Generator[tuple[Batch, _Problems]] = (make(step) for step in range(start, stop))
     else:
-        made = _read_ahead(make, start, stop, num_workers)
+        made = read_ahead(make, start, stop, num_workers)
     try:
         for batch, problems in made:
             bad.add(problems)
@@ -297,10 +317,13 @@ def _checked(
         made.close()
 
 
-def _read_ahead(
+def read_ahead(
     make: Callable[[int], tuple[Batch, _Problems]], start: int, stop: int, num_workers: int
 ) -> Generator[tuple[Batch, _Problems]]:
-    """Calls make(step) for start … stop - 1 in worker processes or threads, in order."""
+    """Calls make(step) for start … stop - 1 in worker processes or threads, in order.
+
+    What it returns are arrays by name, and what could not be read.
+    """
     import grain
     from absl import flags
 

@@ -1,10 +1,15 @@
-"""What the test-time protocols look at: squares cut out of an image at several scales, on the host.
+"""What the test-time protocols look at, cut out on the host: squares, or whole images.
 
 A scale is the short side, in pixels, that the image is brought to (Pillow, bilinear, antialiased
 when shrinking; the long side keeps the aspect). Boxes lie in the image at that scale. All views of
 an example are handed on as one row of bytes, so that a batch is one array whatever their sizes.
+
+Whole images have as many shapes as there are aspects, and a network is compiled for each. So the
+long side is brought to whole twelfths of the short one, by 4 % of it at most: 4:3 and 3:2 stay as
+they are. Beyond four times the short side it is brought to that. Those of one aspect make batches.
 """
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable
@@ -12,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxcnn.data.pipeline import read_ahead
 from jaxcnn.data.source import DataSource, Example, UnreadableImageError
 
 
@@ -22,6 +28,13 @@ class Box(NamedTuple):
     top: int
     side: int
 
+
+TWELFTHS, LONGEST = 12, 48  # of the short side
+
+Aspect = tuple[int, int]
+"""Width and height, in twelfths of the short side."""
+
+SQUARE: Aspect = (TWELFTHS, TWELFTHS)
 
 Boxes = Callable[[int, int, int], list[Box]]
 """(width and height of the image at its scale, side of the network's images) → boxes.
@@ -88,30 +101,36 @@ class Views:
     Attributes:
       size: side of the network's images.
       channels: of the images.
-      boxes: what is cut out at every scale.
+      boxes: what is cut out at every scale; boxes of another side than `size` are brought to it.
+        None keeps the whole image.
       scales: short sides, in pixels.
-      keep_side: a view keeps the side of its box, which must be the scale; otherwise boxes of
-        another side than `size` are brought to it.
+      aspect: of whole images.
     """
 
     size: int
     channels: int
-    boxes: Boxes
+    boxes: Boxes | None
     scales: tuple[int, ...]
-    keep_side: bool = False
+    aspect: Aspect = SQUARE
 
     @property
-    def shapes(self) -> list[tuple[int, int]]:
-        """Number and side of the views of each scale."""
+    def shapes(self) -> list[tuple[int, int, int]]:
+        """Number, height and width of the views of each scale."""
+        if self.boxes is None:
+            across, down = self.aspect
+            return [
+                (1, round(scale * down / TWELFTHS), round(scale * across / TWELFTHS))
+                for scale in self.scales
+            ]
         return [
-            (len(self.boxes(scale, scale, self.size)), scale if self.keep_side else self.size)
+            (len(self.boxes(scale, scale, self.size)), self.size, self.size)
             for scale in self.scales
         ]
 
     @property
     def num_bytes(self) -> int:
         """Length of the row of an example."""
-        return sum(count * side * side for count, side in self.shapes) * self.channels
+        return sum(map(math.prod, self.shapes)) * self.channels
 
     @property
     def cost(self) -> float:
@@ -130,29 +149,76 @@ class Views:
         Raises:
           UnreadableImageError: so long and narrow that it would be huge at its scale.
         """
+        if self.boxes is None:
+            whole = [_resize(image, width, height) for _, height, width in self.shapes]
+            return np.concatenate([view.reshape(-1) for view in whole])
         height, width = image.shape[:2]
         views = []
-        for scale, (_, side) in zip(self.scales, self.shapes, strict=True):
+        for scale in self.scales:
             across, down = resized((width, height), scale)
             scaled = _resize(image, across, down)
             for left, top, length in self.boxes(across, down, self.size):
                 view = scaled[top : top + length, left : left + length]
-                views.append(_resize(view, side, side).reshape(-1))
+                views.append(_resize(view, self.size, self.size).reshape(-1))
         return np.concatenate(views)
 
     def unpack(self, rows: Any) -> list[Any]:
-        """Returns the views of each scale, uint8 [b, count, side, side, channels].
+        """Returns the views of each scale, uint8 [b, count, height, width, channels].
 
         Args:
           rows: uint8 [b, num_bytes], an array of NumPy or JAX.
         """
         found, start = [], 0
-        for count, side in self.shapes:
-            shape = (count, side, side, self.channels)
+        for views in self.shapes:
+            shape = (*views, self.channels)
             end = start + math.prod(shape)
             found.append(rows[:, start:end].reshape(-1, *shape))
             start = end
         return found
+
+
+def aspect_of(width: int, height: int) -> Aspect:
+    """Returns the nearest aspect that images are brought to."""
+    short = min(width, height)
+    across, down = (min(round(TWELFTHS * side / short), LONGEST) for side in (width, height))
+    return across, down
+
+
+def aspects(source: DataSource, *, num_workers: int = 0) -> list[tuple[Aspect, np.ndarray]]:
+    """Returns the aspects of a split's whole images, and the positions of each, int [n], rising.
+
+    Every image is read for that. One that cannot be read is put to the most frequent aspect.
+
+    Args:
+      source: a split of images of any size.
+      num_workers: processes that read and decode; 0 uses threads.
+    """
+    everywhere = np.arange(source.num_examples)
+    if source.images is not None:
+        height, width = source.images.shape[1:3]
+        return [(aspect_of(width, height), everywhere)]
+    size = 64  # images at once
+
+    def make(step: int) -> tuple[dict[str, np.ndarray], list]:
+        part = range(step * size, min((step + 1) * size, source.num_examples))
+        found = np.zeros((len(part), 2), np.int32)
+        for row, index in enumerate(part):
+            with contextlib.suppress(UnreadableImageError):  # which is told when they are evaluated
+                height, width = source.read(index, None)[0].shape[:2]
+                found[row] = aspect_of(width, height)
+        return {"aspect": found}, []
+
+    made = read_ahead(make, 0, -(-source.num_examples // size), num_workers)
+    every = np.concatenate([batch["aspect"] for batch, _ in made])
+    readable = every.any(axis=1)
+    if not readable.any():
+        return [(SQUARE, everywhere)]
+    kinds, counts = np.unique(every[readable], axis=0, return_counts=True)
+    every[~readable] = kinds[counts.argmax()]
+    return [
+        ((int(across), int(down)), np.flatnonzero((every == (across, down)).all(axis=1)))
+        for across, down in kinds
+    ]
 
 
 def with_views(source: DataSource, views: Views) -> DataSource:

@@ -101,6 +101,28 @@ def batch_norm(
     )
 
 
+def by_batch_statistics(kept: Callable[[str], bool]) -> Callable[..., Any]:
+    """Returns an interceptor (`nn.intercept_methods`): norms measure in evaluation.
+
+    They normalise by the statistics of the batch, as in training, and leave these as they are in
+    `batch_stats`, which must be mutable, instead of moving an average towards them. Dropout and
+    everything else are as in evaluation.
+
+    Args:
+      kept: tells by the name of a statistic, "stem/norm/mean", which norms go on as in evaluation.
+    """
+
+    def intercept(method: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        module = context.module
+        if isinstance(module, nn.BatchNorm) and not kept("/".join((*module.path, "mean"))):
+            # A module is made anew for each call of the network; nobody else has this one.
+            object.__setattr__(module, "use_running_average", False)
+            object.__setattr__(module, "momentum", 0.0)
+        return method(*args, **kwargs)
+
+    return intercept
+
+
 def by_running_statistics(chosen: Callable[[str], bool]) -> Callable[..., Any]:
     """Returns an interceptor (`nn.intercept_methods`): chosen norms use their running statistics.
 

@@ -9,7 +9,8 @@ def resnet(model: str, dataset: str = "digits") -> ConfigDict:
     """ResNet ("Deep Residual Learning", §3.4 and §4.2) and its plain twins.
 
     ImageNet: 600k steps of 256, a drop whenever the validation error stops, short side U[256, 480],
-    224 crop, flip, lighting, decay of all weights 1e-4. Ours: the channel mean instead of the
+    224 crop, flip, lighting, decay of all weights 1e-4; tested on ten crops (for the paper's best
+    figures `--config.eval.protocol=multi_scale_dense`). Ours: the channel mean instead of the
     mean image, which CIFAR has. CIFAR: 64k steps of 128, drops at 32k and 48k, 45k/5k split, pad 4;
     the networks of 110 layers and more start at a tenth of the rate.
     """
@@ -19,6 +20,7 @@ def resnet(model: str, dataset: str = "digits") -> ConfigDict:
         config.train.update(length="600000steps", batch_size=256)
         config.schedule.update(name="plateau", learning_rate=0.1, reference_batch=256)
         config.optimizer.decay_mask = ("",)
+        config.eval.protocol = "ten_crop"
 
     if model.startswith("cifar_"):
         return common.start(
@@ -31,9 +33,14 @@ def resnet(model: str, dataset: str = "digits") -> ConfigDict:
 def preact_resnet(model: str, dataset: str = "digits") -> ConfigDict:
     """ResNet v2 ("Identity Mappings in Deep Residual Networks", §4 and its appendix).
 
-    ImageNet: 90 epochs of 256 in fb.resnet's way. CIFAR: as ResNet, but the deep networks warm up
-    for 400 steps and nothing is held out.
+    ImageNet: 90 epochs of 256 in fb.resnet's way, 224 crops in training, one of 320 in evaluation;
+    ours: of an image with short side 320. CIFAR: as ResNet, but the deep networks warm up for 400
+    steps and nothing is held out.
     """
+
+    def imagenet(config: ConfigDict) -> None:
+        common.fb_resnet(config)
+        config.data.update(eval_image_size=320, resize=320)
 
     def cifar(config: ConfigDict) -> None:
         common.cifar_resnet(config)
@@ -41,7 +48,7 @@ def preact_resnet(model: str, dataset: str = "digits") -> ConfigDict:
 
     if model.startswith("cifar_"):
         return common.start(model, dataset, common.small(folder=0) | common.cifar(cifar))
-    return common.start(model, dataset, common.small() | {"imagenet2012": common.fb_resnet})
+    return common.start(model, dataset, common.small() | {"imagenet2012": imagenet})
 
 
 def stochastic_depth(model: str, dataset: str = "digits") -> ConfigDict:

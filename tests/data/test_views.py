@@ -10,10 +10,14 @@ from hypothesis import strategies as st
 
 from jaxcnn import data
 from jaxcnn.data import pipeline
-from jaxcnn.data.crops import Cropper
+from jaxcnn.data.crops import Cropper, WholeImage
 from jaxcnn.data.source import UnreadableImageError
 from jaxcnn.data.views import (
+    LONGEST,
+    TWELFTHS,
     Views,
+    aspect_of,
+    aspects,
     five_crops,
     grid,
     resized,
@@ -45,7 +49,7 @@ def places(view):
 def test_googlenets_144_crops(portrait):
     protocol = make_protocol("googlenet144", size=224, channels=3)
     assert protocol.views.scales == (256, 288, 320, 352)
-    assert protocol.views.shapes == [(18, 224)] * 4
+    assert protocol.views.shapes == [(18, 224, 224)] * 4
     assert protocol.mirrored  # on the device, so that 72 become 144
     for scale in protocol.views.scales:
         long = 2 * scale - 6
@@ -74,14 +78,65 @@ def test_vggs_grid_is_even_over_the_whole_image():
     assert boxes == [(x, y, 224) for y, x in itertools.product(tops, lefts)]
     views = make_protocol("multi_crop", size=224, channels=3).views
     assert views.scales == (256, 384, 512)
-    assert sum(count for count, _ in views.shapes) * 2 == 150
+    assert sum(count for count, *_ in views.shapes) * 2 == 150
 
 
-def test_resnets_squares_are_at_five_scales():
+def test_resnets_whole_images_are_at_five_scales():
     protocol = make_protocol("multi_scale_dense", size=224, channels=3)
-    assert protocol.views.shapes == [(1, side) for side in (224, 256, 384, 480, 640)]
+    assert protocol.views.shapes == [(1, side, side) for side in (224, 256, 384, 480, 640)]
     assert not protocol.mirrored
-    assert whole_square(853, 640, 224) == [(106, 0, 640)]
+    wide = dataclasses.replace(protocol.views, aspect=aspect_of(500, 375))
+    assert wide.shapes[1:3] == [(1, 256, 341), (1, 384, 512)]
+    assert dataclasses.replace(wide, aspect=aspect_of(333, 500)).shapes[1] == (1, 384, 256)
+
+
+@given(st.integers(1, 900), st.integers(1, 900))
+def test_the_aspect_of_a_whole_image_is_near_its_own(width, height):
+    across, down = aspect_of(width, height)
+    assert min(across, down) == TWELFTHS
+    long = max(width, height) / min(width, height)
+    if long <= 4:
+        assert abs(max(across, down) / TWELFTHS / long - 1) < 1 / 24 + 1e-9
+        assert (across > down) <= (width > height)
+    else:
+        assert max(across, down) == LONGEST
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_split_is_sorted_by_aspect_each_image_once(num_workers, encode):
+    shapes = [(30, 20), (20, 30), None, (31, 20), (20, 20), (30, 20)] * 20  # height, width
+    files = {shape: encode(np.zeros((*shape, 3), np.uint8)) for shape in shapes if shape}
+    whole = WholeImage(20, 3)
+
+    def read(index, rng):
+        return whole(files.get(shapes[index], b"no image"), rng, ""), 0
+
+    digits = data.load("digits", "test", image_size=8, channels=1)
+    source = dataclasses.replace(
+        digits, num_examples=len(shapes), images=None, labels=None, read=read
+    )
+    found = dict(aspects(source, num_workers=num_workers))
+    assert {aspect: len(places) for aspect, places in found.items()} == {
+        (12, 18): 60,  # and those that cannot be read
+        (18, 12): 20,
+        (12, 19): 20,
+        (12, 12): 20,
+    }
+    assert sorted(np.concatenate(list(found.values()))) == list(range(len(shapes)))
+    assert (found[12, 19] % 6 == 3).all()
+    ((aspect, places),) = aspects(digits)
+    assert aspect == (12, 12)
+    assert len(places) == 360
+
+
+def test_whole_images_are_whole_at_every_scale():
+    views = Views(8, 3, None, (12, 24), aspect=aspect_of(36, 24))
+    image = image_of_places(36, 24)
+    half, own = (part[0, 0] for part in views.unpack(views.cut(image)[None]))
+    np.testing.assert_array_equal(own, image)
+    assert half.shape == (12, 18, 3)
+    assert np.abs(half - image.reshape(12, 2, 18, 2, 3).mean((1, 3))).max() < 4
+    assert views.cost == (12 * 18 + 24 * 36) / 64
 
 
 @given(
@@ -106,7 +161,7 @@ def test_every_box_lies_in_the_image_and_their_number_never_changes(boxes, size,
 
 @pytest.mark.parametrize("boxes", ALL)
 def test_views_are_the_pixels_of_their_boxes(boxes):
-    views = Views(40, 3, boxes, (60,), keep_side=boxes is whole_square)
+    views = Views(60 if boxes is whole_square else 40, 3, boxes, (60,))
     row = views.cut(image_of_places(300, 60))
     assert row.dtype == np.uint8
     assert row.shape == (views.num_bytes,)
@@ -145,7 +200,7 @@ def test_the_central_view_is_the_centre_crop_of_files(encode):
 
 def test_any_number_of_channels_is_resized():
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 5)).astype(np.uint8)
-    five = Views(8, 5, whole_square, (12,), keep_side=True)
+    five = Views(8, 5, None, (12,), aspect=(18, 12))
     one = dataclasses.replace(five, channels=1)
     (whole,) = five.unpack(five.cut(image)[None])
     for channel in range(5):
@@ -167,7 +222,8 @@ def test_files_become_rows_of_views_in_workers_too(image_folder, num_workers):
     image_folder("test", per_class=2)
     (folder / "test" / "bee" / "1.jpg").write_bytes(b"no image")
     views = make_protocol("ten_crop", size=16, channels=3).views
-    source = data.load("folder", "test", dir=str(folder), image_size=16, views=views)
+    files = data.load("folder", "test", dir=str(folder), image_size=16, whole_images=True)
+    source = with_views(files, views)
     assert source.image_shape == (16, 16, 3)
     (batch,) = pipeline.eval_batches(source, batch_size=8, num_workers=num_workers)
     assert batch["image"].shape == (8, 5 * 16 * 16 * 3)
@@ -180,11 +236,9 @@ def test_files_become_rows_of_views_in_workers_too(image_folder, num_workers):
 def test_data_in_memory_become_rows_of_views():
     views = make_protocol("multi_crop", size=8, channels=1).views
     digits = data.load("digits", "test", image_size=8, channels=1)
-    source = data.load("digits", "test", image_size=8, channels=1, views=views)
+    source = with_views(digits, views)
     assert not source.in_memory
     image, label = source.read(5, None)
     np.testing.assert_array_equal(image, views.cut(digits.images[5]))
     assert label == digits.labels[5]
-    again = with_views(digits, views).read(5, None)[0]
-    np.testing.assert_array_equal(image, again)
     assert set(PROTOCOLS) >= {"center", "flip"}
