@@ -9,12 +9,18 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from jaxcnn import ablation, create_model, factories, papers
+from jaxcnn import ablation, create_model, factories, papers, pretrained, workdir
 from jaxcnn.ablation import Ablation, measures, report, runs
+from jaxcnn.data import whitening
+from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
+from jaxcnn.losses import cross_entropy
+from tests.interop import small as weights
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "configs" / "ablations").glob("*.py"))
@@ -156,6 +162,51 @@ def test_layers_are_listed_from_the_image_to_the_logits():
     assert names[0] == "stem/conv/kernel"
     assert names.index("stage1/block2/conv1/kernel") < names.index("stage1/block10/conv1/kernel")
     assert len(names) == 1 + 2 * 12 + 1
+
+
+def whitened(config):
+    config.data.update(image_size=8, preprocess="zca")
+    return config, factories.load_data(config, "train")
+
+
+def normalised(images, statistics):
+    see = jax.vmap(lambda image: whitening.preprocess(image, (0.0,), (1.0,), statistics))
+    return see(jnp.asarray(images, jnp.float32) / 255)
+
+
+def test_gradient_flow_is_of_the_images_as_training_sees_them(tmp_path):
+    config, source = whitened(papers.highway("highway_fc10"))
+    config.model.overrides.depth = 2
+    batch = train_batch(source, batch_size=config.train.batch_size, seed=config.seed, step=0)
+    images = normalised(batch["image"], whitening.measure(source, "zca"))
+    model = factories.make_model(config, source.num_classes)
+    variables = jax.jit(model.init)(jax.random.key(config.seed), images)
+
+    def loss(params):
+        logits, _ = model.apply({**variables, "params": params}, images, train=True, mutable=True)
+        return cross_entropy(logits, batch["label"]).mean()
+
+    grads = jax.jit(jax.grad(loss))(variables["params"])
+    found = measures.gradient_flow(config, tmp_path)
+    wanted = (grads["classifier"]["kernel"], grads["stage1"]["first"]["kernel"])
+    norms = [float(jnp.linalg.norm(kernel)) for kernel in wanted]
+    assert [found[0][1], found[-1][1]] == pytest.approx(norms, rel=1e-4)
+
+
+def test_lesions_are_of_the_images_as_the_run_saw_them(tmp_path, monkeypatch):
+    config, source = whitened(papers.resnet("cifar_resnet20"))
+    config.model.overrides.update(stage_sizes=(1,), width=4)
+    workdir.keep_statistics(tmp_path, config, source, lambda text: None)
+    model = factories.make_model(config, 10)
+    variables = weights.filled(
+        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    )
+    monkeypatch.setattr(pretrained, "read", lambda path: pretrained.Source("it", variables))
+    monkeypatch.setattr(measures, "LESIONS", 1)
+    test = factories.load_data(config, "test")
+    logits = model.apply(variables, normalised(test.images, whitening.measure(source, "zca")))
+    wrong = np.mean(np.argmax(logits, -1) != test.labels)
+    assert measures.lesion(config, tmp_path)[0] == (0.0, pytest.approx(wrong))
 
 
 # Runs -------------------------------------------------------------------------------------------

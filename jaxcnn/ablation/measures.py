@@ -12,7 +12,7 @@ from flax import linen as nn
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, pretrained
+from jaxcnn import factories, pretrained, workdir
 from jaxcnn.ablation import Curve
 from jaxcnn.analysis.lesion import lesioned, removable
 from jaxcnn.data.pipeline import eval_batches, train_batch
@@ -34,7 +34,8 @@ def gradient_flow(config: ConfigDict, directory: Path) -> Curve:
         source = factories.load_data(config, "train")
         model = factories.make_model(config, source.num_classes)
         batch = train_batch(source, batch_size=config.train.batch_size, seed=config.seed, step=0)
-        images = factories.make_normalize(config)(jnp.asarray(batch["image"]))
+        statistics = factories.measure_statistics(config, source)
+        images = factories.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
 
         @jax.jit
         def gradient(key: jax.Array) -> Any:
@@ -86,7 +87,8 @@ def lesion(config: ConfigDict, directory: Path) -> Curve:
         model = factories.make_model(config, source.num_classes)
         variables = {"batch_stats": {}, **pretrained.read(directory).variables}
         batch = next(eval_batches(source, batch_size=source.num_examples))
-        images = factories.make_normalize(config)(jnp.asarray(batch["image"]))
+        statistics = workdir.read_statistics(directory, config)
+        images = factories.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
         units = removable(model, source.image_shape)
         draw = np.random.default_rng(config.seed)
 
