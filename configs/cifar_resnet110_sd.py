@@ -12,7 +12,7 @@ flips and crops of the image padded by 4; whole images are tested. A later versi
   python -m jaxcnn.main --config=configs/cifar_resnet110_sd.py:cifar10    # the paper's recipe
   python -m jaxcnn.main --config=configs/cifar_resnet110_sd.py:cifar100   # the same
   python -m jaxcnn.main --config=configs/cifar_resnet110_sd.py:synthetic  # made-up images
-  python -m jaxcnn.main --config=configs/cifar_resnet110_sd.py:svhn       # the paper's recipe
+  python -m jaxcnn.main --config=configs/cifar_resnet110_sd.py:svhn       # that of 152 layers
 
 By a recipe of ours: :mnist and :fashion_mnist.
 """

@@ -11,7 +11,7 @@ are tested. CIFAR-100: not in the paper.
   python -m jaxcnn.main --config=configs/cifar_resnet1202_sd.py:cifar10    # the paper's recipe
   python -m jaxcnn.main --config=configs/cifar_resnet1202_sd.py:cifar100   # the same
   python -m jaxcnn.main --config=configs/cifar_resnet1202_sd.py:synthetic  # made-up images
-  python -m jaxcnn.main --config=configs/cifar_resnet1202_sd.py:svhn       # the paper's recipe
+  python -m jaxcnn.main --config=configs/cifar_resnet1202_sd.py:svhn       # that of 152 layers
 
 By a recipe of ours: :mnist and :fashion_mnist.
 """

@@ -11,7 +11,7 @@ padded by 4; whole images are tested.
   python -m jaxcnn.main --config=configs/densenet_bc_250_24.py:cifar10    # the paper's recipe
   python -m jaxcnn.main --config=configs/densenet_bc_250_24.py:cifar100   # the same
   python -m jaxcnn.main --config=configs/densenet_bc_250_24.py:synthetic  # made-up images
-  python -m jaxcnn.main --config=configs/densenet_bc_250_24.py:svhn       # the paper's recipe
+  python -m jaxcnn.main --config=configs/densenet_bc_250_24.py:svhn       # and the extra images
 
 By a recipe of ours: :mnist and :fashion_mnist.
 """

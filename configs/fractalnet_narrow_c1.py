@@ -11,7 +11,7 @@ Whole images are tested.
   python -m jaxcnn.main --config=configs/fractalnet_narrow_c1.py:cifar10    # the same
   python -m jaxcnn.main --config=configs/fractalnet_narrow_c1.py:cifar100   # the paper's recipe
   python -m jaxcnn.main --config=configs/fractalnet_narrow_c1.py:synthetic  # made-up images
-  python -m jaxcnn.main --config=configs/fractalnet_narrow_c1.py:svhn       # the paper's recipe
+  python -m jaxcnn.main --config=configs/fractalnet_narrow_c1.py:svhn       # of fractalnet20
 
 By a recipe of ours: :mnist and :fashion_mnist.
 """

@@ -12,7 +12,7 @@ Whole images are tested, with all columns; the deepest alone:
   python -m jaxcnn.main --config=configs/fractalnet_narrow_c5.py:cifar10    # the same
   python -m jaxcnn.main --config=configs/fractalnet_narrow_c5.py:cifar100   # the paper's recipe
   python -m jaxcnn.main --config=configs/fractalnet_narrow_c5.py:synthetic  # made-up images
-  python -m jaxcnn.main --config=configs/fractalnet_narrow_c5.py:svhn       # the paper's recipe
+  python -m jaxcnn.main --config=configs/fractalnet_narrow_c5.py:svhn       # of fractalnet20
 
 By a recipe of ours: :mnist and :fashion_mnist.
 """

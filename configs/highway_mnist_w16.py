@@ -7,7 +7,7 @@ MNIST test error 0.57 % in the paper.
 
   python -m jaxcnn.main --config=configs/highway_mnist_w16.py            # digits, offline
   python -m jaxcnn.main --config=configs/highway_mnist_w16.py:synthetic  # made-up images
-  python -m jaxcnn.main --config=configs/highway_mnist_w16.py:mnist      # the paper's recipe
+  python -m jaxcnn.main --config=configs/highway_mnist_w16.py:mnist      # the code's of 32 maps
 
 By a recipe of ours: :fashion_mnist.
 """

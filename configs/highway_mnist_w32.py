@@ -7,7 +7,7 @@ MNIST test error 0.55 % in the paper.
 
   python -m jaxcnn.main --config=configs/highway_mnist_w32.py            # digits, offline
   python -m jaxcnn.main --config=configs/highway_mnist_w32.py:synthetic  # made-up images
-  python -m jaxcnn.main --config=configs/highway_mnist_w32.py:mnist      # the paper's recipe
+  python -m jaxcnn.main --config=configs/highway_mnist_w32.py:mnist      # the authors' code
 
 By a recipe of ours: :fashion_mnist.
 """

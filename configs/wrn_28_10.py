@@ -11,7 +11,7 @@ images are tested.
   python -m jaxcnn.main --config=configs/wrn_28_10.py:cifar10    # the paper's recipe
   python -m jaxcnn.main --config=configs/wrn_28_10.py:cifar100   # the same
   python -m jaxcnn.main --config=configs/wrn_28_10.py:synthetic  # made-up images
-  python -m jaxcnn.main --config=configs/wrn_28_10.py:svhn       # the paper's recipe
+  python -m jaxcnn.main --config=configs/wrn_28_10.py:svhn       # the paper's recipe of WRN-16-8
 
 By a recipe of ours: :mnist and :fashion_mnist.
 """

@@ -9,7 +9,7 @@ CIFAR test error: not in the paper's tables.
   python -m jaxcnn.main --config=configs/wrn_28_12.py:cifar10    # the paper's recipe
   python -m jaxcnn.main --config=configs/wrn_28_12.py:cifar100   # the same
   python -m jaxcnn.main --config=configs/wrn_28_12.py:synthetic  # made-up images
-  python -m jaxcnn.main --config=configs/wrn_28_12.py:svhn       # the paper's recipe
+  python -m jaxcnn.main --config=configs/wrn_28_12.py:svhn       # the paper's recipe of WRN-16-8
 
 By a recipe of ours: :mnist and :fashion_mnist.
 """

@@ -10,7 +10,7 @@ padded by 4; whole images are tested.
   python -m jaxcnn.main --config=configs/wrn_40_4.py:cifar10    # the paper's recipe
   python -m jaxcnn.main --config=configs/wrn_40_4.py:cifar100   # the same
   python -m jaxcnn.main --config=configs/wrn_40_4.py:synthetic  # made-up images
-  python -m jaxcnn.main --config=configs/wrn_40_4.py:svhn       # the paper's recipe
+  python -m jaxcnn.main --config=configs/wrn_40_4.py:svhn       # the paper's recipe of WRN-16-8
 
 By a recipe of ours: :mnist and :fashion_mnist.
 """

@@ -54,6 +54,7 @@ def load_data(config: ConfigDict, split: str, whole_images: bool = False) -> Dat
         num_classes=section.num_classes,
         num_examples=section.num_examples,
         holdout=section.holdout,
+        holdout_per_class=section.holdout_per_class,
         train_crop=section.train_crop,
         eval_crop=section.eval_crop,
         resize=section.resize,
@@ -118,6 +119,11 @@ def during_training(config: ConfigDict) -> ConfigDict:
     watching = config.copy_and_resolve_references()
     watching.eval.update(protocol="center", scales=())
     return watching
+
+
+def watched_split(config: ConfigDict) -> str:
+    """Returns the split that is evaluated during training: "validation" if there is one."""
+    return "validation" if config.data.holdout or config.data.holdout_per_class else "test"
 
 
 def eval_size(config: ConfigDict) -> int:

@@ -53,9 +53,11 @@ def base_config() -> ConfigDict:
     data.channels = 3
     data.num_classes = 10  # of synthetic data; the others know theirs
     data.num_examples = 2048  # of each synthetic split
-    data.train_split = "train"  # TFDS's names
+    data.train_split = "train"  # TFDS's names; of several splits together "train+extra"
     data.test_split = "test"
     data.holdout = 0  # training examples set apart as split "validation", evaluated during training
+    # Instead, of TFDS's data: so many of each class, for each part of train_split, as (400, 200).
+    data.holdout_per_class = ()
     # Semi-supervised training. Of how many training examples the label is used, equally many of
     # each class, drawn by the run's seed; 0 is all. Then how many further rows of the batch, drawn
     # from all examples and without label, follow each row with one; an epoch is one pass over them.

@@ -168,7 +168,7 @@ def run(
             workdir.check_class_names(directory, source.class_names)
         if writes and not (begun and workdir.read_class_names(directory)):
             workdir.write_class_names(directory, source.class_names)
-        watched = factories.load_data(config, "validation" if config.data.holdout else "test")
+        watched = factories.load_data(config, factories.watched_split(config))
         batch_size = config.train.batch_size
         plan = factories.make_plan(config, source.num_examples)
         unlabelled = config.data.unlabelled_per_labelled

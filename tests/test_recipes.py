@@ -18,7 +18,7 @@ FILES = sorted((ROOT / "configs").glob("*.py"))
 EXAMPLES = {
     "mnist": 60000,
     "fashion_mnist": 60000,
-    "svhn": 73257,
+    "svhn": 604388,
     "cifar10": 50000,
     "cifar100": 50000,
     "imagenet2012": 1281167,
@@ -238,6 +238,8 @@ def test_papers_on_svhn_augment_nothing():
         (papers.wide_resnet("wrn_16_8", "svhn"), "160epochs", 128, 0.01),
         (papers.stochastic_depth("cifar_resnet110_sd", "svhn"), "50epochs", 128, 0.1),
         (papers.fractalnet("fractalnet20_cifar10", "svhn"), "20epochs", 100, 0.02),
+        (papers.nin("nin_svhn", "svhn"), "120000steps", 128, 0.1),
+        (papers.dsn("dsn_cifar10", "svhn"), "120000steps", 100, 0.025),
     ):
         values(
             config,
@@ -246,9 +248,40 @@ def test_papers_on_svhn_augment_nothing():
             schedule__learning_rate=first,
             data__flip=False,
             data__pad=0,
+            data__train_split="train+extra",
+            data__test_split="test",
         )
     assert papers.wide_resnet("wrn_16_8", "svhn").model.overrides.dropout_rate == 0.4
     assert papers.densenet("densenet_40_12", "svhn").model.overrides.dropout_rate == 0.2
+
+
+def test_what_papers_hold_out_of_svhn():
+    sermanet = {"data__holdout": 0, "data__holdout_per_class": (400, 200)}
+    values(papers.stochastic_depth("cifar_resnet110_sd", "svhn"), **sermanet)
+    values(papers.nin("nin_svhn", "svhn"), **sermanet, optimizer__weight_decay=1e-4)
+    values(papers.dsn("dsn_cifar10", "svhn"), **sermanet)
+    values(papers.densenet("densenet_40_12", "svhn"), data__holdout=6000)
+    for config in (
+        papers.wide_resnet("wrn_16_8", "svhn"),
+        papers.fractalnet("fractalnet20_cifar10", "svhn"),
+    ):
+        values(config, data__holdout=0, data__holdout_per_class=())
+        assert factories.watched_split(config) == "test"
+    for config in (
+        papers.nin("nin_svhn", "svhn"),
+        papers.densenet("densenet_40_12", "svhn"),
+    ):
+        assert factories.watched_split(config) == "validation"
+
+
+def test_pixels_are_scaled_as_published():
+    zero_to_one = {"data__mean": (0.0,), "data__std": (1.0,), "data__preprocess": "channels"}
+    values(papers.highway("highway_mnist_w32", "mnist"), **zero_to_one)
+    values(papers.densenet("densenet_40_12", "svhn"), **zero_to_one)
+    values(papers.wide_resnet("wrn_16_8", "svhn"), **zero_to_one)
+    for dataset in ("cifar10", "svhn"):
+        config = papers.stochastic_depth("cifar_resnet110_sd", dataset)
+        values(config, data__preprocess="mean_image")
 
 
 def test_the_modern_recipe_is_torchvisions():

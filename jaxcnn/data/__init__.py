@@ -3,6 +3,8 @@
 One kind of data set, one file. A batch is a pure function of (seed, step).
 """
 
+from collections.abc import Sequence
+
 from jaxcnn.data.source import DataSource
 from jaxcnn.errors import UserError, nearest
 
@@ -23,6 +25,7 @@ def load(
     num_classes: int = 10,
     num_examples: int = 1024,
     holdout: int = 0,
+    holdout_per_class: Sequence[int] = (),
     train_crop: str = "resize",
     eval_crop: str = "resize",
     resize: int = 0,
@@ -36,7 +39,7 @@ def load(
     Args:
       kind: "digits" (ships inside scikit-learn), "synthetic" (made up), "folder" (image files) or
         "tfds" (prepared by TensorFlow Datasets).
-      split: "train", "validation" (exists only where holdout > 0) or "test".
+      split: "train", "validation" (exists only where examples are held out) or "test".
       name: the TFDS name, such as "cifar10". tfds only.
       dir: where the data lie. folder and tfds only.
       image_size: pixels of each side.
@@ -44,12 +47,14 @@ def load(
       num_classes: synthetic only; the other kinds know theirs.
       num_examples: of the training split and again of the test split. synthetic only.
       holdout: how many training examples become the validation split; the same in every run.
+      holdout_per_class: instead of it, how many of each class, for each part of train_split. tfds
+        only.
       train_crop: "resize", "random_resized", "scale_jitter", "frame" or "none"; see
         `crops.Cropper`. The crops are for folder and tfds.
       eval_crop: "center", "resize", "frame" or "none".
       resize: short side in pixels before the centre crop; 0 is image_size × 256/224.
       scale_range: least and greatest short side of "scale_jitter", in pixels.
-      train_split: the TFDS split to train on.
+      train_split: the TFDS split to train on, or several, "train+extra".
       test_split: the TFDS split to test on ("validation" for imagenet2012).
       whole_images: instead of the crop of evaluation every image as it is, for `views.with_views`;
         `image_shape` stays that of the network's images.
@@ -68,6 +73,11 @@ def load(
     ]:
         if number < least:
             raise UserError(f"{field}={number} is too small: {least} or more")
+    if holdout_per_class and (kind != "tfds" or holdout or min(holdout_per_class) < 0):
+        raise UserError(
+            f"holdout_per_class={tuple(holdout_per_class)} is for kind=tfds without holdout, and"
+            " none of its numbers is below 0"
+        )
     if kind == "synthetic":
         from jaxcnn.data.synthetic import load_synthetic
 
@@ -101,6 +111,7 @@ def load(
         dir=dir,
         cropper=cropper,
         holdout=holdout,
+        holdout_per_class=holdout_per_class,
         train_split=train_split,
         test_split=test_split,
     )

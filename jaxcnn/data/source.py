@@ -4,7 +4,7 @@ A source knows nothing about batches, epochs or processes; `pipeline` knows noth
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -160,6 +160,55 @@ def split_holdout(
                 f"cannot hold {holdout} examples out of {source.name} class by class: {error}"
             ) from None
     return source.subset(kept if split == "train" else held, split)
+
+
+def hold_out_classes(
+    source: DataSource,
+    split: str,
+    counts: Sequence[int],
+    *,
+    starts: Sequence[int],
+    label_of: Callable[[int], int],
+) -> DataSource:
+    """Divides a training split of several parts into "train" and "validation", class by class.
+
+    Only as many labels are read as it takes to find the examples.
+
+    Args:
+      source: all training examples.
+      split: "train" or "validation".
+      counts: how many of each class to hold out of each part. Which is the same in every run.
+      starts: the parts: position of the first example of each, and behind the last one.
+      label_of: the label of one example.
+
+    Raises:
+      UserError: counts of other parts, or more than a class has.
+    """
+    if len(counts) != len(starts) - 1:
+        raise UserError(
+            f"holdout_per_class={tuple(counts)} has {len(counts)} numbers and the training split of"
+            f" {source.name} {len(starts) - 1} parts: give one for each"
+        )
+    held = []
+    for number, (count, start, end) in enumerate(zip(counts, starts, starts[1:], strict=False)):
+        missing = [count] * source.num_classes
+        for position in start + random_order(end - start, random_bits((0, number), stream=2)):
+            if not any(missing):
+                break
+            label = label_of(int(position))
+            if 0 <= label < source.num_classes and missing[label] > 0:
+                missing[label] -= 1
+                held.append(int(position))
+        if any(missing):
+            rare = int(np.argmax(missing))
+            raise UserError(
+                f"holdout_per_class={tuple(counts)}: part {number + 1} of {source.name} has only"
+                f" {count - missing[rare]} examples of class {source.class_names[rare]}"
+            )
+    positions = np.sort(np.array(held, np.int64))
+    if split == "train":
+        positions = np.setdiff1d(np.arange(source.num_examples), positions)
+    return source.subset(positions, split)
 
 
 def keep_labels(source: DataSource, count: int, seed: int) -> DataSource:

@@ -7,13 +7,22 @@ at once, with the way to prepare it.
 import json
 import os
 import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxcnn.data.crops import Cropper, WholeImage
-from jaxcnn.data.source import DataSource, Example, UnreadableImageError, split_holdout
+from jaxcnn.data.source import (
+    DataSource,
+    Example,
+    UnreadableImageError,
+    hold_out_classes,
+    split_holdout,
+)
 from jaxcnn.errors import UserError
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
@@ -29,6 +38,7 @@ def load_tfds(
     dir: str = "",
     cropper: Cropper | WholeImage,
     holdout: int = 0,
+    holdout_per_class: Sequence[int] = (),
     train_split: str = "train",
     test_split: str = "test",
 ) -> DataSource:
@@ -43,7 +53,8 @@ def load_tfds(
         ~/tensorflow_datasets.
       cropper: decodes one image to uint8 [size, size, channels].
       holdout: training examples that become the validation split.
-      train_split: the TFDS split to train on.
+      holdout_per_class: instead, how many of each class, for each part of `train_split`.
+      train_split: the TFDS split to train on, or several in the order of "train+extra".
       test_split: the TFDS split to test on.
 
     Raises:
@@ -58,13 +69,16 @@ def load_tfds(
     import tensorflow_datasets as tfds
 
     builder = tfds.builder_from_directory(str(folder))
-    wanted = test_split if split == "test" else train_split
-    if wanted not in builder.info.splits:
-        known = sorted(builder.info.splits)
-        raise UserError(
-            f"{name} has no split {wanted!r} (it has {', '.join(known)}): set"
-            f" {'test_split' if split == 'test' else 'train_split'}"
-        )
+    field = "test_split" if split == "test" else "train_split"
+    wanted = (test_split if split == "test" else train_split).split("+")
+    for part in wanted:
+        if part not in builder.info.splits:
+            known = sorted(builder.info.splits)
+            raise UserError(
+                f"{name} has no split {part!r} (it has {', '.join(known)}): set {field}, or remove"
+                f" {folder} and prepare it with that split."
+                f" {_recipe(data_root(dir), name.partition(':')[0])}"
+            )
     features = builder.info.features
     image_key = _feature(features, tfds.features.Image, name)
     label_key = _feature(features, tfds.features.ClassLabel, name)
@@ -74,28 +88,39 @@ def load_tfds(
         for key, feature in features.items()
         if isinstance(feature, tfds.features.Image)
     }
-    records: Any = builder.as_data_source(wanted, decoders=decoders)
+    parts: list[Any] = [builder.as_data_source(part, decoders=decoders) for part in wanted]
+    starts = [0, *accumulate(map(len, parts))]
+
+    def place(index: int) -> tuple[int, int]:
+        """Which part holds an example, and where."""
+        part = bisect_right(starts, index) - 1
+        return part, index - starts[part]
+
+    def record_of(index: int) -> Any:
+        part, position = place(index)
+        return parts[part][position]
 
     def describe(index: int) -> str:
-        return f"{name} {wanted} record {index}"
+        part, position = place(index)
+        return f"{name} {wanted[part]} record {position}"
 
     def read(index: int, rng: np.random.Generator | None) -> Example:
         try:
-            record = records[index]
+            record = record_of(index)
         except Exception as error:  # a damaged file: what is raised depends on where it is cut
             raise UnreadableImageError(" ".join(str(error).split())) from error
         return cropper(record[image_key], rng, describe(index)), int(record[label_key])
 
     def label_of(index: int) -> int:
         try:
-            return int(records[index][label_key])
+            return int(record_of(index)[label_key])
         except Exception:  # as above; `read` says so when its turn comes
             return -1
 
     source = DataSource(
         name=name,
         split=split,
-        num_examples=len(records),
+        num_examples=starts[-1],
         num_classes=features[label_key].num_classes,
         image_shape=(cropper.size, cropper.size, cropper.channels),
         class_names=tuple(features[label_key].names),
@@ -103,7 +128,11 @@ def load_tfds(
         read=read,
         label_of=label_of,
     )
-    return source if split == "test" else split_holdout(source, split, holdout, labels=None)
+    if split == "test":
+        return source
+    if holdout_per_class:
+        return hold_out_classes(source, split, holdout_per_class, starts=starts, label_of=label_of)
+    return split_holdout(source, split, holdout, labels=None)
 
 
 def data_root(dir: str = "") -> Path:

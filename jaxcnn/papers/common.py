@@ -97,6 +97,16 @@ def cifar(recipe: Recipe) -> Recipes:
     return {"cifar10": recipe, "cifar100": recipe}
 
 
+def svhn_with_extra(config: ConfigDict) -> None:
+    """All 604,388 images, the easier extra ones too, nothing augmented."""
+    config.data.update(train_split="train+extra", flip=False, pad=0)
+
+
+def hold_out_svhn(config: ConfigDict) -> None:
+    """Sermanet's validation: 400 of each class of the training images, 200 of the extra ones."""
+    config.data.update(holdout=0, holdout_per_class=(400, 200))
+
+
 def fb_resnet(config: ConfigDict) -> None:
     """fb.resnet.torch: 90 epochs of 256, drops at 30 and 60, colour jitter, lighting."""
     config.data.update(color_jitter=0.4, lighting=0.1)

@@ -96,6 +96,55 @@ def test_round_trip(prepared, monkeypatch):
     assert test.num_examples == 3
 
 
+def everything(source):
+    return [source.read(i, None) for i in range(source.num_examples)]
+
+
+def test_several_splits_follow_each_other_in_the_order_of_their_names(prepared):
+    settings = {"name": "tiny", "dir": prepared[0], "image_size": 8, "train_crop": "none"}
+    train, other = (
+        load("tfds", "train", train_split=split, **settings) for split in ("train", "holdup")
+    )
+    for names, parts in (("train+holdup", (train, other)), ("holdup+train", (other, train))):
+        both = load("tfds", "train", train_split=names, **settings)
+        assert both.num_examples == 10
+        wanted = [example for part in parts for example in everything(part)]
+        for (image, label), (wanted_image, wanted_label) in zip(
+            everything(both), wanted, strict=True
+        ):
+            assert np.array_equal(image, wanted_image)
+            assert label == wanted_label
+        assert [both.label_of(i) for i in range(10)] == [label for _, label in wanted]
+        assert both.describe(0) == parts[0].describe(0)
+        assert both.describe(parts[0].num_examples) == parts[1].describe(0)
+
+
+def test_so_many_of_each_class_are_held_out_of_each_part(prepared):
+    settings = {
+        "name": "tiny",
+        "dir": prepared[0],
+        "image_size": 8,
+        "train_split": "train+holdup",
+        "holdout_per_class": (1, 1),
+    }
+    kept, held = (load("tfds", split, **settings) for split in ("train", "validation"))
+    names = [[part.describe(i) for i in range(part.num_examples)] for part in (kept, held)]
+    assert sorted(name.split()[1] for name in names[1]) == 3 * ["holdup"] + 3 * ["train"]
+    assert sorted(label for _, label in everything(held)) == [0, 0, 1, 1, 2, 2]
+    assert len(set(names[0] + names[1])) == 10 == len(names[0]) + len(names[1])
+    again = load("tfds", "validation", **settings)
+    assert [again.describe(i) for i in range(6)] == names[1]
+    for change, message in (
+        ({"holdout_per_class": (1, 2)}, r"part 2 of tiny has only 1 examples of class"),
+        ({"holdout_per_class": (1,)}, r"has 1 numbers and the training split of tiny 2 parts"),
+        ({"holdout_per_class": (1, -1)}, r"none of its numbers is below 0"),
+        ({"holdout": 2}, r"is for kind=tfds without holdout"),
+        ({"train_split": "train+extra"}, r"no split 'extra' \(it has holdup, train\): set train"),
+    ):
+        with pytest.raises(UserError, match=message):
+            load("tfds", "train", **settings | change)
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_it_can_be_sent_to_workers(prepared, num_workers):
     source = load("tfds", "train", name="tiny", dir=prepared[0], image_size=8)

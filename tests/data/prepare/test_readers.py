@@ -83,8 +83,25 @@ def test_svhn_label_ten_is_digit_zero(originals, stock, tmp_path):
         digits = np.where(labels == 10, 0, labels)
         for index, record in assert_same(stock(folder, split), images, {"label": digits}):
             assert record["id"].decode() == f"{split}_{index:06}"
-    source = load("tfds", "train", name="svhn_cropped", dir=tmp_path / "out", image_size=32)
+    settings = {"name": "svhn_cropped", "dir": tmp_path / "out", "image_size": 32}
+    source = load("tfds", "train", **settings, train_split="train+extra")
+    assert source.num_examples == 12 + 5
     assert {source.label_of(i) for i in range(12)} == set(range(10))
+
+
+def test_svhn_without_its_extra_images_says_how_to_get_them(originals, tmp_path):
+    originals.svhn(tmp_path)
+    (tmp_path / "extra_32x32.mat").unlink()
+    assert prepare("svhn", tmp_path, tmp_path / "out", "--partial") == 0
+    with pytest.raises(UserError, match=r"no split 'extra' .*jaxcnn.data.prepare svhn --source"):
+        load(
+            "tfds",
+            "train",
+            name="svhn_cropped",
+            dir=tmp_path / "out",
+            image_size=32,
+            train_split="train+extra",
+        )
 
 
 @given(
