@@ -45,6 +45,8 @@ REQUIRED = {
 EXTRAS = (
     ("tensorboard", "tensorboardX", "tensorboardX", "--config.log.tensorboard=True"),
     ("torch", "safetensors", "safetensors", "weight files of other libraries"),
+    ("onnx", "onnx", "onnx", "jaxcnn.export to ONNX"),
+    ("onnx", "onnxruntime", "onnxruntime", "jaxcnn.export to ONNX"),
     ("plots", "matplotlib", "matplotlib", "figures of ablations"),
 )
 WRONG_VALUES = {"jax": ("0.10.2",), "jaxlib": ("0.10.2",)}  # see pyproject.toml

@@ -1,28 +1,37 @@
-"""The command that writes a run's network as one file that needs jax alone: StableHLO.
+"""The command that writes a run's network as one file that needs no jaxcnn: StableHLO or ONNX.
 
   python -m jaxcnn.export --workdir=runs/resnet18-folder --out=model.stablehlo
+  python -m jaxcnn.export --workdir=runs/resnet18-folder --out=model.onnx
 
 The program takes pixels as they are, uint8 [n, H, W, C] of the evaluation's size for any n, and
 gives logits, float32 [n, classes]: normalisation and weights (averaged where the run keeps them)
-are inside, cropping is not. It runs on CPUs, GPUs of NVIDIA and TPUs, without jaxcnn or flax:
+are inside, cropping is not. StableHLO runs on CPUs, GPUs of NVIDIA and TPUs, and needs jax alone:
 
   network = jax.export.deserialize(bytearray(open("model.stablehlo", "rb").read()))
   logits = network.call(images)
+
+ONNX needs no jax, and computes in float32 whatever the run did:
+
+  network = onnxruntime.InferenceSession("model.onnx")
+  (logits,) = network.run(None, {"images": images})
 """
 
 import argparse
+import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from ml_collections import ConfigDict
 
 from jaxcnn import factories, process, trained, workdir
-from jaxcnn.errors import UserError
+from jaxcnn.errors import UserError, nearest
+from jaxcnn.interop import onnx
 from jaxcnn.numerics import numerics
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -30,42 +39,92 @@ BATCHES = (1, 5)  # that a program is tried on
 ATOL = {"bfloat16": 2e-2}  # of logits of size one; other formats 1e-5
 
 
-def export(config: ConfigDict, found: trained.Trained) -> bytes:
-    """Returns a network as a serialised program of `jax.export`.
-
-    Args:
-      config: of the run.
-      found: its network.
-
-    Raises:
-      UserError: if a package is missing.
-    """
-    from jax import export as exporting
-
+def _network(
+    config: ConfigDict, found: trained.Trained, model: nn.Module, variables: dict[str, Any]
+) -> Callable[[jax.Array], jax.Array]:
+    """Returns uint8 images → logits, float32."""
     normalize = factories.make_normalize(config, found.statistics)
 
     def network(images: jax.Array) -> jax.Array:
-        logits: Any = found.model.apply(found.variables, normalize(images), train=False)
+        logits: Any = model.apply(variables, normalize(images), train=False)
         return logits.astype(jnp.float32)
+
+    return network
+
+
+def to_stablehlo(config: ConfigDict, found: trained.Trained) -> bytes:
+    """Returns a network as a serialised program of `jax.export`."""
+    from jax import export as exporting
 
     (batch,) = exporting.symbolic_shape("n")
     images = jax.ShapeDtypeStruct((batch, *trained.image_shape(config)), jnp.uint8)
     with numerics(config):
-        exported = exporting.export(jax.jit(network), platforms=PLATFORMS)(images)
-    try:
-        return bytes(exported.serialize())
-    except ImportError as error:  # jax does not declare it
-        raise UserError(f"{error}: pip install flatbuffers") from None
+        network = jax.jit(_network(config, found, found.model, found.variables))
+        exported = exporting.export(network, platforms=PLATFORMS)(images)
+    return bytes(exported.serialize())
 
 
-def difference(program: bytes, config: ConfigDict, found: trained.Trained) -> float:
+def from_stablehlo(program: bytes) -> Callable[[np.ndarray], Any]:
+    """Returns images → logits of such a program."""
+    from jax import export as exporting
+
+    return exporting.deserialize(bytearray(program)).call
+
+
+def to_onnx(config: ConfigDict, found: trained.Trained) -> bytes:
+    """Returns a network as a serialised ONNX model that computes in float32.
+
+    Raises:
+      UserError: see `onnx.convert`.
+    """
+    config = config.copy_and_resolve_references()
+    config.model.dtype = "float32"
+    if "scan_units" in config.model.overrides:
+        config.model.overrides.scan_units = False  # ONNX has no such loops
+    variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), found.variables)
+    model = factories.make_model(config, found.num_classes)
+    with numerics(config):
+        network = _network(config, found, model, variables)
+        return onnx.convert(network, trained.image_shape(config), np.uint8)
+
+
+def from_onnx(program: bytes) -> Callable[[np.ndarray], Any]:
+    """Returns images → logits of such a model, as onnxruntime computes them."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(program, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(None, {"images": images})[0]
+
+
+class Format(NamedTuple):
+    """A kind of file.
+
+    Attributes:
+      write: config and network → its bytes.
+      read: its bytes → images → logits.
+      packages: that these import.
+      runs_on: for the message.
+    """
+
+    write: Callable[[ConfigDict, trained.Trained], bytes]
+    read: Callable[[bytes], Callable[[np.ndarray], Any]]
+    packages: tuple[str, ...]
+    runs_on: str
+
+
+FORMATS = {
+    "stablehlo": Format(to_stablehlo, from_stablehlo, ("flatbuffers",), ", ".join(PLATFORMS)),
+    "onnx": Format(to_onnx, from_onnx, ("onnx", "onnxruntime"), "ONNX"),
+}
+
+
+def difference(
+    program: Callable[[np.ndarray], Any], config: ConfigDict, found: trained.Trained
+) -> float:
     """Returns by how much a program's logits are off, of several batches of noise.
 
     It is the largest difference, as a fraction of the largest logit where that is above one.
     """
-    from jax import export as exporting
-
-    exported = exporting.deserialize(bytearray(program))
     network = trained.on_images(
         config, found, lambda variables, images: found.model.apply(variables, images, train=False)
     )
@@ -74,7 +133,7 @@ def difference(program: bytes, config: ConfigDict, found: trained.Trained) -> fl
     for count in BATCHES:
         images = rng.integers(0, 256, (count, *trained.image_shape(config)), np.uint8)
         wanted = np.asarray(network(images), np.float64)
-        off = np.abs(np.asarray(exported.call(images), np.float64) - wanted).max()
+        off = np.abs(np.asarray(program(images), np.float64) - wanted).max()
         worst = max(worst, float(off / max(1.0, np.abs(wanted).max())))
     return worst
 
@@ -87,7 +146,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """
     parser = trained.parser("python -m jaxcnn.export", __doc__)
     parser.add_argument("--out", required=True, type=Path, help="the file to write")
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--format", default="", help="stablehlo or onnx (onnx of a file that ends so)"
+    )
+    flags = parser.parse_args(argv)
+    flags.format = flags.format or ("onnx" if flags.out.suffix == ".onnx" else "stablehlo")
+    if flags.format not in FORMATS:
+        raise UserError(f"no format {flags.format!r}: {nearest(flags.format, FORMATS)}")
+    return flags
 
 
 def main(argv: Sequence[str]) -> None:
@@ -98,10 +164,16 @@ def main(argv: Sequence[str]) -> None:
     """
     flags = parse(argv)
     config = workdir.read_config(flags.workdir)
+    form = FORMATS[flags.format]
+    missing = [name for name in form.packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"{flags.format} needs {' and '.join(missing)}: pip install {' '.join(missing)}"
+        )
     with process.whole_file(flags.out) as file:
         found = trained.restore(flags.workdir, config, checkpoint=flags.checkpoint)
-        program = export(config, found)
-        off = difference(program, config, found)
+        program = form.write(config, found)
+        off = difference(form.read(program), config, found)
         if not off <= ATOL.get(config.model.dtype, 1e-5):
             raise UserError(
                 f"the program's logits differ from the network's by {off:.1e}, so it is not"
@@ -110,7 +182,7 @@ def main(argv: Sequence[str]) -> None:
         file.write(program)
     height, width, channels = trained.image_shape(config)
     print(
-        f"{flags.out}: {config.model.name}, step {found.step}, for {', '.join(PLATFORMS)};"
+        f"{flags.out}: {config.model.name}, step {found.step}, for {form.runs_on};"
         f" uint8 [n, {height}, {width}, {channels}] → logits, float32 [n, {found.num_classes}];"
         f" off by {off:.1e} at most"
     )

@@ -1,5 +1,7 @@
 """An exported network is the network, for any batch and every platform, without jaxcnn."""
 
+import importlib.util
+import math
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -11,7 +13,11 @@ import pytest
 from jax import export as exporting
 
 from jaxcnn import create_model, export, factories, papers
+from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import UserError
+from jaxcnn.interop import onnx
+from jaxcnn.layers.activations import ACTIVATIONS, maxout
+from jaxcnn.ops.pool import avg_pool, max_pool
 from jaxcnn.trained import Trained
 from tests.interop import small
 
@@ -76,6 +82,10 @@ def untrained(name, size, dtype="float32", **overrides):
     return config, Trained(model, state, 0, 5, None)
 
 
+ONNX = export.FORMATS["onnx"]
+with_onnx = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ONNX.packages)), reason="needs the extra onnx"
+)
 NETWORKS = {
     "means, concatenations": (
         ("densenet_bc_100_12", 16),
@@ -97,28 +107,152 @@ NETWORKS = {
 @pytest.mark.parametrize(("network", "fields"), NETWORKS.values(), ids=NETWORKS)
 def test_formulas_of_our_own_are_exported_for_every_platform(network, fields):
     config, found = untrained(*network, **fields)
-    program = export.export(config, found)
+    program = export.to_stablehlo(config, found)
     exported = exporting.deserialize(bytearray(program))
     assert exported.platforms == ("cpu", "cuda", "tpu")
     (images,), (logits,) = exported.in_avals, exported.out_avals
     assert str(images.shape[0]) == "n"
     assert (images.dtype, logits.dtype) == (np.uint8, np.float32)
-    assert export.difference(program, config, found) <= (
+    assert export.difference(exported.call, config, found) <= (
         1e-5 if found.model.dtype == jnp.float32 else export.ATOL["bfloat16"]
     )
 
 
-def test_a_program_that_is_not_the_network_is_not_written(photo_run, tmp_path, monkeypatch):
-    honest = export.export
+@pytest.mark.parametrize("name", ["stablehlo", pytest.param("onnx", marks=with_onnx)])
+def test_a_program_that_is_not_the_network_is_not_written(name, photo_run, tmp_path, monkeypatch):
+    honest = export.FORMATS[name]
 
     def wrong(config, found):
         variables = jax.tree.map(lambda leaf: leaf * 1.001, found.state.ema)
-        return honest(config, found._replace(state=found.state.replace(ema=variables)))
+        return honest.write(config, found._replace(state=found.state.replace(ema=variables)))
 
-    monkeypatch.setattr(export, "export", wrong)
+    monkeypatch.setitem(export.FORMATS, name, honest._replace(write=wrong))
     with pytest.raises(UserError, match="differ from the network's by"):
-        export.main([f"--workdir={photo_run.workdir}", f"--out={tmp_path}/x"])
+        export.main([f"--workdir={photo_run.workdir}", f"--out={tmp_path}/x", f"--format={name}"])
     assert not list(tmp_path.iterdir())
+
+
+@with_onnx
+def test_onnx_of_a_run_has_the_network_s_logits(photo_run, tmp_path, capsys):
+    out = tmp_path / "model.onnx"
+    export.main([f"--workdir={photo_run.workdir}", f"--out={out}"])
+    assert "for ONNX; uint8 [n, 16, 16, 3] → logits, float32 [n, 3]" in capsys.readouterr().out
+    config = photo_run.config()
+    images = np.random.default_rng(1).integers(0, 256, (7, 16, 16, 3), np.uint8)
+    wanted = factories.make_model(config, 3).apply(
+        photo_run.state()["ema"], factories.make_normalize(config)(images), train=False
+    )
+    for count in (1, 7):
+        logits = export.from_onnx(out.read_bytes())(images[:count])
+        assert (logits.dtype, logits.shape) == (np.float32, (count, 3))
+        np.testing.assert_allclose(logits, wanted[:count], atol=1e-5)
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@with_onnx
+@pytest.mark.parametrize("name", ["depthwise", "lrn, maxima, groups, dense", "half"])
+def test_onnx_of_networks(name):
+    """Computed in float32, whatever the network's own precision."""
+    network, fields = NETWORKS[name]
+    config, found = untrained(*network, **fields)
+    program = ONNX.write(config, found)
+    assert export.difference(ONNX.read(program), config, found) <= (
+        1e-5 if found.model.dtype == jnp.float32 else export.ATOL["bfloat16"]
+    )
+    # Grouped and depthwise convolutions are one operator, whatever takes their place on the CPU.
+    import onnx as library
+
+    nodes = library.load_from_string(program).graph.node
+    wanted = {"depthwise": 11, "lrn, maxima, groups, dense": 5, "half": 7}[name]
+    assert [node.op_type for node in nodes].count("Conv") == wanted
+
+
+GATE = {
+    "lenet5": ((32, 32, 1), {}),  # sums at some places
+    "ladder_conv_large_gamma": ((16, 16, 3), {}),  # windows that only partly fit
+    "cifar_resnet110_sd": ((16, 16, 3), {"stage_sizes": (1, 1, 1)}),
+}
+FAMILIES = {
+    "bn_inception": ((64, 64, 3), {}),
+    "cifar_resnet164_v2": ((16, 16, 3), {"stage_sizes": (1, 1, 1)}),
+    "densenet_bc_100_12": ((16, 16, 3), {"growth_rate": 4, "stage_sizes": (2, 1)}),
+    "dfn_fuse3_d20": ((16, 16, 3), {}),
+    "dfn_mr1": ((16, 16, 3), {}),
+    "dsn_cifar10": ((16, 16, 3), {}),
+    "fractalnet_narrow_c3": ((32, 32, 3), {}),
+    "googlenet": ((64, 64, 3), {}),
+    "highway_fc10": ((28, 28, 1), {"depth": 3}),
+    "highway_mnist_w16": ((28, 28, 1), {}),
+    "inception_resnet_v2": ((80, 80, 3), {}),
+    "inception_v2_slim": ((64, 64, 3), {}),
+    "inception_v3": ((80, 80, 3), {}),
+    "inception_v4": ((80, 80, 3), {}),
+    "ladder_mnist_mlp": ((28, 28, 1), {}),
+    "lenet5_softmax": ((32, 32, 1), {}),
+    "nin_cifar10": ((16, 16, 3), {}),
+    "resnet18_a": ((32, 32, 3), {}),
+    "resnext29_8x64d": ((8, 8, 3), {"stage_sizes": (1, 1)}),
+    "vgg11_bn": ((32, 32, 3), {"hidden_features": ()}),
+    "wrn_16_8": ((8, 8, 3), {}),
+    "zfnet": ((64, 64, 3), {"hidden_features": (8, 8)}),
+}
+
+
+@with_onnx
+@pytest.mark.parametrize(
+    "name", [*GATE, *(pytest.param(name, marks=pytest.mark.exhaustive) for name in FAMILIES)]
+)
+def test_onnx_of_families(name):
+    shape, fields = (GATE | FAMILIES)[name]
+    model = create_model(name, 10, **fields)
+    images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    variables = small.filled(jax.eval_shape(model.init, jax.random.key(0), images))
+    same(lambda images: model.apply(variables, images.astype(jnp.float32) / 255), shape)
+
+
+def same(function, shape):
+    program = onnx.convert(function, shape, np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (3, *shape), np.uint8)
+    wanted = np.asarray(jax.jit(function)(images))
+    found = ONNX.read(program)(images)
+    np.testing.assert_allclose(found, wanted, atol=1e-5 * max(1, np.abs(wanted).max()))
+
+
+@with_onnx
+def test_onnx_of_activations_pools_and_preprocessing():
+    names = [name for name in ACTIVATIONS if name not in ("prelu", "rrelu")]  # those are modules
+
+    def network(images):
+        x = (images.astype(jnp.float32) - 128) / 64
+        x = jnp.concatenate([ACTIVATIONS[name](x) for name in names], axis=-1)
+        x = maxout(x, 3)
+        parts = (
+            avg_pool(x, (3, 3), (2, 2), "SAME", count_include_pad=False),
+            avg_pool(x, (3, 3), (2, 2), 1),
+            max_pool(x, (3, 3), (2, 2), 0, ceil_mode=True),
+        )
+        return jnp.concatenate(
+            [part.reshape(-1, math.prod(part.shape[1:])) for part in parts], axis=-1
+        )
+
+    same(network, (4, 5, 3))
+    rng = np.random.default_rng(0)
+    mean, whiten = rng.random((4, 5, 3), np.float32), rng.random((60, 60), np.float32) / 30
+    config = papers.resnet("resnet18")
+    normalize = factories.make_normalize(config, Statistics("zca", 9.0, mean, whiten))
+    same(lambda images: normalize(images).reshape(-1, 60), (4, 5, 3))
+
+
+@with_onnx
+def test_what_onnx_export_does_not_know_is_named():
+    with pytest.raises(UserError, match="does not know the operation 'cumsum'"):
+        onnx.convert(lambda images: jnp.cumsum(images.astype(jnp.float32), 1), (3,), np.uint8)
+
+
+def test_a_package_that_is_missing_is_named(photo_run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match="needs onnxruntime: pip install onnxruntime"):
+        export.main([f"--workdir={photo_run.workdir}", f"--out={tmp_path}/model.onnx"])
 
 
 def test_mistakes_are_user_errors(photo_run, tmp_path):
@@ -127,6 +261,7 @@ def test_mistakes_are_user_errors(photo_run, tmp_path):
         ([f"--workdir={photo_run.workdir}"], "--out"),
         ([f"--workdir={photo_run.workdir}", f"--out={tmp_path}"], "cannot write"),
         ([f"--workdir={photo_run.workdir}", "--checkpoint=9", f"--out={tmp_path}/x"], "step 9"),
+        ([f"--workdir={photo_run.workdir}", "--format=onx", f"--out={tmp_path}/x"], "mean.* onnx"),
     ):
         with pytest.raises(UserError, match=message) as info:
             export.main(flags)

@@ -107,7 +107,7 @@ class TableConv(nn.Module):
                 bounds: Any = 2.4 / fan_in[seeing]  # as `lecun_1998` of each map that sees it
                 conv = partial(self.conv, use_bias=False, kernel_init=uniform(bounds), padding=0)
                 kernels = conv(seeing.size, self.kernel_size, name=f"map{number}")
-                part = kernels(x[..., number : number + 1])
+                part = kernels(jax.lax.slice_in_dim(x, number, number + 1, axis=-1))
                 y = jnp.broadcast_to(y.astype(part.dtype), (*part.shape[:-1], y.shape[-1]))
                 y = y.at[..., seeing].add(part)
         return y

@@ -67,7 +67,9 @@ def check_shortcut(shortcut: str, known: Sequence[str], zero_init_last: bool) ->
 
 def subsample_and_pad(x: jax.Array, features: int, strides: int) -> jax.Array:
     """Shortcut A: every `strides`-th pixel, zero channels appended up to `features`."""
-    return append_channels(x[:, ::strides, ::strides], features)
+    for axis in (1, 2):  # an index would become a gather where the number of images is a symbol
+        x = jax.lax.slice_in_dim(x, 0, None, strides, axis)
+    return append_channels(x, features)
 
 
 def average_and_pad(x: jax.Array, features: int, strides: int) -> jax.Array:
