@@ -1,6 +1,7 @@
 """SVHN, cropped to 32x32: MATLAB files with images X [32, 32, 3, n] and labels y [n, 1], 1 to 10.
 
-Label 10 is the digit 0.
+Label 10 is the digit 0. A file is decompressed as a whole, by SciPy, which takes twice its pixels:
+3.3 GB of memory for the 531,131 extra images.
 """
 
 import functools
