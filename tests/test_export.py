@@ -257,8 +257,9 @@ def test_what_onnx_export_does_not_know_is_named():
 
 
 def test_a_package_that_is_missing_is_named(photo_run, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(UserError, match="needs onnxruntime: pip install onnxruntime"):
+    for package in ONNX.packages:
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match="onnx needs onnx and onnxruntime: pip install onnx onnxr"):
         export.main([f"--workdir={photo_run.workdir}", f"--out={tmp_path}/model.onnx"])
 
 
