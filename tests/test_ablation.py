@@ -236,15 +236,23 @@ def small(tmp_path):
     return file
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What comes out where nothing is interrupted, two runs at a time."""
+    directory = tmp_path_factory.mktemp("whole")
+    (directory / "small.py").write_text(SMALL)
+    flags = ("--quick", "--seeds=1", f"--out={directory / 'out'}", "--jobs=2")
+    assert ablate(directory / "small.py", *flags).returncode == 0
+    return directory / "out"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive)]
 )
-def test_a_killed_ablation_goes_on_without_repeating_runs(small, tmp_path, how):
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    flags = ("--quick", "--seeds=2")
-    assert ablate(small, *flags, f"--out={whole}", "--jobs=2").returncode == 0
-
+def test_a_killed_ablation_goes_on_without_repeating_runs(small, whole, tmp_path, how):
+    broken = tmp_path / "broken"
+    flags = ("--quick", "--seeds=1")
     child = subprocess.Popen(command(small, *flags, f"--out={broken}"))
     first = broken / "fast" / "seed0" / runs.RESULT
     wait_for(first)
@@ -260,16 +268,18 @@ def test_a_killed_ablation_goes_on_without_repeating_runs(small, tmp_path, how):
 
 
 @pytest.mark.slow
-def test_runs_one_by_one_come_to_the_same_report(small, tmp_path):
-    """As the jobs of a cluster do it, each with its own number."""
+def test_a_run_by_its_number_comes_to_the_same(small, whole, tmp_path):
+    """As the jobs of a cluster do it."""
     out = f"--out={tmp_path / 'out'}"
     assert ablate(small, "--quick", "--seeds=1", out, "--task=1").returncode == 0
     listed = ablate(small, "--quick", "--seeds=1", out, "--list").stdout.splitlines()
     assert listed == ["0 fast, seed 0", "1 slow, seed 0: done"]
     assert "the runs are 0 to 1" in ablate(small, "--seeds=1", out, "--task=2").stderr
 
-    record = json.loads((tmp_path / "out" / "slow" / "seed0" / runs.RESULT).read_text())
+    place = Path("slow", "seed0", runs.RESULT)
+    record = json.loads((tmp_path / "out" / place).read_text())
     assert record["value"] == record["curve"][-1][1]
+    assert record["curve"] == json.loads((whole / place).read_text())["curve"]
     small.write_text(SMALL.replace("0.001", "0.002"))
     refused = ablate(small, "--quick", "--seeds=1", out)
     assert refused.returncode == 2

@@ -23,13 +23,14 @@ from jaxcnn.state import create_state, initial_state, leaf_digests
 from jaxcnn.steps import make_train_step
 from tests.runs import ROOT, environment, finish, losses, records, start
 
+PLAIN = f"--config={ROOT}/configs/lenet5.py"
 SHORT = (
     "--config.train.length=20steps",
     "--config.log.every=1steps",
     "--config.train.sync_bn=True",
 )
 LENET = (
-    f"--config={ROOT}/configs/lenet5.py",
+    PLAIN,
     "--config.data.preprocess=mean_image",
     "--config.data.repeats=2",
     "--config.data.mixup=0.4",
@@ -62,24 +63,27 @@ def launch_two_processes(workdir, flags):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("flags", "tolerance"),
-    [(LENET, 1e-5), pytest.param(RESNET20, 1e-7, marks=pytest.mark.exhaustive)],
+    ("flags", "devices", "tolerance"),
+    [
+        (LENET, [4], 1e-5),
+        pytest.param(LENET, [2], 1e-5, marks=pytest.mark.exhaustive),
+        pytest.param(RESNET20, [2, 4], 1e-7, marks=pytest.mark.exhaustive),
+    ],
+    ids=["lenet", "lenet on 2", "resnet20"],
 )
-def test_losses_do_not_depend_on_devices_or_processes(tmp_path, flags, tolerance):
+def test_losses_do_not_depend_on_devices_or_processes(tmp_path, flags, devices, tolerance):
     one = run(tmp_path / "one", flags, 1)
     assert len(one) == 20
     assert one[-1] < one[0]
-    two, four = run(tmp_path / "two", flags, 2), run(tmp_path / "four", flags, 4)
-    process = launch_two_processes(tmp_path / "processes", flags)
-    finish(process)
-    processes = np.array(losses(tmp_path / "processes"))
-    for other in (two, four, processes):
+    others = [run(tmp_path / str(count), flags, count) for count in devices]
+    finish(launch_two_processes(tmp_path / "processes", flags))
+    for other in (*others, losses(tmp_path / "processes")):
         np.testing.assert_allclose(other, one, rtol=0, atol=tolerance)
 
 
 @pytest.mark.slow
 def test_sigterm_to_two_processes_saves_one_step_and_exits_143(tmp_path):
-    flags = (*LENET, "--config.train.length=2000steps")
+    flags = (PLAIN, *SHORT, "--config.train.length=2000steps")
     process = launch_two_processes(tmp_path, flags)
     deadline = time.monotonic() + 120
     while len(records(tmp_path)) < 5 and time.monotonic() < deadline:
@@ -102,7 +106,7 @@ def test_devices_see_the_global_batch_in_order():
 
 def test_replicas_stay_bit_equal_for_20_steps():
     """Each replica carries its own state here, so a missing reduction would show."""
-    model = ResNet(10, (1, 1), BasicBlock, width=8, cifar_stem=True)
+    model = ResNet(10, (1,), BasicBlock, width=4, cifar_stem=True)
     config = base_config()
     optimizer = make_optimizer(config, total_steps=20, steps_per_epoch=90, batch_size=16)
     step = make_train_step(
@@ -135,7 +139,7 @@ def test_batch_that_does_not_divide_is_refused(tmp_path):
 
 
 def test_a_nan_stops_the_run_and_debug_nans_names_its_line(tmp_path):
-    flags = (*LENET, "--config.schedule.learning_rate=1e30")
+    flags = (PLAIN, *SHORT, "--config.schedule.learning_rate=1e30")
     _, err = finish(start(*flags, f"--workdir={tmp_path / 'a'}"), code=65)
     assert "10 steps in a row" in err
     found = (*flags, f"--workdir={tmp_path / 'b'}", "--config.debug_nans=True")

@@ -88,7 +88,7 @@ def test_sigterm_saves_the_last_logged_step_and_exits_143(tmp_path, unbroken):
     process.send_signal(signal.SIGTERM)
     _, err = finish(process, code=143)
     last = records(tmp_path)[-1]["step"]
-    assert int(digest_of_newest(tmp_path)["newest"]) == last < 48
+    assert int(digest_of_newest(tmp_path)["newest"]) == last < 24
     assert f"step {last}" in err
     finish(start(*TINY, f"--workdir={tmp_path}"))
     assert_same_end(tmp_path, unbroken)
@@ -97,9 +97,9 @@ def test_sigterm_saves_the_last_logged_step_and_exits_143(tmp_path, unbroken):
 @pytest.mark.slow
 def test_steps_in_one_call_end_with_the_same_bits_stopped_or_not(tmp_path, unbroken):
     flags = (*TINY, "--config.train.steps_per_call=5", f"--workdir={tmp_path}")
-    flags += ("--config.log.every=8steps", "--config.checkpoint.every=never")
+    flags += ("--config.log.every=4steps", "--config.checkpoint.every=never")
     process = start(*flags)
-    wait_for_step(tmp_path, 8)
+    wait_for_step(tmp_path, 4)
     process.send_signal(signal.SIGTERM)
     finish(process, code=143)
     finish(start(*flags))
@@ -135,7 +135,7 @@ def change_description(step: Path) -> None:
 def interrupted(tmp_path_factory) -> Path:
     workdir = tmp_path_factory.mktemp("interrupted")
     process = start(*TINY, f"--workdir={workdir}")
-    wait_for_step(workdir, 20)
+    wait_for_step(workdir, 10)
     process.send_signal(signal.SIGTERM)
     finish(process, code=143)
     return workdir
@@ -163,7 +163,7 @@ def test_finished_run_prints_its_result_again_and_changes_nothing(unbroken):
     before = (unbroken / "metrics.jsonl").read_bytes()
     out, _ = finish(start(*TINY, f"--workdir={unbroken}"))
     assert "is finished" in out
-    assert out.splitlines()[-1].startswith("step 48: test top1")
+    assert out.splitlines()[-1].startswith("step 24: test top1")
     assert (unbroken / "metrics.jsonl").read_bytes() == before
 
 

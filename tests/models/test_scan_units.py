@@ -45,7 +45,7 @@ NETWORKS = {
 }
 
 MORE = (  # what the others show, too
-    *("bottleneck, C", "pre-activation", "skipping", "Inception-v4"),
+    *("bottleneck, C", "pre-activation", "first projects", "skipping", "Inception-v4"),
     *("DenseNet, plain", "DenseNet, remat"),
 )
 

@@ -43,8 +43,10 @@ CASES = [
 @pytest.mark.parametrize(("k", "s", "p", "ceil_mode"), CASES)
 def test_pools_see_the_pixels_of_their_windows(k, s, p, ceil_mode):
     arguments = ((k, k), (s, s), p, ceil_mode)
-    largest = max_pool(IMAGES, *arguments)
-    full, inside = (avg_pool(IMAGES, *arguments, count_include_pad=c) for c in (True, False))
+    largest = np.asarray(max_pool(IMAGES, *arguments))
+    full, inside = (
+        np.asarray(avg_pool(IMAGES, *arguments, count_include_pad=c)) for c in (True, False)
+    )
     last = (0, 0)
     for i, j, pixels, size in windows(k, s, p, ceil_mode):
         np.testing.assert_array_equal(largest[:, i, j], pixels.max((1, 2)))
