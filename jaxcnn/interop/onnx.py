@@ -133,7 +133,7 @@ def convert(function: Callable[[jax.Array], jax.Array], shape: Sequence[int], dt
     (found,) = program.out_avals
     graph.node("Identity", [graph.full(logits, found.shape)], found.shape)
     graph.nodes[-1].output[0] = "logits"
-    ends = [
+    inputs, outputs = [
         [helper.make_tensor_value_info(name, _kind(dtype), ["n", *shape])]
         for name, dtype, shape in (
             ("images", dtype, shape),
@@ -141,7 +141,7 @@ def convert(function: Callable[[jax.Array], jax.Array], shape: Sequence[int], dt
         )
     ]
     model = helper.make_model(
-        helper.make_graph(graph.nodes, "network", *ends, graph.constants),
+        helper.make_graph(graph.nodes, "network", inputs, outputs, graph.constants),
         producer_name="jaxcnn",
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
