@@ -23,6 +23,7 @@ that changes the shape gates what its parameter-free shortcut puts out, and the 
 unit's stride.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -128,3 +129,31 @@ class Join(nn.Module):
         if self.dropout is not None:
             shortcut = self.dropout()(shortcut)
         return branch + shortcut
+
+
+def make_join(
+    shortcut: str,
+    *,
+    gate: str,
+    gate_bias: float,
+    shortcut_scale: float,
+    residual_scale: float,
+    dropout: Constructor | None,
+) -> Constructor | None:
+    """Returns what adds branch and `shortcut`: a `Join` of these fields, None if that is the sum.
+
+    Raises:
+      UserError: if there is no shortcut to do it to.
+    """
+    if (gate, shortcut_scale, residual_scale, dropout) == ("none", 1.0, 1.0, None):
+        return None
+    if shortcut == "none":
+        raise UserError("shortcut=none leaves nothing to gate, scale or drop: choose another")
+    return partial(
+        Join,
+        gate=gate,
+        gate_bias=gate_bias,
+        shortcut_scale=shortcut_scale,
+        residual_scale=residual_scale,
+        dropout=dropout,
+    )

@@ -47,7 +47,7 @@ from jaxcnn.layers import (
 )
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.models.checks import check_images
-from jaxcnn.models.identity_mappings import ORDERINGS, Join, Steps, check_ordering
+from jaxcnn.models.identity_mappings import ORDERINGS, Steps, check_ordering, make_join
 from jaxcnn.models.resnet import SHORTCUTS as RESNET_SHORTCUTS
 from jaxcnn.models.resnet import ResidualUnit, Stage, check_shortcut
 from jaxcnn.ops.pool import max_pool
@@ -267,13 +267,21 @@ class PreActResNet(nn.Module):
             param_dtype=self.param_dtype,
         )
         dropout = partial(nn.Dropout, deterministic=not train)
+        join = make_join(
+            self.shortcut,
+            gate=self.gate,
+            gate_bias=self.gate_bias,
+            shortcut_scale=self.shortcut_scale,
+            residual_scale=self.residual_scale,
+            dropout=partial(dropout, self.shortcut_dropout) if self.shortcut_dropout else None,
+        )
         block = partial(
             self.block,
             ordering=self.ordering,
             shortcut="B" if self.shortcut == "first" else self.shortcut,
             zero_init_last=self.zero_init_last,
             dropout=partial(dropout, self.dropout_rate),
-            join=self._join(dropout),
+            join=join,
             span=self.shortcut_span,
             conv=conv,
             norm=norm,
@@ -320,23 +328,6 @@ class PreActResNet(nn.Module):
         if self.num_classes == 0:
             return x
         return classifier(self.num_classes, self.dtype, self.param_dtype)(x)
-
-    def _join(self, dropout: Constructor) -> Constructor | None:
-        """Returns what adds branch and shortcut, None if that is the sum."""
-        plain = (1.0, 1.0, "none", 0.0)
-        fields = (self.shortcut_scale, self.residual_scale, self.gate, self.shortcut_dropout)
-        if fields == plain:
-            return None
-        if self.shortcut == "none":
-            raise UserError("shortcut=none leaves nothing to gate, scale or drop: choose another")
-        return partial(
-            Join,
-            gate=self.gate,
-            gate_bias=self.gate_bias,
-            shortcut_scale=self.shortcut_scale,
-            residual_scale=self.residual_scale,
-            dropout=partial(dropout, self.shortcut_dropout) if self.shortcut_dropout else None,
-        )
 
     def _sizes(self) -> Sequence[int]:
         """Returns the units of every stage."""

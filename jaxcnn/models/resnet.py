@@ -45,8 +45,9 @@ from jaxcnn.layers import (
 )
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.loop import apply_in_loop
+from jaxcnn.layers.shortcut import average_and_pad, subsample_and_pad
 from jaxcnn.models.checks import check_images
-from jaxcnn.ops.pool import avg_pool, max_pool
+from jaxcnn.ops.pool import max_pool
 
 # (unit, input, draw) → what the unit adds to its shortcut, which depends on a scalar of the unit's.
 Drop = Callable[["ResidualUnit", jax.Array, Any], jax.Array]
@@ -63,25 +64,6 @@ def check_shortcut(shortcut: str, known: Sequence[str], zero_init_last: bool) ->
             "zero_init_last in a network without shortcuts makes every activation zero and "
             "nothing can be learnt: leave it out"
         )
-
-
-def subsample_and_pad(x: jax.Array, features: int, strides: int) -> jax.Array:
-    """Shortcut A: every `strides`-th pixel, zero channels appended up to `features`."""
-    for axis in (1, 2):  # an index would become a gather where the number of images is a symbol
-        x = jax.lax.slice_in_dim(x, 0, None, strides, axis)
-    return append_channels(x, features)
-
-
-def average_and_pad(x: jax.Array, features: int, strides: int) -> jax.Array:
-    """Shortcut A as some code has it: averages instead of every `strides`-th pixel."""
-    window = (strides, strides)
-    averages = avg_pool(x, window, window, ceil_mode=True).astype(x.dtype)
-    return append_channels(averages, features)
-
-
-def append_channels(x: jax.Array, features: int) -> jax.Array:
-    """Appends zero channels up to `features`."""
-    return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, features - x.shape[-1])))
 
 
 class ResidualUnit(nn.Module):

@@ -9,9 +9,10 @@ from flax import linen as nn
 from jaxcnn import create_model
 from jaxcnn.errors import UserError
 from jaxcnn.layers import Conv
+from jaxcnn.layers.shortcut import subsample_and_pad
 from jaxcnn.models.identity_mappings import ORDERINGS, Join
 from jaxcnn.models.preact_resnet import PreActBasicBlock, PreActBottleneck, cifar_preact_resnet
-from jaxcnn.models.resnet import Bottleneck, ResNet, cifar_resnet, subsample_and_pad
+from jaxcnn.models.resnet import Bottleneck, ResNet, cifar_resnet
 
 close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
 relu = partial(np.maximum, 0)

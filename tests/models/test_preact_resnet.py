@@ -10,6 +10,7 @@ from flax import linen as nn
 from jaxcnn import create_model
 from jaxcnn.errors import UserError
 from jaxcnn.layers import Conv
+from jaxcnn.layers.shortcut import subsample_and_pad
 from jaxcnn.models.preact_resnet import (
     PreActBasicBlock,
     PreActBottleneck,
@@ -17,7 +18,6 @@ from jaxcnn.models.preact_resnet import (
     cifar_preact_resnet,
     imagenet_preact_resnet,
 )
-from jaxcnn.models.resnet import subsample_and_pad
 
 
 def shapes(model, size=32):

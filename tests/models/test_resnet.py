@@ -10,14 +10,8 @@ from flax import linen as nn
 from jaxcnn import create_model
 from jaxcnn.errors import UserError
 from jaxcnn.layers import Conv
-from jaxcnn.models.resnet import (
-    BasicBlock,
-    Bottleneck,
-    ResNet,
-    cifar_resnet,
-    imagenet_resnet,
-    subsample_and_pad,
-)
+from jaxcnn.layers.shortcut import subsample_and_pad
+from jaxcnn.models.resnet import BasicBlock, Bottleneck, ResNet, cifar_resnet, imagenet_resnet
 
 EVERY_UNIT_OF_34 = [
     f"stage{s}/block{b + 1}" for s, n in enumerate((3, 4, 6, 3), start=1) for b in range(n)

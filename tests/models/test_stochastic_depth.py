@@ -9,7 +9,8 @@ from jax.extend.core import jaxprs_in_params
 from jaxcnn import create_model
 from jaxcnn.analysis.lesion import lesioned
 from jaxcnn.errors import UserError
-from jaxcnn.models.resnet import average_and_pad, cifar_resnet
+from jaxcnn.layers.shortcut import average_and_pad
+from jaxcnn.models.resnet import cifar_resnet
 from jaxcnn.models.stochastic_depth import cifar_stochastic_depth
 
 close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
