@@ -141,7 +141,11 @@ def make_recalibrator(
     split = factories.load_data(config, "train") if source is None else source
     batch_size = config.train.batch_size
     _check_normalised(model, split.image_shape, count)
-    parallel.check_batch("train.batch_size", batch_size)
+    if batch_size % jax.device_count():
+        raise UserError(
+            f"eval.recalibrate_batches={count}: training batches of {batch_size} do not divide over"
+            f" {jax.device_count()} devices; use fewer of these, or set it to 0"
+        )
     if getattr(model, "scan_units", False):  # whose units have no names inside the loop
         model = model.clone(scan_units=False)
     frozen = config.optimizer.freeze

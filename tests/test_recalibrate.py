@@ -159,3 +159,10 @@ def test_a_network_without_batch_norm_is_refused(recipe):
     recipe.eval.recalibrate_batches = -1
     with pytest.raises(UserError, match="too small"):
         passes.make_recalibrator(recipe, model, source)
+
+
+def test_batches_that_do_not_divide_are_refused(parts):
+    config = config_of()
+    config.train.batch_size = 30
+    with pytest.raises(UserError, match=r"recalibrate_batches=\d+: training batches of 30 do not"):
+        passes.make_recalibrator(config, *parts[:2])

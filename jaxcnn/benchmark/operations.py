@@ -71,9 +71,8 @@ def pooling(size: int, channels: int, window: int, stride: int, pad: int) -> Ope
 def normalisation(size: int, channels: int) -> Operation:
     """Returns BatchNorm and ReLU, by the statistics of the batch."""
 
-    def norm(x: jax.Array, scale: jax.Array) -> jax.Array:
+    def norm(module: nn.Module, x: jax.Array, scale: jax.Array) -> jax.Array:
         variables = {"params": {"scale": scale, "bias": jnp.zeros_like(scale)}}
-        module = BatchNorm(use_running_average=False)
         statistics = {"mean": jnp.zeros_like(scale), "var": jnp.ones_like(scale)}
         variables["batch_stats"] = statistics
         return nn.relu(module.apply(variables, x, mutable=["batch_stats"])[0])
@@ -83,7 +82,10 @@ def normalisation(size: int, channels: int) -> Operation:
         functions = torch.nn.functional
         return functions.relu(functions.batch_norm(x, None, None, scale, zeros, training=True))
 
-    return Operation(((size, size, channels), (channels,)), norm, norm, of_torch)
+    ours, flax = (
+        partial(norm, kind(use_running_average=False)) for kind in (BatchNorm, nn.BatchNorm)
+    )
+    return Operation(((size, size, channels), (channels,)), ours, flax, of_torch)
 
 
 def response_normalisation(size: int, channels: int) -> Operation:

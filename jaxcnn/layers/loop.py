@@ -58,7 +58,7 @@ def grow_in_loop(
       x and the outputs, (…, C + those of the outputs).
     """
     updated, stacked = _updated(parent), _stacked(parent, names)
-    first = {kind: of_unit[names[0]] for kind, of_unit in parent.variables.items()}
+    first = {kind: parent.variables[kind][names[0]] for kind in stacked}
     output = jax.eval_shape(lambda: unit().apply(first, x, mutable=updated)[0])
     grown = output.shape[-1]
     seen = x.shape[-1] + (len(names) - 1) * grown  # by the last

@@ -20,7 +20,8 @@ _MEAN_STD = {
     "MNIST": ((0.305,), (0.34,)),
     "SVHN": ((0.5,), (0.5,)),
 }
-_SHORT_SIDE = {224: 256, 227: 256, 299: 342}  # before the crop of as many pixels
+_SHORT_SIDE = {224: 256, 227: 256, 299: 342, 320: 320}  # before the crop of as many pixels
+_TEST_SIZE = {"resnet_v2": 320}  # of papers whose networks see larger images than in training
 
 
 class Crop(NamedTuple):
@@ -123,6 +124,7 @@ def model_info(name: str) -> ModelInfo:
         low, high = (-1, 1) if row["scaled"] is True else row["scaled"]
         mean, std = (-low / (high - low),) * channels, (1 / (high - low),) * channels
     top1_err = row["top1_err"]
+    size = _TEST_SIZE.get(row["paper"], height)
     return ModelInfo(
         name=names[name],
         aliases=tuple(row["aliases"]),
@@ -134,7 +136,7 @@ def model_info(name: str) -> ModelInfo:
         num_classes=row["num_classes"],
         mean=mean,
         std=std,
-        crop=Crop(_SHORT_SIDE[height], height) if benchmark == "ImageNet-1k" else None,
+        crop=Crop(_SHORT_SIDE[size], size) if benchmark == "ImageNet-1k" else None,
         params=row["params"],
         params_with_aux=row["params_with_aux"],
         macs=row["macs"],

@@ -69,9 +69,9 @@ def _dense_backward(
 ) -> tuple[jax.Array, jax.Array]:
     image, kernel = saved
     output = materialize_on_cpu(output)
-    phased = window.strides != (1, 1) and window.dilation == (1, 1)
-    few = _phases_at_once if image.shape[3] < FEW else _by_phases
-    of_image = few if phased else _of_image
+    of_image = _of_image
+    if window.strides != (1, 1) and window.dilation == (1, 1):
+        of_image = _phases_at_once if image.shape[3] < FEW else _by_phases
     return of_image(image, kernel, output, window), _of_kernel(image, output, window)
 
 

@@ -169,7 +169,8 @@ def avg_pool(
     include = count_include_pad and not ceil_mode
 
     def by_library(x: jax.Array) -> jax.Array:
-        return nn.avg_pool(x, window, strides, counted, include)
+        # Flax divides by a number of pixels in float32, whatever x is.
+        return nn.avg_pool(x, window, strides, counted, include).astype(x.dtype)
 
     if tuple(strides) != (1, 1) or math.prod(window) > MANY_TAPS:
         return by_library(x)

@@ -78,8 +78,8 @@ def test_info_is_what_the_configs_use(name):
     assert info.input_size == (config.data.image_size,) * 2 + (config.data.channels,)
     assert (info.mean, info.std) == (tuple(config.data.mean), tuple(config.data.std))
     if config.data.eval_crop == "center":
-        short_side = config.data.resize or round(config.data.image_size * 256 / 224)
-        assert info.crop == Crop(short_side, config.data.image_size)
+        size = config.data.eval_image_size or config.data.image_size
+        assert info.crop == Crop(config.data.resize or round(size * 256 / 224), size)
     else:
         assert info.crop is None
 

@@ -1,6 +1,7 @@
 """Pooling against windows cut out by hand, in every combination of padding, stride and mode."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -177,7 +178,8 @@ def test_means_at_every_pixel_have_the_gradient_of_flax(window, padding, counted
 
 def test_bfloat16_stays():
     x = jax.ShapeDtypeStruct(IMAGES.shape, jnp.bfloat16)
-    for pool, strides in itertools.product((max_pool, avg_pool), ((1, 1), (2, 2))):
+    counting_pixels = partial(avg_pool, count_include_pad=False)
+    for pool, strides in itertools.product((max_pool, avg_pool, counting_pixels), ((1, 1), (2, 2))):
         found = jax.eval_shape(lambda x, f=pool, s=strides: f(x, (3, 3), s, 1), x)
         assert found.dtype == jnp.bfloat16
     assert jax.eval_shape(lambda x: adaptive_avg_pool(x, (7, 7)), x).dtype == jnp.bfloat16
