@@ -1,5 +1,7 @@
 """The same weights give the same logits, gradients and training as in torchvision and timm."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +31,9 @@ EXHAUSTIVE = {
     "mobilenetv1_100_traj64",
     "resnext_small_traj64",
 } - {"alexnet_224"}
+
+# Compiled as a user's programs are, unlike those of other tests; see `tests.conftest`.
+jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3})
 
 
 def marked(kind):
@@ -74,7 +79,7 @@ def test_logits(name, precision):
         model, variables = network(name, jnp.dtype(precision))
         images = references.images(entry["input_shape"], 0).astype(precision)
         mutable = ["aux"] if "aux1" in expected else []
-        logits, sown = jax.jit(lambda v, x: model.apply(v, x, mutable=mutable))(variables, images)
+        logits, sown = jit(lambda v, x: model.apply(v, x, mutable=mutable))(variables, images)
     got = {"logits": logits, **sown.get("aux", {})}
     tolerance = entry["tol" if precision == "float32" else "tol_x64"]
     for key, value in got.items():
@@ -103,7 +108,7 @@ def test_gradients(name):
     with jax.enable_x64(True):
         model, variables = network(name, jnp.float64, **without_dropout(name))
         images = references.images(entry["input_shape"], 0).astype(np.float64)
-        step = jax.jit(lambda v, x: gradients(model, v, x, jnp.arange(8)))
+        step = jit(lambda v, x: gradients(model, v, x, jnp.arange(8)))
         (loss, (logits, updates)), grads = step(variables, images)
         named = to_torch(
             {"params": grads, **updates}, entry["library"], entry["model"], **overrides(entry)
@@ -138,7 +143,7 @@ def test_ten_steps_of_training(name):
     with jax.enable_x64(True):
         model, variables = network(name, jnp.float64, **without_dropout(name))
 
-        @jax.jit
+        @jit
         def step(variables, opt_state, images, labels):
             (loss, (_, stats)), grads = gradients(model, variables, images, labels)
             updates, opt_state = optimizer.update(grads, opt_state, variables["params"])
@@ -151,7 +156,7 @@ def test_ten_steps_of_training(name):
             labels = (jnp.arange(8) + number) % 10
             variables, opt_state, loss = step(variables, opt_state, images, labels)
             losses.append(float(loss))
-        logits = jax.jit(model.apply)(variables, images)
+        logits = jit(model.apply)(variables, images)
 
     for got, loss, tolerance in zip(
         losses, expected["losses"], entry["tol_losses_x64"], strict=True
