@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, parallel, pretrained, scorecard, trained
+from jaxcnn import factories, inputs, parallel, pretrained, scorecard, trained
 from jaxcnn.data.source import DataSource
 from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import UserError, nearest
@@ -146,7 +146,7 @@ def _opened(
     """Restores a run, with the number formats of its config inside the context."""
     config = _changed(read_config(directory), changes or {})
     with numerics(config):
-        source = factories.load_test_data(config, split)
+        source = inputs.load_test_data(config, split)
         check_class_names(directory, source.class_names)
         found = trained.restore(
             directory,
@@ -213,7 +213,7 @@ def _report(
 
 def _described(config: ConfigDict, weights: object, **more: Any) -> dict[str, Any]:
     """Returns what a report says of a network: where it is from, and how it was tested."""
-    test = factories.make_test_protocol(config)
+    test = inputs.make_test_protocol(config)
     scales = [] if test.views is None else list(test.views.scales)
     return {"weights": str(weights), **more, "protocol": test.name, "scales": scales}
 
@@ -235,7 +235,7 @@ def run_weights(config: ConfigDict, *, split: str = "test", report: Path | None 
     if report is not None:
         _prepare(report)
     with numerics(config):
-        source = factories.load_test_data(config, split)
+        source = inputs.load_test_data(config, split)
         model = factories.make_model(config, source.num_classes)
         images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)
         form = jax.eval_shape(model.init, jax.random.key(0), images)
@@ -247,7 +247,7 @@ def run_weights(config: ConfigDict, *, split: str = "test", report: Path | None 
             )
         statistics = None
         if config.data.preprocess != "channels":
-            statistics = factories.measure_statistics(config, factories.load_data(config, "train"))
+            statistics = inputs.measure_statistics(config, inputs.load_data(config, "train"))
         variables = parallel.replicate({"batch_stats": {}, **variables})
         if recalibrate := make_recalibrator(config, model, None, statistics):
             variables = recalibrate(variables, 0)

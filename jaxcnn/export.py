@@ -29,7 +29,7 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, process, trained, workdir
+from jaxcnn import factories, inputs, process, trained, workdir
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.interop import onnx
 from jaxcnn.numerics import numerics
@@ -43,7 +43,7 @@ def _network(
     config: ConfigDict, found: trained.Trained, model: nn.Module, variables: dict[str, Any]
 ) -> Callable[[jax.Array], jax.Array]:
     """Returns uint8 images → logits, float32."""
-    normalize = factories.make_normalize(config, found.statistics)
+    normalize = inputs.make_normalize(config, found.statistics)
 
     def network(images: jax.Array) -> jax.Array:
         logits: Any = model.apply(variables, normalize(images), train=False)

@@ -24,7 +24,7 @@ import numpy as np
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, process, trained, workdir
+from jaxcnn import inputs, process, trained, workdir
 from jaxcnn.data.crops import Cropper
 from jaxcnn.data.files import find_images, map_images, unreadable
 from jaxcnn.errors import UserError, nearest
@@ -219,7 +219,7 @@ def main(argv: Sequence[str]) -> None:
             print(f"{name}  {'x'.join(map(str, shape))}")
         return
     function = make_layer(config, found, flags.layer, pool=not flags.no_pool)
-    cropper = factories.make_cropper(config)
+    cropper = inputs.make_cropper(config)
     with contextlib.ExitStack() as scope:
         figure = scope.enter_context(process.whole_file(flags.figure)) if flags.figure else None
         out = process.whole_file(flags.out) if flags.out else contextlib.nullcontext()

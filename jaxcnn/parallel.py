@@ -83,6 +83,23 @@ def pmap_train_step(step: Callable) -> Callable:
     return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=0)
 
 
+def compile_train_step(step: Any, state: Any, batch: dict[str, jax.Array]) -> None:
+    """Compiles a step of `pmap_train_step`, which its first call would else do.
+
+    Args:
+      step: see there.
+      state: the shapes and dtypes of the state, which need not exist yet.
+      batch: see `shard`.
+    """
+    if jax.process_count() > 1:  # whose arrays become global within the call
+        return
+    place = NamedSharding(_mesh(), PartitionSpec())
+    form = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), state
+    )
+    step.lower(form, batch).compile()
+
+
 def pmap_eval_step(step: Callable) -> Callable:
     """Maps (variables, batch) → sums over devices."""
     return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxcnn import factories, parallel
+from jaxcnn import factories, inputs, parallel
 from jaxcnn.data.pipeline import eval_batches, train_batches
 from jaxcnn.data.source import DataSource
 from jaxcnn.data.views import aspects, with_views
@@ -60,8 +60,8 @@ def make_evaluator(
     Args:
       config: the whole config; the batch size is rounded up to the devices.
       model: the network.
-      source: the split, of `factories.load_test_data`.
-      statistics: of the training split; see `factories.measure_statistics`.
+      source: the split, of `inputs.load_test_data`.
+      statistics: of the training split; see `inputs.measure_statistics`.
       show_progress: a bar on the terminal while it lasts.
       feed: called after every batch, of a watchdog for example.
     """
@@ -138,7 +138,7 @@ def make_recalibrator(
         return None
     if count < 0:
         raise UserError(f"eval.recalibrate_batches={count} is too small: 0 or more")
-    split = factories.load_data(config, "train") if source is None else source
+    split = inputs.load_data(config, "train") if source is None else source
     batch_size = config.train.batch_size
     _check_normalised(model, split.image_shape, count)
     if batch_size % jax.device_count():
@@ -152,7 +152,7 @@ def make_recalibrator(
     measure = parallel.pmap_eval_step(
         make_statistics_step(
             model,
-            factories.make_augment(config, statistics),
+            inputs.make_augment(config, statistics),
             seed=config.seed,
             frozen=matcher(frozen, "freeze") if frozen else None,
             axis_name=parallel.AXIS,
@@ -214,8 +214,8 @@ def _make_pass(
     Whole images are taken aspect by aspect, each with a program of its own.
     """
     devices = jax.device_count()
-    protocol = factories.make_test_protocol(config)
-    normalize = factories.make_normalize(config, statistics)
+    protocol = inputs.make_test_protocol(config)
+    normalize = inputs.make_normalize(config, statistics)
 
     def part_of(source: DataSource, positions: np.ndarray | None, protocol: Protocol) -> _Part:
         examples = max(int(config.eval.batch_size / protocol.cost), 1)

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, process, trained, workdir
+from jaxcnn import inputs, process, trained, workdir
 from jaxcnn.data.files import find_images, map_images, unreadable
 
 
@@ -68,7 +68,7 @@ def predict(
     config = workdir.read_config(directory)
     found = trained.restore(directory, config, checkpoint=checkpoint)
     names = trained.class_names(directory, found.num_classes)
-    cropper = factories.make_cropper(config)
+    cropper = inputs.make_cropper(config)
     for file, row in map_images(make_classifier(config, found), files, cropper, batch_size):
         if isinstance(row, str):
             yield file, row

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -106,8 +107,7 @@ def create_state(
     its leaves are taken, for the averages too. The optimizer's state is at step 0 the same for any
     weights.
     """
-    many = len(jax.tree.leaves(initial.form.params)) > MANY_LEAVES
-    state = initial.make(rng) if many else _compiled(initial.program)(rng)
+    state = initial.make(rng) if _many(initial) else _compiling(initial.program).result()(rng)
     if given is None:
         return state
     variables = jax.tree.map(
@@ -117,15 +117,29 @@ def create_state(
     return state.replace(**variables, ema=averages)
 
 
+def prepare_state(initial: Initial) -> None:
+    """Starts to compile in another thread what `create_state` then waits for."""
+    if not _many(initial):
+        _compiling(initial.program)
+
+
+def _many(initial: Initial) -> bool:
+    return len(jax.tree.leaves(initial.form.params)) > MANY_LEAVES
+
+
 @functools.lru_cache(maxsize=1)  # for runs that differ in the seed alone
-def _compiled(program: Any) -> jax.stages.Compiled:
+def _compiling(program: Any) -> Future[jax.stages.Compiled]:
     """Compiles what makes a state.
 
     It runs once, so the CPU's compiler is told not to optimise it: it would spend its time on one
     random generator for each shape (DenseNet-121: 20 s instead of 6 s).
     """
     options: Any = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
-    return program.lower(jax.random.key(0)).compile(compiler_options=options)
+    lowered = program.lower(jax.random.key(0))  # here, where the settings of jax are the caller's
+    thread = ThreadPoolExecutor(1)
+    compiled = thread.submit(lowered.compile, compiler_options=options)
+    thread.shutdown(wait=False)
+    return compiled
 
 
 def count_parameters(tree: Any) -> int:

@@ -1,6 +1,7 @@
 """A training run, from top to bottom."""
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, parallel, pretrained, report, workdir
+from jaxcnn import factories, inputs, parallel, pretrained, report, workdir
 from jaxcnn.checkpoint import Checkpoints
 from jaxcnn.data.pipeline import staged_batches
 from jaxcnn.data.source import DataSource
@@ -36,6 +37,7 @@ from jaxcnn.state import (
     TrainState,
     create_state,
     initial_state,
+    prepare_state,
     state_sha256,
 )
 from jaxcnn.steps import make_train_step, make_train_steps
@@ -83,7 +85,7 @@ def build(
       source: the training split.
       watched: the split that is evaluated during training, by the crop of evaluation.
       plan: lengths, in steps.
-      statistics: of the training split; see `factories.measure_statistics`.
+      statistics: of the training split; see `inputs.measure_statistics`.
 
     Raises:
       UserError: for a network, optimizer, loss or augmentation that cannot be.
@@ -99,8 +101,8 @@ def build(
         model,
         optimizer,
         factories.make_loss(config),
-        factories.make_augment(config, statistics),
-        mix=factories.make_mix(config),
+        inputs.make_augment(config, statistics),
+        mix=inputs.make_mix(config),
         total_steps=plan.total,
         semi_supervised=config.data.unlabelled_per_labelled > 0,
         accumulate=config.train.accumulate,
@@ -111,8 +113,8 @@ def build(
     if config.train.steps_per_call > 1:
         train_step = make_train_steps(train_step)
     train_step = parallel.pmap_train_step(train_step)
-    evaluate = make_evaluator(factories.during_training(config), model, watched, statistics)
-    applied(model, factories.make_test_protocol(config))  # what cannot be tested is not begun
+    evaluate = make_evaluator(inputs.during_training(config), model, watched, statistics)
+    applied(model, inputs.make_test_protocol(config))  # what cannot be tested is not begun
     initial = initial_state(model, optimizer, source.image_shape, config.train.ema_decay > 0)
     if watched.image_shape != source.image_shape:
         check_size(model, initial.form.variables(), watched)
@@ -162,13 +164,13 @@ def run(
             workdir.check_unchanged(config, saved, str(directory))
 
         # Data: batches are functions of (seed, step), so nothing of them is saved.
-        source = factories.load_data(config, "train")
+        source = inputs.load_data(config, "train")
         begun = checkpoints.latest() is not None
         if begun:
             workdir.check_class_names(directory, source.class_names)
         if writes and not (begun and workdir.read_class_names(directory)):
             workdir.write_class_names(directory, source.class_names)
-        watched = factories.load_data(config, factories.watched_split(config))
+        watched = inputs.load_data(config, inputs.watched_split(config))
         batch_size = config.train.batch_size
         plan = factories.make_plan(config, source.num_examples)
         unlabelled = config.data.unlabelled_per_labelled
@@ -177,7 +179,7 @@ def run(
             batch_size,
             config.train.accumulate,
             group=1 + unlabelled,
-            pairs=factories.mixes(config),
+            pairs=inputs.mixes(config),
         )
         if finished := _finished(log, checkpoints, plan):
             log.say(f"{directory} is finished: nothing left to train")
@@ -202,28 +204,25 @@ def run(
             workdir.check_unchanged(config, meta["config"], f"the checkpoint in {directory}")
             check_classes(source, meta, directory)
 
-        restored = checkpoints.restore(form, check)
+        restored, given = checkpoints.restore(form, check), None
         if restored is None:
-            given = None
             if config.init_map and not config.init_from:
                 raise UserError("init_map says what to take of init_from, which is not set")
             if config.init_from:
                 given, title, done = pretrained.load(config, model, form.variables())
                 report.say_taken(log, title, form, done)
-            state = create_state(initial, jax.random.key(config.seed), given)
+            prepare_state(initial)
         else:
             report.say_restored(log, restored.step, restored.meta, config)
-            state = restored.state
         if writes:
             workdir.write_config(directory, config)
             log.rewind(0 if restored is None else restored.step)
         meta = workdir.describe_run(config, source.num_classes)
-        start = int(state.step)
+        start = 0 if restored is None else restored.step
         if start > plan.total:
             raise UserError(
                 f"{directory} is at step {start}, beyond train.length={plan.total}steps"
             )
-        state = parallel.replicate(state)
 
         # Loop: step; log; recalibrate; evaluate; show the plateau; save; stop if asked to.
         window = report.Window(config, source, plan, start)
@@ -232,7 +231,7 @@ def run(
         best = checkpoints.best_value()
         results: Results = {}
         batches = staged_batches(
-            factories.load_stages(config, source, plan),
+            inputs.load_stages(config, source, plan),
             batch_size=batch_size,
             seed=config.seed,
             start_step=start,
@@ -245,10 +244,16 @@ def run(
             max_bad_fraction=config.data.max_bad_fraction,
         )
         scope.enter_context(contextlib.closing(batches))
-        if start < plan.total:
-            log.say("compiling the training step, a minute for a deep network on a CPU …")
         most = config.train.steps_per_call
         called = window.timed(_by_call(batches, plan, start, most))
+        if start < plan.total:
+            log.say("compiling the training step, a minute for a deep network on a CPU …")
+            first = next(called)
+            parallel.compile_train_step(train_step, form, first)
+            called = itertools.chain([first], called)
+        key = jax.random.key(config.seed)
+        state = create_state(initial, key, given) if restored is None else restored.state
+        state = parallel.replicate(state)
         for steps, batch in zip(plan.calls(start, most), called, strict=True):
             if steps[0] - 1 in plan.resized:
                 log.say(f"from step {steps[0]} images of another size: compiling for them …")
@@ -299,11 +304,11 @@ def run(
 
         # Result: the last step's, on the test split, by the protocol of the config.
         checkpoints.wait()
-        protocol = factories.make_test_protocol(config)
+        protocol = inputs.make_test_protocol(config)
         if watched.split != "test" or not results or protocol != CENTER:
             if protocol != CENTER:
                 log.say(f"testing by the protocol {protocol.name} …")
-            test = factories.load_test_data(config, "test")
+            test = inputs.load_test_data(config, "test")
             evaluate = make_evaluator(config, model, test, statistics, feed=watchdog.feed)
             results |= evaluate_state(evaluate, state, "test")
         digest = state_sha256(parallel.fetch(state.variables()))

@@ -12,7 +12,7 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, process, workdir
+from jaxcnn import factories, inputs, process, workdir
 from jaxcnn.checkpoint import Checkpoints
 from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import UserError
@@ -106,7 +106,7 @@ def on_images(
       found: its network.
       compute: a pure function.
     """
-    normalize = factories.make_normalize(config, found.statistics)
+    normalize = inputs.make_normalize(config, found.statistics)
     program = jax.jit(lambda variables, images: compute(variables, normalize(images)))
     with numerics(config):
         variables = jax.device_put(found.variables)
@@ -120,7 +120,7 @@ def on_images(
 
 def image_shape(config: ConfigDict) -> tuple[int, int, int]:
     """Returns (H, W, C) of what the network gets in evaluation, for every kind of data."""
-    size = factories.eval_size(config)
+    size = inputs.eval_size(config)
     return (size, size, config.data.channels)
 
 

@@ -25,7 +25,7 @@ import flax
 import jax
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, recipes
+from jaxcnn import inputs, recipes
 from jaxcnn.data import whitening
 from jaxcnn.data.source import DataSource
 from jaxcnn.errors import EXIT_WORKDIR, UserError
@@ -166,7 +166,7 @@ def keep_statistics(
     kept = whitening.read(workdir / STATISTICS)
     if kept is None or kept[1] != about:
         say(f"measuring {source.num_examples:,} training images for {config.data.preprocess} …")
-        statistics = factories.measure_statistics(config, source)
+        statistics = inputs.measure_statistics(config, source)
         if statistics is not None:
             whitening.write(workdir / STATISTICS, statistics, about)
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn import ablation, create_model, factories, papers, pretrained, workdir
+from jaxcnn import ablation, create_model, factories, inputs, papers, pretrained, workdir
 from jaxcnn.ablation import Ablation, measures, report, runs
 from jaxcnn.data import whitening
 from jaxcnn.data.pipeline import train_batch
@@ -141,7 +141,7 @@ def test_every_file_says_its_claim_and_source_and_its_variants_can_be_made(file)
         config = found.config(variant, 0, quick=True)
         factories.make_model(config, 10)
         factories.make_loss(config)
-        factories.make_augment(config)
+        inputs.make_augment(config)
         factories.make_plan(config, 1437)
         factories.make_optimizer(
             config, total_steps=10, steps_per_epoch=Fraction(10), batch_size=64
@@ -166,7 +166,7 @@ def test_layers_are_listed_from_the_image_to_the_logits():
 
 def whitened(config):
     config.data.update(image_size=8, preprocess="zca")
-    return config, factories.load_data(config, "train")
+    return config, inputs.load_data(config, "train")
 
 
 def normalised(images, statistics):
@@ -203,7 +203,7 @@ def test_lesions_are_of_the_images_as_the_run_saw_them(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(pretrained, "read", lambda path: pretrained.Source("it", variables))
     monkeypatch.setattr(measures, "LESIONS", 1)
-    test = factories.load_data(config, "test")
+    test = inputs.load_data(config, "test")
     logits = model.apply(variables, normalised(test.images, whitening.measure(source, "zca")))
     wrong = np.mean(np.argmax(logits, -1) != test.labels)
     assert measures.lesion(config, tmp_path)[0] == (0.0, pytest.approx(wrong))

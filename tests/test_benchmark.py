@@ -6,11 +6,12 @@ import subprocess
 import sys
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from jaxcnn import create_model
 from jaxcnn.benchmark import __main__ as command
-from jaxcnn.benchmark import measure, networks, operations, peers, report, rounds
+from jaxcnn.benchmark import feed, measure, networks, operations, peers, report, rounds
 from jaxcnn.errors import UserError
 
 
@@ -96,10 +97,10 @@ def test_losses_are_compared_over_four_images_in_float64():
 
 
 def test_a_network_that_fails_does_not_lose_the_others(monkeypatch, capsys):
-    def fails_once(name, flags):
+    def fails_once(name, *rest):
         if name == "lenet5":
             raise UserError("lenet5: losses differ")
-        return measured(name, flags)
+        return measured(name, *rest)
 
     measured = measure.measure
     monkeypatch.setattr(measure, "measure", fails_once)
@@ -125,6 +126,31 @@ def test_command_prints_a_table_and_writes_json(mode, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_input_is_measured_beside_one_thread_on_each_core(monkeypatch, capsys):
+    monkeypatch.setattr(feed, "PHOTOS", 4)
+    monkeypatch.setattr(feed, "UNTIMED", 1)
+    command.main(["--mode=input", "--batch=2", "--size=64", "--rounds=2", "--seconds=0"])
+    shown = capsys.readouterr().out
+    rows = [line.split(" | ")[1] for line in shown.splitlines() if "JPEG 500x375 to 64x64" in line]
+    cores = len(os.sched_getaffinity(0))
+    assert rows == [
+        "jaxcnn, threads",
+        f"jaxcnn, {cores} workers",
+        "one thread",
+        f"one thread x {cores}",
+    ]
+    assert "geometric mean" not in shown
+
+
+def test_photos_are_as_large_as_imagenets(tmp_path):
+    feed.write_photos(tmp_path, 2)
+    files = sorted(tmp_path.rglob("*.jpg"))
+    assert [file.parent.name for file in files] == ["class0", "class1"]
+    assert all(50_000 < file.stat().st_size < 130_000 for file in files)
+    assert PIL.Image.open(files[0]).size == (500, 375)
+
+
+@pytest.mark.slow
 def test_operations_are_the_same_in_both():
     for name in ("conv_3x3_512_2", "depthwise_3x3s2_256_28", "max_pool_3x3s2_64_112"):
         found = operations.contenders(name, 1, "float32", ["xla"])
@@ -146,6 +172,9 @@ def test_an_operation_with_another_output_is_not_timed(monkeypatch):
         ("--model=conv --mode=op", "no operation 'conv'"),
         ("--model=resnet50 --against=torchvison", "torchvision"),
         ("--model=resnet50,fractalnet34 --against=timm", "timm have no fractalnet34"),
+        ("--mode=train", "--model names networks"),
+        ("--model=resnet50 --mode=input", "--mode=input alone has none"),
+        ("--mode=input --against=timm", "against=torch or none"),
         ("--model=resnet50 --batch=0", "--batch=0"),
         ("--model=resnet50 --batch=x", "--batch"),
         ("--model=resnet50 --threads=100000", "--threads=100000"),

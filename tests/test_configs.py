@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn import factories, parallel, recipes
+from jaxcnn import factories, inputs, parallel, recipes
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.passes import make_evaluator
@@ -102,10 +102,10 @@ def two_steps(config):
     unlabelled = config.data.unlabelled_per_labelled
     # Two images of each kind on each device, or BN sees one.
     size = config.train.batch_size = config.eval.batch_size = 8 * (1 + unlabelled)
-    source = factories.load_data(config, "train")
+    source = inputs.load_data(config, "train")
     if config.data.preprocess == "zca":  # whitening 3,072 values takes long to measure
         config.data.preprocess = "gcn"
-    statistics = factories.measure_statistics(config, source)
+    statistics = inputs.measure_statistics(config, source)
     model = factories.make_model(config, source.num_classes)
     optimizer = factories.make_optimizer(
         config, total_steps=2, steps_per_epoch=Fraction(2), batch_size=size
@@ -115,8 +115,8 @@ def two_steps(config):
             model,
             optimizer,
             factories.make_loss(config),
-            factories.make_augment(config, statistics),
-            mix=factories.make_mix(config),
+            inputs.make_augment(config, statistics),
+            mix=inputs.make_mix(config),
             total_steps=2,
             semi_supervised=unlabelled > 0,
             ema_decay=config.train.ema_decay,
@@ -137,7 +137,7 @@ def two_steps(config):
     leaves_out = getattr(model, "drop_path_rate", 0) > 0 or getattr(model, "survival", None)
     enough = any if leaves_out else all
     assert enough(jax.tree.leaves(moved)), "a parameter does not move"
-    results = make_evaluator(factories.during_training(config), model, source, statistics)(
+    results = make_evaluator(inputs.during_training(config), model, source, statistics)(
         parallel.replicate(state.variables())
     )
     assert 0 <= results["top1"] <= results["top5"] <= 1

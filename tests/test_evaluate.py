@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 from flax import linen as nn
 
-from jaxcnn import evaluate, factories, papers, parallel, passes, train
+from jaxcnn import evaluate, factories, inputs, papers, parallel, passes, train
 from jaxcnn.data import load
 from jaxcnn.data.views import aspect_of
 from jaxcnn.errors import UserError
@@ -125,7 +125,7 @@ def test_four_devices_in_small_portions_see_what_one_sees_at_once(kind, protocol
     config.data.update(image_size=8, mean=(0.5,), std=(0.5,), **SOURCES[kind])
     config.eval.update(protocol=protocol, batch_size=64)
     config.data.dir = str(folder)
-    source = factories.load_test_data(config, "test")
+    source = inputs.load_test_data(config, "test")
     count = min(source.num_examples, 10)
     source = source.subset(np.arange(count), "test")
     model = factories.make_model(config, source.num_classes)
@@ -135,8 +135,8 @@ def test_four_devices_in_small_portions_see_what_one_sees_at_once(kind, protocol
     predictions = passes.make_predictor(config, model, source)(parallel.replicate(variables))
     assert predictions.indices.tolist() == [i for i in range(count) if kind != "folder" or i != 2]
 
-    test = factories.make_test_protocol(config)
-    normalize = factories.make_normalize(config)
+    test = inputs.make_test_protocol(config)
+    normalize = inputs.make_normalize(config)
     found = {}
     for i in predictions.indices:
         image = source.read(int(i), None)[0] if source.images is None else source.images[i]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from jax import export as exporting
 
-from jaxcnn import create_model, export, factories, papers
+from jaxcnn import create_model, export, factories, inputs, papers
 from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import UserError
 from jaxcnn.interop import onnx
@@ -45,7 +45,7 @@ def test_a_python_without_jaxcnn_gets_the_network_s_logits(photo_run, tmp_path, 
     assert "uint8 [n, 16, 16, 3] → logits, float32 [n, 3]" in printed
     assert "cpu, cuda, tpu" in printed
     config = photo_run.config()
-    cropper = factories.make_cropper(config)
+    cropper = inputs.make_cropper(config)
     files = sorted(path for path in photo_run.images.rglob("*") if path.is_file())
     images = np.stack([cropper(file.read_bytes(), None, "") for file in files])
     np.save(tmp_path / "images.npy", images)
@@ -57,7 +57,7 @@ def test_a_python_without_jaxcnn_gets_the_network_s_logits(photo_run, tmp_path, 
     subprocess.run([sys.executable, "-I", "-c", script], check=True, timeout=99, cwd=tmp_path)
     model = factories.make_model(config, 3)
     wanted = model.apply(
-        photo_run.state()["ema"], factories.make_normalize(config)(images), train=False
+        photo_run.state()["ema"], inputs.make_normalize(config)(images), train=False
     )
     with np.load(tmp_path / "logits.npz") as found:
         for count in (1, 3, 12):
@@ -140,7 +140,7 @@ def test_onnx_of_a_run_has_the_network_s_logits(photo_run, tmp_path, capsys):
     config = photo_run.config()
     images = np.random.default_rng(1).integers(0, 256, (7, 16, 16, 3), np.uint8)
     wanted = factories.make_model(config, 3).apply(
-        photo_run.state()["ema"], factories.make_normalize(config)(images), train=False
+        photo_run.state()["ema"], inputs.make_normalize(config)(images), train=False
     )
     for count in (1, 7):
         logits = export.from_onnx(out.read_bytes())(images[:count])
@@ -246,7 +246,7 @@ def test_onnx_of_activations_pools_and_preprocessing():
     rng = np.random.default_rng(0)
     mean, whiten = rng.random((4, 5, 3), np.float32), rng.random((60, 60), np.float32) / 30
     config = papers.resnet("resnet18")
-    normalize = factories.make_normalize(config, Statistics("zca", 9.0, mean, whiten))
+    normalize = inputs.make_normalize(config, Statistics("zca", 9.0, mean, whiten))
     same(lambda images: normalize(images).reshape(-1, 60), (4, 5, 3))
 
 

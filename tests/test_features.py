@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxcnn import factories, trained
+from jaxcnn import factories, inputs, trained
 from jaxcnn.errors import UserError
 from jaxcnn.features import BORDER, GAP, layer_shapes, main, neighbours
 
@@ -22,13 +22,13 @@ def load(path):
 def outputs(photo_run):
     """The test images, and what every layer makes of them by Flax's own account."""
     config = photo_run.config()
-    cropper = factories.make_cropper(config)
+    cropper = inputs.make_cropper(config)
     files = sorted(path for path in photo_run.images.rglob("*") if path.is_file())
     pixels = np.stack([cropper(file.read_bytes(), None, "") for file in files])
     model = factories.make_model(config, 3)
     logits, kept = model.apply(
         photo_run.state()["ema"],
-        factories.make_normalize(config)(pixels),
+        inputs.make_normalize(config)(pixels),
         train=False,
         capture_intermediates=True,
         mutable=["intermediates"],

@@ -17,6 +17,7 @@ CONFIG_IS_KNOWN_IN = {
     "ablation",
     "command",
     "factories",
+    "inputs",
     "pretrained",
     "recipes",
     "papers",
@@ -144,7 +145,13 @@ def test_configs_stop_at_the_factories():
     rest = [path for path in FILES if rooms[path] not in CONFIG_IS_KNOWN_IN]
     rest = [path for path in rest if path not in commands]
     assert set(rooms.values()) >= CONFIG_IS_KNOWN_IN
-    known = ("ml_collections", "jaxcnn.factories", "jaxcnn.recipes", "jaxcnn.papers")
+    known = (
+        "ml_collections",
+        "jaxcnn.factories",
+        "jaxcnn.inputs",
+        "jaxcnn.recipes",
+        "jaxcnn.papers",
+    )
     known = (*known, "jaxcnn.command", *(module_name(path) for path in commands))
     assert not offending(rest, lambda name: not within(name, known))
 
@@ -159,7 +166,7 @@ def test_tensorflow_torch_and_pickle_are_never_imported():
     never = ("tensorflow", "torch", "pickle", "cloudpickle", "dill")
     files = [*FILES, *(ROOT / "configs").rglob("*.py")]
     # The exceptions read torch's own files, with torch's own safe reader, and measure beside it.
-    readers = ("interop.files", "benchmark.operations", "benchmark.peers")
+    readers = ("interop.files", "benchmark.feed", "benchmark.operations", "benchmark.peers")
     found = offending(files, lambda name: not within(name, never))
     assert found == {f"jaxcnn.{module} imports torch" for module in readers}
     reader = MODULES["jaxcnn.interop.files"].read_text()

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxcnn import factories, predict, train, workdir
+from jaxcnn import factories, inputs, predict, train, workdir
 from jaxcnn.checkpoint import Checkpoints
 from jaxcnn.errors import UserError
 from jaxcnn.predict import main
@@ -25,10 +25,10 @@ def read(path):
 def by_hand(run, split="test"):
     """Probabilities by the data's own reader and the network's plain call, and the files."""
     config = run.config()
-    source = factories.load_data(config, split)
+    source = inputs.load_data(config, split)
     images = np.stack([source.read(index, None)[0] for index in range(source.num_examples)])
     model = factories.make_model(config, 3)
-    images = factories.make_normalize(config)(images)
+    images = inputs.make_normalize(config)(images)
     logits = model.apply(run.state()["ema"], images, train=False)
     files = [source.describe(index) for index in range(source.num_examples)]
     labels = [source.read(index, None)[1] for index in range(source.num_examples)]
@@ -109,7 +109,7 @@ def test_names_that_cannot_be_read_are_said(copy, photo_run, text):
 def test_an_image_that_has_another_size_than_a_data_set_without_crop_is_resized(photo_run):
     config = photo_run.config()
     config.data.eval_crop = "none"
-    assert factories.make_cropper(config).evaluate == "resize"
+    assert inputs.make_cropper(config).evaluate == "resize"
 
 
 MISTAKES = {

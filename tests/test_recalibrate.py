@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxcnn import evaluate, factories, papers, parallel, passes, recipes, train
+from jaxcnn import evaluate, factories, inputs, papers, parallel, passes, recipes, train
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.layers import BatchNorm
@@ -41,7 +41,7 @@ def config_of(**fields):
 @pytest.fixture(scope="module")
 def parts():
     """A network whose weights and statistics are anything, and its data."""
-    source = factories.load_data(config_of(), "train")
+    source = inputs.load_data(config_of(), "train")
     model = Normed()
     fresh = model.init(jax.random.key(0), jnp.zeros((2, 8, 8, 1)))
     rng = np.random.default_rng(0)
@@ -108,7 +108,7 @@ def test_they_depend_on_the_seed_and_the_step_alone_and_frozen_ones_stay(parts):
 def test_a_network_with_spoiled_statistics_is_right_again(parts):
     model, _, _ = parts
     config = config_of()
-    test = factories.load_test_data(config, "test")
+    test = inputs.load_test_data(config, "test")
     measure = passes.make_evaluator(config, model, test)
     _, right = recalibrated(config, parts)
     spoiled = {**right, "batch_stats": jax.tree.map(lambda x: 5 * x + 1, right["batch_stats"])}
@@ -152,7 +152,7 @@ def test_a_run_that_recalibrates_keeps_its_times_of_evaluation():
 )
 def test_a_network_without_batch_norm_is_refused(recipe):
     recipe.eval.recalibrate_batches = 2
-    source = factories.load_data(recipe, "train")
+    source = inputs.load_data(recipe, "train")
     model = factories.make_model(recipe, source.num_classes)
     with pytest.raises(UserError, match=r"recalibrate_batches=2: a \w+ has no BatchNorm"):
         passes.make_recalibrator(recipe, model, source)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxcnn import data, factories, list_models, model_info, papers, recipes
+from jaxcnn import data, factories, inputs, list_models, model_info, papers, recipes
 from jaxcnn.errors import UserError
 from jaxcnn.schedules import length_in_steps
 
@@ -158,7 +158,7 @@ def test_every_network_is_tested_as_its_paper_tested_it_and_its_text_says_so():
         name = wanted.get(file.stem, "center")
         imagenet, digits = get_config("imagenet2012"), get_config("digits")
         assert (imagenet.eval.protocol, digits.eval.protocol) == (name, "center"), file.stem
-        protocol = factories.make_test_protocol(imagenet)
+        protocol = inputs.make_test_protocol(imagenet)
         if protocol.views is not None and name != "googlenet144":
             assert protocol.views.scales == (256,)
         words = IN_WORDS[name]
@@ -266,12 +266,12 @@ def test_what_papers_hold_out_of_svhn():
         papers.fractalnet("fractalnet20_cifar10", "svhn"),
     ):
         values(config, data__holdout=0, data__holdout_per_class=())
-        assert factories.watched_split(config) == "test"
+        assert inputs.watched_split(config) == "test"
     for config in (
         papers.nin("nin_svhn", "svhn"),
         papers.densenet("densenet_40_12", "svhn"),
     ):
-        assert factories.watched_split(config) == "validation"
+        assert inputs.watched_split(config) == "validation"
 
 
 def test_pixels_are_scaled_as_published():

@@ -10,7 +10,7 @@ import optax
 import pytest
 from flax import linen as nn
 
-from jaxcnn import factories, papers, parallel
+from jaxcnn import factories, inputs, papers, parallel
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.layers.split_norm import SplitBatchNorm
@@ -113,12 +113,12 @@ def test_an_epoch_is_a_pass_over_the_rows_without_label(fields, expected):
 
 def test_the_runs_seed_draws_the_labels_of_the_training_split_alone():
     config = config_of(holdout=200)
-    train = factories.load_data(config, "train")
+    train = inputs.load_data(config, "train")
     assert np.bincount(train.labels[train.labelled]).tolist() == [10] * 10
-    assert factories.load_data(config, "validation").labelled is None
-    assert factories.load_data(config, "test").labelled is None
+    assert inputs.load_data(config, "validation").labelled is None
+    assert inputs.load_data(config, "test").labelled is None
     config.seed = 1
-    assert not np.array_equal(train.labelled, factories.load_data(config, "train").labelled)
+    assert not np.array_equal(train.labelled, inputs.load_data(config, "train").labelled)
 
 
 def test_a_network_that_takes_no_unlabelled_rows_says_so():
@@ -158,7 +158,7 @@ def test_devices_train_the_ladder_as_one_with_synchronised_norm():
     config = config_of(image_size=4)
     config.train.sync_bn = True
     config.model.overrides.update(features=(16, 8), noise=0.0, denoising=(1.0, 1.0, 0.1, 0.1))
-    source = factories.load_data(config, "train")
+    source = inputs.load_data(config, "train")
     batch = train_batch(source, batch_size=8 * devices, seed=0, step=0, unlabelled=1)
     results = []
     for count in (1, devices):
@@ -168,7 +168,7 @@ def test_devices_train_the_ladder_as_one_with_synchronised_norm():
             model,
             optimizer,
             make_objective(),
-            factories.make_augment(config),
+            inputs.make_augment(config),
             total_steps=1,
             semi_supervised=True,
             axis_name=parallel.AXIS,

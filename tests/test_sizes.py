@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn import create_model, data, factories, papers, train
+from jaxcnn import create_model, data, factories, inputs, papers, train
 from jaxcnn.data.pipeline import staged_batches, train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.evaluate import check_train_size
@@ -48,9 +48,9 @@ def sizes_of(schedule, total=9):
     config = papers.resnet("cifar_resnet20")
     config.data.update(image_size=12, size_schedule=schedule)
     config.train.update(length=f"{total}steps", batch_size=8)
-    source = factories.load_data(config, "train")
+    source = inputs.load_data(config, "train")
     plan = factories.make_plan(config, source.num_examples)
-    return factories.load_stages(config, source, plan)
+    return inputs.load_stages(config, source, plan)
 
 
 def test_batches_have_the_size_of_their_step_and_go_on_from_any():

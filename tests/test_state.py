@@ -13,6 +13,7 @@ from jaxcnn.state import (
     create_state,
     initial_state,
     leaf_digests,
+    prepare_state,
     state_sha256,
 )
 
@@ -83,6 +84,27 @@ def test_averages_start_at_the_weights_and_the_state_can_be_donated():
     step = parallel.pmap_train_step(lambda state, batch: (state.replace(step=state.step + 1), 0))
     state, _ = step(parallel.replicate(state), jnp.zeros((4, 1)))  # no buffer handed over twice
     assert parallel.fetch(state.step) == 1
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_a_step_that_was_compiled_ahead_is_not_compiled_again(ahead, caplog):
+    def add(state, batch):
+        total = jax.lax.pmean(batch["image"].sum(), parallel.AXIS)
+        return state.replace(step=state.step + 1), {"loss": total}
+
+    step = parallel.pmap_train_step(add)
+    initial = initial_state(LeNet5Modern(), optimizer_of(), SHAPE)
+    batch = parallel.shard({"image": np.ones((8, 2), np.float32)})
+    if ahead:
+        prepare_state(initial)
+        parallel.compile_train_step(step, initial.form, batch)
+    state = parallel.replicate(create_state(initial, jax.random.key(0)))
+    with jax.log_compiles():
+        for _ in range(2):
+            state, metrics = step(state, batch)
+    compilations = [line for line in caplog.messages if "Finished XLA compilation" in line]
+    assert any("_fun" in line for line in compilations) is not ahead
+    assert (parallel.fetch(state.step), metrics["loss"]) == (2, 4)
 
 
 def test_variables_are_raw_or_averaged():

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from jaxcnn import factories, papers, recipes, workdir
+from jaxcnn import inputs, papers, recipes, workdir
 from jaxcnn.errors import EXIT_WORKDIR, UserError
 
 HOLD = """
@@ -52,7 +52,7 @@ def test_statistics_are_measured_once_and_again_for_other_images(tmp_path):
     config.data.update(preprocess="mean_image", num_examples=40, image_size=4)
 
     def keep():
-        source = factories.load_data(config, "train")
+        source = inputs.load_data(config, "train")
         workdir.keep_statistics(tmp_path, config, source, said.append)
         return source, workdir.read_statistics(tmp_path, config)
 

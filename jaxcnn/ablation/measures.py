@@ -12,7 +12,7 @@ from flax import linen as nn
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, pretrained, workdir
+from jaxcnn import factories, inputs, pretrained, workdir
 from jaxcnn.ablation import Curve
 from jaxcnn.analysis.lesion import lesioned, removable
 from jaxcnn.data.pipeline import eval_batches, train_batch
@@ -31,11 +31,11 @@ def gradient_flow(config: ConfigDict, directory: Path) -> Curve:
     """
     del directory
     with numerics(config):
-        source = factories.load_data(config, "train")
+        source = inputs.load_data(config, "train")
         model = factories.make_model(config, source.num_classes)
         batch = train_batch(source, batch_size=config.train.batch_size, seed=config.seed, step=0)
-        statistics = factories.measure_statistics(config, source)
-        images = factories.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
+        statistics = inputs.measure_statistics(config, source)
+        images = inputs.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
 
         @jax.jit
         def gradient(key: jax.Array) -> Any:
@@ -83,12 +83,12 @@ def lesion(config: ConfigDict, directory: Path) -> Curve:
     The last y is the error without that quarter.
     """
     with numerics(config):
-        source = factories.load_data(config, "test")
+        source = inputs.load_data(config, "test")
         model = factories.make_model(config, source.num_classes)
         variables = {"batch_stats": {}, **pretrained.read(directory).variables}
         batch = next(eval_batches(source, batch_size=source.num_examples))
         statistics = workdir.read_statistics(directory, config)
-        images = factories.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
+        images = inputs.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
         units = removable(model, source.image_shape)
         draw = np.random.default_rng(config.seed)
 

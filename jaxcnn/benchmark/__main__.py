@@ -1,7 +1,8 @@
-"""Measures our networks and operations beside those of other libraries, in the same run.
+"""Measures our networks, operations and input beside those of other libraries, in the same run.
 
   python -m jaxcnn.benchmark --model=resnet50,densenet121 --against=torch
   python -m jaxcnn.benchmark --mode=op --model=all --against=torch
+  python -m jaxcnn.benchmark --mode=input --batch=64 --against=torch
 
 Prints a Markdown table; --json writes all that was measured. A network is timed only if 5 steps
 from the same weights, in float64, have the same losses as the other library's.
@@ -32,11 +33,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--model", required=True, help="names with commas; of operations, or all")
-    parser.add_argument("--mode", default="train", choices=("train", "infer", "op"))
+    parser.add_argument("--model", help="names with commas; of operations, or all")
+    parser.add_argument("--mode", default="train", choices=("train", "infer", "op", "input"))
     parser.add_argument("--against", default="none", help=f"some of {', '.join(AGAINST)}")
     parser.add_argument("--batch", type=int, default=16, help="images per step (16)")
-    parser.add_argument("--size", type=int, default=0, help="of images; 0 is the network's own")
+    parser.add_argument(
+        "--size", type=int, default=0, help="of images; 0 is the network's own, of the input 224"
+    )
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--rounds", type=int, default=7, help="turns of each contender (7)")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a turn (1)")
@@ -47,12 +50,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="a file for all that was measured")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     flags = parser.parse_args(argv)
+    if (flags.model is None) != (flags.mode == "input"):
+        raise UserError("--model names networks or operations; --mode=input alone has none")
     for name, known in (("against", AGAINST), ("forms", ("eager", "compile"))):
         values = getattr(flags, name).split(",")
         for value in values:
             if value not in known:
                 raise UserError(f"--{name}={value}: {nearest(value, known)}")
         setattr(flags, name, [] if values == ["none"] else values)
+    if flags.mode == "input" and not {"torch", "torchvision"}.issuperset(flags.against):
+        raise UserError("--mode=input is measured --against=torch or none")
     for name, least in (("batch", 1), ("rounds", 1), ("size", 0), ("threads", 0)):
         if getattr(flags, name) < least:
             raise UserError(f"--{name}={getattr(flags, name)} is too small: {least} or more")
@@ -102,7 +109,7 @@ def main(argv: Sequence[str]) -> None:
     for number, name in enumerate(names, 1):
         print(f"{number}/{len(names)} {name}", file=sys.stderr, flush=True)
         try:
-            found.append(measure.measure(name, flags))
+            found.append(measure.measure(name, flags, threads))
         except UserError as error:  # the others are measured all the same
             print(f"{error}", file=sys.stderr, flush=True)
             failed = failed or error

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 
-from jaxcnn.benchmark import networks, operations, peers
+from jaxcnn.benchmark import feed, networks, operations, peers
 from jaxcnn.benchmark.report import Measured
 from jaxcnn.benchmark.rounds import interleave
 from jaxcnn.errors import UserError, nearest
@@ -15,12 +15,14 @@ STEPS = 5  # whose losses are compared
 
 
 def names(flags: argparse.Namespace) -> Sequence[str]:
-    """Returns the names of a list with commas; "all" is all operations.
+    """Returns the names of a list with commas; "all" is all operations. The input is one by itself.
 
     Raises:
       UserError: for a name that does not exist, here or in the other library.
     """
     text, mode = flags.model, flags.mode
+    if mode == "input":
+        return ["input"]
     known = list(operations.OPERATIONS) if mode == "op" else list_models()
     found = known if text == "all" and mode == "op" else text.split(",")
     for name in found:
@@ -40,12 +42,17 @@ def libraries(flags: argparse.Namespace) -> Sequence[str]:
     return [other for other in flags.against if other != "xla"]
 
 
-def measure(name: str, flags: argparse.Namespace) -> Measured:
-    """Measures a network or an operation beside what it is to be compared with.
+def measure(name: str, flags: argparse.Namespace, threads: int) -> Measured:
+    """Measures a network, an operation or the input beside what it is to be compared with.
 
     Raises:
       UserError: if they do not compute the same.
     """
+    if flags.mode == "input":
+        size = flags.size or 224
+        turns = flags.rounds, flags.seconds
+        return feed.measure(flags.batch, size, threads, flags.against, *turns)
+
     if flags.mode == "op":
         against = ["xla" if other == "xla" else "torch" for other in flags.against]
         found = operations.contenders(name, flags.batch, flags.dtype, against)

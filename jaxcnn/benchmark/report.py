@@ -83,7 +83,7 @@ def table(measured: Sequence[Measured], roofline: Roofline | None) -> str:
             ]
             lines.append(f"| {' | '.join(cells)} |")
     text = "\n".join(lines) + "\n"
-    for library, ratios in medians.items():
+    for library, ratios in medians.items() if len(measured) > 1 else ():
         worst = max(ratios)
         text += (
             f"\nOur time over that of {library}, geometric mean of {len(ratios)}:"
@@ -94,7 +94,8 @@ def table(measured: Sequence[Measured], roofline: Roofline | None) -> str:
 
 def _library(name: str) -> str:
     """Returns the name without the form: all torch libraries are torch."""
-    return "xla" if name == "xla" else "torch"
+    library = name.split(",")[0]
+    return "torch" if library in ("torchvision", "timm") else library
 
 
 def _percent(share: float | None) -> str:

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxcnn.data.ahead import Problems, read_ahead
 from jaxcnn.data.source import DataSource, UnreadableImageError, random_bits, random_order
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
 
@@ -36,10 +37,7 @@ repeat: int32 [b]: which view of the example this is, in its epoch; 0 without re
 weight: float32 [b], 1, or 0 for padding and for an image that could not be read (all zeros).
 """
 
-_Problems = list[tuple[int, str]]  # index and reason of the images that could not be read
-
 NAMED = 10  # bad files named in the log; later ones are only counted
-_THREADS = 4  # without workers; Pillow decodes outside the interpreter's lock
 _log = logging.getLogger("jaxcnn")
 
 
@@ -228,7 +226,7 @@ def _train_step(
     seed: int,
     rows: np.ndarray,
     step: int,
-) -> tuple[Batch, _Problems]:
+) -> tuple[Batch, Problems]:
     examples = batch_size // repeats
     repeat, row = np.divmod(rows, examples)
     group, place = np.divmod(step * examples + row, 1 + unlabelled)
@@ -246,7 +244,7 @@ def _train_step(
 
 def _eval_step(
     source: DataSource, batch_size: int, rows: np.ndarray, step: int
-) -> tuple[Batch, _Problems]:
+) -> tuple[Batch, Problems]:
     index = step * batch_size + rows
     index = np.where(index < source.num_examples, index, -1)
     return _gather(source, index, np.zeros_like(index), np.zeros_like(index), None)
@@ -254,10 +252,10 @@ def _eval_step(
 
 def _gather(
     source: DataSource, index: np.ndarray, epoch: np.ndarray, repeat: np.ndarray, seed: int | None
-) -> tuple[Batch, _Problems]:
+) -> tuple[Batch, Problems]:
     """Reads the examples `index` (int [b], -1 for padding); without a seed nothing is random."""
     real = index >= 0
-    problems: _Problems = []
+    problems: Problems = []
     if source.images is not None and source.labels is not None:
         if real.all():
             image, label = source.images[index], source.labels[index].astype(np.int32)
@@ -296,7 +294,7 @@ def _gather(
 def _checked(
     source: DataSource,
     bad: "_Bad",
-    make: Callable[[int], tuple[Batch, _Problems]],
+    make: Callable[[int], tuple[Batch, Problems]],
     start: int,
     stop: int,
     num_workers: int,
@@ -304,7 +302,7 @@ def _checked(
 ) -> Generator[Batch]:
     """Makes the batches of the steps start … stop - 1; counts and checks in this process."""
     if source.in_memory:
-        made: Generator[tuple[Batch, _Problems]] = (make(step) for step in range(start, stop))
+        made: Generator[tuple[Batch, Problems]] = (make(step) for step in range(start, stop))
     else:
         made = read_ahead(make, start, stop, num_workers)
     try:
@@ -315,42 +313,6 @@ def _checked(
         bad.finish()
     finally:
         made.close()
-
-
-def read_ahead(
-    make: Callable[[int], tuple[Batch, _Problems]], start: int, stop: int, num_workers: int
-) -> Generator[tuple[Batch, _Problems]]:
-    """Calls make(step) for start … stop - 1 in worker processes or threads, in order.
-
-    What it returns are arrays by name, and what could not be read.
-    """
-    import grain
-    from absl import flags
-
-    if stop <= start:
-        return
-    if num_workers and not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()  # grain's workers read absl flags; a library user has none
-    num_workers = min(num_workers, stop - start)
-    # An element is a whole batch, so grain's default of 500 read ahead would fill the memory.
-    threads = 1 if num_workers else _THREADS
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
-    batches = grain.MapDataset.range(start, stop).map(make).to_iter_dataset(options)
-    if num_workers:
-        batches = batches.mp_prefetch(
-            grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)
-        )
-    iterator = iter(batches)
-    try:
-        yield from map(_own, iterator) if num_workers else iterator
-    finally:
-        iterator.close()
-
-
-def _own(made: tuple[Batch, _Problems]) -> tuple[Batch, _Problems]:
-    """Copies out of shared memory, which whoever still holds a batch at exit would leak."""
-    batch, problems = made
-    return {field: np.array(rows) for field, rows in batch.items()}, problems
 
 
 def _check_labels(source: DataSource, batch: Batch, least: int = 0) -> None:
@@ -374,7 +336,7 @@ class _Bad:
         self.limit = limit  # None: evaluation, which stops only if nothing is readable
         self.seen: set[int] = set()
 
-    def add(self, problems: _Problems) -> None:
+    def add(self, problems: Problems) -> None:
         for index, reason in problems:
             if index in self.seen:
                 continue

@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, process
+from jaxcnn import factories, inputs, process
 from jaxcnn.command import config_name, read_config, run
 from jaxcnn.data import augment
 from jaxcnn.data.pipeline import train_batch
@@ -62,9 +62,9 @@ def cells(config: ConfigDict, step: int = 0, count: int = 64) -> list[Cell]:
     for name, value, least in (("step", step, 0), ("count", count, 1)):
         if value < least:
             raise UserError(f"--{name}={value} is too small: {least} or more")
-    source = factories.load_data(config, "train")
+    source = inputs.load_data(config, "train")
     factories.make_plan(config, source.num_examples)  # refuses fields that a run would
-    statistics = factories.measure_statistics(config, source)
+    statistics = inputs.measure_statistics(config, source)
     batch = train_batch(
         source,
         batch_size=config.train.batch_size,
@@ -76,9 +76,9 @@ def cells(config: ConfigDict, step: int = 0, count: int = 64) -> list[Cell]:
     root = jax.random.fold_in(jax.random.key(config.seed), augment.ROOT)
     places = (jnp.asarray(batch[name]) for name in ("epoch", "index", "repeat"))
     keys = augment.example_keys(root, *places)
-    images = jax.jit(factories.make_augment(config, statistics))(batch["image"], keys)
+    images = jax.jit(inputs.make_augment(config, statistics))(batch["image"], keys)
     labels, partners, shares = batch["label"], batch["label"], np.ones(len(keys))
-    mix = factories.make_mix(config)
+    mix = inputs.make_mix(config)
     if mix is not None:
         mixed = jax.jit(mix)(images, labels, batch["weight"], keys)
         images, partners, shares = mixed.images, mixed.partners, np.asarray(mixed.shares)

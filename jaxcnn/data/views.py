@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcnn.data.pipeline import read_ahead
+from jaxcnn.data.ahead import read_ahead
 from jaxcnn.data.source import DataSource, Example, UnreadableImageError
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from jaxcnn import factories, papers
+from jaxcnn import inputs, papers
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.data.preview import cells
 from jaxcnn.errors import UserError
@@ -27,7 +27,7 @@ def config():
 @pytest.mark.parametrize("preprocess", ["channels", "mean_image"])
 def test_without_augmentation_the_pixels_are_those_of_the_files(config, preprocess):
     config.data.preprocess = preprocess
-    source = factories.load_data(config, "train")
+    source = inputs.load_data(config, "train")
     batch = train_batch(source, batch_size=64, seed=0, step=3)
     shown = cells(config, step=3, count=20)
     assert len(shown) == 20

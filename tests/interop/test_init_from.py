@@ -10,7 +10,7 @@ import optax
 import pytest
 from flax import linen as nn
 
-from jaxcnn import evaluate, factories, papers, pretrained, train, workdir
+from jaxcnn import evaluate, factories, inputs, papers, pretrained, train, workdir
 from jaxcnn.checkpoint import Checkpoints
 from jaxcnn.errors import UserError
 from jaxcnn.interop import write_weights
@@ -136,8 +136,8 @@ def test_weights_are_evaluated_without_a_run(converted, tmp_path):
     out, _ = finish(start("--mode=evaluate", *flags))
     printed = {name: float(value) for name, value in (line.split() for line in out.splitlines())}
 
-    source = factories.load_data(config, "test")
-    images = factories.make_normalize(config)(jnp.asarray(source.images))
+    source = inputs.load_data(config, "test")
+    images = inputs.make_normalize(config)(jnp.asarray(source.images))
     model, variables, _ = read_folder(converted)
     logits = jax.jit(model.apply)(variables, images)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.asarray(source.labels))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxcnn import create_model, factories, papers
+from jaxcnn import create_model, factories, inputs, papers
 from jaxcnn.errors import UserError
 from jaxcnn.layers import Conv
 from jaxcnn.layers.activations import (
@@ -160,7 +160,7 @@ def test_a_run_draws_rrelu_in_training_and_not_in_evaluation():
         "repeat": jnp.zeros(4, jnp.int32),
         "weight": jnp.ones(4),
     }
-    normalize = factories.make_normalize(config)
+    normalize = inputs.make_normalize(config)
     train_step = make_train_step(
         model, optimizer, make_objective(), lambda images, keys: normalize(images), total_steps=9
     )

@@ -1,0 +1,156 @@
+"""What the input feeds: JPEGs read, decoded and cropped, beside one thread alone and torch's."""
+
+import contextlib
+import itertools
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxcnn.benchmark.report import Measured
+from jaxcnn.benchmark.rounds import Contender
+from jaxcnn.data.crops import Cropper
+from jaxcnn.data.folder import load_folder
+from jaxcnn.data.pipeline import train_batches
+from jaxcnn.data.source import DataSource
+from jaxcnn.errors import UserError
+
+PHOTOS, WIDTH, HEIGHT, QUALITY = 64, 500, 375, 90  # ImageNet's usual size
+UNTIMED = 12  # batches of a turn: those made while all workers start
+
+# Starts to make batches without end, and stops when it is closed.
+Feed = Callable[[], contextlib.AbstractContextManager[Iterator[Any]]]
+
+
+def write_photos(folder: Path, count: int) -> None:
+    """Writes made-up JPEGs of two classes, as detailed as photographs (about 70 KB).
+
+    Args:
+      folder: is given `train`, one folder per class.
+      count: how many.
+    """
+    import PIL.Image
+
+    generator = np.random.default_rng(0)
+    across, down = np.fft.rfftfreq(WIDTH), np.fft.fftfreq(HEIGHT)
+    # The spectrum of natural images falls with the frequency.
+    fall = 1 / np.maximum(np.hypot(across[None, :], down[:, None]), 1 / WIDTH)
+    for number in range(count):
+        noise = generator.normal(size=(3, HEIGHT, WIDTH))
+        noise[1:] = noise[0] + 0.3 * noise[1:]  # colours go along with brightness
+        smooth = np.fft.irfft2(np.fft.rfft2(noise) * fall, (HEIGHT, WIDTH))
+        smooth *= 55 / smooth.std(axis=(1, 2), keepdims=True)
+        pixels = np.clip(smooth + 118, 0, 255).astype(np.uint8).transpose(1, 2, 0)
+        path = folder / "train" / f"class{number % 2}" / f"{number:04d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(pixels).save(path, quality=QUALITY)
+
+
+def feeds(
+    folder: Path, batch: int, size: int, cores: int, against: Sequence[str]
+) -> dict[str, Feed]:
+    """Returns all that is measured, by name: batches of uint8 crops of `size`², ours first.
+
+    "one thread" reads, decodes and crops the same, without a pipeline.
+
+    Args:
+      folder: see `write_photos`.
+      batch: images.
+      size: pixels of the crops.
+      cores: worker processes of each that has some.
+      against: with "torch" or "torchvision", its DataLoader, too.
+    """
+    source = load_folder("train", dir=str(folder), cropper=Cropper(size, train="random_resized"))
+    found: dict[str, Feed] = {
+        "jaxcnn, threads": lambda: _ours(source, batch, 0),
+        f"jaxcnn, {cores} workers": lambda: _ours(source, batch, cores),
+        "one thread": lambda: _alone(source, batch),
+    }
+    if {"torch", "torchvision"} & set(against):
+        found[f"torch, {cores} workers"] = lambda: _torch(folder, batch, size, cores)
+    return found
+
+
+def _ours(source: DataSource, batch: int, workers: int) -> Any:
+    batches = train_batches(
+        source, batch_size=batch, seed=0, start_step=0, num_steps=10**9, num_workers=workers
+    )
+    return contextlib.closing(batches)
+
+
+@contextlib.contextmanager
+def _alone(source: DataSource, batch: int) -> Iterator[Iterator[Any]]:
+    generator = np.random.default_rng(0)
+
+    def batches() -> Iterator[Any]:
+        numbers = itertools.cycle(range(source.num_examples))
+        while True:
+            yield np.stack(
+                [source.read(number, generator)[0] for number in itertools.islice(numbers, batch)]
+            )
+
+    yield batches()
+
+
+@contextlib.contextmanager
+def _torch(folder: Path, batch: int, size: int, workers: int) -> Iterator[Iterator[Any]]:
+    try:
+        import torch
+        from torchvision import datasets, transforms
+    except (ImportError, RuntimeError) as error:
+        raise UserError(f"torchvision cannot be imported: {error}; --against=none") from None
+    crop = transforms.Compose([transforms.RandomResizedCrop(size), transforms.PILToTensor()])
+    images = datasets.ImageFolder(str(folder / "train"), crop)
+    endless = torch.utils.data.RandomSampler(images, replacement=True, num_samples=10**6)
+    loader = iter(torch.utils.data.DataLoader(images, batch, sampler=endless, num_workers=workers))
+    try:
+        yield (pixels.numpy() for pixels, _ in loader)
+    finally:
+        del loader  # which ends its workers
+
+
+def measure(
+    batch: int, size: int, cores: int, against: Sequence[str], rounds: int, seconds: float
+) -> Measured:
+    """Measures what each feeds when nothing else is done.
+
+    Each starts anew for its turn, as what it reads ahead while it waits would be a gift.
+
+    Args:
+      batch: images.
+      size: pixels of the crops.
+      cores: of the machine.
+      against: see `feeds`.
+      rounds: turns of each.
+      seconds: least length of a turn.
+    """
+    with tempfile.TemporaryDirectory(prefix="jaxcnn-benchmark-") as folder:
+        write_photos(Path(folder), PHOTOS)
+        found = feeds(Path(folder), batch, size, cores, against)
+        times: dict[str, list[float]] = {name: [] for name in found}
+        starts = dict.fromkeys(found, 0.0)
+        for _ in range(rounds):
+            for name, feed in found.items():
+                began = time.perf_counter()
+                with feed() as batches:
+                    next(batches)  # the first
+                    starts[name] = time.perf_counter() - began
+                    times[name].append(_seconds_per_batch(batches, seconds))
+    shared = f"one thread x {cores}"  # what all cores would do if nothing were lost
+    times[shared] = [once / cores for once in times["one thread"]]
+    starts[shared] = 0.0
+    contenders = [Contender(name, lambda steps: None, starts[name]) for name in times]
+    return Measured(f"JPEG {WIDTH}x{HEIGHT} to {size}x{size}", batch, contenders, times)
+
+
+def _seconds_per_batch(batches: Iterator[Any], seconds: float) -> float:
+    for _ in range(UNTIMED):
+        next(batches)
+    began, count, passed = time.perf_counter(), 0, 0.0
+    while not count or passed < seconds:
+        next(batches)
+        count, passed = count + 1, time.perf_counter() - began
+    return passed / count
