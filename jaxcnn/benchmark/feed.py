@@ -26,7 +26,7 @@ Feed = Callable[[], contextlib.AbstractContextManager[Iterator[Any]]]
 
 
 def write_photos(folder: Path, count: int) -> None:
-    """Writes made-up JPEGs of two classes, as detailed as photographs (about 70 KB).
+    """Writes made-up JPEGs of two classes, as detailed as photographs (118 KB).
 
     Args:
       folder: is given `train`, one folder per class.
