@@ -10,7 +10,7 @@ with shifts and flips; CIFAR-100 34.57 %. Whole images are tested.
   python -m jaxcnn.main --config=configs/dsn_cifar10.py:cifar10    # the paper's recipe
   python -m jaxcnn.main --config=configs/dsn_cifar10.py:cifar100   # the same, with softmax
   python -m jaxcnn.main --config=configs/dsn_cifar10.py:synthetic  # made-up images
-  python -m jaxcnn.main --config=configs/dsn_cifar10.py:svhn       # as CIFAR: none is published
+  python -m jaxcnn.main --config=configs/dsn_cifar10.py:svhn       # the same, with softmax
 
 By a recipe of ours: :mnist and :fashion_mnist.
 """

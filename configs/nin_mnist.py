@@ -3,7 +3,7 @@
 Lin, Chen and Yan, "Network In Network", 2013, arXiv 1312.4400.
 
 MNIST test error 0.47 % in the paper, without augmentation. It has no rates for MNIST, nor has
-the authors' code: these are of the code for CIFAR-100, the length is ours.
+the authors' code: rates and lengths are of the code for CIFAR-100.
 349,674 parameters; 50.70 MMACs per 28x28 image.
 
   python -m jaxcnn.main --config=configs/nin_mnist.py            # digits, offline

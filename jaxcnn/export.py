@@ -79,10 +79,10 @@ def to_onnx(config: ConfigDict, found: trained.Trained) -> bytes:
     """
     config = config.copy_and_resolve_references()
     config.model.dtype = "float32"
-    if "scan_units" in config.model.overrides:
-        config.model.overrides.scan_units = False  # ONNX has no such loops
     variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), found.variables)
     model = factories.make_model(config, found.num_classes)
+    if getattr(model, "scan_units", False):  # ONNX has no such loops
+        model = model.clone(scan_units=False)
     with numerics(config):
         network = _network(config, found, model, variables)
         return onnx.convert(network, trained.image_shape(config), np.uint8)

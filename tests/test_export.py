@@ -87,9 +87,9 @@ with_onnx = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ONNX.packages)), reason="needs the extra onnx"
 )
 NETWORKS = {
-    "means, concatenations": (
+    "means, concatenations, a loop": (
         ("densenet_bc_100_12", 16),
-        {"growth_rate": 4, "stage_sizes": (2, 1)},
+        {"growth_rate": 4, "stage_sizes": (2, 1), "scan_units": True},
     ),
     "depthwise": (("mobilenet_v1_025", 32), {"width_multiplier": 0.1, "stage_sizes": (1,) * 5}),
     "lrn, maxima, groups, dense": (
@@ -150,7 +150,9 @@ def test_onnx_of_a_run_has_the_network_s_logits(photo_run, tmp_path, capsys):
 
 
 @with_onnx
-@pytest.mark.parametrize("name", ["depthwise", "lrn, maxima, groups, dense", "half"])
+@pytest.mark.parametrize(
+    "name", ["means, concatenations, a loop", "depthwise", "lrn, maxima, groups, dense", "half"]
+)
 def test_onnx_of_networks(name):
     """Computed in float32, whatever the network's own precision."""
     network, fields = NETWORKS[name]
@@ -163,7 +165,8 @@ def test_onnx_of_networks(name):
     import onnx as library
 
     nodes = library.load_from_string(program).graph.node
-    wanted = {"depthwise": 11, "lrn, maxima, groups, dense": 5, "half": 7}[name]
+    convolutions = {"depthwise": 11, "lrn, maxima, groups, dense": 5, "half": 7}
+    wanted = convolutions.get(name, 8)
     assert [node.op_type for node in nodes].count("Conv") == wanted
 
 

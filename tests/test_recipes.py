@@ -232,6 +232,22 @@ def test_preprocessing_is_the_papers_and_small_sets_fit_the_network():
     values(papers.vgg("vgg16", "svhn"), train__length="40epochs", data__flip=False, data__pad=4)
 
 
+def test_plain_networks_on_small_images_go_by_their_authors_code():
+    for model, classifier in (("nin_cifar10", 0.1), ("nin_cifar100", None)):
+        config = papers.nin(model, "cifar100")
+        values(config, train__length="260epochs", data__preprocess="zca")
+        assert dict(config.optimizer.rate_factors).get("^classifier/") == classifier
+        wanted = pytest.approx([0.02, 0.02, 0.002, 0.0002])
+        assert rates(config, [0, 199 * 391, 201 * 391, 231 * 391]) == wanted
+    assert config.model.overrides.deviations[0] == (0.001, 0.01)
+    for dataset, loss in (("cifar10", "squared_hinge"), ("svhn", "cross_entropy")):
+        config = papers.dsn("dsn_cifar10", dataset)
+        values(config, train__length="200000steps", loss__name=loss)
+        wanted = pytest.approx([0.025, 0.025, 0.00158, 1e-4], rel=1e-2)
+        assert rates(config, [0, 149_999, 150_001, 170_001]) == wanted
+    values(papers.stochastic_depth("cifar_resnet110_sd", "svhn"), eval__every="200steps")
+
+
 def test_papers_on_svhn_augment_nothing():
     for config, length, batch, first in (
         (papers.densenet("densenet_40_12", "svhn"), "40epochs", 64, 0.1),
@@ -239,7 +255,7 @@ def test_papers_on_svhn_augment_nothing():
         (papers.stochastic_depth("cifar_resnet110_sd", "svhn"), "50epochs", 128, 0.1),
         (papers.fractalnet("fractalnet20_cifar10", "svhn"), "20epochs", 100, 0.02),
         (papers.nin("nin_svhn", "svhn"), "120000steps", 128, 0.1),
-        (papers.dsn("dsn_cifar10", "svhn"), "120000steps", 100, 0.025),
+        (papers.dsn("dsn_cifar10", "svhn"), "200000steps", 100, 0.025),
     ):
         values(
             config,

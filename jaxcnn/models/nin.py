@@ -88,8 +88,8 @@ class NiN(nn.Module):
       dropout_rate: share of the inputs of a stage dropped.
       dropout_last_only: drop the inputs of the last stage, not of all but the first.
       final_act: activate the maps of the classes before they are averaged.
-      deviations: of the initial weights of each stage's first convolution and of `classifier`;
-        None and all other weights are N(0, 0.05²).
+      deviations: of the initial weights of each stage's first convolution and of `classifier`, or
+        pairs, with that of the stage's 1x1; None and all other weights are N(0, 0.05²).
       dtype: of the computation.
       param_dtype: of the parameters.
       conv: constructor of convolutions.
@@ -110,7 +110,7 @@ class NiN(nn.Module):
     dropout_rate: float = 0.5
     dropout_last_only: bool = False
     final_act: bool = True
-    deviations: Sequence[float] | None = None
+    deviations: Sequence[float | tuple[float, float]] | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
     conv: Constructor = Conv
@@ -123,7 +123,7 @@ class NiN(nn.Module):
         check_images(images, self._smallest())
         last = len(self.features) - 1
         conv = partial(self.conv, dtype=self.dtype, param_dtype=self.param_dtype)
-        inits = [nn.initializers.normal(deviation) for deviation in self._deviations()]
+        inits = [tuple(map(nn.initializers.normal, pair)) for pair in self._deviations()]
         tap = self.tap(train)
 
         x = images.astype(self.dtype)
@@ -137,13 +137,13 @@ class NiN(nn.Module):
                 (side, side),
                 strides=strides,
                 padding=symmetric_padding((side, side)) if padding is None else padding,
-                kernel_init=inits[i],
+                kernel_init=inits[i][0],
             )
             dropped = i == last or (i > 0 and not self.dropout_last_only)
             x = MLPConv(
                 first,
                 features[1:],
-                partial(conv, kernel_init=nn.initializers.normal(DEVIATION)),
+                partial(conv, kernel_init=inits[i][1]),
                 self.act,
                 partial(nn.Dropout, self.dropout_rate if dropped else 0.0, deterministic=not train),
                 name=f"stage{i + 1}",
@@ -151,7 +151,7 @@ class NiN(nn.Module):
         if self.num_classes == 0:
             return global_average_pool(x)
         classifier = partial(conv, dtype=jnp.promote_types(self.dtype, jnp.float32))
-        x = classifier(self.num_classes, (1, 1), kernel_init=inits[-1], name="classifier")(x)
+        x = classifier(self.num_classes, (1, 1), kernel_init=inits[-1][0], name="classifier")(x)
         return global_average_pool(self.act(x) if self.final_act else x)
 
     def tap(self, train: bool) -> Tap | None:
@@ -159,10 +159,9 @@ class NiN(nn.Module):
         del train
         return None
 
-    def _deviations(self) -> Sequence[float]:
-        if self.deviations is None:
-            return [DEVIATION] * (len(self.features) + 1)
-        return self.deviations
+    def _deviations(self) -> Sequence[tuple[float, float]]:
+        given = self.deviations or [DEVIATION] * (len(self.features) + 1)
+        return [pair if isinstance(pair, tuple) else (pair, DEVIATION) for pair in given]
 
     def _smallest(self) -> int:
         """Returns the side of the smallest images."""

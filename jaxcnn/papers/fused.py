@@ -12,7 +12,8 @@ def fractalnet(model: str, dataset: str = "digits") -> ConfigDict:
     over, flip and shifts by 4; the heavier augmentation, with which the narrow networks were
     measured, is not described and left out. SVHN: 20 epochs with the extra images, nothing
     augmented. ImageNet: 70 epochs of 32, rate 0.001, drops at 50 and 65; tested on ten crops. Ours:
-    the decay of kernels, 1e-4, and on ImageNet the crops.
+    the decay of kernels, 1e-4; norms with scale and bias, and a bias of the classifier that learns
+    as fast as the rest, where the released generator has neither; on ImageNet the crops.
     """
 
     def cifar(config: ConfigDict) -> None:

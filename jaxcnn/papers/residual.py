@@ -58,8 +58,10 @@ def stochastic_depth(model: str, dataset: str = "digits") -> ConfigDict:
     45k/5k split, flip and pad 4; the paper reports the epoch that is best on the 5,000, which is
     the checkpoint kept as best. No warm-up, and the mean image is subtracted, as in the released
     code. SVHN: 50 epochs of the training and the extra images, drops at 30 and 35, nothing
-    augmented; 400 of each class are held out of the former and 200 of the latter. Ours: the
-    division by each channel's deviation, not by a single one.
+    augmented, evaluated every 200 steps; 400 of each class are held out of the former and 200 of
+    the latter. Ours: the division by each channel's deviation, not by a single one; the start of
+    convolutions, whose variance goes by the fan-out; and scales of BatchNorm that start at 1, where
+    torch drew them from U(0, 1).
     """
 
     def cifar(config: ConfigDict) -> None:
@@ -75,6 +77,7 @@ def stochastic_depth(model: str, dataset: str = "digits") -> ConfigDict:
         common.hold_out_svhn(config)
         config.train.length = "50epochs"
         config.schedule.boundaries = ("30epochs", "35epochs")
+        config.eval.every = "200steps"
 
     small = common.small(folder=0)
     return common.start(model, dataset, small | common.cifar(cifar) | {"svhn": svhn})
@@ -86,7 +89,8 @@ def wide_resnet(model: str, dataset: str = "digits") -> ConfigDict:
     CIFAR: 200 epochs of 128, Nesterov momentum, rate 0.1 that falls to a fifth at 60, 120 and 160,
     decay 5e-4, flip and crops of the image reflected by 4. SVHN: 160 epochs, rate 0.01 that falls
     to a tenth at 80 and 120, dropout 0.4, pixels in [0, 1], nothing augmented, with the extra
-    images. ImageNet: in fb.resnet's way.
+    images. ImageNet: in fb.resnet's way. Ours: scales of BatchNorm start at 1, where torch drew
+    them from U(0, 1).
     """
 
     def cifar(config: ConfigDict) -> None:

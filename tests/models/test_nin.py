@@ -145,6 +145,8 @@ def test_start():
         "classifier/kernel": 0.03,
     }
     assert deviations(deviations=(0.01, 0.2, 0.03)) == pytest.approx(expected, rel=0.1)
+    expected["stage1/conv2/kernel"] = 0.1
+    assert deviations(deviations=((0.01, 0.1), 0.2, 0.03)) == pytest.approx(expected, rel=0.1)
 
 
 @pytest.mark.parametrize(("name", "size"), [("nin_cifar10", 4), ("nin_imagenet", 39)])
