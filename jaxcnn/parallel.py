@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -83,21 +84,23 @@ def pmap_train_step(step: Callable) -> Callable:
     return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=0)
 
 
-def compile_train_step(step: Any, state: Any, batch: dict[str, jax.Array]) -> None:
+def compile_train_step(step: Any, state: Any, batch: Any) -> None:
     """Compiles a step of `pmap_train_step`, which its first call would else do.
 
+    Of a run of several processes it does nothing: their arrays become global within the call.
+
     Args:
-      step: see there.
+      step: see there. What is compiled is kept where jax looks at a call.
       state: the shapes and dtypes of the state, which need not exist yet.
-      batch: see `shard`.
+      batch: see `peek`.
     """
-    if jax.process_count() > 1:  # whose arrays become global within the call
-        return
-    place = NamedSharding(_mesh(), PartitionSpec())
-    form = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), state
-    )
-    step.lower(form, batch).compile()
+    if jax.process_count() == 1:
+        place = NamedSharding(_mesh(), PartitionSpec())
+        step.lower(jax.tree.map(partial(_form, place), state), batch).compile()
+
+
+def _form(place: Any, leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
 
 
 def pmap_eval_step(step: Callable) -> Callable:
@@ -163,6 +166,17 @@ def prefetch(
         if len(queue) > depth:
             yield queue.popleft()
     yield from queue
+
+
+def peek(batches: Iterator[Any]) -> tuple[Any, Iterator[Any]]:
+    """Returns the shapes, dtypes and places of the first batch's arrays, and all batches."""
+    held = collections.deque([next(batches)])
+
+    def again() -> Iterator[Any]:
+        yield held.popleft()  # or it would stay in memory
+        yield from batches
+
+    return jax.tree.map(lambda leaf: _form(leaf.sharding, leaf), held[0]), again()
 
 
 def agree(flag: bool) -> bool:

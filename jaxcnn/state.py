@@ -118,7 +118,10 @@ def create_state(
 
 
 def prepare_state(initial: Initial) -> None:
-    """Starts to compile in another thread what `create_state` then waits for."""
+    """Starts to compile in another thread what `create_state` then waits for.
+
+    A process that ends before that still waits for the thread.
+    """
     if not _many(initial):
         _compiling(initial.program)
 

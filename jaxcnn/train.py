@@ -1,7 +1,6 @@
 """A training run, from top to bottom."""
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -56,7 +55,7 @@ class Programs(NamedTuple):
       model: the network.
       optimizer: see `factories.make_optimizer`.
       train_step: (replicated state, batch) → the same and metrics, of one step or of the stacked
-        `train.steps_per_call`; compiled at the first call.
+        `train.steps_per_call`; see `parallel.pmap_train_step`.
       evaluate: see `passes.make_evaluator`.
       initial: makes the state at step 0; see `state.initial_state`.
     """
@@ -211,7 +210,6 @@ def run(
             if config.init_from:
                 given, title, done = pretrained.load(config, model, form.variables())
                 report.say_taken(log, title, form, done)
-            prepare_state(initial)
         else:
             report.say_restored(log, restored.step, restored.meta, config)
         if writes:
@@ -248,14 +246,16 @@ def run(
         called = window.timed(_by_call(batches, plan, start, most))
         if start < plan.total:
             log.say("compiling the training step, a minute for a deep network on a CPU …")
-            first = next(called)
-            parallel.compile_train_step(train_step, form, first)
-            called = itertools.chain([first], called)
+            batch_form, called = parallel.peek(called)
+            if restored is None:
+                prepare_state(initial)  # beside it
+            parallel.compile_train_step(train_step, form, batch_form)
         key = jax.random.key(config.seed)
         state = create_state(initial, key, given) if restored is None else restored.state
         state = parallel.replicate(state)
+        watchdog.feed()
         for steps, batch in zip(plan.calls(start, most), called, strict=True):
-            if steps[0] - 1 in plan.resized:
+            if steps[0] - 1 in plan.resized and steps[0] - 1 > start:
                 log.say(f"from step {steps[0]} images of another size: compiling for them …")
             state, metrics = train_step(state, batch)
             window.add(steps, metrics)

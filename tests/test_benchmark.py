@@ -1,6 +1,7 @@
 """The benchmark: whose turn it is, what it computes of times, and what it refuses."""
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -126,27 +127,49 @@ def test_command_prints_a_table_and_writes_json(mode, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_input_is_measured_beside_one_thread_on_each_core(monkeypatch, capsys):
+def test_input_is_measured_beside_one_thread_on_each_core(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(feed, "PHOTOS", 4)
-    monkeypatch.setattr(feed, "UNTIMED", 1)
-    command.main(["--mode=input", "--batch=2", "--size=64", "--rounds=2", "--seconds=0"])
+    file = tmp_path / "found.json"
+    flags = ["--mode=input", "--batch=2", "--size=64", "--rounds=2", "--seconds=0"]
+    command.main([*flags, f"--json={file}"])
     shown = capsys.readouterr().out
-    rows = [line.split(" | ")[1] for line in shown.splitlines() if "JPEG 500x375 to 64x64" in line]
-    cores = len(os.sched_getaffinity(0))
-    assert rows == [
-        "jaxcnn, threads",
-        f"jaxcnn, {cores} workers",
-        "one thread",
-        f"one thread x {cores}",
-    ]
     assert "geometric mean" not in shown
+    (row,) = json.loads(file.read_text())["measured"]
+    cores = len(os.sched_getaffinity(0))
+    names = ["jaxcnn, threads", f"jaxcnn, {cores} workers", "one thread", f"one thread x {cores}"]
+    assert row["name"] == "JPEG 500x375 to 64x64"
+    assert list(row["contenders"]) == names
+    alone, shared = (row["contenders"][name]["seconds"] for name in names[2:])
+    assert [cores * seconds for seconds in shared] == pytest.approx(alone)
+
+
+def test_all_feed_the_same_kind_of_batches(tmp_path):
+    pytest.importorskip("torchvision", exc_type=(ImportError, RuntimeError))
+    check_feeds(tmp_path, ["torch"], 4)
+
+
+def test_feeds_are_batches_of_crops(tmp_path):
+    check_feeds(tmp_path, [], 3)
+
+
+def check_feeds(folder, against, count):
+    feed.write_photos(folder, 4)
+    feeds = feed.feeds(folder, 2, 32, 1, against)
+    assert len(feeds) == count
+    for start in feeds.values():
+        with start() as batches:
+            batch = next(batches)
+        images = batch["image"] if isinstance(batch, dict) else batch
+        assert (images.shape, images.dtype) == ((2, 32, 32, 3), np.uint8)
+        assert images.std() > 10
+        assert not multiprocessing.active_children()
 
 
 def test_photos_are_as_large_as_imagenets(tmp_path):
     feed.write_photos(tmp_path, 2)
     files = sorted(tmp_path.rglob("*.jpg"))
     assert [file.parent.name for file in files] == ["class0", "class1"]
-    assert all(50_000 < file.stat().st_size < 130_000 for file in files)
+    assert all(105_000 < file.stat().st_size < 130_000 for file in files)
     assert PIL.Image.open(files[0]).size == (500, 375)
 
 
@@ -172,8 +195,8 @@ def test_an_operation_with_another_output_is_not_timed(monkeypatch):
         ("--model=conv --mode=op", "no operation 'conv'"),
         ("--model=resnet50 --against=torchvison", "torchvision"),
         ("--model=resnet50,fractalnet34 --against=timm", "timm have no fractalnet34"),
-        ("--mode=train", "--model names networks"),
-        ("--model=resnet50 --mode=input", "--mode=input alone has none"),
+        ("--mode=op", "--mode=op needs --model=NAME"),
+        ("--model=resnet50 --mode=input", "takes no --model=resnet50"),
         ("--mode=input --against=timm", "against=torch or none"),
         ("--model=resnet50 --batch=0", "--batch=0"),
         ("--model=resnet50 --batch=x", "--batch"),

@@ -233,13 +233,21 @@ def test_preprocessing_is_the_papers_and_small_sets_fit_the_network():
 
 
 def test_plain_networks_on_small_images_go_by_their_authors_code():
-    for model, classifier in (("nin_cifar10", 0.1), ("nin_cifar100", None)):
-        config = papers.nin(model, "cifar100")
-        values(config, train__length="260epochs", data__preprocess="zca")
+    small_start = {"deviations": ((0.001, 0.01), 0.05, 0.05, 0.05)}
+    for model, dataset, classifier, start in (
+        ("nin_cifar10", "cifar100", 0.1, {}),
+        ("nin_cifar100", "cifar100", None, small_start),
+        ("nin_mnist", "mnist", None, {}),
+        ("nin_svhn", "svhn", 0.1, {}),
+    ):
+        config = papers.nin(model, dataset)
         assert dict(config.optimizer.rate_factors).get("^classifier/") == classifier
-        wanted = pytest.approx([0.02, 0.02, 0.002, 0.0002])
-        assert rates(config, [0, 199 * 391, 201 * 391, 231 * 391]) == wanted
-    assert config.model.overrides.deviations[0] == (0.001, 0.01)
+        assert config.model.overrides.to_dict() == start
+        if dataset != "svhn":
+            values(config, train__length="260epochs")
+            epoch = EXAMPLES[dataset] // 128 + 1
+            wanted = pytest.approx([0.02, 0.02, 0.002, 0.0002])
+            assert rates(config, [0, 199 * epoch, 201 * epoch, 231 * epoch]) == wanted
     for dataset, loss in (("cifar10", "squared_hinge"), ("svhn", "cross_entropy")):
         config = papers.dsn("dsn_cifar10", dataset)
         values(config, train__length="200000steps", loss__name=loss)

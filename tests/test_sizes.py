@@ -95,7 +95,24 @@ def test_a_network_of_one_size_is_refused(name, fields, channels, own, refused, 
             check_train_size(model, variables, refused, channels)
 
 
-def test_a_run_goes_on_bit_for_bit_over_a_change_of_size(tmp_path):
+class Watched:
+    """A training step that notes which of its calls had to compile it."""
+
+    def __init__(self, step, caplog):
+        self.lower, self.step, self.caplog = step.lower, step, caplog
+        self.calls, self.compiled = 0, []
+
+    def __call__(self, *given):
+        self.calls += 1
+        self.caplog.clear()
+        with jax.log_compiles():
+            result = self.step(*given)
+        if any("XLA compilation of jit(_fun)" in line for line in self.caplog.messages):
+            self.compiled.append(self.calls)
+        return result
+
+
+def test_a_run_goes_on_bit_for_bit_over_a_change_of_size(tmp_path, caplog):
     config = papers.resnet("cifar_resnet20")
     config.model.overrides.update(stage_sizes=(1,), width=4)
     config.data.update(image_size=12, pad=1, size_schedule=((0.0, 8), (0.5, 12)))
@@ -106,10 +123,17 @@ def test_a_run_goes_on_bit_for_bit_over_a_change_of_size(tmp_path):
     built = []
 
     def once(*given):
-        built.append(built[0] if built else train.build(*given))
+        if not built:
+            programs = train.build(*given)
+            step = Watched(programs.train_step, caplog)
+            built.append(programs._replace(train_step=step))
+        else:
+            built.append(built[0])
         return built[0]
 
     unbroken = train.run(config, tmp_path / "unbroken", build=once)
+    # Ahead of the first step, and for the second size when its turn comes.
+    assert built[0].train_step.compiled == [5]
     shutil.copytree(tmp_path / "unbroken", tmp_path / "broken")
     for step in (tmp_path / "broken" / "checkpoints").iterdir():
         if step.name in ("6", "8"):

@@ -50,8 +50,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="a file for all that was measured")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     flags = parser.parse_args(argv)
-    if (flags.model is None) != (flags.mode == "input"):
-        raise UserError("--model names networks or operations; --mode=input alone has none")
+    if flags.mode == "input" and flags.model:
+        raise UserError(f"--mode=input takes no --model={flags.model}")
+    if flags.mode != "input" and not flags.model:
+        raise UserError(f"--mode={flags.mode} needs --model=NAME, or several with commas")
     for name, known in (("against", AGAINST), ("forms", ("eager", "compile"))):
         values = getattr(flags, name).split(",")
         for value in values:

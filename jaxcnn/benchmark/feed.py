@@ -19,9 +19,11 @@ from jaxcnn.data.source import DataSource
 from jaxcnn.errors import UserError
 
 PHOTOS, WIDTH, HEIGHT, QUALITY = 64, 500, 375, 90  # ImageNet's usual size
-UNTIMED = 12  # batches of a turn: those made while all workers start
+# Batches of a turn that are not timed, for each core and in all: what the first workers make while
+# the last start.
+UNTIMED = (4, 12)
 
-# Starts to make batches without end, and stops when it is closed.
+# Starts to make batches, more than a turn takes, and stops when it is closed.
 Feed = Callable[[], contextlib.AbstractContextManager[Iterator[Any]]]
 
 
@@ -95,21 +97,28 @@ def _alone(source: DataSource, batch: int) -> Iterator[Iterator[Any]]:
     yield batches()
 
 
-@contextlib.contextmanager
-def _torch(folder: Path, batch: int, size: int, workers: int) -> Iterator[Iterator[Any]]:
+def check_torchvision() -> None:
+    """Raises `UserError` if torchvision cannot be imported."""
     try:
-        import torch
-        from torchvision import datasets, transforms
+        import torchvision  # noqa: F401
     except (ImportError, RuntimeError) as error:
         raise UserError(f"torchvision cannot be imported: {error}; --against=none") from None
+
+
+@contextlib.contextmanager
+def _torch(folder: Path, batch: int, size: int, workers: int) -> Iterator[Iterator[Any]]:
+    import torch
+    from torchvision import datasets, transforms
+
     crop = transforms.Compose([transforms.RandomResizedCrop(size), transforms.PILToTensor()])
     images = datasets.ImageFolder(str(folder / "train"), crop)
-    endless = torch.utils.data.RandomSampler(images, replacement=True, num_samples=10**6)
-    loader = iter(torch.utils.data.DataLoader(images, batch, sampler=endless, num_workers=workers))
+    many = torch.utils.data.RandomSampler(images, replacement=True, num_samples=10**6)
+    loader = torch.utils.data.DataLoader(images, batch, sampler=many, num_workers=workers)
+    batches = (pixels.permute(0, 2, 3, 1).numpy() for pixels, _ in loader)
     try:
-        yield (pixels.numpy() for pixels, _ in loader)
+        yield batches
     finally:
-        del loader  # which ends its workers
+        batches.close()  # with whose iterator its workers end
 
 
 def measure(
@@ -122,7 +131,7 @@ def measure(
     Args:
       batch: images.
       size: pixels of the crops.
-      cores: of the machine.
+      cores: that may be used, and worker processes of each that has some.
       against: see `feeds`.
       rounds: turns of each.
       seconds: least length of a turn.
@@ -138,6 +147,8 @@ def measure(
                 with feed() as batches:
                     next(batches)  # the first
                     starts[name] = time.perf_counter() - began
+                    for _ in range(max(UNTIMED[0] * cores, UNTIMED[1])):
+                        next(batches)
                     times[name].append(_seconds_per_batch(batches, seconds))
     shared = f"one thread x {cores}"  # what all cores would do if nothing were lost
     times[shared] = [once / cores for once in times["one thread"]]
@@ -147,8 +158,6 @@ def measure(
 
 
 def _seconds_per_batch(batches: Iterator[Any], seconds: float) -> float:
-    for _ in range(UNTIMED):
-        next(batches)
     began, count, passed = time.perf_counter(), 0, 0.0
     while not count or passed < seconds:
         next(batches)

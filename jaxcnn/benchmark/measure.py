@@ -18,10 +18,13 @@ def names(flags: argparse.Namespace) -> Sequence[str]:
     """Returns the names of a list with commas; "all" is all operations. The input is one by itself.
 
     Raises:
-      UserError: for a name that does not exist, here or in the other library.
+      UserError: for a name that does not exist, here or in the other library, or for torchvision if
+        the input needs it and it cannot be imported.
     """
     text, mode = flags.model, flags.mode
     if mode == "input":
+        if flags.against:
+            feed.check_torchvision()
         return ["input"]
     known = list(operations.OPERATIONS) if mode == "op" else list_models()
     found = known if text == "all" and mode == "op" else text.split(",")
@@ -50,8 +53,7 @@ def measure(name: str, flags: argparse.Namespace, threads: int) -> Measured:
     """
     if flags.mode == "input":
         size = flags.size or 224
-        turns = flags.rounds, flags.seconds
-        return feed.measure(flags.batch, size, threads, flags.against, *turns)
+        return feed.measure(flags.batch, size, threads, flags.against, flags.rounds, flags.seconds)
 
     if flags.mode == "op":
         against = ["xla" if other == "xla" else "torch" for other in flags.against]

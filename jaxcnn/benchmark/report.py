@@ -9,14 +9,14 @@ from jaxcnn.benchmark.rounds import Contender, ratio
 
 
 class Measured(NamedTuple):
-    """One network or operation.
+    """One network or operation, or the input.
 
     Attributes:
       name: its name.
       batch: images per step.
       contenders: ours first.
       times: seconds per step of each contender in each round.
-      flops: of a step, 0 for operations.
+      flops: of a step, 0 for operations and the input.
     """
 
     name: str

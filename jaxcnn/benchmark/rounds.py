@@ -14,7 +14,8 @@ class Contender(NamedTuple):
     Attributes:
       name: of the library, and how it was used.
       run: does so many steps, and returns when they are done.
-      compile_s: seconds from the network to its first step, which is not timed.
+      compile_s: seconds from the network to its first step, which is not timed; of the input to its
+        first batch.
       memory: bytes at the peak of a step, or None where nothing reports it.
       bytes_accessed: that a step reads and writes, or None.
     """

@@ -160,7 +160,8 @@ class NiN(nn.Module):
         return None
 
     def _deviations(self) -> Sequence[tuple[float, float]]:
-        given = self.deviations or [DEVIATION] * (len(self.features) + 1)
+        stages = len(self.features) + 1
+        given = [DEVIATION] * stages if self.deviations is None else self.deviations
         return [pair if isinstance(pair, tuple) else (pair, DEVIATION) for pair in given]
 
     def _smallest(self) -> int:
@@ -181,6 +182,8 @@ class NiN(nn.Module):
                 raise UserError(
                     f"{field}={tuple(values)}: the {stages} stages of `features` need {expected}"
                 )
+        if any(len(pair) != 2 for pair in self._deviations()):
+            raise UserError(f"deviations={self.deviations}: each is a number or a pair")
         for pool in self.pools:
             if pool not in POOLS:
                 raise UserError(f"no pool {pool!r}: {nearest(pool, POOLS)}")

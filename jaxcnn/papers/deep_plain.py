@@ -14,15 +14,16 @@ def nin(model: str, dataset: str = "digits") -> ConfigDict:
 
     CIFAR: batches of 128, momentum 0.9, decay 5e-4, no augmentation, 260 epochs with a tenth of the
     rate from epoch 200 and a hundredth from 230. The rate itself, 0.02, is that of the code for
-    CIFAR-100, where the first stage starts from smaller weights; on CIFAR-10 the classifier has a
-    tenth of it. ImageNet: batches of 64, 450k steps at rate 0.01 with drops at 200k and 400k, 224
-    crops of an image with short side 256, flip. CIFAR is contrast-normalised and whitened.
+    CIFAR-100, where the first stage starts from smaller weights; the classifier of the network for
+    CIFAR-10 has a tenth of it. CIFAR is contrast-normalised and whitened. ImageNet: batches of 64,
+    450k steps at rate 0.01 with drops at 200k and 400k, 224 crops of an image with short side 256,
+    flip.
 
     SVHN: the training and the extra images, of which 400 and 200 of each class are held out, rate
     0.1, of the classifier a tenth of that, and decay 1e-4, which are the code's. MNIST goes by the
-    procedure of CIFAR, as the paper says; its code has no rates for it, those here are CIFAR-100's.
-    Ours: on SVHN 120k steps with drops at 100k and 115k; for MNIST and SVHN the channel mean and
-    deviation, for SVHN instead of local contrast normalisation.
+    procedure of CIFAR, as the paper says; its code has a start but no rates for it, those here are
+    CIFAR-100's. Ours: on SVHN 120k steps with drops at 100k and 115k; for MNIST and SVHN the
+    channel mean and deviation, for SVHN instead of local contrast normalisation.
     """
 
     def plain(config: ConfigDict) -> None:

@@ -164,6 +164,8 @@ def test_smallest_image(name, size):
         ({"kernel_sizes": (5, 5)}, "kernel_sizes.*need 3"),
         ({"kernel_sizes": (5, 4, 3)}, "must be odd"),
         ({"deviations": (0.05, 0.05)}, "deviations.*need 4"),
+        ({"deviations": ()}, "deviations.*need 4"),
+        ({"deviations": ((0.05,), 0.05, 0.05, 0.05)}, "a number or a pair"),
     ],
 )
 def test_fields_that_do_not_fit_say_so(fields, message):
