@@ -218,9 +218,7 @@ def run(
         meta = workdir.describe_run(config, source.num_classes)
         start = 0 if restored is None else restored.step
         if start > plan.total:
-            raise UserError(
-                f"{directory} is at step {start}, beyond train.length={plan.total}steps"
-            )
+            raise UserError(f"{directory} is at step {start}, past train.length={plan.total}steps")
 
         # Loop: step; log; recalibrate; evaluate; show the plateau; save; stop if asked to.
         window = report.Window(config, source, plan, start)
