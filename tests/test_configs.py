@@ -89,6 +89,7 @@ def two_steps(config):
     """Trains two steps and evaluates once on made-up data of the config's shape."""
     config.data.update(kind="synthetic", num_examples=16)
     config.data.holdout = config.data.labelled = config.data.eval_image_size = 0
+    config.data.holdout_per_class = ()
     config.data.repeats = min(config.data.repeats, 2)
     unlabelled = config.data.unlabelled_per_labelled
     # Two images of each kind on each device, or BN sees one.
