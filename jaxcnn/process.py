@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import errno
-import gc
 import logging
 import os
 import signal
@@ -31,13 +30,8 @@ class Parser(argparse.ArgumentParser):
         raise UserError(message)
 
 
-# Tracing a network makes many objects that stay. With Python's own thresholds, (700, 10, 10), it
-# looks through them so often that this takes a quarter of the time.
-COLLECTIONS = (50_000, 10, 10)
-
-
 def set_up(coordinator: str = "", num_processes: int = 1, process_id: int = 0) -> None:
-    """Keeps compiled programs, collects garbage less often, quiets the libraries, joins the others.
+    """Keeps compiled programs, quiets the libraries, and joins the other processes.
 
     Args:
       coordinator: host:port of process 0, "auto" or, in a single process, "".
@@ -48,7 +42,6 @@ def set_up(coordinator: str = "", num_processes: int = 1, process_id: int = 0) -
 
     from jaxcnn import parallel
 
-    gc.set_threshold(*COLLECTIONS)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcnn" / "xla"
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # jax reads that itself
         jax.config.update("jax_compilation_cache_dir", str(cache))

@@ -1,6 +1,5 @@
 """Every test sees four CPU devices, no implicit rank promotion, and no network."""
 
-import gc
 import os
 import tempfile
 from pathlib import Path
@@ -19,9 +18,6 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import pytest
 
-from jaxcnn.process import COLLECTIONS
-
-gc.set_threshold(*COLLECTIONS)  # as all commands
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_enable_compilation_cache", False)  # but of runs, see below
 
