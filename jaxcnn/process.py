@@ -56,19 +56,23 @@ def set_up(coordinator: str = "", num_processes: int = 1, process_id: int = 0) -
         parallel.initialize(coordinator, num_processes, process_id)
 
 
-def restart_with_huge_pages() -> None:
-    """Starts this program again in the same process, where Linux is not yet asked for huge pages.
+def restart_with_settings() -> None:
+    """Starts this program again in the same process where its environment lacks settings, on Linux.
 
-    On the CPU, XLA fetches the arrays of a step from the system and gives them back; by pages of
-    4 KiB that is a fifth of ResNet-50's step. The C library reads such wishes only when a program
-    starts, as XLA reads what it may log. For the last lines of a module that is run, before JAX is
+    They are read when a program starts, and not later. On the CPU, XLA fetches the arrays of a step
+    from the system and gives them back; by pages of 4 KiB that is a fifth of ResNet-50's step, so
+    the C library is asked for huge ones. And XLA must not log of each program that it finds in the
+    cache; see `mistakes_in_one_line`. For the last lines of a module that is run, before JAX is
     used.
     """
     tunables = os.environ.get("GLIBC_TUNABLES", "")
-    if sys.platform == "linux" and HUGE_PAGES not in tunables:
-        os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, (tunables, f"{HUGE_PAGES}=1")))
-        if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":  # jax sets it to 1
-            os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # see `mistakes_in_one_line`
+    missing = {}
+    if HUGE_PAGES not in tunables:
+        missing["GLIBC_TUNABLES"] = ":".join(filter(None, (tunables, f"{HUGE_PAGES}=1")))
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":  # jax sets it to 1
+        missing["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    if sys.platform == "linux" and missing:
+        os.environ.update(missing)
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 

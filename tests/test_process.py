@@ -1,4 +1,4 @@
-"""A program asks the C library for huge pages, once, and stays the process that it was."""
+"""A program asks for huge pages and for XLA's silence, once, and stays the process that it was."""
 
 import os
 import subprocess
@@ -11,26 +11,29 @@ import os, sys
 from jaxcnn import process
 print("begins")
 sys.stdout.flush()
-process.restart_with_huge_pages()
-print(os.getpid(), *sys.argv[1:], os.environ.get("GLIBC_TUNABLES"))
+process.restart_with_settings()
+settings = (os.environ.get(name) for name in ("GLIBC_TUNABLES", "TF_CPP_MIN_LOG_LEVEL"))
+print(os.getpid(), *sys.argv[1:], *settings)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the C library of Linux")
 @pytest.mark.parametrize(
-    ("given", "expected", "starts"),
+    ("tunables", "level", "expected", "starts"),
     [
-        (None, "glibc.malloc.hugetlb=1", 2),
-        ("glibc.malloc.perturb=0", "glibc.malloc.perturb=0:glibc.malloc.hugetlb=1", 2),
-        ("glibc.malloc.hugetlb=0", "glibc.malloc.hugetlb=0", 1),
+        (None, None, "glibc.malloc.hugetlb=1 3", 2),
+        ("glibc.malloc.perturb=0", "1", "glibc.malloc.perturb=0:glibc.malloc.hugetlb=1 3", 2),
+        ("glibc.malloc.hugetlb=0", None, "glibc.malloc.hugetlb=0 3", 2),
+        ("glibc.malloc.hugetlb=1", "3", "glibc.malloc.hugetlb=1 3", 1),
+        ("glibc.malloc.hugetlb=0", "0", "glibc.malloc.hugetlb=0 0", 1),
     ],
 )
-def test_a_program_starts_again_with_huge_pages(tmp_path, given, expected, starts):
+def test_a_program_starts_again_with_its_settings(tmp_path, tunables, level, expected, starts):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    environment = {key: value for key, value in os.environ.items() if key != "GLIBC_TUNABLES"}
-    if given is not None:
-        environment["GLIBC_TUNABLES"] = given
+    given = {"GLIBC_TUNABLES": tunables, "TF_CPP_MIN_LOG_LEVEL": level}
+    environment = {name: value for name, value in os.environ.items() if name not in given}
+    environment |= {name: value for name, value in given.items() if value is not None}
     child = subprocess.Popen(
         [sys.executable, "-I", str(script), "--flag=a b", "c"],
         env=environment,

@@ -19,9 +19,7 @@ from jaxcnn.data.source import DataSource
 from jaxcnn.errors import UserError
 
 PHOTOS, WIDTH, HEIGHT, QUALITY = 64, 500, 375, 90  # ImageNet's usual size
-# Batches of a turn that are not timed, for each core and in all: what the first workers make while
-# the last start.
-UNTIMED = (4, 12)
+UNTIMED = 6  # batches of a turn for each core: what the first workers make while the last start
 
 # Starts to make batches, more than a turn takes, and stops when it is closed.
 Feed = Callable[[], contextlib.AbstractContextManager[Iterator[Any]]]
@@ -147,7 +145,7 @@ def measure(
                 with feed() as batches:
                     next(batches)  # the first
                     starts[name] = time.perf_counter() - began
-                    for _ in range(max(UNTIMED[0] * cores, UNTIMED[1])):
+                    for _ in range(UNTIMED * cores):
                         next(batches)
                     times[name].append(_seconds_per_batch(batches, seconds))
     shared = f"one thread x {cores}"  # what all cores would do if nothing were lost

@@ -159,10 +159,10 @@ class NiN(nn.Module):
         del train
         return None
 
-    def _deviations(self) -> Sequence[tuple[float, float]]:
+    def _deviations(self) -> Sequence[tuple[float, ...]]:
         stages = len(self.features) + 1
         given = [DEVIATION] * stages if self.deviations is None else self.deviations
-        return [pair if isinstance(pair, tuple) else (pair, DEVIATION) for pair in given]
+        return [(x, DEVIATION) if isinstance(x, int | float) else tuple(x) for x in given]
 
     def _smallest(self) -> int:
         """Returns the side of the smallest images."""
