@@ -82,10 +82,10 @@ class Checkpoints:
         if self._read_only:
             options = ocp.CheckpointManagerOptions(read_only=True, create=False)
         else:
+            self._delete_leftovers()
             options = ocp.CheckpointManagerOptions(
                 best_fn=self._score,  # without it Orbax writes no metrics
                 preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
-                cleanup_tmp_directories=True,  # the caller holds the workdir's lock
                 todelete_subdir="trash",  # a rename: a killed deletion leaves no half of a step
             )
         return ocp.CheckpointManager(
@@ -98,6 +98,17 @@ class Checkpoints:
                 "meta": ocp.JsonCheckpointHandler(),
             },
         )
+
+    def _delete_leftovers(self) -> None:
+        """Deletes what killed runs and failed saves left half written.
+
+        Orbax would do so in a thread that it does not stop for a manager that is closed without a
+        save: late, it deletes what the next manager is writing. The caller holds the workdir's
+        lock, and no other process saves before the first one does.
+        """
+        if jax.process_index() == 0:
+            for path in self._directory.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*"):
+                shutil.rmtree(path, ignore_errors=True)
 
     def _set_aside_unreadable_metrics(self) -> None:
         """Orbax reads all of them when it opens the directory, and would fail on one."""

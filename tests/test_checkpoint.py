@@ -199,6 +199,7 @@ def test_leftovers_of_a_killed_run_are_removed(open_checkpoints, tmp_path):
     directory = tmp_path / "checkpoints"
     shutil.copytree(directory / "1", directory / "2.orbax-checkpoint-tmp")
     checkpoints = open_checkpoints()
+    assert not list(directory.glob("*tmp*"))
     assert checkpoints.latest() == 1
     save_steps(checkpoints, [2])
     assert steps_on_disk(directory) == [2]
