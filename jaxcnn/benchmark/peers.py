@@ -44,6 +44,8 @@ def check_torch(threads: int) -> None:
     except ImportError:
         raise UserError("torch is not installed: --against=none, or pip install torch") from None
     torch.set_num_threads(threads)
+    torch.backends.cudnn.benchmark = True  # tries its kernels, as XLA does
+    torch.set_float32_matmul_precision("high")  # on a GPU TF32, as XLA; convolutions have it
 
 
 def their_name(name: str, libraries: Sequence[str]) -> tuple[str, str]:

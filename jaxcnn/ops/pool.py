@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from functools import partial, reduce
 from operator import add
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -71,11 +72,7 @@ def _max_pool(x: jax.Array, window: Window) -> jax.Array:
 
 
 def _forward(x: jax.Array, window: Window) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """Returns the maxima, and what the backward pass needs.
-
-    On the CPU a chain of maxima, whose gradient goes to the first of equal values. XLA:CPU expands
-    its own gradient to a scatter, pixel by pixel.
-    """
+    """Returns the maxima, on the CPU a chain of them, and what the backward pass needs."""
     # The backward pass looks for the maxima among the same numbers: not computed again, where
     # other kernels may round them otherwise.
     x = materialize_on_cpu(x)
@@ -88,38 +85,63 @@ def _forward(x: jax.Array, window: Window) -> tuple[jax.Array, tuple[jax.Array, 
 
 
 def _backward(
-    window: Window, saved: tuple[jax.Array, jax.Array], output: jax.Array
+    window: Window, saved: tuple[jax.Array, jax.Array], of_y: jax.Array
 ) -> tuple[jax.Array]:
-    def by_winners(x: jax.Array, largest: jax.Array, output: jax.Array) -> jax.Array:
-        # A question that only the running program can answer, or XLA would find the winners anew
-        # for each tap below.
-        output = materialize_on_cpu(output)  # or it is computed for each tap anew
-        any_value = largest.ravel()[0]
-        first = lax.cond(any_value == any_value, winners_of, last_taps, x, largest)
+    """Gives the gradient of each output to the first of its equal maxima.
 
-        zero = jnp.zeros((), output.dtype)
-        parts = []
-        for number, place in enumerate(np.ndindex(*window.shape)):
-            # Where the tap lies on the image: its edges may be negative, on the padding.
-            edges = [(0, 0, 0)]
-            for axis, stride in enumerate(window.strides):
-                start = place[axis] - window.pads[axis][0]
-                end = start + (output.shape[1 + axis] - 1) * stride + 1
-                edges.append((start, x.shape[1 + axis] - end, stride - 1))
-            chosen = jnp.where(first == number, output, zero)
-            parts.append(lax.pad(chosen, zero, [*edges, (0, 0, 0)]))
-        return materialize_on_cpu(reduce(add, parts))
+    XLA expands its own form to a scatter, pixel by pixel: a training step of VGG-16 took 111 ms
+    with it and 88 without, 256 images in bfloat16 on an H100.
+    """
+    forms: dict[str, Any] = {
+        "cpu": _to_winners_on_cpu,
+        "cuda": _to_winners_on_gpu,
+        "default": _by_library,
+    }
+    chosen = {platform: partial(form, window=window) for platform, form in forms.items()}
+    return (lax.platform_dependent(*saved, of_y, **chosen),)
 
-    def winners_of(x: jax.Array, largest: jax.Array) -> jax.Array:
-        return winners(x, largest, window)
 
+def _by_library(x: jax.Array, largest: jax.Array, of_y: jax.Array, window: Window) -> jax.Array:
+    return jax.vjp(lambda x: _reference(x, window), x)[1](of_y)[0]
+
+
+# XLA must not find the winners anew for each tap: where it heeds no barrier, a question stops it
+# that only the running program can answer.
+def _to_winners_on_gpu(
+    x: jax.Array, largest: jax.Array, of_y: jax.Array, window: Window
+) -> jax.Array:
+    first = lax.optimization_barrier(winners(x, largest, window))
+    return _to_winners(first, of_y, x.shape, window)
+
+
+def _to_winners_on_cpu(
+    x: jax.Array, largest: jax.Array, of_y: jax.Array, window: Window
+) -> jax.Array:
     def last_taps(x: jax.Array, largest: jax.Array) -> jax.Array:
         return jnp.full(largest.shape, math.prod(window.shape) - 1, jnp.int8)
 
-    def by_library(x: jax.Array, largest: jax.Array, output: jax.Array) -> jax.Array:
-        return jax.vjp(lambda x: _reference(x, window), x)[1](output)[0]
+    of_y = materialize_on_cpu(of_y)  # or it is computed for each tap anew
+    any_value = largest.ravel()[0]
+    first = lax.cond(any_value == any_value, partial(winners, window=window), last_taps, x, largest)
+    return materialize_on_cpu(_to_winners(first, of_y, x.shape, window))
 
-    return (lax.platform_dependent(*saved, output, cpu=by_winners, default=by_library),)
+
+def _to_winners(
+    first: jax.Array, of_y: jax.Array, image: Sequence[int], window: Window
+) -> jax.Array:
+    """Returns the gradient to images of that shape, given which tap of each window won."""
+    zero = jnp.zeros((), of_y.dtype)
+    parts = []
+    for number, place in enumerate(np.ndindex(*window.shape)):
+        # Where the tap lies on the image: its edges may be negative, on the padding.
+        edges = [(0, 0, 0)]
+        for axis, stride in enumerate(window.strides):
+            start = place[axis] - window.pads[axis][0]
+            end = start + (of_y.shape[1 + axis] - 1) * stride + 1
+            edges.append((start, image[1 + axis] - end, stride - 1))
+        chosen = jnp.where(first == number, of_y, zero)
+        parts.append(lax.pad(chosen, zero, [*edges, (0, 0, 0)]))
+    return reduce(add, parts)
 
 
 _max_pool.defvjp(_forward, _backward)

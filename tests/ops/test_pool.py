@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from jaxcnn.ops.pool import (
+    _by_library,
+    _to_winners_on_gpu,
+    adaptive_avg_pool,
+    avg_pool,
+    max_pool,
+    winners,
+)
 from jaxcnn.ops.pool import _max_pool as max_of
-from jaxcnn.ops.pool import adaptive_avg_pool, avg_pool, max_pool, winners
 from jaxcnn.ops.windows import Window
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 13, 16, 3)).astype(np.float32)
@@ -86,6 +93,27 @@ def test_gradient_of_the_maximum_goes_to_the_first_pixel_that_has_it(k, s, pads,
     assert ours[1].dtype == dtype
     for got, wanted in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(np.float32(got), np.float32(wanted), rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("k", "s", "pads"), [(2, 2, ((0, 0), (0, 0))), (3, 2, ((1, 1), (1, 1))), (2, 3, ((0, 0),) * 2)]
+)
+def test_form_of_gpus_has_the_gradient_of_the_library(k, s, pads):
+    window = Window((k, k), (s, s), pads)
+    largest = nn.max_pool(TIES, window.shape, window.strides, window.pads)
+    weights = jnp.arange(1.0, 1 + largest.size).reshape(largest.shape) % 13
+    ours, theirs = (
+        jax.jit(partial(form, window=window))(TIES, largest, weights)
+        for form in (_to_winners_on_gpu, _by_library)
+    )
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("platform", "scatters"), [("cuda", False), ("tpu", True)])
+def test_gradient_on_accelerators(platform, scatters):
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(max_pool(x, (3, 3), (2, 2), 1) ** 2)))
+    program = gradient.trace(jnp.float32(IMAGES)).lower(lowering_platforms=(platform,)).as_text()
+    assert ("select_and_scatter" in program) == scatters
 
 
 def test_winners_are_the_first_taps_with_the_maximum():
