@@ -28,7 +28,8 @@ def measure_roofline(dtype: Any) -> Roofline:
     large = jax.default_backend() != "cpu"
     values = jnp.ones(2**28 if large else 2**26, jnp.float32)
     side = 8192 if large else 2048
-    matrix = jnp.ones((side, side), dtype)
+    # Equal numbers would flatter a GPU, which draws less power for them.
+    matrix = jax.random.normal(jax.random.key(0), (side, side), dtype)
     # Over its own argument, or the time would be that of asking the system for memory.
     copy = jax.jit(lambda x: -x, donate_argnums=0)
     product = jax.jit(lambda x: x @ x)
