@@ -230,8 +230,7 @@ PUBLISHED_EPSILON = dict.fromkeys(
     ("mobilenet", "googlenet", "bn_inception", "inception_v3", "inception_resnet"), 1e-3
 ) | {"dfn": 2e-5, "dfn_mr": 2e-5}
 ALL = pytest.mark.parametrize("family", SMALL)
-# Whose networks are compiled and run for every contract; the others for a training step only, and
-# for all of them by `pytest -m exhaustive`.
+# Whose networks are compiled and run; the others by `pytest -m exhaustive`.
 RUN = {"lenet", "cifar_resnet", "preact_resnet", "densenet", "mobilenet", "vgg"}
 
 
@@ -521,20 +520,9 @@ def training_step(model):
     return step
 
 
-# In float32 the references train the networks that the gate does not.
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("family", "dtype"),
-    [
-        pytest.param(
-            family,
-            dtype,
-            marks=[pytest.mark.exhaustive] * (dtype == "float32" and family not in RUN),
-        )
-        for family in SMALL
-        for dtype in ("float32", "bfloat16")
-    ],
-)
+# `tests.test_configs` trains one network of every family.
+@COMPILED
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_training_step_on_the_smallest_images(family, dtype, start):
     model = build(family, dtype=jnp.dtype(dtype))
     size = smallest(model)
@@ -554,8 +542,9 @@ def test_published_network_takes_the_smallest_images_and_none_smaller(family):
     size = smallest(model)
     x = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), x)
-    after, _ = jax.eval_shape(training_step(model), variables, x, jax.random.key(1))
-    assert jax.tree.structure(after) == jax.tree.structure(variables)
+    rngs = {"dropout": jax.random.key(1), "drop_path": jax.random.key(1)}
+    logits, _ = jax.eval_shape(partial(train_apply, model, rngs=rngs), variables, x)
+    assert len(logits) == 2
     if size > 1:
         x = jnp.ones((2, size - 1, size, 3))
         with pytest.raises(UserError, match=f"takes {size}x{size} or larger"):

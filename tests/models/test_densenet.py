@@ -40,10 +40,10 @@ def identity_parts(**fields):
     [
         ("densenet121", 32, (6, 12, 24, 16)),
         ("densenet169", 32, (6, 12, 32, 32)),
-        ("densenet201", 32, (6, 12, 48, 32)),
+        pytest.param("densenet201", 32, (6, 12, 48, 32), marks=pytest.mark.exhaustive),
         ("densenet161", 48, (6, 12, 36, 24)),
         ("densenet_40_12", 12, (12, 12, 12)),
-        ("densenet_bc_250_24", 24, (41, 41, 41)),
+        pytest.param("densenet_bc_250_24", 24, (41, 41, 41), marks=pytest.mark.exhaustive),
     ],
 )
 def test_layers_and_growth_of_the_papers_tables(name, growth_rate, sizes, trace):

@@ -16,6 +16,9 @@ from tests.parity.references import relative_error
 # Left to `pytest -m exhaustive`: what another reference of the same family shows with less work.
 EXHAUSTIVE = {
     *(name for name in references.names("forward") if name.endswith(("_224", "_299"))),
+    "resnext50_32x4d_64",
+    "wide_resnet50_2_64",
+    "mobilenetv1_100_64",
     "densenet121_grad64",
     "googlenet_grad64",
     "resnetv2_small_traj64",
@@ -31,6 +34,9 @@ EXHAUSTIVE = {
     "mobilenetv1_100_traj64",
     "resnext_small_traj64",
 } - {"alexnet_224"}
+
+# Of whose weights the names have the form of another one's.
+LIKE_OTHERS = {"vgg11_224", "vgg16_bn_224", "resnext50_32x4d_224", "wide_resnet50_2_224"}
 
 # Compiled as a user's programs are, unlike those of other tests; see `tests.conftest`.
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3})
@@ -172,8 +178,15 @@ def test_weights_and_images_are_those_of_the_references():
         assert references.checksum([images]) == entry["images_crc32"]
 
 
+WEIGHTS = sorted({references.entry(name)["state"] for name in references.names("forward")})
+
+
 @pytest.mark.parametrize(
-    "name", sorted({references.entry(name)["state"] for name in references.names("forward")})
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.exhaustive if name in LIKE_OTHERS else ())
+        for name in WEIGHTS
+    ],
 )
 def test_weights_come_back_bit_by_bit(name):
     entry, state = references.entry(name), references.state(name)
