@@ -176,7 +176,15 @@ def test_a_small_network_of_each_family_takes_two_steps(stem, dataset):
     two_steps(config, **small_fields(config.model.name))
 
 
+@pytest.fixture
+def forgotten():
+    """Compiled programs, each in pages of its own, of which Linux gives a process 65,530."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.mark.exhaustive
+@pytest.mark.usefixtures("forgotten")
 @pytest.mark.parametrize(("stem", "dataset"), PRODUCT)
 def test_a_small_network_takes_two_steps_by_every_config(stem, dataset):
     config = config_of(stem, dataset)
@@ -184,6 +192,7 @@ def test_a_small_network_takes_two_steps_by_every_config(stem, dataset):
 
 
 @pytest.mark.exhaustive
+@pytest.mark.usefixtures("forgotten")
 @pytest.mark.parametrize(("stem", "dataset"), PRODUCT)
 def test_every_config_takes_two_steps(stem, dataset):
     two_steps(config_of(stem, dataset))
