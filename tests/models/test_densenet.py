@@ -39,7 +39,7 @@ def identity_parts(**fields):
     ("name", "growth_rate", "sizes"),
     [
         ("densenet121", 32, (6, 12, 24, 16)),
-        ("densenet169", 32, (6, 12, 32, 32)),
+        pytest.param("densenet169", 32, (6, 12, 32, 32), marks=pytest.mark.exhaustive),
         pytest.param("densenet201", 32, (6, 12, 48, 32), marks=pytest.mark.exhaustive),
         ("densenet161", 48, (6, 12, 36, 24)),
         ("densenet_40_12", 12, (12, 12, 12)),
