@@ -102,9 +102,8 @@ class Checkpoints:
     def _delete_leftovers(self) -> None:
         """Deletes what killed runs and failed saves left half written.
 
-        Orbax would do so in a thread that it does not stop for a manager that is closed without a
-        save: late, it deletes what the next manager is writing. The caller holds the workdir's
-        lock, and no other process saves before the first one does.
+        Orbax's thread for that outlives a manager that is closed without a save, and may delete
+        what the next one writes. The caller holds the workdir's lock.
         """
         if jax.process_index() == 0:
             for path in self._directory.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*"):
