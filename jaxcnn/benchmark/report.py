@@ -77,7 +77,7 @@ def table(measured: Sequence[Measured], roofline: Roofline | None) -> str:
                 f"{row['images_per_s']:.4g}",
                 found,
                 f"{row['compile_s']:.1f}",
-                "" if memory is None else f"{memory / 2**30:.2f}",
+                "" if memory is None else f"{memory / 1e9:.2f}",
                 _percent(row.get("arithmetic")),
                 _percent(row.get("memory")),
             ]

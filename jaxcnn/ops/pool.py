@@ -72,14 +72,16 @@ def _max_pool(x: jax.Array, window: Window) -> jax.Array:
 
 
 def _forward(x: jax.Array, window: Window) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """Returns the maxima, on the CPU a chain of them, and what the backward pass needs."""
+    """Returns the maxima, on CPU and GPU a chain of them, and what the backward pass needs."""
     # The backward pass looks for the maxima among the same numbers: not computed again, where
     # other kernels may round them otherwise.
     x = materialize_on_cpu(x)
+
+    def by_taps(x: jax.Array) -> jax.Array:
+        return reduce(jnp.maximum, _shifted(x, window))
+
     largest = lax.platform_dependent(
-        x,
-        cpu=lambda x: reduce(jnp.maximum, _shifted(x, window)),
-        default=lambda x: _reference(x, window),
+        x, cpu=by_taps, cuda=by_taps, default=partial(_reference, window=window)
     )
     return largest, (x, largest)
 
