@@ -18,6 +18,13 @@ from jaxcnn.models.published import networks
 from jaxcnn.ops.conv import conv_general_dilated
 
 PUBLISHED = networks()
+LONG = {
+    "cifar_resnet1001_v2",
+    "cifar_resnet1202",
+    "cifar_resnet1202_sd",
+    "densenet_bc_190_40",
+    "densenet_bc_250_24",
+}
 
 
 def scalars(tree) -> int:
@@ -47,13 +54,8 @@ def longest_way(jaxpr, reached=()):
 @pytest.mark.parametrize(
     "name",
     [
-        # More than twenty seconds of tracing, for what their relatives show.
-        pytest.param(
-            name,
-            marks=pytest.mark.exhaustive
-            if name in ("cifar_resnet1202", "cifar_resnet1202_sd", "densenet_bc_250_24")
-            else (),
-        )
+        # Long to trace, for what their relatives show.
+        pytest.param(name, marks=pytest.mark.exhaustive if name in LONG else ())
         for name in sorted(MODELS)
     ],
 )

@@ -36,7 +36,13 @@ EXHAUSTIVE = {
 } - {"alexnet_224"}
 
 # Of whose weights the names have the form of another one's.
-LIKE_OTHERS = {"vgg11_224", "vgg16_bn_224", "resnext50_32x4d_224", "wide_resnet50_2_224"}
+LIKE_OTHERS = {
+    "vgg11_224",
+    "vgg16_bn_224",
+    "resnet18_224",
+    "resnext50_32x4d_224",
+    "wide_resnet50_2_224",
+}
 
 # Compiled as a user's programs are, unlike those of other tests; see `tests.conftest`.
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3})
