@@ -9,9 +9,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxcnn.ops.fusion import materialize_on_cpu
+
 SMALL = 2**16  # values whose sum takes 0.2 ms in any order: not worth a longer compilation
 TERMS = 14  # added at a time; more are slower again
 PARTS = 16  # of a flat array: what they start with is aligned
+JOINED = 2**18  # fewer values are copied to those of others sooner than compiled by themselves
 
 Term = Callable[..., jax.Array]
 
@@ -59,27 +62,33 @@ def norm(tree: Any) -> jax.Array:
     """Returns the Euclidean norm of all numbers of a tree, a scalar in at least float32.
 
     On the CPU by additions of slices: XLA squares a large array into another, and adds up small
-    windows of that, which for 38 million numbers takes 80 ms, slices 4.
+    windows of that, which for 38 million numbers takes 80 ms, slices 4. The small arrays are put
+    together first: one kernel for all, where Inception-ResNet v2 had 2,000, 5 s to compile.
     """
+    leaves = [wide(x) for x in jax.tree.leaves(tree)]
 
-    def squares(x: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.square(wide(x)))
+    def squares(*leaves: jax.Array) -> jax.Array:
+        return sum((jnp.sum(jnp.square(x)) for x in leaves), jnp.zeros(()))
 
-    def by_slices(x: jax.Array) -> jax.Array:
-        x, total = x.ravel(), jnp.zeros((), wide(x).dtype)
-        term: Term = lambda part: jnp.square(wide(part))  # noqa: E731
+    def of_large(x: jax.Array) -> jax.Array:
+        x, total = x.ravel(), jnp.zeros((), x.dtype)
+        term: Term = jnp.square
         while x.size >= SMALL:
             whole = x.size - x.size % PARTS
             total += term(x[whole:]).sum()
             x, term = reduce(add, map(term, jnp.split(x[:whole], PARTS))), lambda part: part
-        return total + x.sum()
+        return total + term(x).sum()
 
-    def of_leaf(x: jax.Array) -> jax.Array:
-        if x.size < SMALL:
-            return squares(x)
-        return lax.platform_dependent(x, cpu=by_slices, default=squares)
+    def by_slices(*leaves: jax.Array) -> jax.Array:
+        large = [x for x in leaves if x.size >= JOINED]
+        small = [x.ravel() for x in leaves if x.size < JOINED]
+        if small:
+            large.append(materialize_on_cpu(jnp.concatenate(small)))
+        return sum(map(of_large, large), jnp.zeros(()))
 
-    return jnp.sqrt(sum(map(of_leaf, jax.tree.leaves(tree))))
+    if sum(x.size for x in leaves) < SMALL:
+        return jnp.sqrt(squares(*leaves))
+    return jnp.sqrt(lax.platform_dependent(*leaves, cpu=by_slices, default=squares))
 
 
 def wide(x: jax.Array) -> jax.Array:
