@@ -4,7 +4,7 @@ import functools
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import flax.struct
 import jax
@@ -13,6 +13,8 @@ import numpy as np
 from flax import linen as nn
 
 from jaxcnn.optim import Optimizer
+
+T = TypeVar("T")
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -98,32 +100,39 @@ def initial_state(
     return Initial(make, program, program.eval_shape(jax.random.key(0)))
 
 
-def create_state(
-    initial: Initial, rng: jax.Array, given: dict[str, Any] | None = None
-) -> TrainState:
-    """Returns the state at step 0 of a run with the root key `rng`.
+def create_state(initial: Initial, rng: jax.Array) -> TrainState:
+    """Returns the state at step 0 of a run with the root key `rng`."""
+    return prepare_state(initial, rng)()
 
-    `given` are other weights to start from, in the form of `TrainState.variables`: the arrays among
-    its leaves are taken, for the averages too. The optimizer's state is at step 0 the same for any
-    weights.
+
+def prepare_state(initial: Initial, rng: jax.Array) -> Callable[[], TrainState]:
+    """Begins to make the state in another thread; what it returns waits for it and returns it.
+
+    A process that ends before that still waits for the thread.
+
+    Args:
+      initial: the state to be made.
+      rng: the root key of the run.
     """
-    state = initial.make(rng) if _many(initial) else _compiling(initial.program).result()(rng)
-    if given is None:
-        return state
+    if _many(initial):
+        return functools.partial(initial.make, rng)  # once it is asked for
+    compiled = _compiling(initial.program)
+    return _in_a_thread(lambda: compiled.result()(rng)).result
+
+
+def with_weights(state: TrainState, given: dict[str, Any]) -> TrainState:
+    """Returns the state at step 0 with other weights to start from.
+
+    Args:
+      state: whose optimizer is at step 0, which is the same for any weights.
+      given: in the form of `TrainState.variables`: the arrays among its leaves are taken, for the
+        averages too.
+    """
     variables = jax.tree.map(
         lambda new, fresh: new if isinstance(new, np.ndarray) else fresh, given, state.variables()
     )
     averages = None if state.ema is None else jax.tree.map(np.array, variables)  # own buffers
     return state.replace(**variables, ema=averages)
-
-
-def prepare_state(initial: Initial) -> None:
-    """Starts to compile in another thread what `create_state` then waits for.
-
-    A process that ends before that still waits for the thread.
-    """
-    if not _many(initial):
-        _compiling(initial.program)
 
 
 def _many(initial: Initial) -> bool:
@@ -139,10 +148,14 @@ def _compiling(program: Any) -> Future[jax.stages.Compiled]:
     """
     options: Any = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
     lowered = program.lower(jax.random.key(0))  # here, where the settings of jax are the caller's
+    return _in_a_thread(lambda: lowered.compile(compiler_options=options))
+
+
+def _in_a_thread(call: Callable[[], T]) -> Future[T]:
     thread = ThreadPoolExecutor(1)
-    compiled = thread.submit(lowered.compile, compiler_options=options)
+    result = thread.submit(call)
     thread.shutdown(wait=False)
-    return compiled
+    return result
 
 
 def count_parameters(tree: Any) -> int:

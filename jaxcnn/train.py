@@ -34,10 +34,10 @@ from jaxcnn.signals import stop_request
 from jaxcnn.state import (
     Initial,
     TrainState,
-    create_state,
     initial_state,
     prepare_state,
     state_sha256,
+    with_weights,
 )
 from jaxcnn.steps import make_train_step, make_train_steps
 
@@ -242,15 +242,14 @@ def run(
         scope.enter_context(contextlib.closing(batches))
         most = config.train.steps_per_call
         called = window.timed(_by_call(batches, plan, start, most))
+        if restored is None:  # beside the first batch and the compiler
+            fresh = prepare_state(initial, jax.random.key(config.seed))
         if start < plan.total:
             log.say("compiling the training step, a minute for a deep network on a CPU …")
             batch_form, called = parallel.peek(called)
-            if restored is None:
-                prepare_state(initial)  # beside it
             parallel.compile_train_step(train_step, form, batch_form)
-        key = jax.random.key(config.seed)
-        state = create_state(initial, key, given) if restored is None else restored.state
-        state = parallel.replicate(state)
+        state = fresh() if restored is None else restored.state
+        state = parallel.replicate(state if given is None else with_weights(state, given))
         watchdog.feed()
         for steps, batch in zip(plan.calls(start, most), called, strict=True):
             if steps[0] - 1 in plan.resized and steps[0] - 1 > start:
