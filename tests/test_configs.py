@@ -31,8 +31,7 @@ LARGE = {
     "fractalnet_narrow_c6",
     "resnext101_32x8d",
 }
-# One of each family, on the data of its paper; Inceptions and Ladders of which others are compiled
-# in less time are left to all configs.
+# One of each family, on the data of its paper; where a relative compiles sooner, that one.
 FAMILIES = [
     ("lenet5", "mnist"),
     ("lenet5_1998", "mnist"),

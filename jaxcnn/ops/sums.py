@@ -63,12 +63,13 @@ def norm(tree: Any) -> jax.Array:
 
     On the CPU by additions of slices: XLA squares a large array into another, and adds up small
     windows of that, which for 38 million numbers takes 80 ms, slices 4. The small arrays are put
-    together first: one kernel for all, where Inception-ResNet v2 had 2,000, 5 s to compile.
+    together first: for Inception-ResNet v2 that leaves 260 of 2,100 kernels, and 1 of the 5 s that
+    they take to compile.
     """
     leaves = [wide(x) for x in jax.tree.leaves(tree)]
 
-    def squares(*leaves: jax.Array) -> jax.Array:
-        return sum((jnp.sum(jnp.square(x)) for x in leaves), jnp.zeros(()))
+    def squares(*leaves: jax.Array) -> Any:
+        return sum(jnp.sum(jnp.square(x)) for x in leaves)
 
     def of_large(x: jax.Array) -> jax.Array:
         x, total = x.ravel(), jnp.zeros((), x.dtype)
@@ -79,12 +80,12 @@ def norm(tree: Any) -> jax.Array:
             x, term = reduce(add, map(term, jnp.split(x[:whole], PARTS))), lambda part: part
         return total + term(x).sum()
 
-    def by_slices(*leaves: jax.Array) -> jax.Array:
+    def by_slices(*leaves: jax.Array) -> Any:
         large = [x for x in leaves if x.size >= JOINED]
         small = [x.ravel() for x in leaves if x.size < JOINED]
         if small:
             large.append(materialize_on_cpu(jnp.concatenate(small)))
-        return sum(map(of_large, large), jnp.zeros(()))
+        return sum(map(of_large, large))
 
     if sum(x.size for x in leaves) < SMALL:
         return jnp.sqrt(squares(*leaves))

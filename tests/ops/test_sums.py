@@ -73,3 +73,9 @@ def test_the_norm_of_a_tree_is_that_of_all_its_numbers(dtype):
 def test_a_norm_is_not_finite_if_one_number_is_not(value):
     x = jnp.ones(SMALL + 5).at[-1].set(value)
     assert not np.isfinite(jax.jit(norm)([x]))
+
+
+def test_the_norm_of_many_small_arrays_is_few_kernels():
+    arrays = [jnp.ones(SMALL // 100 + n) for n in range(200)]
+    program = jax.jit(norm).lower(arrays).compile().as_text()
+    assert program.count(" fusion(") < 30
