@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -198,7 +197,7 @@ def make_train_step(
             opt_state={**state.opt_state, "transform": transform_state},
             ema=ema,
         )
-        state = jax.tree.map(partial(jax.lax.select, finite), changed, state)
+        state = jax.tree.map(lambda new, old: jax.lax.select(finite, new, old), changed, state)
         metrics = {
             "loss": loss,
             "top1": top1,

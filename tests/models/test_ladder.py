@@ -182,7 +182,11 @@ def test_without_costs_the_gradients_are_the_plain_networks(start):
     jax.tree.map(np.testing.assert_array_equal, of_zero, plain)
 
 
-@pytest.mark.parametrize("kind", [True, False], ids=["labelled only", "unlabelled only"])
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(True, marks=pytest.mark.exhaustive), False],
+    ids=["labelled only", "unlabelled only"],
+)
 def test_rows_of_one_kind_alone_are_safe(kind, start):
     model, x = small(noise=0.3), images()
     variables = start(model, x)

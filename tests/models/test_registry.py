@@ -22,6 +22,8 @@ LONG = {
     "cifar_resnet1001_v2",
     "cifar_resnet1202",
     "cifar_resnet1202_sd",
+    "densenet_100_12",
+    "densenet_100_24",
     "densenet_bc_190_40",
     "densenet_bc_250_24",
 }
