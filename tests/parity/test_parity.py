@@ -23,6 +23,7 @@ EXHAUSTIVE = {
     "googlenet_grad64",
     "resnetv2_small_traj64",
     "inception_resnet_v2_96",
+    "vgg11_bn_64",
     "vgg11_bn_grad224",
     "alexnet_grad224",
     "inception_v3_grad96",
