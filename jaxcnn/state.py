@@ -100,11 +100,6 @@ def initial_state(
     return Initial(make, program, program.eval_shape(jax.random.key(0)))
 
 
-def create_state(initial: Initial, rng: jax.Array) -> TrainState:
-    """Returns the state at step 0 of a run with the root key `rng`."""
-    return prepare_state(initial, rng)()
-
-
 def prepare_state(initial: Initial, rng: jax.Array) -> Callable[[], TrainState]:
     """Begins to make the state in another thread; what it returns waits for it and returns it.
 

@@ -15,12 +15,12 @@ from jaxcnn import create_model, factories, inputs, parallel, recipes
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.passes import make_evaluator
-from jaxcnn.state import create_state, initial_state
+from jaxcnn.state import initial_state, prepare_state
 from jaxcnn.steps import make_train_step
 from tests.models.test_contracts import SMALL
 
 FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
-# Ten seconds and more of tracing, for what a network of fewer layers shows.
+# Ten seconds and more of tracing, for what a smaller relative shows.
 LARGE = {
     "cifar_resnet1001_v2",
     "cifar_resnet1202",
@@ -165,7 +165,7 @@ def two_steps(config, evaluated=True, **fields):
     )
     averaged = config.train.ema_decay > 0
     initial = initial_state(model, optimizer, source.image_shape, averaged)
-    state = parallel.replicate(create_state(initial, jax.random.key(0)))
+    state = parallel.replicate(prepare_state(initial, jax.random.key(0))())
     before = parallel.fetch(state.params)
     for number in range(2):
         batch = train_batch(source, batch_size=size, seed=0, step=number, unlabelled=unlabelled)

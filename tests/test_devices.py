@@ -19,7 +19,7 @@ from jaxcnn.factories import make_optimizer
 from jaxcnn.losses import make_objective
 from jaxcnn.models.resnet import BasicBlock, ResNet
 from jaxcnn.recipes import base_config
-from jaxcnn.state import create_state, initial_state, leaf_digests
+from jaxcnn.state import initial_state, leaf_digests, prepare_state
 from jaxcnn.steps import make_train_step
 from tests.runs import ROOT, environment, finish, losses, records, start
 
@@ -119,7 +119,7 @@ def test_replicas_stay_bit_equal_for_20_steps():
         axis_name=parallel.AXIS,
     )
     source = load("digits", "train", channels=1, image_size=8)
-    state = create_state(initial_state(model, optimizer, (8, 8, 1), True), jax.random.key(0))
+    state = prepare_state(initial_state(model, optimizer, (8, 8, 1), True), jax.random.key(0))()
     stacked = jax.tree.map(lambda x: jnp.stack([x] * 4), state)
     mapped = jax.pmap(step, axis_name=parallel.AXIS)
     for number in range(20):

@@ -17,7 +17,7 @@ from jaxcnn.layers.split_norm import SplitBatchNorm
 from jaxcnn.losses import cross_entropy, make_objective
 from jaxcnn.ops.sums import norm
 from jaxcnn.optim import OPTIMIZERS
-from jaxcnn.state import create_state, initial_state
+from jaxcnn.state import initial_state, prepare_state
 from jaxcnn.steps import make_train_step
 
 FREEZE = ("^stem/", "^stage1/")
@@ -73,7 +73,7 @@ def start(optimizer):
     """Statistics that are no longer those of the start, and a parameter that is minus zero."""
     model = Net()
     initial = initial_state(model, optimizer, (4, 4, 3), averaged=True)
-    state = create_state(initial, jax.random.key(0))
+    state = prepare_state(initial, jax.random.key(0))()
     stats = jax.tree.map(lambda leaf: leaf + 0.25, state.batch_stats)
     bias = state.params["stem"]["conv"]["bias"]
     state.params["stem"]["conv"]["bias"] = jnp.full_like(bias, -0.0)

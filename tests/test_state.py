@@ -10,7 +10,6 @@ from jaxcnn.models.densenet import DenseNet
 from jaxcnn.models.lenet import LeNet5Modern
 from jaxcnn.state import (
     count_parameters,
-    create_state,
     initial_state,
     leaf_digests,
     prepare_state,
@@ -32,7 +31,7 @@ def optimizer_of(name="sgd", schedule="cosine"):
 
 def fresh(model, optimizer=None, averaged=False, seed=0):
     initial = initial_state(model, optimizer or optimizer_of(), SHAPE, averaged)
-    return create_state(initial, jax.random.key(seed))
+    return prepare_state(initial, jax.random.key(seed))()
 
 
 @pytest.mark.parametrize("many", [0, 2000], ids=["one by one", "compiled"])
@@ -66,7 +65,7 @@ def test_different_seeds_give_different_parameters():
 def test_what_is_saved_has_the_promised_form(name, schedule, averaged):
     initial = initial_state(small_densenet(), optimizer_of(name, schedule), SHAPE, averaged)
     form = initial.form
-    real = parallel.fetch(parallel.replicate(create_state(initial, jax.random.key(0))))
+    real = parallel.fetch(parallel.replicate(prepare_state(initial, jax.random.key(0))()))
     assert jax.tree.structure(form) == jax.tree.structure(real)
 
     def same(promised, leaf):

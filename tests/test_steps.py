@@ -22,7 +22,7 @@ from jaxcnn.losses import cross_entropy, make_objective
 from jaxcnn.models.densenet import DenseNet
 from jaxcnn.optim import Optimizer, decay_mask, make_transform
 from jaxcnn.schedules import make_schedule
-from jaxcnn.state import create_state, initial_state
+from jaxcnn.state import initial_state, prepare_state
 from jaxcnn.steps import make_eval_step, make_train_step, make_train_steps
 
 NAN_PIXEL = 255  # `to_unit` reads it as not a number
@@ -124,7 +124,7 @@ def make_sgd(rate=1.0, momentum=0.0, weight_decay=0.0, **schedule):
 
 def start(model, optimizer=None, averaged=False, seed=0):
     initial = initial_state(model, optimizer or make_sgd(), (4, 4, 3), averaged)
-    return create_state(initial, jax.random.key(seed))
+    return prepare_state(initial, jax.random.key(seed))()
 
 
 def make_step(model, optimizer=None, objective=None, augment=to_unit, **options):

@@ -164,9 +164,9 @@ def test_a_run_draws_rrelu_in_training_and_not_in_evaluation():
     train_step = make_train_step(
         model, optimizer, make_objective(), lambda images, keys: normalize(images), total_steps=9
     )
-    from jaxcnn.state import create_state, initial_state
+    from jaxcnn.state import initial_state, prepare_state
 
-    state = create_state(initial_state(model, optimizer, (16, 16, 1)), jax.random.key(0))
+    state = prepare_state(initial_state(model, optimizer, (16, 16, 1)), jax.random.key(0))()
     step = jax.jit(train_step)
     state, first = step(state, batch)
     state, second = step(state, batch)  # the rate is zero
