@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn import create_model, data, factories, inputs, papers, train
+from jaxcnn import create_model, data, factories, inputs, papers, programs, train
 from jaxcnn.data.pipeline import staged_batches, train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.evaluate import check_train_size
@@ -124,9 +124,8 @@ def test_a_run_goes_on_bit_for_bit_over_a_change_of_size(tmp_path, caplog):
 
     def once(*given):
         if not built:
-            programs = train.build(*given)
-            step = Watched(programs.train_step, caplog)
-            built.append(programs._replace(train_step=step))
+            made = programs.build(*given)
+            built.append(made._replace(train_step=Watched(made.train_step, caplog)))
         else:
             built.append(built[0])
         return built[0]

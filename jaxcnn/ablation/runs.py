@@ -107,13 +107,14 @@ def run(
     Raises:
       UserError: for whatever `train.run` refuses, or a metric that the run does not have.
     """
+    from jaxcnn import programs as parts
     from jaxcnn import train
 
-    programs: dict[str, train.Programs] = {}
+    programs: dict[str, parts.Programs] = {}
 
-    def build_once(config: ConfigDict, *rest: Any) -> train.Programs:
+    def build_once(config: ConfigDict, *rest: Any) -> parts.Programs:
         if not programs:
-            programs["all"] = train.build(config, *rest)
+            programs["all"] = parts.build(config, *rest)
         return programs["all"]
 
     for task in todo:
