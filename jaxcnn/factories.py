@@ -14,15 +14,16 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.inputs import mixes
+from jaxcnn.inputs import make_test_protocol, mixes
 from jaxcnn.interop.exchange import create_library_model
 from jaxcnn.layers.activations import activation
 from jaxcnn.layers.factorised import convolution
 from jaxcnn.layers.initializers import Initialized, initializer
-from jaxcnn.losses import Objective, make_objective
+from jaxcnn.losses import HeadLoss, Objective, make_head_loss, make_objective
 from jaxcnn.models import create_model
 from jaxcnn.optim import Optimizer, decay_mask, make_transform, matcher
 from jaxcnn.parallel import AXIS
+from jaxcnn.protocols import CENTER
 from jaxcnn.schedules import Plan, length_in_steps, make_schedule, size_stages
 
 # Fields of networks that are functions and can be set by name.
@@ -98,6 +99,21 @@ def make_loss(config: ConfigDict) -> Objective:
         section.aux_decay,
         mixed=mixes(config),
     )
+
+
+def make_test_loss(config: ConfigDict) -> HeadLoss | None:
+    """Returns the main term of the objective, for evaluations by the protocol of the config.
+
+    The scores of several views are logarithms of mean probabilities. Cross entropy takes them; the
+    other losses are of logits, and None is returned.
+
+    Raises:
+      UserError: see `losses.make_head_loss`.
+    """
+    several = make_test_protocol(config).name != CENTER.name
+    if several and config.loss.name != "cross_entropy":
+        return None
+    return make_head_loss(config.loss.name, config.loss.label_smoothing)
 
 
 def make_plan(config: ConfigDict, num_examples: int) -> Plan:

@@ -13,6 +13,7 @@ from jaxcnn.errors import UserError, nearest
 # (logits [N, K], what the network put into `aux`, labels [N] or soft [N, K], share of the run that
 # is over, in [0, 1)) → losses [N]
 Objective = Callable[[jax.Array, Any, jax.Array, jax.typing.ArrayLike], jax.Array]
+HeadLoss = Callable[[jax.Array, jax.Array], jax.Array]  # (logits [N, K], labels) → losses [N]
 
 
 def one_hot(labels: jax.Array, logits: jax.Array) -> jax.Array:
@@ -97,7 +98,7 @@ def rbf_map(logits: jax.Array, labels: jax.Array, rubbish: float = 0.1) -> jax.A
     return rbf_mse(logits, labels) + everything
 
 
-LOSSES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
+LOSSES: dict[str, HeadLoss] = {
     "cross_entropy": cross_entropy,
     "squared_hinge": squared_hinge,
     "squared_error": squared_error,
@@ -107,6 +108,23 @@ LOSSES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
 AUX_DECAYS = ("none", "linear")
 # Those of a distribution are those of its labels in the same proportion, up to a constant.
 MIXABLE = ("cross_entropy", "squared_error", "rbf_mse", "rbf_map")
+
+
+def make_head_loss(name: str = "cross_entropy", smoothing: float = 0.0) -> HeadLoss:
+    """Returns the loss of one head; that of the main head is the main term of the objective.
+
+    Args:
+      name: one of `LOSSES`.
+      smoothing: of labels, for cross-entropy.
+
+    Raises:
+      UserError: for an unknown loss, or smoothing of another one.
+    """
+    if name not in LOSSES:
+        raise UserError(f"no loss.name {name!r}: {nearest(name, LOSSES)}")
+    if smoothing and name != "cross_entropy":
+        raise UserError(f"loss.label_smoothing={smoothing} needs loss.name=cross_entropy")
+    return partial(cross_entropy, smoothing=smoothing) if smoothing else LOSSES[name]
 
 
 def make_objective(
@@ -138,18 +156,14 @@ def make_objective(
     Raises:
       UserError: for an unknown loss or decay, or smoothing or mixed labels where they mean nothing.
     """
-    if name not in LOSSES:
-        raise UserError(f"no loss.name {name!r}: {nearest(name, LOSSES)}")
+    head_loss = make_head_loss(name, smoothing)
     if aux_decay not in AUX_DECAYS:
         raise UserError(f"no loss.aux_decay {aux_decay!r}: {nearest(aux_decay, AUX_DECAYS)}")
-    if smoothing and name != "cross_entropy":
-        raise UserError(f"loss.label_smoothing={smoothing} needs loss.name=cross_entropy")
     if mixed and name not in MIXABLE:
         raise UserError(
             f"loss.name={name} has no meaning for mixed labels: take {' or '.join(MIXABLE)}, or set"
             " data.mixup and data.cutmix to 0"
         )
-    head_loss = partial(cross_entropy, smoothing=smoothing) if smoothing else LOSSES[name]
 
     def objective(
         logits: jax.Array, aux: Any, labels: jax.Array, progress: jax.typing.ArrayLike

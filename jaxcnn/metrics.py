@@ -25,15 +25,15 @@ def top_k_hits(logits: jax.Array, labels: jax.Array, k: int) -> jax.Array:
 
 
 def classification_sums(
-    logits: jax.Array, losses: jax.Array, labels: jax.Array, weights: jax.Array
+    logits: jax.Array, losses: dict[str, jax.Array], labels: jax.Array, weights: jax.Array
 ) -> dict[str, jax.Array]:
-    """Weighted sums over a batch: `loss` (nats), `top1`, `top5` (hits) and `count`, all scalars."""
+    """Returns weighted sums over a batch: of each loss, `top1`, `top5` (hits), `count`; scalars."""
 
     def total(values: jax.Array) -> jax.Array:
         return jnp.sum(jnp.where(weights > 0, values * weights, 0.0))
 
     return {
-        "loss": total(losses),
+        **{name: total(values) for name, values in losses.items()},
         "top1": total(top_k_hits(logits, labels, 1)),
         "top5": total(top_k_hits(logits, labels, 5)),
         "count": jnp.sum(weights),

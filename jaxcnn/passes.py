@@ -3,6 +3,7 @@
 Before it BatchNorm's statistics may be measured anew.
 """
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -55,7 +56,9 @@ def make_evaluator(
 ) -> Evaluator:
     """Returns (replicated variables) → means over the split; compiled at the first call.
 
-    Results are `loss` (nats), `top1` and `top5` (fractions), over the examples that can be read.
+    Results are `loss` (the main term of the objective), `nll` (cross entropy of the softmax of the
+    scores, nats), `top1` and `top5` (fractions), over the examples that can be read; see
+    `factories.make_test_loss`.
 
     Args:
       config: the whole config; the batch size is rounded up to the devices.
@@ -68,13 +71,14 @@ def make_evaluator(
     outputs = _make_pass(make_eval_step, config, model, source, statistics, show_progress)
 
     def evaluate(variables: Any) -> Results:
-        totals = dict.fromkeys(("loss", "top1", "top5", "count", "seen"), 0.0)
+        totals: Results = collections.defaultdict(float)
         for sums in outputs(variables):
-            for key in totals:
-                totals[key] += float(sums[key])
+            for key, value in sums.items():
+                totals[key] += float(value)
             feed()
-        _check_seen(source, totals["seen"])
-        return {key: totals[key] / totals["count"] for key in ("loss", "top1", "top5")}
+        _check_seen(source, totals.pop("seen"))
+        count = totals.pop("count")
+        return {key: total / count for key, total in totals.items()}
 
     return evaluate
 
@@ -103,8 +107,8 @@ def make_predictor(
         for rows in outputs(variables):
             seen += int(np.sum(rows["index"] >= 0))
             real = rows["weight"] > 0
-            fields = (rows[name][real] for name in ("index", "label", "log_probabilities"))
-            parts.append(Predictions(*fields))
+            names = ("index", "label", "log_probabilities", *(["loss"] if "loss" in rows else []))
+            parts.append([rows[name][real] for name in names])
         _check_seen(source, seen)
         indices, *others = map(np.concatenate, zip(*parts, strict=True))
         rising = np.argsort(indices)
@@ -224,6 +228,7 @@ def _make_pass(
             normalize,
             protocol=protocol,
             rows=-(-config.eval.batch_size // devices),
+            loss=factories.make_test_loss(config),
             axis_name=parallel.AXIS,
         )
         return _Part(

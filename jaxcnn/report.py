@@ -217,9 +217,10 @@ def say_result(log: Logbook, record: Record, directory: Path) -> Record:
     """The last lines of a run; the very last is the accuracy with the workdir."""
     log.write_csv()
     log.say(f"state_sha256 {record['state_sha256']}")
+    loss = "loss" if "test/loss" in record else "nll"
     log.say(
         f"step {record['step']}: test top1 {record['test/top1']:.2%}, top5"
-        f" {record['test/top5']:.2%}, loss {record['test/loss']:.4f}"
+        f" {record['test/top5']:.2%}, {loss} {record[f'test/{loss}']:.4f}"
         + (
             f", averaged weights top1 {record['test/top1_ema']:.2%}"
             if "test/top1_ema" in record

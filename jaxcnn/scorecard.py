@@ -35,11 +35,13 @@ class Predictions(NamedTuple):
       indices: int [n], positions in the split, rising.
       labels: int [n].
       log_probabilities: float32 [n, K].
+      losses: [n], the main term of the objective, or None where there is none, as of an ensemble.
     """
 
     indices: np.ndarray
     labels: np.ndarray
     log_probabilities: np.ndarray
+    losses: np.ndarray | None = None
 
 
 class Calibration(NamedTuple):
@@ -82,16 +84,17 @@ def average(members: Sequence[Predictions]) -> Predictions:
             )
         np.logaddexp(total, member.log_probabilities, out=total)
     total -= math.log(len(members))
-    return first._replace(log_probabilities=total.astype(np.float32))
+    return first._replace(log_probabilities=total.astype(np.float32), losses=None)
 
 
 def means(predictions: Predictions) -> dict[str, float]:
-    """Returns `loss` (negative log-likelihood, nats), `top1`, `top5` (fractions) and `ece`."""
-    _, labels, scores = predictions
+    """Returns `loss` if there is one, `nll` (nats), `top1`, `top5` (fractions) and `ece`."""
+    _, labels, scores, losses = predictions
     hits = [np.asarray(top_k_hits(jnp.asarray(scores), jnp.asarray(labels), k)) for k in (1, 5)]
     own = np.take_along_axis(scores, labels[:, None], axis=1)
-    return {
-        "loss": float(-own.mean(dtype=np.float64)),
+    main = {} if losses is None else {"loss": float(losses.mean(dtype=np.float64))}
+    return main | {
+        "nll": float(-own.mean(dtype=np.float64)),
         "top1": float(hits[0].mean()),
         "top5": float(hits[1].mean()),
         "ece": calibration(predictions).error,
@@ -143,11 +146,9 @@ def write(
             f" index {predictions.indices[bad][0]}: there is nothing to report of this network"
         )
     counts, bins = confusion(predictions), calibration(predictions)
-    found = means(predictions)
-    found["nll"] = found.pop("loss")
     try:
         _write_tables(folder, predictions, class_names, counts, bins)
-        summary = facts | {"num_examples": len(predictions.indices)} | found
+        summary = facts | {"num_examples": len(predictions.indices)} | means(predictions)
         (folder / "report.json").write_text(json.dumps(summary, indent=2) + "\n")
         draw(counts, class_names, folder / "confusion.png")
     except OSError as error:

@@ -13,7 +13,7 @@ from flax import traverse_util
 from jaxcnn.data import augment as augmentation
 from jaxcnn.data.mix import Mixed
 from jaxcnn.layers.norm import by_batch_statistics, by_running_statistics
-from jaxcnn.losses import Objective, cross_entropy, mixed_labels
+from jaxcnn.losses import HeadLoss, Objective, cross_entropy, mixed_labels
 from jaxcnn.metrics import classification_sums, top_k_hits
 from jaxcnn.ops.sums import norm
 from jaxcnn.optim import Optimizer, tree_of_names
@@ -243,25 +243,27 @@ def make_eval_step(
     *,
     protocol: Protocol = CENTER,
     rows: int = 0,
+    loss: HeadLoss | None = cross_entropy,
     axis_name: str | None = None,
 ) -> Callable[[dict[str, Any], Batch], Metrics]:
     """Returns (variables, batch) → sums over the global batch.
 
-    They are those of `metrics.classification_sums` and `seen`, the rows that are no padding, read
-    or not.
+    They are those of `metrics.classification_sums`, with the losses `loss` and `nll` (cross entropy
+    of the softmax of the scores), and `seen`, the rows that are no padding, read or not.
 
     Args:
       model: the network.
       normalize: see `data.augment.normalize`.
       protocol: what the rows of the batch hold; see `protocols`.
       rows: images that the network takes at once; see `protocols.make_scores`.
+      loss: the main term of the objective; None leaves it out.
       axis_name: the mapped axis to reduce over; None on a single device without a map.
     """
     scores = make_scores(model, normalize, protocol, rows)
 
     def eval_step(variables: dict[str, Any], batch: Batch) -> Metrics:
         logits = scores(variables, batch["image"])
-        losses = cross_entropy(logits, batch["label"])
+        losses = _losses(loss, logits, batch["label"])
         sums = classification_sums(logits, losses, batch["label"], batch["weight"])
         sums["seen"] = jnp.sum(batch["index"] >= 0)
         return sums if axis_name is None else jax.lax.psum(sums, axis_name)
@@ -275,27 +277,38 @@ def make_predict_step(
     *,
     protocol: Protocol = CENTER,
     rows: int = 0,
+    loss: HeadLoss | None = cross_entropy,
     axis_name: str | None = None,
 ) -> Callable[[dict[str, Any], Batch], dict[str, jax.Array]]:
     """Returns (variables, batch) → `log_probabilities` [B, K] of the global batch.
 
-    Beside them are `index`, `label` and `weight` of its rows, [B].
+    Beside them are `index`, `label`, `weight` and `loss` of its rows, [B].
 
     Args:
       model: see `make_eval_step`, as all others.
       normalize: see there.
       protocol: see there.
       rows: see there.
+      loss: see there.
       axis_name: the mapped axis to gather over.
     """
     scores = make_scores(model, normalize, protocol, rows)
 
     def predict_step(variables: dict[str, Any], batch: Batch) -> dict[str, jax.Array]:
         found = {field: batch[field] for field in ("index", "label", "weight")}
-        found["log_probabilities"] = jax.nn.log_softmax(scores(variables, batch["image"]))
+        logits = scores(variables, batch["image"])
+        found["log_probabilities"] = jax.nn.log_softmax(logits)
+        if loss is not None:
+            found["loss"] = loss(logits, batch["label"])
         return found if axis_name is None else jax.lax.all_gather(found, axis_name, tiled=True)
 
     return predict_step
+
+
+def _losses(loss: HeadLoss | None, logits: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+    """Returns `loss`, where there is one, and `nll` of each example."""
+    own = {} if loss is None else {"loss": loss(logits, labels)}
+    return own | {"nll": cross_entropy(logits, labels)}
 
 
 def make_statistics_step(

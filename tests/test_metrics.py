@@ -44,7 +44,7 @@ def test_sums_are_weighted_and_rows_without_weight_say_nothing():
     logits = jnp.array([[3.0, 0.0], [3.0, 0.0], [3.0, 0.0], [jnp.nan, jnp.nan]])
     losses = jnp.array([0.5, 2.0, 7.0, jnp.nan])
     sums = classification_sums(
-        logits, losses, jnp.array([0, 1, 0, 0]), jnp.array([1.0, 1.0, 0.0, 0.0])
+        logits, {"loss": losses}, jnp.array([0, 1, 0, 0]), jnp.array([1.0, 1.0, 0.0, 0.0])
     )
     assert {key: float(value) for key, value in sums.items()} == {
         "loss": 2.5,

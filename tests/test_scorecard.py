@@ -39,7 +39,7 @@ def test_means_by_hand(four):
     assert means["ece"] == pytest.approx((0.25 + 0.7 + 0.58 + 0.5) / 4)
     assert means["top1"] == 0.5
     assert means["top5"] == 1
-    assert means["loss"] == pytest.approx(-np.log([0.75, 0.2, 0.1, 0.5]).mean())
+    assert means["nll"] == pytest.approx(-np.log([0.75, 0.2, 0.1, 0.5]).mean())
 
 
 def test_calibration_sorts_by_confidence_and_certainty_belongs_to_the_last_bin():

@@ -544,6 +544,7 @@ def test_an_evaluation_step_sums_what_counts_and_counts_what_is_seen():
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
     expected = {
         "loss": float((losses * batch["weight"]).sum()),
+        "nll": float((losses * batch["weight"]).sum()),
         "top1": float(((logits.argmax(-1) == batch["label"]) * batch["weight"]).sum()),
         "top5": 5,
         "count": 5,

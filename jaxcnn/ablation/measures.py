@@ -17,7 +17,7 @@ from jaxcnn.ablation import Curve
 from jaxcnn.analysis.lesion import lesioned, removable
 from jaxcnn.data.pipeline import eval_batches, train_batch
 from jaxcnn.logbook import Logbook
-from jaxcnn.losses import cross_entropy
+from jaxcnn.losses import make_head_loss
 from jaxcnn.numerics import numerics
 
 LESIONS = 12  # sets of removed units that are averaged for each number of them
@@ -36,6 +36,7 @@ def gradient_flow(config: ConfigDict, directory: Path) -> Curve:
         batch = train_batch(source, batch_size=config.train.batch_size, seed=config.seed, step=0)
         statistics = inputs.measure_statistics(config, source)
         images = inputs.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
+        head_loss = make_head_loss(config.loss.name, config.loss.label_smoothing)
 
         @jax.jit
         def gradient(key: jax.Array) -> Any:
@@ -47,7 +48,7 @@ def gradient_flow(config: ConfigDict, directory: Path) -> Curve:
                 logits, _ = model.apply(
                     {"params": params, **rest}, images, train=True, rngs=rngs, mutable=True
                 )
-                return cross_entropy(logits, jnp.asarray(batch["label"])).mean()
+                return head_loss(logits, jnp.asarray(batch["label"])).mean()
 
             return jax.grad(loss)(variables["params"])
 

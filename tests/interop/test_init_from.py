@@ -141,7 +141,7 @@ def test_weights_are_evaluated_without_a_run(converted, tmp_path):
     model, variables, _ = read_folder(converted)
     logits = jax.jit(model.apply)(variables, images)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.asarray(source.labels))
-    assert printed.keys() == {"test/loss", "test/top1", "test/top5"}
+    assert printed.keys() == {"test/loss", "test/nll", "test/top1", "test/top5"}
     assert printed["test/loss"] == pytest.approx(float(losses.mean()), rel=1e-4)
     assert printed["test/top1"] == pytest.approx(float((logits.argmax(1) == source.labels).mean()))
 
