@@ -76,7 +76,7 @@ def replicate(tree: Any) -> Any:
 
 def fetch(tree: Any) -> Any:
     """Copies a replicated tree to NumPy arrays."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_shards[0].data), tree)
+    return jax.device_get(jax.tree.map(lambda leaf: leaf.addressable_shards[0].data, tree))
 
 
 def pmap_train_step(step: Callable) -> Callable:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
@@ -20,17 +19,38 @@ from jaxcnn.optim import decay_mask
 from jaxcnn.schedules import Plan
 from jaxcnn.state import TrainState, count_parameters
 
+MEANS = ("loss", "top1", "grad_norm")  # of the steps since the last record
 CALLS_IN_FLIGHT = 2  # more would only hold memory, and delay a signal
 
 
 class Window:
-    """Metrics since the last record; they stay on the devices until it is due."""
+    """Metrics since the last record; they stay on the devices until it or a checkpoint is due.
 
-    def __init__(self, config: ConfigDict, source: DataSource, plan: Plan, start: int):
+    Args:
+      config: the whole config.
+      source: the training split.
+      plan: of the run.
+      start: steps taken before this process.
+      kept: what `state` returned for the checkpoint of that step, if anything.
+    """
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        source: DataSource,
+        plan: Plan,
+        start: int,
+        kept: dict[str, Any] | None = None,
+    ):
         self.line = ""
         self._config, self._source, self._plan = config, source, plan
         self._metrics: list[tuple[range, dict[str, Any]]] = []
-        self._skipped = 0  # in a row, up to now
+        self._last: dict[str, float] = {}  # metrics of the last step
+        self._sums = dict(kept["sums"]) if kept else dict.fromkeys(MEANS, 0.0)
+        self._finite = kept["finite"] if kept else 0  # steps that `_sums` is of
+        self._skipped = kept["skipped"] if kept else 0  # the other steps since the last record
+        self._in_a_row = kept["in_a_row"] if kept else 0  # steps skipped up to now
+        self._closed = start  # step of the last record, or of the first step of this process
         self._start = self._timed = start  # speed is of the steps after
         self._waited = 0.0  # seconds for data
         self._begun = self._opened = time.monotonic()
@@ -63,29 +83,19 @@ class Window:
         Raises:
           UserError: if too many steps in a row were not finite.
         """
-        fetched = [
-            {key: values.flat[place] for key, values in parallel.fetch(metrics).items()}
-            for steps, metrics in self._metrics
-            for place in range(len(steps))
-        ]
-        steps = range(step - len(fetched) + 1, step + 1)
-        for number, metrics in zip(steps, fetched, strict=True):
-            self._skipped = self._skipped + 1 if metrics["skipped"] else 0
-            if self._skipped >= self._config.train.max_skipped:
-                raise self._not_finite(number, metrics)
-        taken = [metrics for metrics in fetched if not metrics["skipped"]] or fetched
+        self._fetch()
         means = {
-            f"train/{key}": float(np.mean([metrics[key] for metrics in taken]))
-            for key in ("loss", "top1", "grad_norm")
+            f"train/{key}": self._sums[key] / self._finite if self._finite else self._last[key]
+            for key in MEANS
         }
         now = time.monotonic()
-        timed = len(range(max(steps[0], self._timed + 1), step + 1))
+        timed = step - max(self._closed, self._timed)
         elapsed = max(now - self._opened, 1e-9)
         speed, waiting = timed * self._config.train.batch_size / elapsed, self._waited / elapsed
         per_step = (now - self._begun) / max(step - self._timed, 1)
         record = self._plan.stamp(step) | means
-        record["train/learning_rate"] = float(fetched[-1]["learning_rate"])
-        record["train/skipped"] = len(fetched) - len(taken) if taken is not fetched else len(taken)
+        record["train/learning_rate"] = self._last["learning_rate"]
+        record["train/skipped"] = self._skipped
         record["images_per_second"] = round(speed, 1)
         record["waiting_for_data"] = round(waiting, 3)
         idle = f" ({waiting:.0%} waiting for data)" if waiting > 0.1 else ""
@@ -95,14 +105,41 @@ class Window:
             f"  loss {means['train/loss']:.4f}  top1 {means['train/top1']:.1%}"
             f"  {speed:,.0f} images/s{idle}{left}"
         )
-        self._metrics, self._opened, self._waited = [], now, 0.0
+        self._sums, self._finite, self._skipped = dict.fromkeys(MEANS, 0.0), 0, 0
+        self._closed, self._opened, self._waited = step, now, 0.0
         return record
+
+    def state(self) -> dict[str, Any]:
+        """Returns what a run that continues here needs for its next record; JSON.
+
+        Raises:
+          UserError: if too many steps in a row were not finite.
+        """
+        self._fetch()
+        counts = {"finite": self._finite, "skipped": self._skipped, "in_a_row": self._in_a_row}
+        return {"sums": dict(self._sums), **counts}
+
+    def _fetch(self) -> None:
+        """Adds the metrics that are still on the devices to the sums."""
+        for steps, metrics in self._metrics:
+            fetched = parallel.fetch(metrics)
+            for place, step in enumerate(steps):
+                self._last = {key: float(values.flat[place]) for key, values in fetched.items()}
+                if self._last["skipped"]:
+                    self._skipped, self._in_a_row = self._skipped + 1, self._in_a_row + 1
+                    if self._in_a_row >= self._config.train.max_skipped:
+                        raise self._not_finite(step)
+                    continue
+                self._finite, self._in_a_row = self._finite + 1, 0
+                for key in MEANS:
+                    self._sums[key] += self._last[key]
+        self._metrics = []
 
     def resume(self) -> None:
         """Leaves the time since the last record out of the next speed: an evaluation, a save."""
         self._opened, self._waited = time.monotonic(), 0.0
 
-    def _not_finite(self, step: int, metrics: dict[str, np.ndarray]) -> UserError:
+    def _not_finite(self, step: int) -> UserError:
         batch = train_batch(
             self._source,
             batch_size=self._config.train.batch_size,
@@ -115,9 +152,9 @@ class Window:
         )
         examples = ", ".join(str(index) for index in batch["index"][:8])
         return UserError(
-            f"{self._skipped} steps in a row up to step {step} were not finite (loss"
-            f" {metrics['loss']:.3g}, gradient norm {metrics['grad_norm']:.3g}, learning rate"
-            f" {metrics['learning_rate']:.3g}, examples {examples} …) and were skipped; lower"
+            f"{self._in_a_row} steps in a row up to step {step} were not finite (loss"
+            f" {self._last['loss']:.3g}, gradient norm {self._last['grad_norm']:.3g}, learning rate"
+            f" {self._last['learning_rate']:.3g}, examples {examples} …) and were skipped; lower"
             " schedule.learning_rate, or find the operation with --config.debug_nans",
             EXIT_BAD_DATA,
         )

@@ -27,7 +27,7 @@ class TrainState(flax.struct.PyTreeNode):
       opt_state: see `optim.Optimizer`.
       ema: {"params", "batch_stats"} averaged over steps, or None.
       rng: data of the root key (`jax.random.wrap_key_data` makes the key of it); it never changes,
-        every use folds in a constant and the step. As data, because pmap waits for typed keys.
+        every use folds in a constant and the step. As data: NumPy, which saves it, has no keys.
     """
 
     step: jax.Array

@@ -248,7 +248,8 @@ def _train(
     config, log, plan, split = run.config, run.log, data.plan, data.watched.split
     recalibrate = make_recalibrator(config, programs.model, data.source, statistics)
     meta = workdir.describe_run(config, data.source.num_classes)
-    window = report.Window(config, data.source, plan, begun.step)
+    kept = begun.restored.meta.get("window") if begun.restored else None
+    window = report.Window(config, data.source, plan, begun.step, kept)
     best = run.checkpoints.best_value()
     results: Results = {}
     most = config.train.steps_per_call
@@ -269,7 +270,7 @@ def _train(
         log_due = is_due(step, plan.log) or evaluation_due
         alone = jax.process_count() == 1
         stopping = bool(run.stop) if alone else log_due and parallel.agree(bool(run.stop))
-        if log_due or stopping:
+        if log_due:
             log.record(window.close(step))
             if not evaluation_due:
                 log.progress(window.line)
@@ -291,7 +292,7 @@ def _train(
             run.checkpoints.save(
                 step,
                 _finite(parallel.fetch(state), step),
-                meta,
+                meta | {"window": window.state()},
                 None if value is None else {config.checkpoint.metric: value},
                 final=stopping or step == plan.total,
             )
@@ -318,8 +319,10 @@ def _finish(
     """Records the result: the last step's, on the test split, by the protocol of the config."""
     config, plan = run.config, data.plan
     run.checkpoints.wait()
+    if not results:  # the run was killed between its last checkpoint and here
+        results = evaluate_state(programs.evaluate, state, data.watched.split)
     protocol = inputs.make_test_protocol(config)
-    if data.watched.split != "test" or not results or protocol != CENTER:
+    if data.watched.split != "test" or protocol != CENTER:
         if protocol != CENTER:
             run.log.say(f"testing by the protocol {protocol.name} …")
         test = inputs.load_test_data(config, "test")
