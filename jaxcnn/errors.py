@@ -18,13 +18,32 @@ class UserError(Exception):
     """One clear line for the person at the terminal.
 
     Args:
-      message: names the thing, the reason and the fix.
+      message: names the thing, the reason and the fix; see `printable`.
       exit_code: what the command line returns for it.
     """
 
     def __init__(self, message: str, exit_code: int = EXIT_USAGE):
-        super().__init__(message)
+        super().__init__(printable(message))
         self.exit_code = exit_code
+
+
+def printable(text: object) -> str:
+    r"""Returns a text in one line that a terminal can only show, not obey.
+
+    Names of files and classes come from strangers: line breaks, escape sequences, characters that
+    turn the direction of writing and bytes that are not UTF-8 become escapes such as \x1b.
+    """
+    line = str(text)
+    if line.isprintable():
+        return line
+    return "".join(each if each.isprintable() else _escaped(each) for each in line)
+
+
+def _escaped(character: str) -> str:
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:  # a byte that is not UTF-8, as Python keeps it in file names
+        return f"\\x{number - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:

@@ -15,7 +15,7 @@ from typing import IO, NoReturn, TypeVar
 
 from absl import logging as absl_logging
 
-from jaxcnn.errors import EXIT_PEER_LOST, EXIT_WORKDIR, UserError
+from jaxcnn.errors import EXIT_PEER_LOST, EXIT_WORKDIR, UserError, printable
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 30  # of progress, where there is no terminal
@@ -107,7 +107,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 def shown(path: Path) -> str:
     """Returns a file's name as it can be printed, whatever bytes are in it."""
-    return os.fsencode(path).decode(errors="replace")
+    return printable(path)
 
 
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:

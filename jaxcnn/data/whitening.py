@@ -10,7 +10,6 @@ Krizhevsky's technical report of 2009), in the constants of their code.
 import dataclasses
 import json
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 from jaxcnn.data.pipeline import eval_batches
 from jaxcnn.data.source import DataSource
 from jaxcnn.errors import UserError, nearest
+from jaxcnn.safe_io import read_npz
 
 KINDS = ("channels", "mean_image", "gcn", "zca")
 MOST_EXAMPLES = 60_000  # that are measured; of a larger split, this many evenly spaced
@@ -174,9 +174,8 @@ def write(path: Path, statistics: Statistics, about: dict[str, Any]) -> None:
 def read(path: Path) -> tuple[Statistics, dict[str, Any]] | None:
     """Returns statistics and what they are of, or None where there are none or they are damaged."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            saved = json.loads(str(kept["json"]))
-            arrays = {name: kept[name] for name in ("mean", "whiten") if name in kept.files}
+        arrays = read_npz(path)
+        saved = json.loads(str(arrays.pop("json")))
         return Statistics(saved["kind"], saved["scale"], **arrays), saved["about"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # another shape of JSON
         return None

@@ -9,12 +9,13 @@ import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.errors import UserError
+from jaxcnn.safe_io import WEIGHT_BYTES, expanded_limit, open_regular, read_bytes, read_npz
 
 BFLOAT16 = np.dtype(jnp.bfloat16)  # no type of NumPy's: safetensors.numpy does not always know it
 SAFETENSORS_DTYPES = {
@@ -52,7 +53,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path} is a directory: give the weights file itself")
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"there is no weights file {path}")
     reader = READERS.get(path.suffix)
     if reader is None:
@@ -110,7 +111,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     except ImportError:
         raise _missing("safetensors") from None
     weights = {}
-    for key, tensor in safetensors.deserialize(path.read_bytes()):
+    for key, tensor in safetensors.deserialize(read_bytes(path, WEIGHT_BYTES)):
         dtype = SAFETENSORS_DTYPES.get(tensor["dtype"])
         if dtype is None:
             raise UserError(
@@ -129,21 +130,7 @@ def _write_safetensors(arrays: Mapping[str, np.ndarray], path: Path) -> None:
     path.write_bytes(save(dict(arrays)))  # save_file has an error of its own for a full disk
 
 
-# As numpy.load and savez, which cannot take every key ("file" is an argument of savez), and whose
-# errors recommend to load pickled objects.
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    weights = {}
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            with archive.open(name) as member:
-                weights[name.removesuffix(".npy")] = np.lib.format.read_array(
-                    member, allow_pickle=False
-                )
-                if member.read(1):  # the checksum is compared at the end
-                    raise ValueError(f"{name} is longer than its array")
-    return weights
+# As numpy.savez, which cannot take every key ("file" is an argument of it).
 
 
 def _write_npz(arrays: Mapping[str, np.ndarray], path: Path) -> None:
@@ -168,9 +155,12 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
             " save it as .safetensors where it comes from"
         )
     try:
-        with warnings.catch_warnings():
+        with open_regular(path) as file, warnings.catch_warnings():
+            limit = _check_archive(file)
             warnings.simplefilter("ignore")  # of old kinds of pickle
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, UserError):
+        raise
     except Exception as error:  # torch's own message recommends to run the code
         raise UserError(
             f"it is damaged, or it brings code along, which is not run ({type(error).__name__}):"
@@ -184,8 +174,23 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
     for key, value in state.items():
         if not isinstance(value, torch.Tensor):
             raise UserError(f"{key} is a {type(value).__name__}: save the state_dict alone")
+    total = sum(value.numel() * value.element_size() for value in state.values())
+    if total > limit:  # a tensor may repeat one number
+        raise UserError(f"its tensors have {total:,} bytes, more than the {limit:,} expected")
     common = PREFIX if all(key.startswith(PREFIX) for key in state) else ""
     return {key.removeprefix(common): _from_tensor(value) for key, value in state.items()}
+
+
+def _check_archive(file: IO[bytes]) -> int:
+    """Refuses an archive that expands without bound; returns the bytes that tensors may have."""
+    limit = expanded_limit(os.fstat(file.fileno()).st_size)
+    if zipfile.is_zipfile(file):  # before torch 1.6 there was another format
+        with zipfile.ZipFile(file) as archive:
+            total = sum(member.file_size for member in archive.infolist())
+        if total > limit:
+            raise UserError(f"it expands to {total:,} bytes, more than the {limit:,} expected")
+    file.seek(0)
+    return limit
 
 
 def _from_tensor(tensor: Any) -> np.ndarray:
@@ -197,7 +202,7 @@ def _from_tensor(tensor: Any) -> np.ndarray:
 
 READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
     ".safetensors": _read_safetensors,
-    ".npz": _read_npz,
+    ".npz": read_npz,
     ".pth": _read_torch,
     ".pt": _read_torch,
     ".bin": _read_torch,

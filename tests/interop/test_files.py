@@ -14,6 +14,7 @@ import pytest
 
 from jaxcnn.errors import UserError
 from jaxcnn.interop import read_weights, write_weights
+from tests import hostile
 
 WEIGHTS = {
     "conv.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2),
@@ -325,3 +326,31 @@ def test_what_cannot_be_written_is_said(tmp_path):
     with pytest.raises(UserError, match="is a directory"):
         write_weights(WEIGHTS, tmp_path / "x.npz")
     assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
+
+
+@pytest.mark.parametrize("wrong", hostile.bad_npz())
+def test_an_npz_file_of_a_stranger_is_refused(tmp_path, wrong):
+    path = tmp_path / "x.npz"
+    path.write_bytes(hostile.bad_npz()[wrong])
+    refused(path, "cannot read")
+
+
+@pytest.mark.parametrize("ending", [".npz", ".safetensors", ".pth"])
+def test_what_is_no_file_is_refused_at_once(tmp_path, ending):
+    for (place, kind), name in zip(hostile.no_files(tmp_path), "abcd", strict=True):
+        path = tmp_path / f"{name}{ending}"
+        path.symlink_to(place)
+        refused(path, kind)
+
+
+def test_torch_files_expand_no_further_than_weights_do(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "x.pth"
+    torch.save({"a": torch.zeros(1).expand(1_000_000_000)}, path)
+    refused(path, "its tensors have 4,000,000,000 bytes, more than the")
+    whole = tmp_path / "whole.pth"
+    torch.save({"a": torch.zeros(30_000_000)}, whole)
+    with zipfile.ZipFile(whole) as archive, zipfile.ZipFile(path, "w", 8) as packed:
+        for member in archive.infolist():
+            packed.writestr(member.filename, archive.read(member))
+    refused(path, "it expands to 120,0", "more than the")
