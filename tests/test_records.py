@@ -11,12 +11,12 @@ from tests.runs import records
 TIMES = ("images_per_second", "waiting_for_data")
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """As a killed process: nothing is saved at that moment."""
 
 
 def crash():
-    raise Crash
+    raise CrashError
 
 
 def terminate():
@@ -32,18 +32,16 @@ class Build:
     def __call__(self, *given):
         if self.built is None:
             self.built = programs.build(*given)
-        inner = self.built.train_step
+        step = self.built.train_step
 
-        class Step:
-            lower = staticmethod(inner.lower)
+        def watched(state, batch):
+            if self.at and int(state.step) + 1 >= self.at:
+                self.at = 0
+                self.happens()
+            return step(state, batch)
 
-            def __call__(_, state, batch):
-                if self.at and int(state.step) + 1 >= self.at:
-                    self.at = 0
-                    self.happens()
-                return inner(state, batch)
-
-        return self.built._replace(train_step=Step())
+        watched.lower = step.lower
+        return self.built._replace(train_step=watched)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +82,7 @@ def test_an_interrupted_run_has_the_records_of_an_unbroken_one(
     assert {"train/loss", "validation/loss", "test/loss"} <= {key for r in expected for key in r}
     for build.happens, build.at in stops:
         before = build.at
-        ends = Crash if build.happens is crash else train.InterruptedRunError
+        ends = CrashError if build.happens is crash else train.InterruptedRunError
         with pytest.raises(ends):
             train.run(config, tmp_path / "broken", build=build)
         assert (
@@ -102,6 +100,6 @@ def test_a_run_killed_after_its_last_checkpoint_has_the_whole_result(tmp_path, b
     unbroken = train.run(config, tmp_path / "unbroken", build=build)
     with monkeypatch.context() as patch:
         patch.setattr(train, "state_sha256", lambda variables: crash())
-        with pytest.raises(Crash):
+        with pytest.raises(CrashError):
             train.run(config, tmp_path / "broken", build=build)
     assert train.run(config, tmp_path / "broken", build=build) == unbroken
