@@ -46,6 +46,10 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+class MissingSplitError(UserError):
+    """The data have no such split."""
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """Returns "did you mean a, b or c?" for a misspelt name, or all the known names if few.
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, inputs, parallel, pretrained, scorecard, trained
+from jaxcnn import factories, inputs, parallel, pretrained, scorecard, selection, trained
 from jaxcnn.data.source import DataSource
 from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import UserError, nearest
@@ -40,6 +40,7 @@ class Opened(NamedTuple):
       step: of the checkpoint.
       state: the checkpoint, its statistics measured anew if the config says so.
       statistics: of the training images, where normalisation needs any.
+      bias: what is to be said if the checkpoint was chosen on this split; "" otherwise.
     """
 
     config: ConfigDict
@@ -48,6 +49,7 @@ class Opened(NamedTuple):
     step: int
     state: TrainState
     statistics: Statistics | None
+    bias: str
 
 
 def run(
@@ -79,7 +81,7 @@ def run(
     if report is not None:
         _prepare(report)
     with _opened(directory, checkpoint, split, changes) as opened:
-        config, source, model, step, state, statistics = opened
+        config, source, model, step, state, statistics, bias = opened
         results: Results = {"step": step}
         if report is None:
             evaluate = make_evaluator(config, model, source, statistics, show_progress=True)
@@ -89,7 +91,8 @@ def run(
             predictions = predict(parallel.replicate(variables))
             found = scorecard.means(predictions)
             results |= {f"{split}/{key}{suffix}": value for key, value in found.items()}
-        _report(report, predictions, source, [_described(config, directory, step=step)])
+        member = _described(config, directory, step=step, bias=bias)
+        _report(report, predictions, source, [member])
         return results
 
 
@@ -125,12 +128,12 @@ def run_ensemble(
     members, described = [], []
     for directory in directories:
         with _opened(directory, checkpoint, split, changes) as opened:
-            config, source, model, step, state, statistics = opened
+            config, source, model, step, state, statistics, bias = opened
             predict = make_predictor(config, model, source, statistics, show_progress=True)
             *_, (_, variables) = _weights(state)
             predictions = predict(parallel.replicate(variables))
             members.append(predictions)
-        described.append(_described(config, directory, step=step))
+        described.append(_described(config, directory, step=step, bias=bias))
         results[f"{split}/top1[{directory}]"] = scorecard.means(predictions)["top1"]
     together = scorecard.average(members)
     results |= {f"{split}/{key}": value for key, value in scorecard.means(together).items()}
@@ -153,10 +156,12 @@ def _opened(
             config,
             checkpoint=checkpoint,
             check=lambda meta: check_classes(source, meta, directory),
+            split=split,
         )
         recalibrate = make_recalibrator(config, found.model, None, found.statistics)
         state = recalibrated(recalibrate, found.state, found.step)
-        yield Opened(config, source, found.model, found.step, state, found.statistics)
+        biased = selection.bias(found.selection, checkpoint, split)
+        yield Opened(config, source, found.model, found.step, state, found.statistics, biased)
 
 
 def _changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:

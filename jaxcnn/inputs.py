@@ -11,7 +11,7 @@ from jaxcnn.data import mix, whitening
 from jaxcnn.data.augment import augment, normalize
 from jaxcnn.data.crops import Cropper
 from jaxcnn.data.source import DataSource, keep_labels
-from jaxcnn.errors import UserError
+from jaxcnn.errors import MissingSplitError, UserError
 from jaxcnn.protocols import Protocol, make_protocol
 from jaxcnn.schedules import Plan
 
@@ -105,7 +105,26 @@ def during_training(config: ConfigDict) -> ConfigDict:
 
 def watched_split(config: ConfigDict) -> str:
     """Returns the split that is evaluated during training: "validation" if there is one."""
-    return "validation" if config.data.holdout or config.data.holdout_per_class else "test"
+    held_out = config.data.holdout or config.data.holdout_per_class
+    return (
+        "validation"
+        if held_out or data.has_validation(config.data.kind, config.data.dir)
+        else "test"
+    )
+
+
+def reported_split(config: ConfigDict) -> str:
+    """Returns the split of the result: "test", or "validation" where that is all there is.
+
+    Raises:
+      UserError: see `load_data`.
+    """
+    if watched_split(config) == "test":
+        return "test"
+    try:
+        return load_data(config, "test").split
+    except MissingSplitError:
+        return "validation"
 
 
 def eval_size(config: ConfigDict) -> int:

@@ -247,6 +247,18 @@ def _small_tfds(
     return preset
 
 
+# Training examples that are held out, as split "validation", of runs that change by evaluations.
+HOLDOUTS = {
+    "digits": 144,
+    "synthetic": 256,
+    "imagenet2012": 10_000,
+    "mnist": 5_000,
+    "fashion_mnist": 5_000,
+    "svhn": 6_000,
+    "cifar10": 5_000,
+    "cifar100": 5_000,
+}
+
 DATASETS: dict[str, Callable[[ConfigDict], None]] = {
     "digits": _digits,
     "synthetic": _synthetic,

@@ -250,19 +250,16 @@ def say_restored(log: Logbook, step: int, meta: dict[str, Any], config: ConfigDi
         log.say(f"{'devices':<10} {before} before, {now} now: {effect}")
 
 
-def say_result(log: Logbook, record: Record, directory: Path) -> Record:
+def say_result(log: Logbook, record: Record, directory: Path, split: str = "test") -> Record:
     """The last lines of a run; the very last is the accuracy with the workdir."""
     log.write_csv()
     log.say(f"state_sha256 {record['state_sha256']}")
-    loss = "loss" if "test/loss" in record else "nll"
+    own = f"{split}/"
+    found = {key.removeprefix(own): value for key, value in record.items() if key.startswith(own)}
+    loss = "loss" if "loss" in found else "nll"
+    averaged = f", averaged weights top1 {found['top1_ema']:.2%}" if "top1_ema" in found else ""
     log.say(
-        f"step {record['step']}: test top1 {record['test/top1']:.2%}, top5"
-        f" {record['test/top5']:.2%}, {loss} {record[f'test/{loss}']:.4f}"
-        + (
-            f", averaged weights top1 {record['test/top1_ema']:.2%}"
-            if "test/top1_ema" in record
-            else ""
-        )
-        + f"  ({directory})"
+        f"step {record['step']}: {split} top1 {found['top1']:.2%}, top5 {found['top5']:.2%},"
+        f" {loss} {found[loss]:.4f}{averaged}  ({directory})"
     )
     return record

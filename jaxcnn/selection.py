@@ -1,11 +1,61 @@
 """What is chosen during training by an evaluation: the best checkpoint, the drops of a plateau."""
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from jaxcnn import parallel
 from jaxcnn.optim import Optimizer
 from jaxcnn.passes import Results
 from jaxcnn.state import TrainState
+
+
+def chosen(config: ConfigDict) -> list[str]:
+    """Returns the names of what a run chooses by its evaluations."""
+    by_plateau = ["the learning rate"] if config.schedule.name == "plateau" else []
+    return by_plateau + ["the best checkpoint"] * bool(config.checkpoint.keep_best)
+
+
+def warning(config: ConfigDict, watched: str, reported: str) -> str:
+    """Returns what to say where the split that is reported is also chosen on; "" elsewhere.
+
+    Args:
+      config: the whole config.
+      watched: the split that is evaluated during training.
+      reported: the split of the result.
+    """
+    if watched != reported:
+        return ""
+    names = chosen(config)
+    are = "are" if len(names) > 1 else "is"
+    line = f"{' and '.join(names)} {are} chosen on the {watched} split, which is also reported"
+    if reported == "validation":
+        none = "there is no test split"
+        return f"{line}: {none}" if names else f"{none}: the validation split is reported"
+    return f"{line}: set --config.data.holdout=N for an unbiased one" if names else ""
+
+
+def description(config: ConfigDict, watched: str) -> dict[str, Any]:
+    """Returns what a checkpoint keeps of how the best one is chosen; JSON."""
+    return {"split": watched, "metric": config.checkpoint.metric, "of": chosen(config)}
+
+
+def bias(selection: dict[str, Any], checkpoint: str, split: str | None = None) -> str:
+    """Returns what to say of a checkpoint's results on a split that it was chosen on; else "".
+
+    Args:
+      selection: of the run; see `description`.
+      checkpoint: "latest", "best" or a step.
+      split: that is evaluated; None if none is, for which the test split counts.
+    """
+    if selection["split"] != (split or "test"):
+        return ""
+    which = f"this split, {split}" if split else "the test split"
+    if checkpoint == "best":
+        return f"best was selected on {which}: its results there are too good"
+    if split and "the learning rate" in selection["of"]:
+        return f"the learning rate was chosen on {which}: results there are too good"
+    return ""
 
 
 def observe(state: TrainState, optimizer: Optimizer, value: float) -> TrainState:

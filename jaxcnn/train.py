@@ -58,11 +58,13 @@ class Data(NamedTuple):
     Attributes:
       source: the training split.
       watched: the split that is evaluated during training.
+      reported: name of the split of the result.
       plan: lengths, in steps.
     """
 
     source: DataSource
     watched: DataSource
+    reported: str
     plan: Plan
 
 
@@ -103,9 +105,9 @@ def run(
         data = _load(run)
         if finished := _finished(run.log, run.checkpoints, data.plan):
             run.log.say(f"{directory} is finished: nothing left to train")
-            return report.say_result(run.log, finished, directory)
+            return _say_result(run, data, finished)
         statistics = _measure(run, data)
-        programs = build(config, *data, statistics)
+        programs = build(config, data.source, data.watched, data.plan, statistics)
         begun = _begin(run, data, programs)
         watchdog = scope.enter_context(parallel.watchdog(_patience(config), run.log.say))
         trace = scope.enter_context(
@@ -159,7 +161,7 @@ def _load(run: Run) -> Data:
         group=1 + config.data.unlabelled_per_labelled,
         pairs=inputs.mixes(config),
     )
-    return Data(source, watched, plan)
+    return Data(source, watched, inputs.reported_split(config), plan)
 
 
 def _measure(run: Run, data: Data) -> Statistics | None:
@@ -175,6 +177,8 @@ def _begin(run: Run, data: Data, programs: Programs) -> Begun:
     config, directory, log, form = run.config, run.directory, run.log, programs.initial.form
     splits = [data.source, data.watched]
     report.say_start(log, config, directory, programs.model, form, splits, data.plan)
+    if line := selection.warning(config, data.watched.split, data.reported):
+        log.say(f"{'selection':<10} {line}")
 
     def check(meta: dict[str, Any]) -> None:
         workdir.check_unchanged(config, meta["config"], f"the checkpoint in {directory}")
@@ -248,6 +252,7 @@ def _train(
     config, log, plan, split = run.config, run.log, data.plan, data.watched.split
     recalibrate = make_recalibrator(config, programs.model, data.source, statistics)
     meta = workdir.describe_run(config, data.source.num_classes)
+    meta["selection"] = selection.description(config, split)
     kept = begun.restored.meta.get("window") if begun.restored else None
     window = report.Window(config, data.source, plan, begun.step, kept)
     best = run.checkpoints.best_value()
@@ -316,22 +321,28 @@ def _finish(
     results: Results,
     feed: Callable[[], None],
 ) -> Record:
-    """Records the result: the last step's, on the test split, by the protocol of the config."""
+    """Records the result: of the last step, by the protocol of the config."""
     config, plan = run.config, data.plan
     run.checkpoints.wait()
     if not results:  # the run was killed between its last checkpoint and here
         results = evaluate_state(programs.evaluate, state, data.watched.split)
     protocol = inputs.make_test_protocol(config)
-    if data.watched.split != "test" or protocol != CENTER:
+    if data.watched.split != data.reported or protocol != CENTER:
         if protocol != CENTER:
             run.log.say(f"testing by the protocol {protocol.name} …")
-        test = inputs.load_test_data(config, "test")
+        test = inputs.load_test_data(config, data.reported)
         evaluate = make_evaluator(config, programs.model, test, statistics, feed=feed)
-        results |= evaluate_state(evaluate, state, "test")
+        results |= evaluate_state(evaluate, state, data.reported)
     digest = state_sha256(parallel.fetch(state.variables()))
     record = plan.stamp(plan.total) | results | {"state_sha256": digest}
     run.log.record(record)
-    return report.say_result(run.log, record, run.directory)
+    return _say_result(run, data, record)
+
+
+def _say_result(run: Run, data: Data, record: Record) -> Record:
+    if line := selection.warning(run.config, data.watched.split, data.reported):
+        run.log.say(line)
+    return report.say_result(run.log, record, run.directory, data.reported)
 
 
 def _by_call(

@@ -17,6 +17,7 @@ from jaxcnn.checkpoint import Checkpoints
 from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import UserError
 from jaxcnn.numerics import numerics
+from jaxcnn.selection import bias, description
 from jaxcnn.state import TrainState, initial_state
 
 LOG = logging.getLogger("jaxcnn")
@@ -31,6 +32,7 @@ class Trained(NamedTuple):
       step: of the checkpoint.
       num_classes: of the data that it was trained on.
       statistics: of the training images, where normalisation needs any.
+      selection: how the best checkpoint was chosen; see `selection.description`.
     """
 
     model: nn.Module
@@ -38,6 +40,7 @@ class Trained(NamedTuple):
     step: int
     num_classes: int
     statistics: Statistics | None
+    selection: dict[str, Any]
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -51,14 +54,18 @@ def restore(
     *,
     checkpoint: str = "latest",
     check: Callable[[dict[str, Any]], None] = lambda meta: None,
+    split: str | None = None,
 ) -> Trained:
     """Returns a checkpoint of a workdir; the data that it was trained on are not needed.
+
+    If the checkpoint was chosen on the split that is evaluated, the log says so.
 
     Args:
       directory: the workdir.
       config: of its run; see `workdir.read_config`.
       checkpoint: "latest", "best" or a step.
       check: see `Checkpoints.restore`.
+      split: that is evaluated, if any is.
 
     Raises:
       UserError: no such checkpoint, a damaged one, or one of another network than the config's.
@@ -87,13 +94,18 @@ def restore(
         checkpoints.close()
     if found is None:
         raise UserError(f"there is no checkpoint in {directory} yet")
-    return Trained(
+    selection = found.meta.get("selection")
+    made = Trained(
         network(found.meta),
         found.state,
         found.step,
         found.meta["num_classes"],
         workdir.read_statistics(directory, config),
+        selection or description(config, inputs.watched_split(config)),
     )
+    if line := bias(made.selection, checkpoint, split):
+        LOG.warning("%s: %s", directory, line)
+    return made
 
 
 def on_images(

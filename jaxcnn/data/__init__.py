@@ -4,6 +4,7 @@ One kind of data set, one file. A batch is a pure function of (seed, step).
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from jaxcnn.data.source import DataSource
 from jaxcnn.errors import UserError, nearest
@@ -12,6 +13,15 @@ KINDS = ("digits", "synthetic", "folder", "tfds")
 SPLITS = ("train", "validation", "test")
 
 __all__ = ["KINDS", "SPLITS", "DataSource", "load"]
+
+
+def has_validation(kind: str, dir: str) -> bool:
+    """Tells whether the data have a validation split of their own, without reading them."""
+    if kind != "folder" or not dir:
+        return False
+    from jaxcnn.data.folder import validation_folder
+
+    return validation_folder(Path(dir).expanduser()) is not None
 
 
 def load(
@@ -39,7 +49,7 @@ def load(
     Args:
       kind: "digits" (ships inside scikit-learn), "synthetic" (made up), "folder" (image files) or
         "tfds" (prepared by TensorFlow Datasets).
-      split: "train", "validation" (exists only where examples are held out) or "test".
+      split: "train", "validation" (where examples are held out, or a folder has one) or "test".
       name: the TFDS name, such as "cifar10". tfds only.
       dir: where the data lie. folder and tfds only.
       image_size: pixels of each side.

@@ -7,10 +7,12 @@ import numpy as np
 
 from jaxcnn.data.crops import Cropper, WholeImage
 from jaxcnn.data.source import DataSource, Example, UnreadableImageError, split_holdout
-from jaxcnn.errors import UserError
+from jaxcnn.errors import MissingSplitError, UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-TEST_FOLDERS = ("test", "val", "validation")  # the first one found is the test split
+VALIDATION_FOLDERS = ("val", "validation", "valid")
+# The first one found is the test split; the second, beside it, the validation split.
+TEST_FOLDERS = ("test", *VALIDATION_FOLDERS)
 LAYOUT = "wanted: DIR/train/<class>/*.jpg and DIR/test/<class>/*.jpg (or val; png and webp too)"
 
 
@@ -23,10 +25,12 @@ def load_folder(
     files and files with other endings than .jpg, .jpeg, .png, .webp are passed over.
 
     Args:
-      split: "train", "validation" (the part held out of training) or "test".
+      split: "train", "validation" (DIR/val beside DIR/test, or the part held out of training) or
+        "test".
       dir: the folder that holds `train`.
       cropper: decodes one file to uint8 [size, size, channels].
-      holdout: training examples that become the validation split, the classes in proportion.
+      holdout: training examples that become the validation split, the classes in proportion; not
+        where there is a folder for it.
 
     Raises:
       UserError: a folder that is missing or empty, a single class, a test class that training
@@ -45,7 +49,15 @@ def load_folder(
         raise UserError(
             f"{train} holds {len(class_names)} class folders, not two or more; {LAYOUT}"
         )
-    part = train if split != "test" else _test_folder(root)
+    own = validation_folder(root)
+    if own is not None and holdout:
+        raise UserError(
+            f"data.holdout={holdout}: {own} is the validation split; set --config.data.holdout=0,"
+            " or rename that folder"
+        )
+    part = _test_folder(root) if split == "test" else train
+    if split == "validation" and own is not None:
+        part = own
     unknown = sorted(set(subfolders(part)) - set(class_names))
     if unknown:
         raise UserError(
@@ -83,14 +95,26 @@ def load_folder(
         read=read,
         label_of=lambda index: int(labels[index]),
     )
-    return source if split == "test" else split_holdout(source, split, holdout, labels=labels)
+    if part != train:
+        return source
+    return split_holdout(source, split, holdout, labels=labels)
+
+
+def validation_folder(root: Path) -> Path | None:
+    """Returns the folder of the validation split, if there is one beside that of the test split."""
+    if not (root / TEST_FOLDERS[0]).is_dir():
+        return None
+    return next((root / name for name in VALIDATION_FOLDERS if (root / name).is_dir()), None)
 
 
 def _test_folder(root: Path) -> Path:
     for name in TEST_FOLDERS:
         if (root / name).is_dir():
             return root / name
-    raise UserError(f"no test split in {root}: looked for {', '.join(TEST_FOLDERS)}; {LAYOUT}")
+    raise MissingSplitError(
+        f"no test split in {root}: looked for {', '.join(TEST_FOLDERS)}. Add one; or hold a part of"
+        " the training images out, with --config.data.holdout=N, and use --split=validation"
+    )
 
 
 def subfolders(folder: Path) -> tuple[str, ...]:

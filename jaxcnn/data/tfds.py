@@ -23,7 +23,7 @@ from jaxcnn.data.source import (
     hold_out_classes,
     split_holdout,
 )
-from jaxcnn.errors import UserError
+from jaxcnn.errors import MissingSplitError, UserError
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 READABLE = ("array_record",)
@@ -74,7 +74,7 @@ def load_tfds(
     for part in wanted:
         if part not in builder.info.splits:
             known = sorted(builder.info.splits)
-            raise UserError(
+            raise MissingSplitError(
                 f"{name} has no split {part!r} (it has {', '.join(known)}): set {field}, or remove"
                 f" {folder} and prepare it with that split."
                 f" {_recipe(data_root(dir), name.partition(':')[0])}"

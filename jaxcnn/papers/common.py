@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ml_collections import ConfigDict
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.recipes import DATASETS, base_config
+from jaxcnn.recipes import DATASETS, HOLDOUTS, base_config
 
 Recipe = Callable[[ConfigDict], None]
 Recipes = dict[str, Recipe]
@@ -17,7 +17,10 @@ COLOUR = ("cifar10", "cifar100", "svhn")
 
 
 def start(model: str, dataset: str, recipes: Mapping[str, Recipe]) -> ConfigDict:
-    """Base, data set, then the family's recipe for that data set."""
+    """Base, data set, then the family's recipe for that data set.
+
+    A plateau goes by a validation part, which is held out wherever the size of the data is known.
+    """
     if dataset not in recipes:
         raise UserError(f"{model} has no recipe for {dataset!r}: {nearest(dataset, recipes)}")
     config = base_config()
@@ -25,6 +28,9 @@ def start(model: str, dataset: str, recipes: Mapping[str, Recipe]) -> ConfigDict
     config.dataset = dataset
     DATASETS[dataset](config)
     recipes[dataset](config)
+    held_out = config.data.holdout or config.data.holdout_per_class
+    if config.schedule.name == "plateau" and not held_out:
+        config.data.holdout = HOLDOUTS.get(dataset, 0)
     return config
 
 
