@@ -19,6 +19,8 @@ from jaxcnn.interop.exchange import create_library_model
 from jaxcnn.layers.activations import activation
 from jaxcnn.layers.factorised import convolution
 from jaxcnn.layers.initializers import Initialized, initializer
+from jaxcnn.layers.norm import is_batch_norm
+from jaxcnn.layers.split_norm import SplitBatchNorm
 from jaxcnn.losses import HeadLoss, Objective, make_head_loss, make_objective
 from jaxcnn.models import create_model
 from jaxcnn.optim import Optimizer, decay_mask, make_transform, matcher
@@ -46,8 +48,10 @@ def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
         overrides.setdefault("param_dtype", jnp.float64)
     library, _, name = section.name.rpartition("/")
     create = partial(create_library_model, library) if library else create_model
-    plain = create(name, num_classes)
+    plain = create(name, num_classes, parent=None)
     for field, value in overrides.items():
+        if field in ("name", "parent"):
+            raise UserError(f"model.overrides.{field} is no field of a network: leave it out")
         if callable(getattr(plain, field, None)) and not callable(value):
             if field not in BY_NAME:
                 raise UserError(f"model.overrides.{field} takes a function: set it in Python")
@@ -55,6 +59,9 @@ def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
     if section.kernel_init:
         conv = overrides.get("conv", getattr(plain, "conv", None))
         overrides["conv"] = _initialized(plain, conv, section.kernel_init)
+    norm = overrides.get("norm", getattr(plain, "norm", None))
+    if config.train.sync_bn and norm is not None:
+        overrides["norm"] = _synchronised(norm)
     model = create(name, num_classes, dtype=DTYPES[section.dtype], **overrides)
     if config.data.unlabelled_per_labelled and not takes_labelled(model):
         raise UserError(
@@ -66,10 +73,18 @@ def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
             "optimizer.freeze does not reach into a loop over units: set"
             " --config.model.overrides.scan_units=False"
         )
-    norm = getattr(model, "norm", None)
-    if config.train.sync_bn and norm is not None:
-        model = model.clone(norm=partial(norm, axis_name=AXIS))
     return model
+
+
+def _synchronised(norm: Any) -> Any:
+    """Returns a constructor of BatchNorm that measures over all devices."""
+    kind = norm.func if isinstance(norm, partial) else norm
+    if not is_batch_norm(norm) and kind is not SplitBatchNorm:
+        raise UserError(
+            "train.sync_bn is for BatchNorm, and model.overrides.norm is another normalisation:"
+            " set --config.train.sync_bn=False"
+        )
+    return partial(norm, axis_name=AXIS)
 
 
 def takes_labelled(model: nn.Module) -> bool:

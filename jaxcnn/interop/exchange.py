@@ -60,6 +60,7 @@ def from_torch(
         message lists what is missing, what is left over and what has another shape.
     """
     chosen = find_network(library, name)
+    overrides.setdefault("parent", None)  # its variables are here: it is nobody's submodule
     state = {_today(key, chosen): value for key, value in state.items()}
     state = {key: value for key, value in state.items() if not key.endswith(IGNORED)}
     for prefix, field in chosen.optional.items():
@@ -99,6 +100,7 @@ def to_torch(
       UserError: for an unknown library, name or field, or variables of another network.
     """
     chosen = find_network(library, name)
+    overrides.setdefault("parent", None)
     given = traverse_util.flatten_dict(jax.tree.map(np.asarray, dict(variables)))
     for field in chosen.optional.values():
         overrides.setdefault(field, any("aux" in part for path in given for part in path))
@@ -119,20 +121,20 @@ def to_torch(
 
 
 def create_library_model(
-    library: str, name: str, num_classes: int | None = None, **overrides: Any
+    library: str, model: str, /, num_classes: int | None = None, **overrides: Any
 ) -> nn.Module:
     """Returns our network as a library has the one of that name, not yet initialised.
 
     Args:
       library: see `from_torch`.
-      name: see `from_torch`.
+      model: the library's name of the network.
       num_classes: see `models.create_model`.
       **overrides: fields on top of the library's.
 
     Raises:
       UserError: for an unknown library, name or field.
     """
-    return _build(find_network(library, name), overrides, num_classes)
+    return _build(find_network(library, model), overrides, num_classes)
 
 
 def find_network(library: str, name: str) -> Library:

@@ -1,6 +1,7 @@
-"""Batch normalisation, and how a network sets it once, before handing it down."""
+"""Batch normalisation, and how a network sets any normalisation once, before handing it down."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import canonicalize_dtype
 
+from jaxcnn.errors import UserError
 from jaxcnn.layers.conv import Constructor
 from jaxcnn.ops.norm import batch_normalise, normalise
 
@@ -64,7 +66,7 @@ class BatchNorm(nn.BatchNorm):
 
 
 def batch_norm(
-    norm: Constructor,
+    norm: Constructor | None,
     *,
     train: bool,
     momentum: float,
@@ -74,31 +76,106 @@ def batch_norm(
 ) -> Constructor:
     """Returns `norm` with everything set that blocks should not know of.
 
-    Statistics are kept and computed in at least float32, whatever `dtype` is.
+    Each argument goes to a `norm` that has a field of that name: GroupNorm and LayerNorm have no
+    momentum. What a partial sets itself stays as it is. Statistics are kept and computed in at
+    least float32, whatever `dtype` is.
 
     Args:
-      norm: `BatchNorm` or Flax's, or a partial (`partial(BatchNorm, axis_name="batch")`
-        averages the statistics over the devices of that axis).
+      norm: `BatchNorm` or any normalisation of Flax, or a partial
+        (`partial(BatchNorm, axis_name="batch")` averages the statistics over the devices of that
+        axis, `partial(nn.GroupNorm, num_groups=8)`). None normalises nothing.
       train: normalise by the statistics of the batch and update the running ones.
       momentum: decay of the running average (torch's momentum is one minus this).
       epsilon: added to the variance.
       dtype: of the output.
       param_dtype: of scale and bias.
+
+    Raises:
+      UserError: for what is no constructor of a normalisation.
     """
-    fields: dict[str, Any] = {}
+    if norm is None:
+        return _no_norm
+    settings = {
+        "use_running_average": not train,
+        "momentum": momentum,
+        "epsilon": epsilon,
+        "dtype": dtype,
+        "param_dtype": param_dtype,
+    }
     if jnp.promote_types(param_dtype, jnp.float32) == jnp.float64:
         # Flax would start the running statistics in float32 and turn them into float64 at the
         # first update, a change of type that `lax.scan` refuses and that loses precision once.
-        fields["force_float32_reductions"] = False
+        settings["force_float32_reductions"] = False
+    parameters = _parameters(norm)
+    needed = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        and name not in settings
+    ]
+    if needed or not _takes(norm, "name"):
+        reason = f"needs {needed[0]}" if needed else "has no name"
+        raise UserError(f"norm={_name(norm)} {reason}: {_WANTED}")
+    given = norm.keywords if isinstance(norm, partial) else {}
     return partial(
-        norm,
-        use_running_average=not train,
-        momentum=momentum,
-        epsilon=epsilon,
-        dtype=dtype,
-        param_dtype=param_dtype,
-        **fields,
+        norm, **{k: v for k, v in settings.items() if k not in given and _takes(norm, k)}
     )
+
+
+def zero_scale(norm: Constructor, name: str) -> nn.Module:
+    """Returns a normalisation whose scale starts at zero.
+
+    Raises:
+      UserError: if it has no scale.
+    """
+    given = norm.keywords if isinstance(norm, partial) else {}
+    if not _takes(norm, "scale_init") or not given.get("use_scale", True):
+        raise UserError(
+            "zero_init_last starts the scale of the last normalisation at zero, and this norm has"
+            " no scale: set zero_init_last=False"
+        )
+    return norm(scale_init=nn.initializers.zeros, name=name)
+
+
+def is_batch_norm(norm: Constructor | None) -> bool:
+    """Tells whether a constructor makes Flax's BatchNorm, or a kind of it."""
+    kind = norm.func if isinstance(norm, partial) else norm
+    return isinstance(kind, type) and issubclass(kind, nn.BatchNorm)
+
+
+_WANTED = (
+    "give a class such as nn.BatchNorm or nn.LayerNorm, a partial such as"
+    " partial(nn.GroupNorm, num_groups=8), or None"
+)
+
+
+def _no_norm(name: str | None = None) -> Callable[[jax.Array], jax.Array]:
+    del name
+    return lambda x: x
+
+
+def _parameters(norm: Any) -> Mapping[str, inspect.Parameter]:
+    """Returns the parameters that are still open, or have a value, of a constructor.
+
+    Raises:
+      UserError: if it cannot be called.
+    """
+    if not callable(norm):
+        raise UserError(f"norm={norm!r} cannot be called: {_WANTED}")
+    if isinstance(norm, nn.Module):
+        raise UserError(f"norm={_name(type(norm))}() is a module already: {_WANTED}")
+    return inspect.signature(norm).parameters
+
+
+def _takes(norm: Any, name: str) -> bool:
+    parameters = _parameters(norm)
+    return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def _name(norm: Any) -> str:
+    kind = norm.func if isinstance(norm, partial) else norm
+    return getattr(kind, "__name__", repr(kind))
 
 
 def by_batch_statistics(kept: Callable[[str], bool]) -> Callable[..., Any]:

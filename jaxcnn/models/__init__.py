@@ -6,6 +6,7 @@ the table of exact counts, so a row cannot be added without them.
 
 import dataclasses
 import fnmatch
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -51,13 +52,13 @@ class Entry:
     """A row of `MODELS`.
 
     Attributes:
-      constructor: returns the network; called without arguments.
+      constructor: returns the network, given fields of it in place of the row's.
       num_classes: of the data set of the paper.
       input_size: (H, W, C) of the published results.
       aliases: other names that find the row.
     """
 
-    constructor: Callable[[], nn.Module]
+    constructor: Callable[..., nn.Module]
     num_classes: int
     input_size: tuple[int, int, int]
     aliases: tuple[str, ...] = ()
@@ -111,19 +112,19 @@ MODELS: dict[str, Entry] = {
     "nin_mnist": Entry(mnist_nin, 10, (28, 28, 1)),
     "nin_imagenet": _imagenet(imagenet_nin),
     # VGG, 2014
-    "vgg11": _imagenet(partial(imagenet_vgg, 11), "vgg_a"),
-    "vgg11_lrn": _imagenet(partial(imagenet_vgg, 11, lrn=True), "vgg_a_lrn"),
-    "vgg13": _imagenet(partial(imagenet_vgg, 13), "vgg_b"),
-    "vgg16_1x1": _imagenet(partial(imagenet_vgg, 16, third_kernel_size=1), "vgg_c"),
-    "vgg16": _imagenet(partial(imagenet_vgg, 16), "vgg_d"),
-    "vgg19": _imagenet(partial(imagenet_vgg, 19), "vgg_e"),
-    "vgg11_bn": _imagenet(partial(imagenet_vgg, 11, with_norm=True), "vgg_a_bn"),
-    "vgg13_bn": _imagenet(partial(imagenet_vgg, 13, with_norm=True), "vgg_b_bn"),
+    "vgg11": _imagenet(partial(imagenet_vgg, depth=11), "vgg_a"),
+    "vgg11_lrn": _imagenet(partial(imagenet_vgg, depth=11, lrn=True), "vgg_a_lrn"),
+    "vgg13": _imagenet(partial(imagenet_vgg, depth=13), "vgg_b"),
+    "vgg16_1x1": _imagenet(partial(imagenet_vgg, depth=16, third_kernel_size=1), "vgg_c"),
+    "vgg16": _imagenet(partial(imagenet_vgg, depth=16), "vgg_d"),
+    "vgg19": _imagenet(partial(imagenet_vgg, depth=19), "vgg_e"),
+    "vgg11_bn": _imagenet(partial(imagenet_vgg, depth=11, with_norm=True), "vgg_a_bn"),
+    "vgg13_bn": _imagenet(partial(imagenet_vgg, depth=13, with_norm=True), "vgg_b_bn"),
     "vgg16_1x1_bn": _imagenet(
-        partial(imagenet_vgg, 16, third_kernel_size=1, with_norm=True), "vgg_c_bn"
+        partial(imagenet_vgg, depth=16, third_kernel_size=1, with_norm=True), "vgg_c_bn"
     ),
-    "vgg16_bn": _imagenet(partial(imagenet_vgg, 16, with_norm=True), "vgg_d_bn"),
-    "vgg19_bn": _imagenet(partial(imagenet_vgg, 19, with_norm=True), "vgg_e_bn"),
+    "vgg16_bn": _imagenet(partial(imagenet_vgg, depth=16, with_norm=True), "vgg_d_bn"),
+    "vgg19_bn": _imagenet(partial(imagenet_vgg, depth=19, with_norm=True), "vgg_e_bn"),
     # GoogLeNet, 2014
     "googlenet": _imagenet(GoogLeNet, "inception_v1"),
     "googlenet_bn": _imagenet(googlenet_bn),
@@ -131,8 +132,8 @@ MODELS: dict[str, Entry] = {
     # Deeply-Supervised Nets, 2014
     "dsn_cifar10": _cifar(DSN),
     # Highway networks, 2015
-    "highway_mnist_w16": Entry(partial(mnist_highway, 16), 10, (28, 28, 1)),
-    "highway_mnist_w32": Entry(partial(mnist_highway, 32), 10, (28, 28, 1)),
+    "highway_mnist_w16": Entry(partial(mnist_highway, width=16), 10, (28, 28, 1)),
+    "highway_mnist_w32": Entry(partial(mnist_highway, width=32), 10, (28, 28, 1)),
     "highway_cifar10": _cifar(Highway),
     "highway_cifar100": Entry(Highway, 100, (32, 32, 3)),
     "highway_fc10": Entry(partial(HighwayMLP, depth=10), 10, (28, 28, 1)),
@@ -154,90 +155,96 @@ MODELS: dict[str, Entry] = {
     "ladder_mnist_mlp": Entry(LadderMLP, 10, (28, 28, 1)),
     "ladder_conv_large_gamma": _cifar(LadderConv),
     # ResNet, 2015
-    "resnet18": _imagenet(partial(imagenet_resnet, 18)),
-    "resnet34": _imagenet(partial(imagenet_resnet, 34)),
-    "resnet50": _imagenet(partial(imagenet_resnet, 50)),
-    "resnet101": _imagenet(partial(imagenet_resnet, 101)),
-    "resnet152": _imagenet(partial(imagenet_resnet, 152)),
-    "resnet50_v1": _imagenet(partial(imagenet_resnet, 50, block=_bottleneck_v1)),
-    "resnet101_v1": _imagenet(partial(imagenet_resnet, 101, block=_bottleneck_v1)),
-    "resnet152_v1": _imagenet(partial(imagenet_resnet, 152, block=_bottleneck_v1)),
-    "resnet18_a": _imagenet(partial(imagenet_resnet, 18, shortcut="A")),
-    "resnet34_a": _imagenet(partial(imagenet_resnet, 34, shortcut="A")),
-    "resnet34_c": _imagenet(partial(imagenet_resnet, 34, shortcut="C")),
-    "plain18": _imagenet(partial(imagenet_resnet, 18, shortcut="none")),
-    "plain34": _imagenet(partial(imagenet_resnet, 34, shortcut="none")),
-    "cifar_resnet20": _cifar(partial(cifar_resnet, 20), "resnet20_cifar"),
-    "cifar_resnet32": _cifar(partial(cifar_resnet, 32), "resnet32_cifar"),
-    "cifar_resnet44": _cifar(partial(cifar_resnet, 44), "resnet44_cifar"),
-    "cifar_resnet56": _cifar(partial(cifar_resnet, 56), "resnet56_cifar"),
-    "cifar_resnet110": _cifar(partial(cifar_resnet, 110), "resnet110_cifar"),
-    "cifar_resnet1202": _cifar(partial(cifar_resnet, 1202), "resnet1202_cifar"),
-    "cifar_plain20": _cifar(partial(cifar_resnet, 20, shortcut="none")),
-    "cifar_plain32": _cifar(partial(cifar_resnet, 32, shortcut="none")),
-    "cifar_plain44": _cifar(partial(cifar_resnet, 44, shortcut="none")),
-    "cifar_plain56": _cifar(partial(cifar_resnet, 56, shortcut="none")),
-    "cifar_plain110": _cifar(partial(cifar_resnet, 110, shortcut="none")),
+    "resnet18": _imagenet(partial(imagenet_resnet, depth=18)),
+    "resnet34": _imagenet(partial(imagenet_resnet, depth=34)),
+    "resnet50": _imagenet(partial(imagenet_resnet, depth=50)),
+    "resnet101": _imagenet(partial(imagenet_resnet, depth=101)),
+    "resnet152": _imagenet(partial(imagenet_resnet, depth=152)),
+    "resnet50_v1": _imagenet(partial(imagenet_resnet, depth=50, block=_bottleneck_v1)),
+    "resnet101_v1": _imagenet(partial(imagenet_resnet, depth=101, block=_bottleneck_v1)),
+    "resnet152_v1": _imagenet(partial(imagenet_resnet, depth=152, block=_bottleneck_v1)),
+    "resnet18_a": _imagenet(partial(imagenet_resnet, depth=18, shortcut="A")),
+    "resnet34_a": _imagenet(partial(imagenet_resnet, depth=34, shortcut="A")),
+    "resnet34_c": _imagenet(partial(imagenet_resnet, depth=34, shortcut="C")),
+    "plain18": _imagenet(partial(imagenet_resnet, depth=18, shortcut="none")),
+    "plain34": _imagenet(partial(imagenet_resnet, depth=34, shortcut="none")),
+    "cifar_resnet20": _cifar(partial(cifar_resnet, depth=20), "resnet20_cifar"),
+    "cifar_resnet32": _cifar(partial(cifar_resnet, depth=32), "resnet32_cifar"),
+    "cifar_resnet44": _cifar(partial(cifar_resnet, depth=44), "resnet44_cifar"),
+    "cifar_resnet56": _cifar(partial(cifar_resnet, depth=56), "resnet56_cifar"),
+    "cifar_resnet110": _cifar(partial(cifar_resnet, depth=110), "resnet110_cifar"),
+    "cifar_resnet1202": _cifar(partial(cifar_resnet, depth=1202), "resnet1202_cifar"),
+    "cifar_plain20": _cifar(partial(cifar_resnet, depth=20, shortcut="none")),
+    "cifar_plain32": _cifar(partial(cifar_resnet, depth=32, shortcut="none")),
+    "cifar_plain44": _cifar(partial(cifar_resnet, depth=44, shortcut="none")),
+    "cifar_plain56": _cifar(partial(cifar_resnet, depth=56, shortcut="none")),
+    "cifar_plain110": _cifar(partial(cifar_resnet, depth=110, shortcut="none")),
     # ResNet v2, 2016
-    "resnet18_v2": _imagenet(partial(imagenet_preact_resnet, 18), "preact_resnet18"),
-    "resnet34_v2": _imagenet(partial(imagenet_preact_resnet, 34), "preact_resnet34"),
-    "resnet50_v2": _imagenet(partial(imagenet_preact_resnet, 50), "preact_resnet50"),
-    "resnet101_v2": _imagenet(partial(imagenet_preact_resnet, 101), "preact_resnet101"),
-    "resnet152_v2": _imagenet(partial(imagenet_preact_resnet, 152), "preact_resnet152"),
-    "resnet200_v2": _imagenet(partial(imagenet_preact_resnet, 200), "preact_resnet200"),
-    "cifar_resnet110_v2": _cifar(partial(cifar_preact_resnet, 110)),
-    "cifar_resnet164_v2": _cifar(partial(cifar_preact_resnet, 164, bottleneck=True)),
-    "cifar_resnet1001_v2": _cifar(partial(cifar_preact_resnet, 1001, bottleneck=True)),
+    "resnet18_v2": _imagenet(partial(imagenet_preact_resnet, depth=18), "preact_resnet18"),
+    "resnet34_v2": _imagenet(partial(imagenet_preact_resnet, depth=34), "preact_resnet34"),
+    "resnet50_v2": _imagenet(partial(imagenet_preact_resnet, depth=50), "preact_resnet50"),
+    "resnet101_v2": _imagenet(partial(imagenet_preact_resnet, depth=101), "preact_resnet101"),
+    "resnet152_v2": _imagenet(partial(imagenet_preact_resnet, depth=152), "preact_resnet152"),
+    "resnet200_v2": _imagenet(partial(imagenet_preact_resnet, depth=200), "preact_resnet200"),
+    "cifar_resnet110_v2": _cifar(partial(cifar_preact_resnet, depth=110)),
+    "cifar_resnet164_v2": _cifar(partial(cifar_preact_resnet, depth=164, bottleneck=True)),
+    "cifar_resnet1001_v2": _cifar(partial(cifar_preact_resnet, depth=1001, bottleneck=True)),
     # Wide ResNet, 2016
-    "wrn_40_4": _cifar(partial(cifar_wide_resnet, 40, 4)),
-    "wrn_16_8": _cifar(partial(cifar_wide_resnet, 16, 8)),
-    "wrn_22_8": _cifar(partial(cifar_wide_resnet, 22, 8)),
-    "wrn_28_10": _cifar(partial(cifar_wide_resnet, 28, 10)),
-    "wrn_28_12": _cifar(partial(cifar_wide_resnet, 28, 12)),
-    "wrn_40_8": _cifar(partial(cifar_wide_resnet, 40, 8)),
-    "wide_resnet50_2": _imagenet(partial(imagenet_wide_resnet, 50)),
-    "wide_resnet101_2": _imagenet(partial(imagenet_wide_resnet, 101)),
+    "wrn_40_4": _cifar(partial(cifar_wide_resnet, depth=40, width_multiplier=4)),
+    "wrn_16_8": _cifar(partial(cifar_wide_resnet, depth=16, width_multiplier=8)),
+    "wrn_22_8": _cifar(partial(cifar_wide_resnet, depth=22, width_multiplier=8)),
+    "wrn_28_10": _cifar(partial(cifar_wide_resnet, depth=28, width_multiplier=10)),
+    "wrn_28_12": _cifar(partial(cifar_wide_resnet, depth=28, width_multiplier=12)),
+    "wrn_40_8": _cifar(partial(cifar_wide_resnet, depth=40, width_multiplier=8)),
+    "wide_resnet50_2": _imagenet(partial(imagenet_wide_resnet, depth=50)),
+    "wide_resnet101_2": _imagenet(partial(imagenet_wide_resnet, depth=101)),
     # ResNeXt, 2016
-    "resnext50_32x4d": _imagenet(partial(imagenet_resnext, 50, 32, 4)),
-    "resnext101_32x4d": _imagenet(partial(imagenet_resnext, 101, 32, 4)),
-    "resnext101_64x4d": _imagenet(partial(imagenet_resnext, 101, 64, 4)),
-    "resnext101_32x8d": _imagenet(partial(imagenet_resnext, 101, 32, 8)),
-    "resnext29_8x64d": _cifar(partial(cifar_resnext, 29, 8)),
-    "resnext29_16x64d": _cifar(partial(cifar_resnext, 29, 16)),
+    "resnext50_32x4d": _imagenet(partial(imagenet_resnext, depth=50, cardinality=32, base_width=4)),
+    "resnext101_32x4d": _imagenet(
+        partial(imagenet_resnext, depth=101, cardinality=32, base_width=4)
+    ),
+    "resnext101_64x4d": _imagenet(
+        partial(imagenet_resnext, depth=101, cardinality=64, base_width=4)
+    ),
+    "resnext101_32x8d": _imagenet(
+        partial(imagenet_resnext, depth=101, cardinality=32, base_width=8)
+    ),
+    "resnext29_8x64d": _cifar(partial(cifar_resnext, depth=29, cardinality=8)),
+    "resnext29_16x64d": _cifar(partial(cifar_resnext, depth=29, cardinality=16)),
     # Stochastic depth, 2016
-    "cifar_resnet110_sd": _cifar(partial(cifar_stochastic_depth, 110)),
-    "cifar_resnet1202_sd": _cifar(partial(cifar_stochastic_depth, 1202)),
+    "cifar_resnet110_sd": _cifar(partial(cifar_stochastic_depth, depth=110)),
+    "cifar_resnet1202_sd": _cifar(partial(cifar_stochastic_depth, depth=1202)),
     # FractalNet, 2016
     "fractalnet20_cifar10": _cifar(FractalNet),
     "fractalnet20_cifar100": Entry(FractalNet, 100, (32, 32, 3)),
-    "fractalnet_narrow_c1": Entry(partial(narrow_fractalnet, 1), 100, (32, 32, 3)),
-    "fractalnet_narrow_c2": Entry(partial(narrow_fractalnet, 2), 100, (32, 32, 3)),
-    "fractalnet_narrow_c3": Entry(partial(narrow_fractalnet, 3), 100, (32, 32, 3)),
-    "fractalnet_narrow_c4": Entry(partial(narrow_fractalnet, 4), 100, (32, 32, 3)),
-    "fractalnet_narrow_c5": Entry(partial(narrow_fractalnet, 5), 100, (32, 32, 3)),
-    "fractalnet_narrow_c6": Entry(partial(narrow_fractalnet, 6), 100, (32, 32, 3)),
+    "fractalnet_narrow_c1": Entry(partial(narrow_fractalnet, columns=1), 100, (32, 32, 3)),
+    "fractalnet_narrow_c2": Entry(partial(narrow_fractalnet, columns=2), 100, (32, 32, 3)),
+    "fractalnet_narrow_c3": Entry(partial(narrow_fractalnet, columns=3), 100, (32, 32, 3)),
+    "fractalnet_narrow_c4": Entry(partial(narrow_fractalnet, columns=4), 100, (32, 32, 3)),
+    "fractalnet_narrow_c5": Entry(partial(narrow_fractalnet, columns=5), 100, (32, 32, 3)),
+    "fractalnet_narrow_c6": Entry(partial(narrow_fractalnet, columns=6), 100, (32, 32, 3)),
     "fractalnet34": _imagenet(fractalnet34),
     # Deeply-fused nets, 2016
-    "dfn_fuse3_d20": _cifar(partial(cifar_dfn, 3, 20)),
-    "dfn_fuse3_d26": _cifar(partial(cifar_dfn, 3, 26)),
-    "dfn_fuse6_d26": _cifar(partial(cifar_dfn, 6, 26)),
-    "dfn_fuse6_d50": _cifar(partial(cifar_dfn, 6, 50)),
+    "dfn_fuse3_d20": _cifar(partial(cifar_dfn, fusions=3, depth=20)),
+    "dfn_fuse3_d26": _cifar(partial(cifar_dfn, fusions=3, depth=26)),
+    "dfn_fuse6_d26": _cifar(partial(cifar_dfn, fusions=6, depth=26)),
+    "dfn_fuse6_d50": _cifar(partial(cifar_dfn, fusions=6, depth=50)),
     # DFN-MR, 2016
     "dfn_mr1": _cifar(MergeAndRunNet),
     "dfn_mr2": _cifar(partial(MergeAndRunNet, stage_sizes=(5, 5, 5), width=64)),
     "dfn_mr3": _cifar(partial(MergeAndRunNet, stage_sizes=(8, 8, 8), width=64)),
     "dfn_mr_imagenet": _imagenet(imagenet_dfn_mr),
     # DenseNet, 2016
-    "densenet121": _imagenet(partial(imagenet_densenet, 121)),
-    "densenet169": _imagenet(partial(imagenet_densenet, 169)),
-    "densenet201": _imagenet(partial(imagenet_densenet, 201)),
-    "densenet161": _imagenet(partial(imagenet_densenet, 161)),
-    "densenet_40_12": _cifar(partial(cifar_densenet, 40, 12)),
-    "densenet_100_12": _cifar(partial(cifar_densenet, 100, 12)),
-    "densenet_100_24": _cifar(partial(cifar_densenet, 100, 24)),
-    "densenet_bc_100_12": _cifar(partial(cifar_densenet, 100, 12, bc=True)),
-    "densenet_bc_250_24": _cifar(partial(cifar_densenet, 250, 24, bc=True)),
-    "densenet_bc_190_40": _cifar(partial(cifar_densenet, 190, 40, bc=True)),
+    "densenet121": _imagenet(partial(imagenet_densenet, depth=121)),
+    "densenet169": _imagenet(partial(imagenet_densenet, depth=169)),
+    "densenet201": _imagenet(partial(imagenet_densenet, depth=201)),
+    "densenet161": _imagenet(partial(imagenet_densenet, depth=161)),
+    "densenet_40_12": _cifar(partial(cifar_densenet, depth=40, growth_rate=12)),
+    "densenet_100_12": _cifar(partial(cifar_densenet, depth=100, growth_rate=12)),
+    "densenet_100_24": _cifar(partial(cifar_densenet, depth=100, growth_rate=24)),
+    "densenet_bc_100_12": _cifar(partial(cifar_densenet, depth=100, growth_rate=12, bc=True)),
+    "densenet_bc_250_24": _cifar(partial(cifar_densenet, depth=250, growth_rate=24, bc=True)),
+    "densenet_bc_190_40": _cifar(partial(cifar_densenet, depth=190, growth_rate=40, bc=True)),
     # MobileNet, 2017
     "mobilenet_v1_100": _imagenet(MobileNet),
     "mobilenet_v1_075": _imagenet(partial(MobileNet, width_multiplier=0.75)),
@@ -258,31 +265,38 @@ def _entry(name: str) -> Entry:
 
 
 def create_model(
-    name: str, num_classes: int | None = None, dtype: Any = jnp.float32, **overrides: Any
+    model: str, /, num_classes: int | None = None, dtype: Any = jnp.float32, **overrides: Any
 ) -> nn.Module:
     """Returns the network of a registry name or alias, not yet initialised.
 
+    Within another module it is a submodule of that, as one made by its class.
+
     Args:
-      name: see `list_models`.
+      model: its name; see `list_models`.
       num_classes: None is the paper's number; 0 leaves the classifier out.
       dtype: of the computation; parameters are float32 unless `param_dtype` says otherwise.
       **overrides: any other field of the network's class (`act=nn.gelu`, `dropout_rate=0.2`,
-        `norm=partial(BatchNorm, axis_name="batch")`).
+        `norm=partial(nn.GroupNorm, num_groups=8)`, Flax's `name` and `parent`), and what the
+        function of its family takes (`depth`, `growth_rate`). What follows from them follows:
+        densenet_40_12 has half as many layers with `bottleneck=True`.
 
     Raises:
       UserError: for a name that does not exist, or a field that this network does not have.
     """
-    entry = _entry(name)
-    model = entry.constructor()
-    fields = {field.name for field in dataclasses.fields(model)} - {"name", "parent"}
+    entry = _entry(model)
+    network = entry.constructor(parent=None)
+    fields = {field.name for field in dataclasses.fields(network)} | {
+        name
+        for name, parameter in inspect.signature(entry.constructor).parameters.items()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    }
     for field in overrides:
         if field not in fields:
-            raise UserError(
-                f"{name} ({type(model).__name__}) has no field {field!r}: {nearest(field, fields)}"
-            )
+            near = nearest(field, fields - {"name", "parent"})
+            raise UserError(f"{model} ({type(network).__name__}) has no field {field!r}: {near}")
     if num_classes is None:
         num_classes = entry.num_classes
-    return model.clone(num_classes=num_classes, dtype=dtype, **overrides)
+    return entry.constructor(num_classes=num_classes, dtype=dtype, **overrides)
 
 
 def list_models(pattern: str = "*") -> list[str]:

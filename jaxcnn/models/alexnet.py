@@ -138,7 +138,7 @@ class AlexNet(nn.Module):
       norm_momentum: decay of the running statistics.
       norm_epsilon: added to variances.
       conv: constructor of convolutions.
-      norm: constructor of batch normalisation; see `jaxcnn.layers.batch_norm`.
+      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
       act: activation of the whole network.
 
     Raises:
@@ -163,7 +163,7 @@ class AlexNet(nn.Module):
     norm_momentum: float = 0.9
     norm_epsilon: float = 1e-5
     conv: Constructor = Conv
-    norm: Constructor = BatchNorm
+    norm: Constructor | None = BatchNorm
     act: Activation = nn.relu
 
     @nn.compact

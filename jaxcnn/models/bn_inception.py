@@ -157,7 +157,7 @@ class BNInception(nn.Module):
       norm_momentum: decay of the running statistics.
       norm_epsilon: added to variances.
       conv: constructor of convolutions.
-      norm: constructor of batch normalisation; see `jaxcnn.layers.batch_norm`.
+      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
       act: activation of the whole network.
 
     Raises:
@@ -174,7 +174,7 @@ class BNInception(nn.Module):
     norm_momentum: float = 0.9
     norm_epsilon: float = 1e-3
     conv: Constructor = Conv
-    norm: Constructor = BatchNorm
+    norm: Constructor | None = BatchNorm
     act: Activation = nn.relu
 
     @nn.compact
@@ -183,7 +183,7 @@ class BNInception(nn.Module):
         check_images(images)
         conv = partial(
             self.conv,
-            use_bias=False,
+            use_bias=self.norm is None,
             kernel_init=self.kernel_init,
             dtype=self.dtype,
             param_dtype=self.param_dtype,

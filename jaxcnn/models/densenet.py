@@ -44,6 +44,7 @@ from jaxcnn.layers import (
 )
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.loop import grow_in_loop
+from jaxcnn.layers.norm import is_batch_norm
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.fusion import materialize_on_cpu
 from jaxcnn.ops.pool import max_pool
@@ -149,7 +150,7 @@ class DenseNet(nn.Module):
       norm_momentum: decay of the running statistics.
       norm_epsilon: added to variances.
       conv: constructor of convolutions.
-      norm: constructor of batch normalisation; see `jaxcnn.layers.batch_norm`.
+      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
       act: activation of the whole network.
       remat: keep of a dense block only what its convolutions made for the backward pass, which
         makes the rest again: memory grows with the depth of the block instead of its square.
@@ -175,7 +176,7 @@ class DenseNet(nn.Module):
     norm_momentum: float = 0.9
     norm_epsilon: float = 1e-5
     conv: Constructor = Conv
-    norm: Constructor = BatchNorm
+    norm: Constructor | None = BatchNorm
     act: Activation = nn.relu
     remat: bool = False
     scan_units: bool = False
@@ -185,12 +186,17 @@ class DenseNet(nn.Module):
         """Returns logits, or features if `num_classes` is 0; see the class."""
         if self.scan_units and self.dropout_rate:
             raise UserError("scan_units goes without dropout: set scan_units=False")
+        if self.scan_units and self.norm is not None and not is_batch_norm(self.norm):
+            raise UserError(
+                "scan_units fills channels with zeros, which only BatchNorm leaves out of the"
+                " others' statistics: set scan_units=False"
+            )
         halvings = len(self.stage_sizes) - 1
         # The ImageNet stem leaves ceil(H/4), and each transition halves, rounding down.
         check_images(images, smallest=2**halvings if self.cifar_stem else 4 * 2**halvings - 3)
         conv = partial(
             self.conv,
-            use_bias=False,
+            use_bias=self.norm is None,
             kernel_init=he_normal_fan_out,
             dtype=self.dtype,
             param_dtype=self.param_dtype,

@@ -149,7 +149,7 @@ class MergeAndRunNet(nn.Module):
       norm_momentum: decay of the running statistics.
       norm_epsilon: added to variances.
       conv: constructor of convolutions.
-      norm: constructor of batch normalisation; see `jaxcnn.layers.batch_norm`.
+      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
       act: activation of the whole network.
 
     Raises:
@@ -168,7 +168,7 @@ class MergeAndRunNet(nn.Module):
     norm_momentum: float = 0.9
     norm_epsilon: float = 2e-5
     conv: Constructor = Conv
-    norm: Constructor = BatchNorm
+    norm: Constructor | None = BatchNorm
     act: Activation = nn.relu
 
     @nn.compact
@@ -188,7 +188,7 @@ class MergeAndRunNet(nn.Module):
             epsilon=self.norm_epsilon,
             **types,
         )
-        conv = partial(self.conv, use_bias=False, kernel_init=he_normal(), **types)
+        conv = partial(self.conv, use_bias=self.norm is None, kernel_init=he_normal(), **types)
         layer = partial(ConvNormAct, conv=conv, norm=norm, act=self.act)
         unit = partial(
             MergeAndRun,

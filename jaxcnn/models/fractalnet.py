@@ -152,7 +152,7 @@ class FractalNet(nn.Module):
       norm_momentum: decay of the running statistics.
       norm_epsilon: added to variances.
       conv: constructor of convolutions.
-      norm: constructor of batch normalisation; see `jaxcnn.layers.batch_norm`.
+      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
       act: activation of the whole network.
 
     Raises:
@@ -173,7 +173,7 @@ class FractalNet(nn.Module):
     norm_momentum: float = 0.9
     norm_epsilon: float = 1e-5
     conv: Constructor = Conv
-    norm: Constructor = BatchNorm
+    norm: Constructor | None = BatchNorm
     act: Activation = nn.relu
 
     @nn.compact
@@ -196,7 +196,9 @@ class FractalNet(nn.Module):
             **types,
         )
         handed_down: dict[str, Any] = {
-            "conv": partial(self.conv, use_bias=False, kernel_init=caffe_xavier, **types),
+            "conv": partial(
+                self.conv, use_bias=self.norm is None, kernel_init=caffe_xavier, **types
+            ),
             "norm": norm,
             "act": self.act,
         }
@@ -267,22 +269,22 @@ class FractalNet(nn.Module):
 
 def narrow_fractalnet(columns: int, **fields: Any) -> FractalNet:
     """Returns the narrow network of so many columns; `fields` are those of `FractalNet`."""
-    defaults = {
+    chosen: dict[str, Any] = {
         "num_classes": 100,
         "columns": columns,
         "stage_features": (16, 32, 64, 128, 128),
-        "dropout_rates": (0.0,) * 5,
+        **fields,
     }
-    return FractalNet(**{**defaults, **fields})
+    return FractalNet(**{"dropout_rates": (0.0,) * len(chosen["stage_features"]), **chosen})
 
 
 def fractalnet34(**fields: Any) -> FractalNet:
     """Returns the ImageNet network; `fields` are those of `FractalNet`."""
-    defaults = {
+    chosen: dict[str, Any] = {
         "num_classes": 1000,
         "columns": 4,
         "stage_features": (128, 256, 512, 1024),
-        "dropout_rates": (0.0,) * 4,
         "stem_features": 64,
+        **fields,
     }
-    return FractalNet(**{**defaults, **fields})
+    return FractalNet(**{"dropout_rates": (0.0,) * len(chosen["stage_features"]), **chosen})

@@ -219,7 +219,7 @@ class GoogLeNet(nn.Module):
       norm_momentum: decay of the running statistics.
       norm_epsilon: added to variances.
       conv: constructor of convolutions.
-      norm: constructor of batch normalisation, see `jaxcnn.layers.batch_norm`; None leaves it out
+      norm: constructor of normalisation, see `jaxcnn.layers.batch_norm`; None leaves it out
         and gives the convolutions biases.
       act: activation of the whole network.
 
@@ -261,7 +261,7 @@ class GoogLeNet(nn.Module):
             "dtype": self.dtype,
             "param_dtype": self.param_dtype,
         }
-        norm = self.norm and batch_norm(
+        norm = batch_norm(
             self.norm,
             train=train,
             momentum=self.norm_momentum,
@@ -270,7 +270,7 @@ class GoogLeNet(nn.Module):
             param_dtype=self.param_dtype,
         )
         handed_down: dict[str, Any] = {
-            "conv": partial(self.conv, use_bias=norm is None, **filters),
+            "conv": partial(self.conv, use_bias=self.norm is None, **filters),
             "norm": norm,
             "act": self.act,
         }

@@ -196,7 +196,7 @@ class InceptionV3(nn.Module):
       norm_momentum: decay of the running statistics.
       norm_epsilon: added to variances.
       conv: constructor of convolutions.
-      norm: constructor of batch normalisation; see `jaxcnn.layers.batch_norm`.
+      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
       act: activation of the whole network.
 
     Raises:
@@ -218,7 +218,7 @@ class InceptionV3(nn.Module):
     norm_momentum: float = 0.9
     norm_epsilon: float = 1e-3
     conv: Constructor = Conv
-    norm: Constructor = BatchNorm
+    norm: Constructor | None = BatchNorm
     act: Activation = nn.relu
 
     @nn.compact
@@ -227,7 +227,7 @@ class InceptionV3(nn.Module):
         check_images(images, smallest=75)
         conv = partial(
             self.conv,
-            use_bias=False,
+            use_bias=self.norm is None,
             kernel_init=truncated_normal(0.1),
             dtype=self.dtype,
             param_dtype=self.param_dtype,

@@ -31,6 +31,7 @@ from flax import linen as nn
 from jaxcnn.errors import UserError
 from jaxcnn.layers import sow_auxiliary
 from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.norm import batch_norm
 from jaxcnn.layers.split_norm import SplitBatchNorm, per_channel
 from jaxcnn.models.checks import check_images
 
@@ -215,6 +216,16 @@ def check_labelled(labelled: jax.Array | None, images: jax.Array) -> None:
         )
 
 
+def check_split_norm(norm: Any) -> None:
+    """Raises `UserError` for a normalisation that cannot measure rows by themselves."""
+    kind = norm.func if isinstance(norm, partial) else norm
+    if not all(hasattr(kind, method) for method in ("normalize", "moments", "standardize")):
+        raise UserError(
+            f"norm={getattr(kind, '__name__', kind)} cannot normalise rows with and without labels"
+            " by themselves: a Ladder network takes SplitBatchNorm, or a partial of it"
+        )
+
+
 def check_decoder(decoder: bool, num_classes: int) -> None:
     """Raises `UserError` for a decoder without the layer that it starts from."""
     if decoder and num_classes == 0:
@@ -284,9 +295,10 @@ class LadderMLP(nn.Module):
             types: dict[str, Any] = {"dtype": dtype, "param_dtype": self.param_dtype}
             return nn.Dense(features, use_bias=False, kernel_init=_fan_in_normal, **types, **fields)
 
-        norm = partial(
+        check_split_norm(self.norm)
+        norm = batch_norm(
             self.norm,
-            use_running_average=not train,
+            train=train,
             momentum=self.norm_momentum,
             epsilon=self.norm_epsilon,
             dtype=self.dtype,

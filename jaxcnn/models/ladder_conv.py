@@ -25,6 +25,7 @@ from flax import linen as nn
 from jaxcnn.layers import Conv, global_average_pool, sow_auxiliary
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.initializers import caffe_xavier
+from jaxcnn.layers.norm import batch_norm
 from jaxcnn.layers.split_norm import SplitBatchNorm
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.ladder import (
@@ -36,6 +37,7 @@ from jaxcnn.models.ladder import (
     check_decoder,
     check_denoising,
     check_labelled,
+    check_split_norm,
 )
 from jaxcnn.ops.pool import max_pool
 
@@ -178,9 +180,10 @@ class LadderConv(nn.Module):
             dtype=self.dtype,
             param_dtype=self.param_dtype,
         )
-        norm = partial(
+        check_split_norm(self.norm)
+        norm = batch_norm(
             self.norm,
-            use_running_average=not train,
+            train=train,
             momentum=self.norm_momentum,
             epsilon=self.norm_epsilon,
             dtype=self.dtype,

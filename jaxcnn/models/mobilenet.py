@@ -112,7 +112,7 @@ class MobileNet(nn.Module):
       norm_momentum: decay of the running statistics.
       norm_epsilon: added to variances.
       conv: constructor of convolutions.
-      norm: constructor of batch normalisation; see `jaxcnn.layers.batch_norm`.
+      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
       act: activation of the whole network.
 
     Raises:
@@ -133,7 +133,7 @@ class MobileNet(nn.Module):
     norm_momentum: float = 0.99
     norm_epsilon: float = 1e-3
     conv: Constructor = Conv
-    norm: Constructor = BatchNorm
+    norm: Constructor | None = BatchNorm
     act: Activation = nn.relu
 
     @nn.compact
@@ -144,7 +144,7 @@ class MobileNet(nn.Module):
         handed_down: dict[str, Any] = {
             "conv": partial(
                 self.conv,
-                use_bias=False,
+                use_bias=self.norm is None,
                 kernel_init=nn.initializers.truncated_normal(0.09),
                 dtype=self.dtype,
                 param_dtype=self.param_dtype,

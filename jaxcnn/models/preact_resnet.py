@@ -114,8 +114,8 @@ class PreActUnit(ResidualUnit):
             if kind == "R":
                 x = self.act(x)
             elif kind == "B":
-                zero = {"scale_init": nn.initializers.zeros} if step == last else {}
-                x = self.norm(**zero, name=f"norm{number}")(x)
+                norm = self.last_norm if step == last else self.norm
+                x = norm(name=f"norm{number}")(x)
             else:
                 if number > 1 and self.dropout is not None:
                     x = self.dropout()(x)
@@ -209,7 +209,7 @@ class PreActResNet(nn.Module):
       norm_momentum: decay of the running statistics.
       norm_epsilon: added to variances.
       conv: constructor of convolutions.
-      norm: constructor of batch normalisation; see `jaxcnn.layers.batch_norm`.
+      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
       act: activation of the whole network.
 
     Raises:
@@ -240,7 +240,7 @@ class PreActResNet(nn.Module):
     norm_momentum: float = 0.9
     norm_epsilon: float = 1e-5
     conv: Constructor = Conv
-    norm: Constructor = BatchNorm
+    norm: Constructor | None = BatchNorm
     act: Activation = nn.relu
 
     @nn.compact
@@ -253,7 +253,7 @@ class PreActResNet(nn.Module):
             raise UserError("scan_units goes without dropout: set scan_units=False")
         conv = partial(
             self.conv,
-            use_bias=False,
+            use_bias=self.norm is None,
             kernel_init=he_normal_fan_out,
             dtype=self.dtype,
             param_dtype=self.param_dtype,

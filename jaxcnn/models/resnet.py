@@ -45,6 +45,7 @@ from jaxcnn.layers import (
 )
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.loop import apply_in_loop
+from jaxcnn.layers.norm import zero_scale
 from jaxcnn.layers.shortcut import average_and_pad, subsample_and_pad
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.pool import max_pool
@@ -140,8 +141,7 @@ class ResidualUnit(nn.Module):
 
     def last_norm(self, name: str) -> nn.Module:
         """Returns the BN that ends the branch."""
-        init = nn.initializers.zeros if self.zero_init_last else nn.initializers.ones
-        return self.norm(scale_init=init, name=name)
+        return zero_scale(self.norm, name) if self.zero_init_last else self.norm(name=name)
 
     @property
     def group_features(self) -> int:
@@ -264,7 +264,7 @@ class ResNet(nn.Module):
       norm_momentum: decay of the running statistics.
       norm_epsilon: added to variances.
       conv: constructor of convolutions.
-      norm: constructor of batch normalisation; see `jaxcnn.layers.batch_norm`.
+      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
       act: activation of the whole network.
 
     Raises:
@@ -287,7 +287,7 @@ class ResNet(nn.Module):
     norm_momentum: float = 0.9
     norm_epsilon: float = 1e-5
     conv: Constructor = Conv
-    norm: Constructor = BatchNorm
+    norm: Constructor | None = BatchNorm
     act: Activation = nn.relu
 
     @nn.compact
@@ -297,7 +297,7 @@ class ResNet(nn.Module):
         check_shortcut(self.shortcut, SHORTCUTS, self.zero_init_last)
         conv = partial(
             self.conv,
-            use_bias=False,
+            use_bias=self.norm is None,
             kernel_init=he_normal_fan_out,
             dtype=self.dtype,
             param_dtype=self.param_dtype,

@@ -166,8 +166,3 @@ def test_unknown_name_offers_aliases_too():
 def test_unknown_field_offers_the_nearest_of_that_network(name, field, near):
     with pytest.raises(UserError, match=rf"{name} .*'{field}': .*({near})"):
         create_model(name, **{field: 1})
-
-
-def test_module_machinery_is_no_field():
-    with pytest.raises(UserError, match="'parent'"):
-        create_model("resnet50", parent=None)
