@@ -26,9 +26,11 @@ from ml_collections import ConfigDict
 
 from jaxcnn import inputs, process, trained, workdir
 from jaxcnn.data.crops import Cropper
+from jaxcnn.data.decode import IMAGE_BYTES
 from jaxcnn.data.files import find_images, map_images, unreadable
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.numerics import numerics
+from jaxcnn.safe_io import read_bytes
 
 LAST_HIDDEN = ""  # the layer without a name of its own
 GAP, BORDER = 16, 2  # pixels of a figure: behind the queries, around each image
@@ -238,7 +240,10 @@ def main(argv: Sequence[str]) -> None:
             pairs = zip(asked.files, asked.values, strict=True)
             rows = [_near(query, value, kept, flags.neighbours) for query, value in pairs]
         if figure:
-            pixels = [[cropper(one.read_bytes(), None, str(one)) for one in row] for row in rows]
+            pixels = [
+                [cropper(read_bytes(one, IMAGE_BYTES), None, str(one)) for one in row]
+                for row in rows
+            ]
             draw(pixels).save(figure, "PNG")
     if flags.figure:
         print(f"{flags.figure}: {len(rows)} x {len(rows[0])} images")

@@ -1,16 +1,15 @@
 """Encoded image in, uint8 array of a fixed size out: decoding, cropping and resizing on the host.
 
-Every crop is a box in the coordinates of the original image, resampled to the target once
-(Pillow, bilinear, antialiased when shrinking). Orientation tags are ignored, as torchvision's
-ImageFolder ignores them. Transparency is dropped.
+Every crop is a box in the coordinates of the upright image, resampled to the target once (Pillow,
+bilinear, antialiased when shrinking). See `decode` for what is read of which file.
 """
 
 import dataclasses
-import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxcnn.data.decode import convert, decode, open_image, orientation, reason, upright
 from jaxcnn.data.source import UnreadableImageError
 from jaxcnn.errors import UserError, nearest
 
@@ -89,13 +88,14 @@ class Cropper:
         """
         # Random crops may read a JPEG at a half, a quarter or an eighth; evaluation stays exact.
         image = open_image(data)
-        box = self.box(image.size, rng)
         try:
+            turn = orientation(image)
+            box = self.box(image.size if turn < 5 else image.size[::-1], rng)
             if rng is not None:
-                box = _shrink_on_load(image, box, self.size)
-            image = _convert(image, self.channels)
+                box = _shrink_on_load(image, box, self.size, turn)
+            image = upright(convert(image, self.channels), turn)
         except Exception as error:
-            raise UnreadableImageError(_reason(error)) from error
+            raise UnreadableImageError(reason(error)) from error
         if self._kind(rng) == "none" and image.size != (self.size, self.size):
             raise UserError(
                 f"{name} is {image.width}x{image.height}, not {self.size}x{self.size}: set"
@@ -195,40 +195,20 @@ class WholeImage:
           UnreadableImageError: not an image, truncated, or larger than Pillow's safety limit.
         """
         del rng, name
-        image = open_image(data)
-        try:
-            pixels = np.asarray(_convert(image, self.channels))
-        except Exception as error:
-            raise UnreadableImageError(_reason(error)) from error
+        pixels = np.asarray(decode(data, self.channels))
         return pixels.reshape(*pixels.shape[:2], self.channels)
 
 
-def open_image(data: bytes) -> "Image":
-    """Reads the header only; pixels are decoded later.
-
-    Raises:
-      UnreadableImageError: not an image, or larger than Pillow's safety limit.
-    """
-    import PIL.Image
-
-    try:
-        image = PIL.Image.open(io.BytesIO(data))
-    except Exception as error:  # Pillow's decoders raise a dozen types on damaged headers
-        raise UnreadableImageError(_reason(error)) from error
-    # Pillow warns at this limit and refuses at twice of it. The warning becomes an error by
-    # comparing again: `warnings.catch_warnings` is not safe among threads.
-    limit = PIL.Image.MAX_IMAGE_PIXELS
-    if limit is not None and image.width * image.height > limit:
-        raise UnreadableImageError(
-            f"{image.width}x{image.height} pixels exceed Pillow's safety limit of {limit}"
-        )
-    return image
-
-
-def _shrink_on_load(image: "Image", box: Box, size: int) -> Box:
+def _shrink_on_load(image: "Image", box: Box, size: int, turn: int) -> Box:
     """Lets the JPEG decoder drop detail that the crop cannot show; returns the box to match.
 
     At least twice the target is kept, so that the antialiased resize still decides the result.
+
+    Args:
+      image: before it is decoded, as it is stored.
+      box: of the upright image.
+      size: pixels of the target's side.
+      turn: see `decode.orientation`.
     """
     if image.format != "JPEG":
         return box
@@ -242,28 +222,8 @@ def _shrink_on_load(image: "Image", box: Box, size: int) -> Box:
     # From the exact size: the image's own is rounded up, which would shift the box.
     scale = reduced[1][2] / width
     left, top, right, bottom = (edge * scale for edge in box)
-    return left, top, right, bottom
-
-
-def _convert(image: "Image", channels: int) -> "Image":
-    """Decodes; any mode becomes 8-bit grey or RGB."""
-    import PIL.Image
-
-    mode = "L" if channels == 1 else "RGB"
-    if image.mode == "I" or image.mode.startswith("I;16"):  # 16-bit grey: convert() would clip it
-        pixels = np.asarray(image).astype(np.float64) * (255 / 65535)
-        image = PIL.Image.fromarray(np.round(np.clip(pixels, 0, 255)).astype(np.uint8))
-    elif image.mode == "P":  # through RGBA, or a palette with transparency warns
-        image = image.convert("RGBA")
-    if image.mode != mode:
-        return image.convert(mode)
-    image.load()
-    return image
-
-
-def _reason(error: Any) -> str:
-    text = " ".join(str(error).split())
-    # Pillow names the memory buffer, which tells the reader nothing.
-    if "cannot identify image file" in text:
-        return "not an image that Pillow knows"
-    return f"{text or type(error).__name__}"
+    # The rest of a pixel, at the right and at the bottom, comes first where the image is turned.
+    rest = image.width - width * scale, image.height - height * scale
+    across, down = rest if turn < 5 else rest[::-1]
+    across, down = across * (turn in (2, 3, 6, 7)), down * (turn in (3, 4, 7, 8))
+    return left + across, top + down, right + across, bottom + down

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from jaxcnn.data import listing
 from jaxcnn.data.crops import Cropper
+from jaxcnn.data.decode import IMAGE_BYTES, READ
 from jaxcnn.data.source import UnreadableImageError
 from jaxcnn.errors import UserError
+from jaxcnn.safe_io import read_bytes
 
 THREADS = 4  # Pillow decodes outside the interpreter's lock
 NAMED = 10  # unreadable files in a message
@@ -19,33 +22,26 @@ NAMED = 10  # unreadable files in a message
 def find_images(paths: Sequence[Path]) -> list[Path]:
     """Returns files, and the images below folders, sorted; hidden ones are passed over.
 
-    A file below a folder counts if its ending is one of a format that Pillow reads; one that is
-    named itself always does. Links to folders are not followed.
+    A file below a folder counts as in training, see `listing`; one that is named itself always
+    does, and `map_images` says what is wrong with it.
 
     Raises:
       UserError: if there is no such path, a folder cannot be listed, or none has an image in it.
     """
-    endings, found = _endings(), []
+    found: list[Path] = []
     for path in paths:
-        if not path.is_dir():
-            if not path.exists():
+        if not os.path.isdir(path):
+            if not os.path.lexists(path):
                 raise UserError(f"there is no file or folder {path}")
             found.append(path)
             continue
-        below = []
-        for folder, subfolders, names in os.walk(path, onerror=_raise):
-            subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-            below += [
-                Path(folder, name)
-                for name in names
-                if name.lower().endswith(endings) and not name.startswith(".")
-            ]
-        if not below:
+        below = listing.list_images(path)
+        listing.say_left_out(path, below.left_out, below.special)
+        if not below.files:
             raise UserError(
-                f"there is no image below {path}: none of its files ends as one of a format"
-                f" that Pillow reads (.jpg, .png, .tif and {len(endings) - 3} others)"
+                f"there is no image below {path}: none of its files ends as one of {READ} does"
             )
-        found += sorted(below)
+        found += [path / name for name in below.files]
     return list(dict.fromkeys(found))
 
 
@@ -117,26 +113,8 @@ def _rows(
 
 def _read(file: Path, cropper: Cropper) -> np.ndarray | str:
     try:
-        return cropper(file.read_bytes(), None, str(file))
+        return cropper(read_bytes(file, IMAGE_BYTES), None, str(file))
     except UnreadableImageError as error:
         return str(error)
     except OSError as error:
         return error.strerror or str(error)
-
-
-def _endings() -> tuple[str, ...]:
-    """Returns ".avif", ".bmp" and so on: of what Pillow reads and calls an image."""
-    from PIL import Image
-
-    Image.init()
-    return tuple(
-        sorted(
-            ending
-            for ending, kind in Image.registered_extensions().items()
-            if kind in Image.OPEN and Image.MIME.get(kind, "").startswith("image/")
-        )
-    )
-
-
-def _raise(error: OSError) -> None:
-    raise UserError(f"cannot list the folder {error.filename}: {error.strerror}")

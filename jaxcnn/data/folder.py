@@ -1,19 +1,22 @@
 """Image files in one folder per class: DIR/train/<class>/*.jpg and DIR/test/<class>/*.jpg."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
+from jaxcnn.data import listing
 from jaxcnn.data.crops import Cropper, WholeImage
+from jaxcnn.data.decode import IMAGE_BYTES, READ
 from jaxcnn.data.source import DataSource, Example, UnreadableImageError, split_holdout
 from jaxcnn.errors import MissingSplitError, UserError
+from jaxcnn.safe_io import read_bytes
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 VALIDATION_FOLDERS = ("val", "validation", "valid")
 # The first one found is the test split; the second, beside it, the validation split.
 TEST_FOLDERS = ("test", *VALIDATION_FOLDERS)
-LAYOUT = "wanted: DIR/train/<class>/*.jpg and DIR/test/<class>/*.jpg (or val; png and webp too)"
+LAYOUT = f"wanted: DIR/train/<class>/*.jpg and DIR/test/<class>/*.jpg (or val); {READ} are read"
 
 
 def load_folder(
@@ -21,8 +24,8 @@ def load_folder(
 ) -> DataSource:
     """Returns the images below `dir`, decoded when they are asked for.
 
-    The classes are the sorted folders of DIR/train; a test folder may lack some of them. Hidden
-    files and files with other endings than .jpg, .jpeg, .png, .webp are passed over.
+    The classes are the sorted folders of DIR/train; a test folder may lack some of them. See
+    `listing` for what below them is an image.
 
     Args:
       split: "train", "validation" (DIR/val beside DIR/test, or the part held out of training) or
@@ -33,8 +36,8 @@ def load_folder(
         where there is a folder for it.
 
     Raises:
-      UserError: a folder that is missing or empty, a single class, a test class that training
-        does not know, or a holdout that does not fit.
+      UserError: a folder that is missing or empty, a single class, a class name that is no line
+        of text, a test class that training does not know, or a holdout that does not fit.
     """
     if not dir:
         raise UserError(f"data of kind 'folder' needs dir; {LAYOUT}")
@@ -44,11 +47,12 @@ def load_folder(
     train = root / "train"
     if not train.is_dir():
         raise UserError(f"no folder {train}; {LAYOUT}")
-    class_names = subfolders(train)
+    class_names = listing.subfolders(train)
     if len(class_names) < 2:
         raise UserError(
             f"{train} holds {len(class_names)} class folders, not two or more; {LAYOUT}"
         )
+    listing.check_class_names(train, class_names)
     own = validation_folder(root)
     if own is not None and holdout:
         raise UserError(
@@ -58,15 +62,15 @@ def load_folder(
     part = _test_folder(root) if split == "test" else train
     if split == "validation" and own is not None:
         part = own
-    unknown = sorted(set(subfolders(part)) - set(class_names))
+    unknown = sorted(set(listing.subfolders(part)) - set(class_names))
     if unknown:
         raise UserError(
             f"{part} has a class that {train} lacks: {unknown[0]!r} ({len(unknown)} such in all);"
             " rename or remove it"
         )
-    files, labels = list_images(part, class_names)
+    files, labels = list_classes(part, class_names)
     if not len(files):
-        raise UserError(f"no image ({', '.join(SUFFIXES)}) below {part}; {LAYOUT}")
+        raise UserError(f"no image below {part}; {LAYOUT}")
     if part == train and len(np.unique(labels)) < len(class_names):
         empty = class_names[int(np.setdiff1d(np.arange(len(class_names)), labels)[0])]
         raise UserError(f"no image in class folder {train / empty}; fill or remove it")
@@ -79,7 +83,7 @@ def load_folder(
     def read(index: int, rng: np.random.Generator | None) -> Example:
         path = describe(index)
         try:
-            data = Path(path).read_bytes()
+            data = read_bytes(path, IMAGE_BYTES)
         except OSError as error:
             raise UnreadableImageError(error.strerror or str(error)) from error
         return cropper(data, rng, path), int(labels[index])
@@ -117,27 +121,30 @@ def _test_folder(root: Path) -> Path:
     )
 
 
-def subfolders(folder: Path) -> tuple[str, ...]:
-    """Returns the names of the folders in a folder, sorted, without hidden ones."""
-    with os.scandir(folder) as entries:
-        return tuple(sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".")))
+def list_classes(folder: Path, class_names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns file names relative to `folder` (bytes [n]) and labels (int32 [n]).
 
+    What is left out is said.
 
-def list_images(folder: Path, class_names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns file names relative to `folder` (bytes [n]) and labels (int32 [n])."""
+    Raises:
+      UserError: see `listing.list_images`.
+    """
     files: list[bytes] = []
     labels: list[int] = []
+    left_out: Counter[str] = Counter()
+    special: list[str] = []
+    for entry in listing.scan(folder):
+        if (kind := listing.kind_of_entry(entry)) != "folder":
+            left_out["in no class folder" if kind == "image" else kind] += 1
     for label, class_name in enumerate(class_names):
         if not (folder / class_name).is_dir():
             continue
-        with os.scandir(folder / class_name) as entries:
-            names = sorted(
-                e.name
-                for e in entries
-                if e.name.lower().endswith(SUFFIXES) and not e.name.startswith(".")
-            )
-        files += [os.fsencode(os.path.join(class_name, name)) for name in names]
-        labels += [label] * len(names)
+        found = listing.list_images(folder / class_name)
+        files += [os.fsencode(os.path.join(class_name, name)) for name in found.files]
+        labels += [label] * len(found.files)
+        left_out += found.left_out
+        special += [os.path.join(class_name, line) for line in found.special]
+    listing.say_left_out(folder, left_out, special)
     # Fixed-width bytes instead of a list of str: a million names cost 50 MB and not 150, in this
     # process and again in every worker.
     return np.array(files, dtype=np.bytes_), np.array(labels, dtype=np.int32)

@@ -1,14 +1,7 @@
-import io
-
 import numpy as np
-import PIL.Image
 import pytest
 
-
-def encode(pixels, kind="PNG", **options):
-    stream = io.BytesIO()
-    PIL.Image.fromarray(pixels).save(stream, kind, **options)
-    return stream.getvalue()
+from tests.hostile import encode
 
 
 @pytest.fixture(name="encode")

@@ -6,7 +6,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from jaxcnn.data.crops import Cropper
+from jaxcnn.data.crops import Cropper, WholeImage
+from jaxcnn.data.decode import upright
 from jaxcnn.errors import UserError
 
 BILINEAR = PIL.Image.Resampling.BILINEAR
@@ -78,6 +79,57 @@ def test_shrinking_in_the_decoder_changes_next_to_nothing(photo, train, size):
     assert shortened or size > 28  # the short way is taken where much is thrown away
 
 
+def turned(image, turn):
+    """Returns a Pillow image as it is stored where the tag says `turn`, and that tag."""
+    back = {5: 5, 6: 8, 7: 7, 8: 6}.get(turn, turn)
+    exif = PIL.Image.Exif()
+    exif[0x0112] = turn
+    return upright(image, back), exif
+
+
+TURNED = [(kind, turn) for kind in ("PNG", "WEBP", "TIFF") for turn in range(1, 9)]
+
+
+@pytest.mark.parametrize(("kind", "turn"), TURNED)
+def test_an_image_is_the_same_however_it_is_turned(encode, kind, turn):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 41, 3), dtype=np.uint8)
+    stored, exif = turned(PIL.Image.fromarray(pixels), turn)
+    options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    data = encode(stored, kind, exif=exif, **options)
+    assert np.array_equal(WholeImage(8)(data, None, "x"), pixels)
+    cropper = Cropper(8, 3, "random_resized", "center")
+    for seed in (None, 0, 1, 2):
+        rngs = [None if seed is None else np.random.default_rng(seed) for _ in range(2)]
+        upright_one = cropper(encode(pixels), rngs[0], "x")
+        assert np.array_equal(cropper(data, rngs[1], "x"), upright_one)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_turned_jpeg_is_shrunk_in_the_decoder_without_a_shift(encode, photo, turn):
+    stored, exif = turned(plain(photo), turn)
+    data = encode(stored, "JPEG", quality=95, exif=exif)
+    whole = upright(plain(data), turn)
+    assert whole.size == (501, 371)
+    cropper, far = Cropper(28, 3, "random_resized"), []
+    for seed in range(20):
+        box = cropper.box(whole.size, np.random.default_rng(seed))
+        expected = np.asarray(whole.resize((28, 28), BILINEAR, box=box)).astype(int)
+        found = cropper(data, np.random.default_rng(seed), "x")
+        far.append(np.abs(found - expected).mean())
+    assert 0 < max(far) < 1.3
+
+
+@pytest.mark.parametrize("value", [0, 9, 65535])
+def test_a_tag_that_says_nothing_leaves_the_image_as_it_is(encode, value):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    exif = PIL.Image.Exif()
+    exif[0x0112] = value
+    data = encode(pixels, "PNG", exif=exif)
+    assert np.array_equal(Cropper(8)(data, None, "x"), pixels)
+    data = encode(pixels, "PNG", exif=b"Exif\0\0" + b"MM\0*\xff\xff\xff\xff" + b"junk")
+    assert np.array_equal(Cropper(8)(data, None, "x"), pixels)
+
+
 def test_random_resized_boxes_have_the_published_areas_and_aspects():
     cropper, rng = Cropper(224, 3, "random_resized"), np.random.default_rng(0)
     boxes = np.array([cropper.box((500, 400), rng) for _ in range(4000)])
@@ -128,12 +180,3 @@ def test_scale_jitter_draws_every_short_side_and_place():
     assert np.allclose(boxes[least, 1], 0)
     assert np.allclose(np.unique(boxes[least, 0].round(6)), 2 * np.arange(11))
     assert boxes[:, 2].max() <= 60
-
-
-def test_orientation_tags_are_ignored(encode):
-    pixels = np.zeros((8, 8, 3), np.uint8)
-    pixels[:, 4:] = 255
-    exif = PIL.Image.Exif()
-    exif[0x0112] = 3  # turn by 180°
-    found = Cropper(8)(encode(pixels, "PNG", exif=exif), None, "x")
-    assert np.array_equal(found, pixels)

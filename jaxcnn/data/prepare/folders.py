@@ -1,20 +1,24 @@
 """Photographs in one folder per class, as `jaxcnn.data.folder` reads them."""
 
 import functools
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxcnn.data import folder
+from jaxcnn.data import folder, listing
+from jaxcnn.data.decode import IMAGE_BYTES
+from jaxcnn.data.folder import VALIDATION_FOLDERS
 from jaxcnn.data.prepare import photos
 from jaxcnn.data.prepare.files import check_source
 from jaxcnn.data.prepare.original import Examples, Original
 from jaxcnn.errors import UserError
+from jaxcnn.safe_io import read_bytes
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-SPLITS = {"train": "train", "test": "test", "val": "validation", "validation": "validation"}
+SPLITS = {"train": "train", "test": "test", **dict.fromkeys(VALIDATION_FOLDERS, "validation")}
 
 
 def read_folder(source: Path, name: str = "") -> Original:
@@ -34,23 +38,30 @@ def read_folder(source: Path, name: str = "") -> Original:
         raise UserError(f"{name!r} is no name for a data set: set --name to one such as my_photos")
     if not (source / "train").is_dir():
         raise UserError(f"no folder {source / 'train'}; {folder.LAYOUT}")
-    classes = folder.subfolders(source / "train")
+    classes = listing.subfolders(source / "train")
     if len(classes) < 2:
         raise UserError(f"{source / 'train'} holds {len(classes)} class folders, not two or more")
+    listing.check_class_names(source / "train", classes)
+    if padded := [one for one in classes if one != one.strip()]:
+        raise UserError(
+            f"the class folder {padded[0]!r} in {source / 'train'} begins or ends with a space,"
+            " which TFDS takes away: rename it"
+        )
     splits = {}
     files: list[Path] = []
     for part, split in SPLITS.items():
         if not (source / part).is_dir():
             continue
         if split in splits:
-            raise UserError(f"{source} has val and validation: remove one of them")
-        unknown = sorted(set(folder.subfolders(source / part)) - set(classes))
+            raise UserError(f"{source} has several folders of {split}: remove all but one")
+        unknown = sorted(set(listing.subfolders(source / part)) - set(classes))
         if unknown:
             raise UserError(f"{source / part} has a class that train lacks: {unknown[0]!r}")
-        relative, labels = folder.list_images(source / part, classes)
+        relative, labels = folder.list_classes(source / part, classes)
         if not len(relative):
-            raise UserError(f"no image ({', '.join(folder.SUFFIXES)}) below {source / part}")
-        paths = [source / part / file.decode() for file in relative]
+            raise UserError(f"no image below {source / part}; {folder.LAYOUT}")
+        paths = [source / part / os.fsdecode(file) for file in relative.tolist()]
+        _check_names(paths)
         splits[split] = functools.partial(_split, source / part, paths, labels)
         files += paths
     return Original(
@@ -68,6 +79,16 @@ def read_folder(source: Path, name: str = "") -> Original:
     )
 
 
+def _check_names(paths: list[Path]) -> None:
+    for path in paths:
+        try:
+            os.fspath(path).encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"the name of {path} is not UTF-8, as TFDS wants it: rename it"
+            ) from None
+
+
 def _split(root: Path, paths: list[Path], labels: np.ndarray) -> Examples:
     names = [path.relative_to(root).as_posix() for path in paths]
 
@@ -75,7 +96,7 @@ def _split(root: Path, paths: list[Path], labels: np.ndarray) -> Examples:
         return str(paths[index])
 
     def read(index: int) -> dict[str, Any]:
-        data = paths[index].read_bytes()
+        data = read_bytes(paths[index], IMAGE_BYTES)
         photos.check(data)
         return {"file_name": names[index], "image": data, "label": int(labels[index])}
 

@@ -2,7 +2,7 @@
 
 import io
 
-from jaxcnn.data.crops import open_image
+from jaxcnn.data.decode import decode, open_image, reason
 from jaxcnn.data.prepare.original import BadRecordError
 from jaxcnn.data.source import UnreadableImageError
 
@@ -26,7 +26,10 @@ def as_jpeg(data: bytes) -> bytes:
     if image_format == "JPEG" and mode in ("L", "RGB"):
         return data
     stream = io.BytesIO()
-    open_image(data).convert("RGB").save(stream, "JPEG", quality=JPEG_QUALITY)
+    try:
+        decode(data, channels=3).save(stream, "JPEG", quality=JPEG_QUALITY)
+    except UnreadableImageError as error:
+        raise BadRecordError(str(error)) from error
     return stream.getvalue()
 
 
@@ -35,10 +38,13 @@ def _decode(data: bytes) -> tuple[str | None, str]:
     try:
         image = open_image(data)
         found = image.format, image.mode
-        image.draft(image.mode, (image.width // 8 or 1, image.height // 8 or 1))
-        image.load()
+        if image.format == "JPEG":
+            image.draft(image.mode, (image.width // 8 or 1, image.height // 8 or 1))
+            image.load()
+        else:
+            decode(data, channels=3)  # as in training, which refuses values of no known range
     except UnreadableImageError as error:
         raise BadRecordError(str(error)) from error
     except Exception as error:  # Pillow's decoders raise a dozen types on damaged files
-        raise BadRecordError(" ".join(str(error).split()) or type(error).__name__) from error
+        raise BadRecordError(reason(error)) from error
     return found
