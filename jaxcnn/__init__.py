@@ -4,11 +4,17 @@ Importing the package loads nothing; the first use of a name loads jax and flax.
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxcnn import analysis, interop
     from jaxcnn.models import create_model, list_models, model_info
+
+if sys.argv[:1] == ["-m"]:  # Python is looking for the module of `python -m jaxcnn.<command>`
+    from jaxcnn import process
+
+    process.begin()
 
 ROOMS = ("analysis", "interop")
 

@@ -189,7 +189,6 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    process.restart_with_settings()
     with process.mistakes_in_one_line(debug="--debug" in sys.argv):
         process.set_up()
         main(sys.argv[1:])

@@ -265,7 +265,6 @@ def _near(query: Path, value: np.ndarray, kept: Features, count: int) -> list[Pa
 
 
 if __name__ == "__main__":
-    process.restart_with_settings()
     with process.mistakes_in_one_line(debug="--debug" in sys.argv):
         process.set_up()
         main(sys.argv[1:])

@@ -149,7 +149,6 @@ def _write_csv(
 
 
 if __name__ == "__main__":
-    process.restart_with_settings()
     with process.mistakes_in_one_line(debug="--debug" in sys.argv):
         process.set_up()
         main(sys.argv[1:])

@@ -11,14 +11,14 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, NoReturn, TypeVar
+from typing import IO, Any, NoReturn, TypeVar
 
-from absl import logging as absl_logging
-
+from jaxcnn import paths, signals, stdio
 from jaxcnn.errors import EXIT_PEER_LOST, EXIT_WORKDIR, UserError, printable
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 30  # of progress, where there is no terminal
+PARTIAL: set[Path] = set()  # files of `whole_file` that are being written
 HUGE_PAGES = "glibc.malloc.hugetlb"  # 1: by madvise, 0: not
 
 
@@ -30,6 +30,19 @@ class Parser(argparse.ArgumentParser):
         raise UserError(message)
 
 
+def begin() -> None:
+    """Prepares the process of a command, before jax is loaded, which takes seconds.
+
+    Signals end it with one line, any text can be printed, and `restart_with_settings` is called.
+    """
+    stdio.prepare()
+    # A signal waits while the program starts again, for the handlers that it installs then.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)
+    restart_with_settings()
+    signals.CLEANERS.append(remove_partial_files)
+    signals.install()
+
+
 def set_up(coordinator: str = "", num_processes: int = 1, process_id: int = 0) -> None:
     """Keeps compiled programs, quiets the libraries, and joins the other processes.
 
@@ -39,6 +52,7 @@ def set_up(coordinator: str = "", num_processes: int = 1, process_id: int = 0) -
       process_id: which one this is.
     """
     import jax
+    from absl import logging as absl_logging
 
     from jaxcnn import parallel
 
@@ -46,14 +60,40 @@ def set_up(coordinator: str = "", num_processes: int = 1, process_id: int = 0) -
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # jax reads that itself
         jax.config.update("jax_compilation_cache_dir", str(cache))
     absl_logging.set_verbosity(absl_logging.ERROR)  # Orbax warns of what is meant
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     logger = logging.getLogger("jaxcnn")
-    logger.addHandler(handler)
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
     if coordinator:
         parallel.initialize(coordinator, num_processes, process_id)
+        signals.install_again()  # jax has a handler of its own for SIGTERM
+    check_platform()
+
+
+def check_platform() -> None:
+    """Refuses an environment that names devices which are not there.
+
+    Raises:
+      UserError: naming JAX_PLATFORMS, or what jax says.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    except Exception as error:  # an AssertionError, or of a plugin's own kind
+        wanted = os.environ.get("JAX_PLATFORMS") or os.environ.get("JAX_PLATFORM_NAME")
+        reason = " ".join(str(error).split())
+        if "known backends" in reason:
+            reason = "jax has no support for it here"
+        title = f"JAX_PLATFORMS={wanted}: " if wanted else ""
+        fix = "unset it or set JAX_PLATFORMS=cpu" if wanted else "JAX_PLATFORMS=cpu runs without"
+        raise UserError(
+            f"{title}no such device is found ({reason or 'no reason given'}): {fix}; python -m"
+            " jaxcnn.doctor lists what there is"
+        ) from error
 
 
 def restart_with_settings() -> None:
@@ -86,6 +126,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
       UserError: if it cannot be written.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    PARTIAL.add(partial)
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
@@ -103,6 +144,13 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError):  # of a full disk
             file.close()
         partial.unlink(missing_ok=True)
+        PARTIAL.discard(partial)
+
+
+def remove_partial_files() -> None:
+    """Removes what `whole_file` has begun, where a process ends without unwinding."""
+    for path in PARTIAL:
+        path.unlink(missing_ok=True)
 
 
 def shown(path: Path) -> str:
@@ -136,6 +184,8 @@ def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
 def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
     """A mistake of the user inside ends the process with one line and its exit code.
 
+    A `~` in the command line is expanded.
+
     Args:
       debug: show the traceback, too.
     """
@@ -143,18 +193,24 @@ def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
     # What fails comes as an exception. It is read when jaxlib is loaded.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
+        sys.argv[1:] = map(paths.expand_argument, sys.argv[1:])
         yield
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read what is printed, as `head` does, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
+    except signals.Stopped as stopped:
+        signals.say_goodbye()
+        _leave(stopped.code, "")
+    except KeyboardInterrupt:
+        _leave(128 + signal.SIGINT, "stopped by SIGINT (Ctrl-C)")
+    except (BrokenPipeError, stdio.OutputError) as error:
+        stdio.silence()
+        if error.errno == errno.EPIPE:  # whoever read it, as `head` does, has seen enough
+            _leave(128 + signal.SIGPIPE, "")
+        _leave(EXIT_WORKDIR, f"error: {error.strerror}")
     except UserError as error:
         if debug:
             traceback.print_exc()
-        _leave(error.exit_code, f"error: {error}")
+        _leave(error.exit_code, f"{'error: ' * (error.exit_code < 128)}{error}")
     except Exception as error:
-        import jax
-
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             _leave(EXIT_WORKDIR, f"error: cannot write to the workdir: {error}")
         if "RESOURCE_EXHAUSTED" in str(error):
@@ -164,18 +220,24 @@ def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
                 " or raise --config.train.accumulate to take each batch in parts; of an evaluation,"
                 " lower --config.eval.batch_size",
             )
-        if jax.distributed.is_initialized():
+        if _is_one_of_several():
             traceback.print_exc()
             _leave(EXIT_PEER_LOST, f"error: this or another process is lost: {error}")
         raise
 
 
-def _leave(code: int, line: str) -> NoReturn:
-    """Prints the last line and ends the process with a code."""
-    import jax
+def _is_one_of_several() -> bool:
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()
 
-    print(f"\n{line}" if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    if jax.distributed.is_initialized():
+
+def _leave(code: Any, line: str) -> NoReturn:
+    """Prints the last line and ends the process with a code."""
+    with contextlib.suppress(OSError):
+        if line:
+            signals.tell(line)
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    if _is_one_of_several():
         os._exit(code)  # an orderly exit would wait for the other processes
     sys.exit(code)

@@ -131,6 +131,5 @@ if __name__ == "__main__":
     # torch's threads would spin while they wait, and on a small machine take the cores from
     # themselves: up to ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    process.restart_with_settings()
     with process.mistakes_in_one_line(debug="--debug" in sys.argv):
         main(sys.argv[1:])

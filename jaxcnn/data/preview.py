@@ -162,5 +162,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    process.restart_with_settings()
     run(main)
