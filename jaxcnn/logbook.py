@@ -2,13 +2,16 @@
 
 import contextlib
 import csv
+import errno
 import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from jaxcnn import stdio, waits
 from jaxcnn.errors import UserError
 
 Record = dict[str, Any]
@@ -27,7 +30,9 @@ class Logbook:
     """
 
     def __init__(self, workdir: Path, *, active: bool = True, tensorboard: bool = False):
+        self.reader_gone: Callable[[], None] = lambda: None  # standard output is a closed pipe
         self._active = active
+        self._mute = False
         self._path = workdir / "metrics.jsonl"
         self._live = False
         self._writer: Any = None
@@ -42,18 +47,42 @@ class Logbook:
 
     def say(self, line: str) -> None:
         """Prints a line that stays."""
-        if self._active:
-            print("\r\033[K" * self._live + line, flush=True)
-            self._live = False
+        self._print("\r\033[K" * self._live + line + "\n")
+        self._live = False
 
     def progress(self, line: str) -> None:
         """Replaces the live line on a terminal; elsewhere prints a line."""
-        if not sys.stdout.isatty():
+        if not stdio.is_live(sys.stdout):
             self.say(line)
         elif self._active:
-            width = shutil.get_terminal_size().columns - 1
-            print("\r\033[K" + line[:width], end="", flush=True)
+            self._print("\r\033[K" + fit(line, shutil.get_terminal_size().columns - 1))
             self._live = True
+
+    def waiting(self, what: str) -> contextlib.AbstractContextManager[None]:
+        """Shows how long a step that prints nothing takes, if it takes long; see `waits`."""
+        if not self._active:
+            return contextlib.nullcontext()
+        return waits.waiting(what, self.say, self.progress if stdio.is_live(sys.stdout) else None)
+
+    def _print(self, text: str) -> None:
+        """Prints, if that is possible: a run needs its workdir, and no reader.
+
+        One warning says that it is not, on standard error. A pipe that is closed, as `head` does
+        when it has seen enough, stops the run.
+        """
+        if not self._active or self._mute:
+            return
+        try:
+            print(text, end="", flush=True)
+        except OSError as error:
+            self._mute = True
+            stdio.silence()
+            if error.errno == errno.EPIPE:
+                self.reader_gone()
+                return
+            with contextlib.suppress(OSError):
+                line = f"{error.strerror}; the run goes on, see {self._path}"
+                print(f"WARNING: {line}", file=sys.stderr, flush=True)
 
     def record(self, record: Record) -> None:
         """Appends a record: numbers and strings; `step` comes first."""
@@ -104,7 +133,7 @@ class Logbook:
         with contextlib.suppress(OSError):  # of a full disk the run has said so already
             self.write_csv()
         if self._live:
-            print(flush=True)
+            self._print("\n")
             self._live = False
         if self._writer is not None:
             self._writer.close()
@@ -114,6 +143,20 @@ def _replace(path: Path, text: str) -> None:
     partial = path.with_suffix(path.suffix + ".partial")
     partial.write_text(text)
     os.replace(partial, path)
+
+
+# Parts of a line of progress that a narrow terminal has no place for, by how they begin or end.
+OPTIONAL = ("epoch", "images/s", "top1", "left")
+
+
+def fit(line: str, width: int) -> str:
+    """Returns a line of parts with two spaces between them, as many of them as a width has."""
+    parts = line.split("  ")
+    for word in OPTIONAL:
+        if len("  ".join(parts)) <= width:
+            break
+        parts = [part for part in parts if word not in part.split()]
+    return "  ".join(parts)[: max(width, 0)]
 
 
 def duration(seconds: float) -> str:

@@ -176,7 +176,12 @@ def peek(batches: Iterator[Any]) -> tuple[Any, Iterator[Any]]:
         yield held.popleft()  # or it would stay in memory
         yield from batches
 
-    return jax.tree.map(lambda leaf: _form(leaf.sharding, leaf), held[0]), again()
+    return shapes(held[0]), again()
+
+
+def shapes(batch: Any) -> Any:
+    """Returns the shapes, dtypes and places of a batch's arrays."""
+    return jax.tree.map(lambda leaf: _form(leaf.sharding, leaf), batch)
 
 
 def agree(flag: bool) -> bool:

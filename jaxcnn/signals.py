@@ -24,7 +24,11 @@ from jaxcnn import stdio
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PATIENCE = 3.0  # seconds for the main thread to hear of a signal
 TOGETHER = 0.3  # seconds: `timeout` and shells send the same request twice
-MEANING = {signal.SIGINT: " (Ctrl-C)", signal.SIGHUP: " (the terminal is gone)"}
+MEANING = {
+    signal.SIGINT: " (Ctrl-C)",
+    signal.SIGHUP: " (the terminal is gone)",
+    signal.SIGPIPE: " (nothing reads the standard output)",
+}
 
 
 class Stopped(SystemExit):

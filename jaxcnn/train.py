@@ -1,13 +1,13 @@
 """A training run, from top to bottom."""
 
 import contextlib
+import signal
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcnn import factories, inputs, parallel, pretrained, report, selection, workdir
@@ -15,41 +15,18 @@ from jaxcnn.checkpoint import Checkpoints, Restored
 from jaxcnn.data.pipeline import staged_batches
 from jaxcnn.data.source import DataSource
 from jaxcnn.data.whitening import Statistics
-from jaxcnn.errors import EXIT_BAD_DATA, UserError
-from jaxcnn.evaluate import check_classes, evaluate_state, recalibrated
+from jaxcnn.errors import UserError
+from jaxcnn.evaluate import check_classes, evaluate_state
 from jaxcnn.logbook import Logbook, Record
+from jaxcnn.loop import InterruptedRunError, Loop, Run, Watched, farewell
 from jaxcnn.numerics import numerics
 from jaxcnn.passes import Results, make_evaluator, make_recalibrator
 from jaxcnn.profiling import tracing
 from jaxcnn.programs import Build, Programs, build
 from jaxcnn.protocols import CENTER
-from jaxcnn.schedules import Plan, is_due
-from jaxcnn.signals import StopRequest, stop_request
+from jaxcnn.schedules import Plan
+from jaxcnn.signals import Stopped, stop_request
 from jaxcnn.state import TrainState, prepare_state, state_sha256, with_weights
-
-
-class InterruptedRunError(UserError):
-    """A signal ended the run after its state was saved."""
-
-
-class Run(NamedTuple):
-    """A run and what it holds as long as it lasts.
-
-    Attributes:
-      config: see `recipes.base_config`.
-      directory: the workdir.
-      writes: whether this process writes to it: one does.
-      log: what the run says and records.
-      checkpoints: of the workdir.
-      stop: whether the run was asked to stop.
-    """
-
-    config: ConfigDict
-    directory: Path
-    writes: bool
-    log: Logbook
-    checkpoints: Checkpoints
-    stop: StopRequest
 
 
 class Data(NamedTuple):
@@ -102,23 +79,29 @@ def run(
     """
     with contextlib.ExitStack() as scope:
         run = _open(config, directory, scope)
-        data = _load(run)
-        if finished := _finished(run.log, run.checkpoints, data.plan):
-            run.log.say(f"{directory} is finished: nothing left to train")
-            return _say_result(run, data, finished)
-        statistics = _measure(run, data)
-        programs = build(config, data.source, data.watched, data.plan, statistics)
-        begun = _begin(run, data, programs)
-        watchdog = scope.enter_context(parallel.watchdog(_patience(config), run.log.say))
-        trace = scope.enter_context(
-            tracing(directory / "profile", begun.step, profile and run.writes)
-        )
-        batches = _batches(run, data, begun.step)
-        scope.enter_context(contextlib.closing(batches))
-        state, results = _train(
-            run, data, programs, statistics, begun, batches, watchdog.feed, trace
-        )
-        return _finish(run, data, programs, statistics, state, results, watchdog.feed)
+        try:
+            return _run(run, scope, profile, build)
+        except Stopped:  # outside the loop, where all is saved
+            step = run.checkpoints.latest() or 0
+            raise InterruptedRunError(farewell(run, step), run.stop.exit_code) from None
+
+
+def _run(run: Run, scope: contextlib.ExitStack, profile: bool, build: Build) -> Record:
+    config, directory = run.config, run.directory
+    data = _load(run)
+    if finished := _finished(run.log, run.checkpoints, data.plan):
+        run.log.say(f"{directory} is finished: nothing left to train")
+        return _say_result(run, data, finished)
+    statistics = _measure(run, data)
+    programs = build(config, data.source, data.watched, data.plan, statistics)
+    begun = _begin(run, data, programs)
+    watchdog = scope.enter_context(parallel.watchdog(_patience(config), run.log.say))
+    trace = scope.enter_context(tracing(directory / "profile", begun.step, profile and run.writes))
+    batches = _batches(run, data, begun.step)
+    scope.enter_context(contextlib.closing(batches))
+    watched = Watched(watchdog.feed, trace)
+    state, results = _train(run, data, programs, statistics, begun, batches, watched)
+    return _finish(run, data, programs, statistics, state, results, watchdog.feed)
 
 
 def _open(config: ConfigDict, directory: Path, scope: contextlib.ExitStack) -> Run:
@@ -131,6 +114,7 @@ def _open(config: ConfigDict, directory: Path, scope: contextlib.ExitStack) -> R
     log = Logbook(directory, active=writes, tensorboard=config.log.tensorboard)
     scope.callback(log.close)
     stop = scope.enter_context(stop_request(log.say))
+    log.reader_gone = partial(stop.ask, signal.SIGPIPE)
     checkpoints = Checkpoints(
         directory / "checkpoints",
         keep_latest=config.checkpoint.keep_latest,
@@ -146,13 +130,15 @@ def _open(config: ConfigDict, directory: Path, scope: contextlib.ExitStack) -> R
 def _load(run: Run) -> Data:
     """Opens the data. Batches are functions of (seed, step), so nothing of them is saved."""
     config, directory = run.config, run.directory
-    source = inputs.load_data(config, "train")
+    with run.log.waiting("reading what the data are"):
+        source = inputs.load_data(config, "train")
     begun = run.checkpoints.latest() is not None
     if begun:
         workdir.check_class_names(directory, source.class_names)
     if run.writes and not (begun and workdir.read_class_names(directory)):
         workdir.write_class_names(directory, source.class_names)
-    watched = inputs.load_data(config, inputs.watched_split(config))
+    with run.log.waiting("reading what the data are"):
+        watched = inputs.load_data(config, inputs.watched_split(config))
     plan = factories.make_plan(config, source.num_examples)
     parallel.check_batch(
         "train.batch_size",
@@ -184,7 +170,8 @@ def _begin(run: Run, data: Data, programs: Programs) -> Begun:
         workdir.check_unchanged(config, meta["config"], f"the checkpoint in {directory}")
         check_classes(data.source, meta, directory)
 
-    restored, given = run.checkpoints.restore(form, check), None
+    with log.waiting("reading the checkpoint"):
+        restored, given = run.checkpoints.restore(form, check), None
     if restored is None:
         if config.init_map and not config.init_from:
             raise UserError("init_map says what to take of init_from, which is not set")
@@ -227,10 +214,12 @@ def _ready(
     if begun.restored is None:  # beside the first batch and the compiler
         fresh = prepare_state(programs.initial, jax.random.key(run.config.seed))
     if begun.step < plan.total:
-        run.log.say("compiling the training step, a minute for a deep network on a CPU …")
-        batch_form, called = parallel.peek(called)
-        parallel.compile_train_step(programs.train_step, form, batch_form)
-    state = fresh() if begun.restored is None else begun.restored.state
+        with run.log.waiting("reading the first batch"):
+            batch_form, called = parallel.peek(called)
+        with run.log.waiting("compiling the training step"):
+            parallel.compile_train_step(programs.train_step, form, batch_form)
+    with run.log.waiting("making the initial state"):
+        state = fresh() if begun.restored is None else begun.restored.state
     state = state if begun.given is None else with_weights(state, begun.given)
     return parallel.replicate(state), called
 
@@ -242,74 +231,24 @@ def _train(
     statistics: Statistics | None,
     begun: Begun,
     batches: Iterator[Any],
-    feed: Callable[[], None],
-    trace: Callable[[int, Any], None],
+    watched: Watched,
 ) -> tuple[TrainState, Results]:
-    """Returns the state after the last step and its evaluation.
-
-    Step; log; recalibrate; evaluate; show the plateau; save; stop if asked to.
-    """
-    config, log, plan, split = run.config, run.log, data.plan, data.watched.split
+    """Returns the state after the last step and its evaluation."""
+    config, plan = run.config, data.plan
     recalibrate = make_recalibrator(config, programs.model, data.source, statistics)
+    saved = begun.restored.meta if begun.restored else {}
     meta = workdir.describe_run(config, data.source.num_classes)
-    meta["selection"] = selection.description(config, split)
-    kept = begun.restored.meta.get("window") if begun.restored else None
-    window = report.Window(config, data.source, plan, begun.step, kept)
-    best = run.checkpoints.best_value()
-    results: Results = {}
+    meta["selection"] = selection.description(config, data.watched.split)
+    window = report.Window(config, data.source, plan, begun.step, saved.get("window"))
+    loop = Loop(run, plan, data.watched.split, programs, recalibrate, window, meta, watched)
     most = config.train.steps_per_call
     called = window.timed(_by_call(batches, plan, begun.step, most))
     state, called = _ready(run, plan, programs, begun, called)
-    feed()
-    for steps, batch in zip(plan.calls(begun.step, most), called, strict=True):
-        if steps[0] - 1 in plan.resized and steps[0] - 1 > begun.step:
-            log.say(f"from step {steps[0]} images of another size: compiling for them …")
-        state, metrics = programs.train_step(state, batch)
-        window.add(steps, metrics)
-        step = steps[-1]
-        feed()
-        trace(step, metrics)
-
-        # Processes agree only where they wait for each other anyway.
-        evaluation_due = is_due(step, plan.evaluate) or step == plan.total
-        log_due = is_due(step, plan.log) or evaluation_due
-        alone = jax.process_count() == 1
-        stopping = bool(run.stop) if alone else log_due and parallel.agree(bool(run.stop))
-        if log_due:
-            log.record(window.close(step))
-            if not evaluation_due:
-                log.progress(window.line)
-        results = {}
-        if evaluation_due:
-            state = recalibrated(recalibrate, state, step)
-            feed()
-            results = evaluate_state(programs.evaluate, state, split)
-            feed()
-            log.record(plan.stamp(step) | results)
-            log.say(f"{window.line}  {report.score(results)}")
-            shown = selection.plateau_value(config, results, split)
-            state = selection.observe(state, programs.optimizer, shown)
-        value = results.get(selection.key(config, split))
-        better = value is not None and config.checkpoint.keep_best and value > best
-        save_due = is_due(step, plan.save) or step == plan.total
-        if save_due or better or stopping:
-            best = max(best, value or best)
-            run.checkpoints.save(
-                step,
-                _finite(parallel.fetch(state), step),
-                meta | {"window": window.state()},
-                None if value is None else {config.checkpoint.metric: value},
-                final=stopping or step == plan.total,
-            )
-        if results or save_due:
-            window.resume()
-        if stopping and step < plan.total:
-            raise InterruptedRunError(
-                f"stopped by {run.stop.name} at step {step}, saved in {run.directory}: the same"
-                " command continues",
-                run.stop.exit_code,
-            )
-    return state, results
+    watched.feed()
+    loop.begin(state, begun.step, saved.get("evaluated", True))
+    del state  # its buffers are the step's
+    loop.run(called, most)
+    return loop.state, loop.results
 
 
 def _finish(
@@ -325,14 +264,14 @@ def _finish(
     config, plan = run.config, data.plan
     run.checkpoints.wait()
     if not results:  # the run was killed between its last checkpoint and here
-        results = evaluate_state(programs.evaluate, state, data.watched.split)
+        with run.log.waiting(f"evaluating {data.watched.split}"):
+            results = evaluate_state(programs.evaluate, state, data.watched.split)
     protocol = inputs.make_test_protocol(config)
     if data.watched.split != data.reported or protocol != CENTER:
-        if protocol != CENTER:
-            run.log.say(f"testing by the protocol {protocol.name} …")
         test = inputs.load_test_data(config, data.reported)
         evaluate = make_evaluator(config, programs.model, test, statistics, feed=feed)
-        results |= evaluate_state(evaluate, state, data.reported)
+        with run.log.waiting(f"testing by the protocol {protocol.name}"):
+            results |= evaluate_state(evaluate, state, data.reported)
     digest = state_sha256(parallel.fetch(state.variables()))
     record = plan.stamp(plan.total) | results | {"state_sha256": digest}
     run.log.record(record)
@@ -357,23 +296,6 @@ def _by_call(
 
 def _patience(config: ConfigDict) -> float:
     return config.train.watchdog_seconds if jax.process_count() > 1 else 0.0
-
-
-def _finite(state: TrainState, step: int) -> TrainState:
-    """Returns a state that may be saved.
-
-    Raises:
-      UserError: if a parameter or statistic is not finite, though loss and gradients were.
-    """
-    for leaf in jax.tree.leaves((state.params, state.batch_stats)):
-        if not np.all(np.isfinite(leaf)):
-            raise UserError(
-                f"parameters or statistics are not finite after step {step}, so they are not saved;"
-                " lower the rate and start again from the last checkpoint, with"
-                " --config.allow_change=schedule.learning_rate",
-                EXIT_BAD_DATA,
-            )
-    return state
 
 
 def _finished(log: Logbook, checkpoints: Checkpoints, plan: Plan) -> Record | None:

@@ -29,6 +29,7 @@ CONFIG_IS_KNOWN_IN = {
     "train",
     "evaluate",
     "programs",
+    "loop",
     "selection",
     "predict",
     "features",
@@ -45,6 +46,7 @@ RUN = (
     "trained",
     "evaluate",
     "programs",
+    "loop",
     "train",
     "main",
 )
