@@ -46,7 +46,9 @@ def get_ablation():
             "with, rate 0.3": {"model.overrides.with_norm": True, "schedule.learning_rate": 0.3},
             "with, rate 3": {"model.overrides.with_norm": True, "schedule.learning_rate": 3.0},
         },
-        baseline="without, rate 0.03",
+        baseline={
+            f"with, rate {rate}": f"without, rate {rate}" for rate in ("0.003", "0.03", "0.3", "3")
+        },
         metric="train/loss",
         quick=short(130),
     )

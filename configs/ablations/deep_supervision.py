@@ -1,15 +1,15 @@
 """Companion losses on hidden layers.
 
-Claim: companion objectives lower the test error, most with few examples, and make the lower
-features more discriminative.
+Claim: companion objectives lower the test error of a network that has few examples.
 Source: Lee et al., "Deeply-Supervised Nets", 2014, §3 and figure 2.
 Found: does not show. Quick, 3 seeds, test accuracy: without companions 0.76 ± 0.13, with 0.71 ±
 0.31, with companions to the end 0.71 ± 0.32.
-Ours: a quarter of the width, 300 training examples.
+Ours: a quarter of the width, 300 training examples. The companions' classifiers have 161,310
+parameters, in training alone; what is tested is equal.
 """
 
 from jaxcnn import papers
-from jaxcnn.ablation import Ablation
+from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
 
 
@@ -23,6 +23,7 @@ def get_ablation():
             "none": {"model.overrides.aux_heads": False},
             "companions to the end": {"model.overrides.aux_heads": True, "loss.aux_decay": "none"},
         },
+        sizes=[Sizes("macs")],
         quick=short(150),
         baseline="none",
     )

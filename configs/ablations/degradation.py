@@ -8,7 +8,7 @@ difference 1.72 ± 0.50; plain-20 0.33 ± 0.18, residual-20 0.075 ± 0.059.
 """
 
 from jaxcnn import papers
-from jaxcnn.ablation import Ablation
+from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
 
 
@@ -24,7 +24,12 @@ def get_ablation():
             "residual-20": {"model.name": "cifar_resnet20"},
             "residual-56": {"model.name": "cifar_resnet56"},
         },
-        baseline="residual-56",
+        baseline={"plain-20": "residual-20", "plain-56": "residual-56"},
+        sizes=[
+            Sizes(quantity, (f"residual-{depth}", f"plain-{depth}"))
+            for quantity in ("parameters", "macs")
+            for depth in (20, 56)
+        ],
         metric="train/loss",
         quick={**short(130), "model.overrides.width": 8},
     )

@@ -10,7 +10,7 @@ Ours: three blocks of six layers, 300 training examples.
 """
 
 from jaxcnn import papers
-from jaxcnn.ablation import Ablation
+from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
 
 
@@ -29,5 +29,9 @@ def get_ablation():
             "C, k = 12": {"model.overrides.compression": 0.5},
             "BC, k = 12": {"model.overrides.bottleneck": True, "model.overrides.compression": 0.5},
         },
-        quick={**short(60), "model.overrides.stage_sizes": (4, 4, 4)},
+        sizes=[  # fewer parameters; with B there are more multiply-adds
+            Sizes("parameters", ("k = 12", variant), least=0.5, most=0.9)
+            for variant in ("B, k = 12", "C, k = 12", "BC, k = 12")
+        ],
+        quick=short(60),
     )

@@ -9,7 +9,7 @@ Ours: four stages of a thin VGG-A (16 to 64 maps), 300 training examples.
 """
 
 from jaxcnn import papers
-from jaxcnn.ablation import Ablation
+from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
 
 
@@ -31,5 +31,9 @@ def get_ablation():
                 "model.overrides.hidden_features": (512, 512),
             },
         },
+        sizes=[
+            Sizes("parameters", ("dense 512, 512", "global average pooling"), most=0.3, least=0),
+            Sizes("parameters", ("dense 512, 512", "dense 512, 512, dropout 0.5")),
+        ],
         quick=short(150),
     )

@@ -1,7 +1,6 @@
 """A little of the label for every class.
 
-Claim: label smoothing 0.1 lowers the error by about 0.2 %, and keeps the largest logit from
-growing.
+Claim: label smoothing 0.1 lowers the error by about 0.2 %.
 Source: Szegedy et al., "Rethinking the Inception Architecture", 2015, §7.
 Found: does not show. Quick, 3 seeds, test accuracy: 0.975 ± 0.024 without, 0.974 with 0.05 and 0.1,
 0.977 ± 0.028 with 0.3.

@@ -9,7 +9,7 @@ Ours: thin networks (32 to 96 maps), 300 training examples.
 """
 
 from jaxcnn import papers
-from jaxcnn.ablation import Ablation
+from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
 
 
@@ -28,5 +28,9 @@ def get_ablation():
                 "model.overrides.features": (16, 32, 48, 48, 64),
             },
         },
+        sizes=[  # the claim compares kernels, which are half as many or twice
+            Sizes("macs", ("two towers", "one tower"), least=1.3, most=2),
+            Sizes("macs", ("two towers", "one tower, half the maps"), least=0.5, most=0.7),
+        ],
         quick=short(200),
     )

@@ -10,7 +10,7 @@ without pre-initialisation.
 """
 
 from jaxcnn import papers
-from jaxcnn.ablation import Ablation
+from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
 
 
@@ -27,5 +27,6 @@ def get_ablation():
             "D, 16 layers": {"model.name": "vgg16_bn"},
             "E, 19 layers": {"model.name": "vgg19_bn"},
         },
+        sizes=[],  # what is compared is depth, at equal widths
         quick=short(130),
     )

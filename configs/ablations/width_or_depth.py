@@ -9,7 +9,7 @@ Ours: 0.7 million parameters each, 300 training examples.
 """
 
 from jaxcnn import papers
-from jaxcnn.ablation import Ablation
+from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
 
 
@@ -25,5 +25,9 @@ def get_ablation():
             "WRN-40-1.125": {"model.overrides.stage_sizes": (6, 6, 6), "model.overrides.width": 18},
             "WRN-10-3": {"model.overrides.stage_sizes": (1, 1, 1), "model.overrides.width": 48},
         },
+        sizes=[
+            Sizes("parameters", least=0.95, most=1.05),
+            Sizes("macs", least=0.94, most=1.05),
+        ],
         quick=short(80),
     )

@@ -6,9 +6,9 @@ differ from it, and the metric. `launch/ablate.py` runs it.
 
 import dataclasses
 import runpy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -23,6 +23,24 @@ Measure = Callable[[ConfigDict, Path], Curve]
 QUICK = {"checkpoint.every": "never", "checkpoint.keep_best": 0}
 
 
+class Sizes(NamedTuple):
+    """What a claim says about the sizes of networks: equal, or so many times smaller.
+
+    The number of each variant, divided by that of the first one, lies between two bounds.
+
+    Attributes:
+      quantity: "parameters", or "macs", the multiply-adds for one image at test time.
+      variants: which are compared with the first of them; () is all.
+      least: lower bound.
+      most: upper bound.
+    """
+
+    quantity: str
+    variants: Sequence[str] = ()
+    least: float = 0.99
+    most: float = 1.01
+
+
 @dataclasses.dataclass(frozen=True)
 class Ablation:
     """Variants of one config.
@@ -30,29 +48,36 @@ class Ablation:
     Attributes:
       base: what all have in common.
       variants: of each, by name, the fields that it sets: {"model.overrides.width": 8}.
-      baseline: the variant that the others are compared with; "" is the first.
+      baseline: the variant that the others are compared with, "" is the first; or a dictionary, from
+        a variant to the one that it is compared with.
       metric: a key of a run's records: its last value is the result, its values the curve.
       quick: fields of a shorter run, for a laptop, set before those of the variant.
       x: what the curve goes along.
       measure: returns the curve instead of the records; its last y is the result.
       trains: whether there is a run before the measurement.
       log_y: whether the figure's axis is logarithmic.
+      sizes: what must hold of the variants' sizes, or no run begins; by default all are equal. An
+        empty list compares networks whose sizes have nothing to do with each other.
     """
 
     base: ConfigDict
     variants: Mapping[str, Mapping[str, Any]]
-    baseline: str = ""
+    baseline: str | Mapping[str, str] = ""
     metric: str = "test/top1"
     quick: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     x: str = "epoch"
     measure: Measure | None = None
     trains: bool = True
     log_y: bool = False
+    sizes: Sequence[Sizes] = (Sizes("parameters"), Sizes("macs"))
 
     @property
-    def reference(self) -> str:
-        """Name of the variant that the others are compared with."""
-        return self.baseline or next(iter(self.variants))
+    def baselines(self) -> Mapping[str, str]:
+        """From each variant to the one that it is compared with; those of none are left out."""
+        if not isinstance(self.baseline, str):
+            return self.baseline
+        first = self.baseline or next(iter(self.variants))
+        return {variant: first for variant in self.variants if variant != first}
 
     def config(self, variant: str, seed: int, *, quick: bool) -> ConfigDict:
         """Returns the config of a run.
@@ -113,9 +138,13 @@ def load(file: Path) -> tuple[Ablation, str]:
         raise UserError(f"get_ablation() of {file} returns no Ablation: {example}")
     if len(ablation.variants) < 2:
         raise UserError(f"{file} has {len(ablation.variants)} variants: nothing to compare")
-    if ablation.reference not in ablation.variants:
-        near = nearest(ablation.baseline, ablation.variants)
-        raise UserError(f"{file}: no variant {ablation.baseline!r} for a baseline: {near}")
+    named = {"a baseline": ablation.baselines.values(), "a comparison": ablation.baselines}
+    named |= {f"the {sizes.quantity}": sizes.variants for sizes in ablation.sizes}
+    for purpose, names in named.items():
+        for name in names:
+            if name not in ablation.variants:
+                near = nearest(name, ablation.variants)
+                raise UserError(f"{file}: no variant {name!r} for {purpose}: {near}")
     for variant in ablation.variants:  # a misspelt field is better said before the first run
         for quick in (False, True):
             recipes.to_saved(ablation.config(variant, 0, quick=quick))
