@@ -4,23 +4,33 @@
 
 Runs that are done are skipped and interrupted ones go on, so the same command continues. The result
 is in --out, runs/ablations/<name> or <name>-quick by default: results.csv, curves.csv, results.md,
-figure.svg and figure.png.
+figure.svg and figure.png. A second runner is refused while the first one works in --out.
 
 On a cluster every run may be a job of its own (launch/ablate.sbatch): --list numbers them, and
 --task=N does one. The command without --task then does what is left and reports.
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
 
 from jaxcnn import ablation, process
 from jaxcnn.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from jaxcnn.ablation.progress import Progress
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PARENT = "JAXCNN_ABLATE_PARENT"  # set for the processes that must not outlive this one
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -47,7 +57,7 @@ def main(args: argparse.Namespace) -> None:
     Raises:
       UserError: for whatever the user can put right.
     """
-    from jaxcnn.ablation import report, runs  # jax reads the environment when it is loaded
+    from jaxcnn.ablation import runs  # jax reads the environment when it is loaded
 
     plan, text = ablation.load(args.file)
     for flag, least in (("seeds", 1), ("jobs", 1)):
@@ -70,88 +80,168 @@ def main(args: argparse.Namespace) -> None:
             print(f"{number} {task.variant}, seed {task.seed}{': done' if done else ''}")
         return
     runs.check_writable(out)
-    if todo is not every:
+    if todo is every:
+        with runs.held(out):
+            run_all(plan, text, every, args, out)
+    elif PARENT in os.environ:
+        run_for_parent(plan, todo, out, quick=args.quick)
+    else:
         process.set_up()
+        compared(plan, quick=args.quick)
         runs.run(plan, todo, out, quick=args.quick, say=lambda line: print(line, flush=True))
-        return
 
-    waiting = {
-        task.variant for task in every if runs.finished(plan, task, out, quick=args.quick) is None
-    }
-    done = sum(task.variant not in waiting for task in every)
-    print(f"{len(every)} runs, {done} of them in variants that are done already  ({out})")
-    failed = run_variants([name for name in plan.variants if name in waiting], args, out)
+
+def compared(plan: ablation.Ablation, *, quick: bool) -> dict:
+    """Returns the sizes of the networks, after a check of what the ablation says of them."""
+    from jaxcnn.ablation import sizes
+
+    found = sizes.measure(plan, quick=quick)
+    sizes.check(plan, found)
+    return found
+
+
+def run_all(
+    plan: ablation.Ablation, text: str, every: list, args: argparse.Namespace, out: Path
+) -> None:
+    """Does the runs that are not done, each variant in a process of its own, and reports.
+
+    Raises:
+      UserError: if variants failed, after the report of the others; or if a signal came.
+    """
+    import jax
+
+    from jaxcnn.ablation import report, runs
+    from jaxcnn.ablation.progress import Progress
+
+    jax.config.update("jax_platforms", "cpu")  # of this process: a device's memory is for the runs
+    found = compared(plan, quick=args.quick)
+    progress = Progress(plan, every, out, quick=args.quick)
+    done = len(every) - len(progress.left)
+    print(f"{len(every)} runs, {done} of them done already  ({out})", flush=True)
+    waiting = list(dict.fromkeys(task.variant for task in progress.left))
+    failed = run_variants(waiting, args, out, progress)
     results = [runs.finished(plan, task, out, quick=args.quick) for task in every]
-    found = [result for result in results if result is not None]
-    if not found:
+    kept = [result for result in results if result is not None]
+    if not kept:
         raise UserError(f"no run of {args.file} came to an end: see above")
-    print(f"\n{report.write(plan, text, found, out)}\n{out / 'results.md'}", flush=True)
-    report.draw(plan, found, out)
+    print(f"\n{report.write(plan, text, kept, found, out)}\n{out / 'results.md'}", flush=True)
+    report.draw(plan, text, kept, out)
     print(out / "figure.png")
     if failed:
-        raise UserError(f"{len(failed)} variants failed, the table has the others: {failed}")
+        raise UserError(
+            f"the table lacks {len(every) - len(kept)} of {len(every)} runs, of the variants"
+            f" {', '.join(failed)}: see above, then run the same command again",
+            max(failed.values()),
+        )
 
 
-def run_variants(variants: list[str], args: argparse.Namespace, out: Path) -> list[str]:
-    """Runs each variant in a process of its own, some at once; returns those that failed.
+def run_variants(
+    variants: list[str], args: argparse.Namespace, out: Path, progress: "Progress"
+) -> dict[str, int]:
+    """Runs each variant in a process of its own, some at once; returns exit codes of failures.
 
     Raises:
       UserError: when the runs were stopped by a signal; they have saved.
     """
-    left, running, failed = list(variants), {}, []
+    left, failed = list(variants), {}
+    running: dict[str, subprocess.Popen] = {}
     command = [sys.executable, str(Path(__file__)), str(args.file), f"--seeds={args.seeds}"]
     command += [f"--out={out}", *["--quick"] * args.quick, *["--debug"] * args.debug]
-    signal.signal(signal.SIGTERM, stop)
+    came: list[int] = []
+    told = False
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        del frame
+        came.append(number)
+        for child in running.values():
+            child.send_signal(number)
+
+    before = {number: signal.signal(number, tell) for number in SIGNALS}
     try:
-        while left or running:
-            while left and len(running) < args.jobs:
+        while running or (left and not came):
+            while left and len(running) < args.jobs and not came:
                 variant = left.pop(0)
-                running[variant] = subprocess.Popen(  # noqa: S603
-                    [*command, f"--variant={variant}"],
-                    stdin=subprocess.PIPE,
-                    start_new_session=True,  # Ctrl-C reaches them once, from here
-                    env={**os.environ, PARENT: "1"},
-                )
+                with blocked():
+                    running[variant] = start([*command, f"--variant={variant}"])
             time.sleep(0.2)
+            progress.update(running)
+            if came and not told:
+                name = signal.Signals(came[0]).name
+                print(f"\n{name}: the runs end their step and save (once more: leave at once)")
+                told = True
             for variant, child in list(running.items()):
                 if child.poll() is not None:
                     del running[variant]
                     if child.returncode:
-                        failed.append(variant)
-    except (KeyboardInterrupt, StoppedError):
-        for child in running.values():
-            child.terminate()
-        for child in running.values():
-            child.wait()
-        raise UserError("stopped; the runs have saved: the same command continues", 143) from None
+                        code = child.returncode
+                        failed[variant] = code if code > 0 else 128 - code
+        progress.update(running)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        name = signal.Signals(came[0]).name
+        raise UserError(
+            f"stopped by {name}; the runs have saved: the same command continues", 128 + came[0]
+        )
     return failed
 
 
-PARENT = "JAXCNN_ABLATE_PARENT"  # set for the processes that must not outlive this one
+@contextlib.contextmanager
+def blocked() -> Iterator[None]:
+    """Lets signals wait, in this process until the end and in those started until they say so."""
+    kept = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, kept)
 
 
-class StoppedError(Exception):
-    """SIGTERM."""
+def start(command: list[str]) -> subprocess.Popen:
+    """Starts a process that ends with this one; signals come to it from here alone."""
+    return subprocess.Popen(  # noqa: S603
+        command,
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, PARENT: "1"},
+    )
 
 
-def stop(number: int, frame: object) -> None:
-    """Turns SIGTERM into an exception, so that the runs are told."""
-    raise StoppedError
+def run_for_parent(plan: ablation.Ablation, todo: list, out: Path, *, quick: bool) -> None:
+    """Does runs in silence: the process that started this one reads what they leave and tells.
+
+    Raises:
+      UserError: see `runs.run`, but for a signal, which ends this process.
+    """
+    from jaxcnn import train
+    from jaxcnn.ablation import runs
+
+    process.set_up()
+    try:
+        runs.run(plan, todo, out, quick=quick, say=lambda line: None)
+    except train.InterruptedRunError as stopped:
+        sys.exit(stopped.exit_code)
 
 
-def end_with_parent() -> None:
-    """Ends this process when the one that started it is gone: its end of the pipe closes."""
+def obey_parent() -> None:
+    """Ends this process when the one that started it is gone: its end of the pipe closes.
+
+    And signals end it at once, in silence, unless a run that they must save has begun.
+    """
 
     def wait() -> None:
         os.read(0, 1)
         os._exit(1)
 
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     threading.Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":
     if PARENT in os.environ:
-        end_with_parent()
+        obey_parent()
     arguments = parse()
     with process.mistakes_in_one_line(debug=arguments.debug):
         main(arguments)

@@ -14,8 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn import ablation, create_model, factories, inputs, papers, pretrained, workdir
-from jaxcnn.ablation import Ablation, measures, report, runs
+from jaxcnn import (
+    ablation,
+    create_model,
+    factories,
+    inputs,
+    papers,
+    pretrained,
+    recipes,
+    train,
+    workdir,
+)
+from jaxcnn.ablation import Ablation, Sizes, measures, progress, report, runs, sizes
 from jaxcnn.data import whitening
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
@@ -56,39 +66,125 @@ def two(**fields):
 # Reports ----------------------------------------------------------------------------------------
 
 
+SIZES = {"a": sizes.Size(1000, 2_000_000), "b": sizes.Size(1100, 2_500_000)}
+
+
 def test_interval_is_students():
     """Of 1, 2, 4: mean 7/3, standard error sqrt(7/3/3), t(2) = 4.302653."""
     found = report.interval([1.0, 2.0, 4.0])
     assert found.mean == pytest.approx(7 / 3)
     assert found.half == pytest.approx(4.302653 * (7 / 9) ** 0.5, rel=1e-6)
-    assert str(report.interval([0.5])) == "0.5"
+    assert str(report.interval([0.5])) == "0.5000"
     assert str(report.interval([0.5, float("nan"), 0.1])) == "not finite"
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "shown"),
+    [
+        (0.01111, 0.06, "0.011 ± 0.060"),
+        (0.97, 0.0995, "0.97 ± 0.10"),
+        (402.2, 480.4, "402 ± 480"),
+        (4e-8, 8.04e-8, "(4.0 ± 8.0)e-8"),
+        (2.3025, 0.001, "2.3025 ± 0.0010"),
+        (0.936, 0.0, "0.9360 ± 0.0000"),
+    ],
+)
+def test_a_value_and_its_interval_have_the_same_digits(mean, half, shown):
+    assert str(report.Interval(mean, half)) == shown
+
+
+def test_intervals_end_where_the_metric_does():
+    assert report.Interval(0.975, 0.042).ends(two().bounds) == "0.933 to 1.000"
+    assert report.Interval(0.55, 0.83).ends(two(metric="train/loss").bounds) == "0.00 to 1.38"
+    assert two(metric="test/top5_ema").bounds == (0, 1)
+    assert report.Interval(7.3, 8.0).ends(two(metric="speed").bounds) == "-0.7 to 15.3"
+    for file in FILES:  # what the files measure has limits, all of it
+        assert ablation.load(file)[0].bounds[0] == 0
 
 
 def test_table_takes_differences_seed_by_seed(tmp_path):
     results = [result("b", 0, 3, 1.5), result("b", 1, 3, 2.5), result("a", 1, 9, 2.0)]
     results += [result("a", 0, 9, 1.0)]
-    shown = report.write(two(metric="train/loss"), "Title.", results, tmp_path)
-    assert shown.splitlines()[2] == "| a | 2 | 1.5 ± 6.4 |  |"
-    assert shown.splitlines()[3] == "| b | 2 | 2 ± 6.4 | +0.5 ± 0 |"
+    shown = report.write(two(metric="train/loss"), "Title.", results, SIZES, tmp_path)
+    head, _, first, second = shown.splitlines()
+    assert head.split(" | ")[-1] == "difference to a |"
+    assert first == "| a | 1,000 | 2,000,000 | 2 | 1.5 ± 6.4 | 0.0 to 7.9 |  |"
+    assert second.endswith("| 2 | 2.0 ± 6.4 | 0.0 to 8.4 | +0.5000 ± 0.0000 |")
     rows = list(csv.reader((tmp_path / "results.csv").open()))
     assert rows == [
-        ["variant", "seed", "train/loss"],
-        ["a", "0", "1.0"],
-        ["a", "1", "2.0"],
-        ["b", "0", "1.5"],
-        ["b", "1", "2.5"],
+        ["variant", "seed", "train/loss", "parameters", "macs"],
+        ["a", "0", "1.0", "1000", "2000000"],
+        ["a", "1", "2.0", "1000", "2000000"],
+        ["b", "0", "1.5", "1100", "2500000"],
+        ["b", "1", "2.5", "1100", "2500000"],
     ]
-    assert "| b | 2 |" in (tmp_path / "results.md").read_text()
+    assert "| b | 1,100 |" in (tmp_path / "results.md").read_text()
+
+
+def test_a_variant_may_have_a_baseline_of_its_own_and_any_name(tmp_path):
+    names = "a|b", "c\nd", "e"
+    plan = two(variants={name: {} for name in names}, baseline={"c\nd": "a|b"})
+    of = dict.fromkeys(names, sizes.Size(1, 1))
+    rows = report.table(plan, [result(name, 0, 0.5) for name in names], of).splitlines()[2:]
+    assert [row.split(" | ")[-1] for row in rows] == [" |", "+0.0000 |", " |"]
+    assert rows[0].startswith("| a\\|b |")
+    assert rows[1].startswith("| c\\\\nd |")
 
 
 def test_figure_of_the_same_numbers_is_the_same_file(tmp_path):
-    results = [result(name, seed, 3, seed + 0.5) for name in "ab" for seed in (0, 1)]
-    report.draw(two(), results, tmp_path)
+    """And names what was compared and by what; dollar signs start no formula."""
+    results = [result(name, seed, 0.3, seed / 2) for name in ("a $x_1$", "b") for seed in (0, 1)]
+    plan = two(variants={"a $x_1$": {}, "b": {}})
+    report.draw(plan, "Two for $5.\n\nClaim: none.", results, tmp_path)
     assert (tmp_path / "figure.png").read_bytes()[:4] == b"\x89PNG"
-    first = (tmp_path / "figure.svg").read_bytes()
-    report.draw(two(), results, tmp_path)
-    assert (tmp_path / "figure.svg").read_bytes() == first
+    first = (tmp_path / "figure.svg").read_text()
+    comments = {line.strip() for line in first.splitlines() if "<!--" in line}
+    for text in ("Two for $5", "a $x_1$", "test/top1", "at the end, 95 % interval"):
+        assert f"<!-- {text} -->".replace("$", r"\$") in comments | {
+            line.replace("$", r"\$") for line in comments
+        }
+    report.draw(plan, "Two for $5.", results, tmp_path)
+    assert (tmp_path / "figure.svg").read_text() == first
+
+
+# Sizes ------------------------------------------------------------------------------------------
+
+
+def test_unequal_networks_are_refused_unless_the_claim_says_so():
+    plan = two()
+    sizes.check(plan, {"a": SIZES["a"], "b": SIZES["a"]})
+    with pytest.raises(UserError, match=r"b has 1,100 parameters and a 1,000, which is 1\.100"):
+        sizes.check(plan, SIZES)
+    with pytest.raises(UserError, match="2,500,000 macs"):
+        sizes.check(two(sizes=[Sizes("macs")]), SIZES)
+    with pytest.raises(UserError, match="parameters"):
+        sizes.check(two(sizes=[Sizes("params")]), SIZES)
+    sizes.check(two(sizes=[Sizes("parameters", ("b", "a"), least=0.9)]), SIZES)
+    sizes.check(two(sizes=[]), SIZES)
+
+
+SHARES = {  # of parameters; two factors are to save what the claim says of them
+    "dense_growth": ("k = 12", {"B, k = 12": 0.88, "C, k = 12": 0.55, "BC, k = 12": 0.63}),
+    "kernel_factorisation": ("5x5", {"two 3x3": 0.74, "1x5 and 5x1": 0.50}),
+}
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_what_a_claim_calls_smaller_is_smaller(name):
+    plan, _ = ablation.load(ROOT / "configs" / "ablations" / f"{name}.py")
+    found = sizes.measure(plan, quick=True)
+    sizes.check(plan, found)
+    first, shares = SHARES[name]
+    for variant, share in shares.items():
+        assert found[variant].parameters / found[first].parameters == pytest.approx(share, abs=0.01)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_file_compares_what_it_says(file, quick):
+    plan, _ = ablation.load(file)
+    sizes.check(plan, sizes.measure(plan, quick=quick))
 
 
 # Files ------------------------------------------------------------------------------------------
@@ -115,6 +211,8 @@ def test_variants_override_what_is_quick():
         ("", "has no get_ablation"),
         (SMALL.replace('"slow"', '"fast"'), "1 variants"),
         (SMALL.replace("quick=", 'baseline="medium", quick='), "medium"),
+        (SMALL.replace("quick=", 'baseline={"slow": "fats"}, quick='), "fats.*fast"),
+        (SMALL.replace('"slow"', '"../slow"'), "names a folder elsewhere"),
         (SMALL.replace("return Ablation", "return dict"), "returns no Ablation"),
         ("def get_ablation(:", "cannot read.*SyntaxError"),
         (
@@ -212,6 +310,68 @@ def test_lesions_are_of_the_images_as_the_run_saw_them(tmp_path, monkeypatch):
 # Runs -------------------------------------------------------------------------------------------
 
 
+def finish(plan, task, out, value, seconds=60.0):
+    """Leaves what a run leaves."""
+    record = {"value": value, "curve": [[1, value]], "seconds": seconds}
+    record["config"] = recipes.to_saved(plan.config(*task, quick=True))
+    file = task.directory(out) / runs.RESULT
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(record))
+
+
+def test_progress_says_which_of_how_many_and_how_long(tmp_path, capsys, monkeypatch):
+    plan = two()
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    every = runs.tasks(plan, 2)
+    finish(plan, every[0], tmp_path, 0.5)
+    shown = progress.Progress(plan, every, tmp_path, quick=True)
+    shown.update(["a"])
+    assert capsys.readouterr().out == ""
+    every[1].directory(tmp_path).mkdir()
+    (every[1].directory(tmp_path) / "run.txt").write_text("steps 130\nstep 13/130  epoch 1  …")
+    clock[0] = 131.0
+    shown.update(["a"])
+    assert capsys.readouterr().out == "2 of 4: a, seed 1, step 13/130, 0 s\n"
+    clock[0] = 160.0
+    finish(plan, every[1], tmp_path, 0.75)
+    shown.update(["b"])
+    assert (
+        capsys.readouterr().out == "2 of 4: a, seed 1: test/top1 0.7500 (1:00), about 2:00 left\n"
+    )
+    clock[0] = 191.0
+    shown.update(["b"])
+    assert capsys.readouterr().out == "3 of 4: b, seed 0, 0 s, about 3:02 left\n"
+
+
+def test_a_second_runner_is_refused_and_the_runs_of_others_are_left_to_them(tmp_path, monkeypatch):
+    with runs.held(tmp_path), pytest.raises(UserError, match="in use by process .* another --out"):
+        with runs.held(tmp_path):
+            pass
+
+    def train_nothing(config, directory, build):
+        (directory / "metrics.jsonl").write_text('{"step": 1, "epoch": 1.0, "test/top1": 0.5}\n')
+
+    monkeypatch.setattr(train, "run", train_nothing)
+    plan, said = two(), []
+    first, second = runs.tasks(plan, 1)
+    with workdir.locked(first.directory(tmp_path)), pytest.raises(UserError, match="in use") as no:
+        runs.run(plan, [first, second], tmp_path, quick=True, say=said.append)
+    assert no.value.exit_code == 73
+    assert runs.finished(plan, first, tmp_path, quick=True) is None
+    assert runs.finished(plan, second, tmp_path, quick=True).value == 0.5
+    assert said[0].startswith("2 of 2: b, seed 0: test/top1 0.5000 (")
+
+
+@pytest.mark.parametrize("text", ["{", "5", '{"value": 1}', '{"value": "x", "curve": 3}', "\udcff"])
+def test_a_damaged_result_is_named(tmp_path, text):
+    file = runs.Task("a", 0).directory(tmp_path) / runs.RESULT
+    file.parent.mkdir(parents=True)
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(UserError, match=r"result.json is damaged"):
+        runs.finished(two(), runs.Task("a", 0), tmp_path, quick=True)
+
+
 def command(*arguments):
     return [sys.executable, str(ROOT / "launch" / "ablate.py"), *map(str, arguments)]
 
@@ -248,16 +408,29 @@ def whole(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive)]
+    "how",
+    [
+        signal.SIGKILL,
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive),
+    ],
 )
 def test_a_killed_ablation_goes_on_without_repeating_runs(small, whole, tmp_path, how):
     broken = tmp_path / "broken"
     flags = ("--quick", "--seeds=1")
-    child = subprocess.Popen(command(small, *flags, f"--out={broken}"))
+    child = subprocess.Popen(
+        command(small, *flags, f"--out={broken}"), stderr=subprocess.PIPE, text=True
+    )
     first = broken / "fast" / "seed0" / runs.RESULT
     wait_for(first)
     child.send_signal(how)
-    assert child.wait() == (-9 if how == signal.SIGKILL else 143)
+    said = child.communicate()[1]
+    if how == signal.SIGKILL:
+        assert child.returncode == -9
+    else:
+        assert child.returncode == 128 + how
+        assert f"stopped by {how.name}" in said
+        assert len(said.splitlines()) == 1
     assert not (broken / "results.csv").exists()
     written = first.stat().st_mtime_ns
 
@@ -308,8 +481,3 @@ def test_what_cannot_be_done_is_one_line(small, tmp_path):
         assert done.returncode == code
         assert text in done.stderr
         assert len(done.stderr.splitlines()) == 1
-    damaged = runs.Task("fast", 0).directory(tmp_path / "out") / runs.RESULT
-    damaged.parent.mkdir(parents=True)
-    damaged.write_text("{")
-    with pytest.raises(UserError, match="damaged"):
-        runs.finished(ablation.load(small)[0], runs.Task("fast", 0), tmp_path / "out", quick=True)

@@ -26,6 +26,7 @@ def get_ablation():
             "no dropout": {"model.overrides.dropout_rate": 0.0},
         },
         metric="share of epochs in which the training loss rose",
+        limits=(0, 1),
         quick={**short(450), "log.every": "1epochs", "eval.every": "150steps"},
         measure=rises,
     )

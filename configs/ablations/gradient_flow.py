@@ -9,8 +9,8 @@ at the first layer: plain dense networks of 50 layers with ReLU 4e-8 ± 8e-8, wi
 float32 (10 layers: 2e-6 ± 1e-6), with tanh 0.48 ± 0.37; highway 0.0131 ± 0.0009. VGG-E 0.004 ±
 0.004 from He initialisation and 1e-15 ± 1e-15 from N(0, 0.01), with BN 11 ± 4. Plain-56 with BN
 explodes (402 ± 480, against 0.2 at the classifier), residual-56 stays at 2.4 ± 2.2.
-Ours: highway layers of 50 units and plain ones of 71, about equally many parameters as in the paper;
-the curves go from the classifier down, so the values compared are those of the first layer.
+Ours: highway layers of 50 units and plain ones of 71, about equally many parameters, as in the
+paper; the curves go from the classifier down, so the values compared are those of the first layer.
 """
 
 from jaxcnn import papers
@@ -61,6 +61,7 @@ def get_ablation():
             Sizes("parameters", ("plain-56, BN", "residual-56, BN")),
         ],
         metric="gradient norm",
+        limits=(0, float("inf")),
         x="layers above",
         measure=gradient_flow,
         trains=False,

@@ -31,6 +31,7 @@ def get_ablation():
             "plain": {"model.overrides.shortcut": "none"},
         },
         metric="test error without a quarter of the units",
+        limits=(0, 1),
         x="units removed",
         quick={**short(130), "model.overrides.stage_sizes": (4, 4, 4)},
         measure=lesion,

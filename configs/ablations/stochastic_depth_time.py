@@ -24,6 +24,7 @@ def get_ablation():
             "skipped": {"model.overrides.skip_dropped": True},
         },
         metric="steps per second",
+        limits=(0, float("inf")),
         quick={**short(60), "model.overrides.stage_sizes": (6, 6, 6)},
         measure=speed,
     )

@@ -10,7 +10,7 @@ without pre-initialisation.
 """
 
 from jaxcnn import papers
-from jaxcnn.ablation import Ablation, Sizes
+from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.bases import on_digits, short
 
 

@@ -5,6 +5,7 @@ differ from it, and the metric. `launch/ablate.py` runs it.
 """
 
 import dataclasses
+import math
 import runpy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -48,14 +49,16 @@ class Ablation:
     Attributes:
       base: what all have in common.
       variants: of each, by name, the fields that it sets: {"model.overrides.width": 8}.
-      baseline: the variant that the others are compared with, "" is the first; or a dictionary, from
-        a variant to the one that it is compared with.
+      baseline: the variant that the others are compared with, "" is the first; or a dictionary,
+        from a variant to the one that it is compared with.
       metric: a key of a run's records: its last value is the result, its values the curve.
       quick: fields of a shorter run, for a laptop, set before those of the variant.
       x: what the curve goes along.
       measure: returns the curve instead of the records; its last y is the result.
       trains: whether there is a run before the measurement.
       log_y: whether the figure's axis is logarithmic.
+      limits: of the metric's values, by which intervals are cut; by default (0, 1) of a `top1` or
+        `top5`, (0, inf) of a `loss`, and none.
       sizes: what must hold of the variants' sizes, or no run begins; by default all are equal. An
         empty list compares networks whose sizes have nothing to do with each other.
     """
@@ -69,6 +72,7 @@ class Ablation:
     measure: Measure | None = None
     trains: bool = True
     log_y: bool = False
+    limits: tuple[float, float] | None = None
     sizes: Sequence[Sizes] = (Sizes("parameters"), Sizes("macs"))
 
     @property
@@ -78,6 +82,16 @@ class Ablation:
             return self.baseline
         first = self.baseline or next(iter(self.variants))
         return {variant: first for variant in self.variants if variant != first}
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the largest value that the metric can have."""
+        if self.limits is not None:
+            return self.limits
+        kind = self.metric.rpartition("/")[2].removesuffix("_ema")
+        if kind in ("top1", "top5"):
+            return (0.0, 1.0)
+        return (0.0 if kind in ("loss", "nll", "grad_norm") else -math.inf, math.inf)
 
     def config(self, variant: str, seed: int, *, quick: bool) -> ConfigDict:
         """Returns the config of a run.
@@ -138,14 +152,16 @@ def load(file: Path) -> tuple[Ablation, str]:
         raise UserError(f"get_ablation() of {file} returns no Ablation: {example}")
     if len(ablation.variants) < 2:
         raise UserError(f"{file} has {len(ablation.variants)} variants: nothing to compare")
-    named = {"a baseline": ablation.baselines.values(), "a comparison": ablation.baselines}
-    named |= {f"the {sizes.quantity}": sizes.variants for sizes in ablation.sizes}
-    for purpose, names in named.items():
+    named = [("a baseline", (*ablation.baselines, *ablation.baselines.values()))]
+    named += [(f"the {sizes.quantity}", tuple(sizes.variants)) for sizes in ablation.sizes]
+    for purpose, names in named:
         for name in names:
             if name not in ablation.variants:
                 near = nearest(name, ablation.variants)
                 raise UserError(f"{file}: no variant {name!r} for {purpose}: {near}")
     for variant in ablation.variants:  # a misspelt field is better said before the first run
+        if Path(variant).is_absolute() or {"..", ""} & {*Path(variant).parts, variant}:
+            raise UserError(f"{file}: the variant {variant!r} names a folder elsewhere: rename it")
         for quick in (False, True):
             recipes.to_saved(ablation.config(variant, 0, quick=quick))
     return ablation, content["__doc__"] or ""

@@ -1,21 +1,26 @@
 """What an ablation found: results.csv, curves.csv, results.md, figure.svg and figure.png.
 
-Intervals are Student's t at 95 % over seeds. The difference to the baseline is taken seed by seed:
-runs of one seed see the same batches.
+Intervals are Student's t at 95 % over seeds, cut where the metric ends: an accuracy is at most 1.
+The difference to the baseline is taken seed by seed: runs of one seed see the same batches.
 """
 
 import csv
+import io
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxcnn import figures, process
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.runs import Result
+from jaxcnn.ablation.sizes import Size
 from jaxcnn.errors import UserError
+
+LONGEST_TITLE = 90  # characters
 
 
 class Interval(NamedTuple):
@@ -28,9 +33,38 @@ class Interval(NamedTuple):
     half: float
 
     def __str__(self) -> str:
+        """Returns "0.939 ± 0.047": two digits of the interval that count, as many of the mean."""
         if math.isnan(self.mean):
             return "not finite"
-        return f"{self.mean:.4g}" if math.isnan(self.half) else f"{self.mean:.4g} ± {self.half:.2g}"
+        (mean, *half), power = _rounded(self.mean, self.half)
+        text = f"{mean} ± {half[0]}" if half else mean
+        return f"({text})e{power}" if power else text
+
+    def cut(self, limits: tuple[float, float]) -> tuple[float, float]:
+        """Returns the ends of the interval within the values that a metric can have."""
+        low, high = limits
+        half = 0.0 if math.isnan(self.half) else self.half
+        return (max(self.mean - half, min(low, self.mean)), min(self.mean + half, high))
+
+    def ends(self, limits: tuple[float, float]) -> str:
+        """Returns "0.892 to 0.986", with the digits of the whole; "" for a single value."""
+        if math.isnan(self.half):
+            return ""
+        (_, _, low, high), power = _rounded(self.mean, self.half, *self.cut(limits))
+        text = f"{low} to {high}"
+        return f"({text})e{power}" if power else text
+
+
+def _rounded(mean: float, half: float, *more: float) -> tuple[list[str], int]:
+    """Returns numbers with the same decimals, and the power of ten that they are multiples of."""
+    numbers = [mean, *([] if math.isnan(half) else [half]), *more]
+    largest = max(abs(mean), 0.0 if math.isnan(half) else half)
+    power = math.floor(math.log10(largest)) if largest else 0
+    power = power if not -4 < power < 6 else 0
+    scaled = [number / 10.0**power for number in numbers]
+    unit = half / 10.0**power if half > 0 else 0.0  # nan is not
+    digits = 1 - math.floor(math.log10(float(f"{unit:.1e}"))) if unit else 4
+    return [f"{number:.{min(max(digits, 0), 6)}f}" for number in scaled], power
 
 
 def interval(values: Sequence[float]) -> Interval:
@@ -46,47 +80,71 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(float(np.mean(values)), float(stats.t.ppf(0.975, count - 1) * error))
 
 
-def write(ablation: Ablation, text: str, results: Sequence[Result], out: Path) -> str:
-    """Writes all files but the figure and returns the table.
+def write(
+    ablation: Ablation,
+    text: str,
+    results: Sequence[Result],
+    sizes: Mapping[str, Size],
+    out: Path,
+) -> str:
+    """Writes all files but the figure, each whole or not at all, and returns the table.
 
     Args:
       ablation: what was compared.
       text: what its file says of it.
       results: of all runs that are done.
+      sizes: of each variant's network.
       out: the directory.
     """
     order = list(ablation.variants)
     rows = sorted(results, key=lambda row: (order.index(row.task.variant), row.task.seed))
-    _write_csv(out / "results.csv", ablation.metric, [(*row.task, row.value) for row in rows])
+    head = ["variant", "seed", ablation.metric, *Size._fields]
+    values = [(*row.task, row.value, *sizes[row.task.variant]) for row in rows]
+    _write_csv(out / "results.csv", head, values)
     points = [(*row.task, x, y) for row in rows for x, y in row.curve]
-    _write_csv(out / "curves.csv", ablation.metric, points, ablation.x)
-    shown = table(ablation, rows)
+    _write_csv(out / "curves.csv", ["variant", "seed", ablation.x, ablation.metric], points)
+    shown = table(ablation, rows, sizes)
     figure = "![mean over seeds; bands from the lowest to the highest](figure.svg)"
-    (out / "results.md").write_text(f"{text.strip()}\n\n{shown}\n{figure}\n")
+    _write(out / "results.md", f"{text.strip()}\n\n{shown}\n{figure}\n")
     return shown
 
 
-def table(ablation: Ablation, results: Sequence[Result]) -> str:
-    """Returns the Markdown table: mean, interval and difference to the baseline of each variant."""
+def table(ablation: Ablation, results: Sequence[Result], sizes: Mapping[str, Size]) -> str:
+    """Returns the Markdown table: size, mean, interval and difference of each variant."""
     by_variant = _by_variant(ablation, results)
-    base = by_variant.get(ablation.reference, {})
+    baselines = ablation.baselines
+    common = set(baselines.values())
+    to = f" to {figures.cell(next(iter(common)))}" if len(common) == 1 else ""
     lines = [
-        f"| variant | seeds | {ablation.metric} | difference to {ablation.reference} |",
-        "|---|--:|--:|--:|",
+        f"| variant | parameters | multiply-adds | seeds | {figures.cell(ablation.metric)}"
+        f" | 95 % interval | difference{to} |",
+        "|---|--:|--:|--:|--:|--:|--:|",
     ]
     for variant, values in by_variant.items():
+        base = by_variant.get(baselines.get(variant, ""), {})
         both = [seed for seed in values if seed in base]
         difference = ""
-        if variant != ablation.reference and both:
-            found = interval([values[seed] - base[seed] for seed in both])
-            difference = f"{'+' * (found.mean >= 0)}{found}"
+        if both:
+            between = interval([values[seed] - base[seed] for seed in both])
+            difference = f"{'+' * (between.mean >= 0)}{between}"
+            difference += "" if to else f" to {figures.cell(baselines[variant])}"
         found = interval(list(values.values()))
-        lines.append(f"| {variant} | {len(values)} | {found} | {difference} |")
+        size = sizes[variant]
+        lines.append(
+            f"| {figures.cell(variant)} | {size.parameters:,} | {size.macs:,} | {len(values)}"
+            f" | {found} | {found.ends(ablation.bounds)} | {difference} |"
+        )
     return "\n".join(lines) + "\n"
 
 
-def draw(ablation: Ablation, results: Sequence[Result], out: Path) -> None:
+def draw(ablation: Ablation, text: str, results: Sequence[Result], out: Path) -> None:
     """Draws the curves, and beside them the last values with their intervals and the names.
+
+    Args:
+      ablation: what was compared.
+      text: what its file says of it; the first line is the title.
+      results: of all runs that are done.
+      out: the directory.
 
     Raises:
       UserError: if matplotlib is missing.
@@ -98,33 +156,52 @@ def draw(ablation: Ablation, results: Sequence[Result], out: Path) -> None:
         raise UserError("the figure needs matplotlib: pip install 'jaxcnn[plots]'") from None
     by_variant = _by_variant(ablation, results)
     rcParams["svg.hashsalt"] = "jaxcnn"  # the same file from the same numbers
-    figure = Figure(figsize=(10, 0.28 * max(len(by_variant), 6) + 2.2), layout="constrained")
+    figure = Figure(figsize=(10, 0.28 * max(len(by_variant), 6) + 2.5), layout="constrained")
+    title = (text.strip().splitlines() or [""])[0].rstrip(".")
+    figure.suptitle(figures.label(title, LONGEST_TITLE))
     curves, values = figure.subplots(1, 2, width_ratios=(3, 2))
-    colors = [f"C{number}" for number in range(10)]
-    for number, variant in enumerate(by_variant):
-        found = [dict(result.curve) for result in results if result.task.variant == variant]
-        xs = sorted(set.intersection(*(set(points) for points in found)))
-        ys = np.array([[points[x] for x in xs] for points in found])
-        style = {"color": colors[number % 10], "ls": ["-", "--", ":"][number // 10 % 3]}
-        curves.plot(xs, ys.mean(0), marker="." if len(xs) < 25 else "", **style)
-        curves.fill_between(xs, ys.min(0), ys.max(0), color=style["color"], alpha=0.15, lw=0)
-        mean, half = interval(list(by_variant[variant].values()))
-        error = 0.0 if math.isnan(half) else half
-        values.errorbar(mean, number, xerr=error, fmt="o", color=style["color"], capsize=3)
-    curves.set(xlabel=ablation.x, ylabel=ablation.metric)
+    for number, (variant, found) in enumerate(by_variant.items()):
+        style = {"color": f"C{number % 10}", "ls": ["-", "--", ":"][number // 10 % 3]}
+        _draw_curve(
+            curves, [dict(row.curve) for row in results if row.task.variant == variant], style
+        )
+        _draw_value(values, number, interval(list(found.values())), ablation.bounds, style["color"])
+    metric = figures.label(ablation.metric, LONGEST_TITLE)
+    curves.set(xlabel=figures.label(ablation.x), ylabel=metric)
     if ablation.log_y:
         curves.set_yscale("log")
         values.set_xscale("log")
-    values.set_yticks(range(len(by_variant)), list(by_variant))
+    values.set_yticks(range(len(by_variant)), [figures.label(name) for name in by_variant])
     for number, name in enumerate(values.get_yticklabels()):
-        name.set_color(colors[number % 10])
+        name.set_color(f"C{number % 10}")
     values.invert_yaxis()
-    values.set(xlabel="last value, 95 % interval")
+    values.set(xlabel=f"{metric}\nat the end, 95 % interval")
     for axes in (curves, values):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(out / "figure.svg", metadata={"Date": None})
-    figure.savefig(out / "figure.png", dpi=150)
+    with figures.quiet_fonts():
+        for name, fields in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 150})):
+            with process.whole_file(out / f"figure.{name}") as file:
+                figure.savefig(file, format=name, **fields)
+
+
+def _draw_curve(axes: Any, found: Sequence[dict[float, float]], style: dict[str, Any]) -> None:
+    xs = sorted(set.intersection(*(set(points) for points in found)))
+    ys = np.array([[points[x] for x in xs] for points in found])
+    axes.plot(xs, ys.mean(0), marker="." if len(xs) < 25 else "", **style)
+    axes.fill_between(xs, ys.min(0), ys.max(0), color=style["color"], alpha=0.15, lw=0)
+
+
+def _draw_value(
+    axes: Any, number: int, found: Interval, limits: tuple[float, float], color: str
+) -> None:
+    if math.isnan(found.mean):
+        style: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "color": color}
+        axes.text(0.5, number, "not finite", ha="center", va="center", **style)
+        return
+    low, high = found.cut(limits)
+    reach = [[found.mean - low], [max(high - found.mean, 0.0)]]
+    axes.errorbar(found.mean, number, xerr=reach, fmt="o", color=color, capsize=3)
 
 
 def _by_variant(ablation: Ablation, results: Sequence[Result]) -> dict[str, dict[int, float]]:
@@ -137,8 +214,14 @@ def _by_variant(ablation: Ablation, results: Sequence[Result]) -> dict[str, dict
     return found
 
 
-def _write_csv(file: Path, metric: str, rows: Sequence[tuple], *between: str) -> None:
-    with file.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["variant", "seed", *between, metric])
-        writer.writerows(rows)
+def _write_csv(file: Path, head: Sequence[str], rows: Sequence[tuple]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(head)
+    writer.writerows(rows)
+    _write(file, text.getvalue())
+
+
+def _write(file: Path, text: str) -> None:
+    with process.whole_file(file) as stream:
+        stream.write(text.encode())
