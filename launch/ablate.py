@@ -240,6 +240,7 @@ def obey_parent() -> None:
 
 
 if __name__ == "__main__":
+    process.restart_with_settings()
     if PARENT in os.environ:
         obey_parent()
     arguments = parse()
