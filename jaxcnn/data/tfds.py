@@ -4,7 +4,6 @@ Nothing is downloaded and the network is never touched: a data set that is not t
 at once, with the way to prepare it.
 """
 
-import json
 import os
 import re
 from bisect import bisect_right
@@ -22,6 +21,14 @@ from jaxcnn.data.source import (
     UnreadableImageError,
     hold_out_classes,
     split_holdout,
+)
+from jaxcnn.data.tfds_folder import (
+    INFO,
+    class_names,
+    first_line,
+    open_builder,
+    open_split,
+    read_info,
 )
 from jaxcnn.errors import MissingSplitError, UserError
 
@@ -68,7 +75,7 @@ def load_tfds(
 
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder_from_directory(str(folder))
+    builder = open_builder(folder)
     field = "test_split" if split == "test" else "train_split"
     wanted = (test_split if split == "test" else train_split).split("+")
     for part in wanted:
@@ -88,7 +95,8 @@ def load_tfds(
         for key, feature in features.items()
         if isinstance(feature, tfds.features.Image)
     }
-    parts: list[Any] = [builder.as_data_source(part, decoders=decoders) for part in wanted]
+    names = class_names(features[label_key], folder, label_key)
+    parts = [open_split(builder, folder, part, decoders) for part in wanted]
     starts = [0, *accumulate(map(len, parts))]
 
     def place(index: int) -> tuple[int, int]:
@@ -108,8 +116,11 @@ def load_tfds(
         try:
             record = record_of(index)
         except Exception as error:  # a damaged file: what is raised depends on where it is cut
-            raise UnreadableImageError(" ".join(str(error).split())) from error
-        return cropper(record[image_key], rng, describe(index)), int(record[label_key])
+            raise UnreadableImageError(first_line(error)) from error
+        label = int(record[label_key])
+        if not 0 <= label < len(names):
+            raise UnreadableImageError(f"its label {label} is none of the {len(names)} classes")
+        return cropper(record[image_key], rng, describe(index)), label
 
     def label_of(index: int) -> int:
         try:
@@ -121,9 +132,9 @@ def load_tfds(
         name=name,
         split=split,
         num_examples=starts[-1],
-        num_classes=features[label_key].num_classes,
+        num_classes=len(names),
         image_shape=(cropper.size, cropper.size, cropper.channels),
-        class_names=tuple(features[label_key].names),
+        class_names=names,
         describe=describe,
         read=read,
         label_of=label_of,
@@ -147,47 +158,47 @@ def _find(root: Path, name: str) -> Path:
     if ".." in Path(path).parts or Path(path).is_absolute():
         raise UserError(f"{name!r} is not the name of a TFDS data set; give the folder as dir")
     if version:
-        if (folder / version / "dataset_info.json").is_file():
+        if os.path.exists(folder / version / INFO):
             return folder / version
         raise UserError(f"{name} is not prepared: no {folder / version}. {_recipe(root, path)}")
     found = _versions(folder)
     if found:
         return found[-1]
-    if folder.is_dir():
-        configs = [entry.name for entry in sorted(folder.iterdir()) if _versions(entry)]
+    if os.path.isdir(folder):
+        configs = [entry.name for entry in _entries(folder) if _versions(entry)]
         if configs:
             raise UserError(
                 f"{name} has configs and none is named: choose one of"
                 f" {', '.join(f'{path}/{config}' for config in configs)}"
             )
-    if root.is_dir() and folder.parent.is_dir():
-        others = [e.name for e in folder.parent.iterdir() if e.is_dir() and e.name != folder.name]
-        hint = f"; found there: {', '.join(sorted(others)[:8])}" if others else ""
-    else:
-        hint = ""
+    others = [e.name for e in _entries(folder.parent) if os.path.isdir(e) and e != folder]
+    hint = f"; found there: {', '.join(others[:8])}" if others else ""
     raise UserError(f"{name} is not prepared: nothing in {folder}{hint}. {_recipe(root, path)}")
 
 
 def _versions(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
     numbered = [
         (tuple(int(part) for part in match.groups()), entry)
-        for entry in folder.iterdir()
-        if (match := _VERSION.fullmatch(entry.name)) and (entry / "dataset_info.json").is_file()
+        for entry in _entries(folder)
+        if (match := _VERSION.fullmatch(entry.name)) and os.path.exists(entry / INFO)
     ]
     return [entry for _, entry in sorted(numbered)]
 
 
+def _entries(folder: Path) -> list[Path]:
+    """Returns what is in a folder, if it is one, sorted."""
+    if not os.path.isdir(folder):
+        return []
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"cannot list the folder {folder}: {error.strerror}") from None
+
+
 def _check_format(folder: Path, name: str) -> None:
     """Refuses what cannot be read at random places, before the slow import of TFDS."""
-    try:
-        info = json.loads((folder / "dataset_info.json").read_text())
-        formats = [info.get("fileFormat", "tfrecord"), *info.get("alternativeFileFormats", [])]
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"{folder / 'dataset_info.json'} cannot be read ({error}): prepare {name} again"
-        ) from None
+    info = read_info(folder)
+    formats = [info["fileFormat"], *info["alternativeFileFormats"]]
     if not set(formats) & set(READABLE):
         how = (
             f"`python -m jaxcnn.data.prepare convert --source={folder} --out=DIR` writes it as"

@@ -1,7 +1,5 @@
 """A tiny ArrayRecord data set, written and read without TensorFlow."""
 
-import gc
-import io
 import json
 import socket
 import subprocess
@@ -10,55 +8,10 @@ import textwrap
 import time
 
 import numpy as np
-import PIL.Image
 import pytest
 
 from jaxcnn.data import load, pipeline
 from jaxcnn.errors import UserError
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """Returns (data_dir, pixels) of the data set `tiny`: 7 images to train on and 3 others."""
-    # While TFDS is imported it replaces __import__ by one that knows no relative imports, which
-    # the clean-up of earlier tests' worker processes would meet.
-    gc.collect()
-    import tensorflow_datasets as tfds
-
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (10, 8, 8, 3), dtype=np.uint8)
-    root = tmp_path_factory.mktemp("tfds")
-
-    def png(image):
-        stream = io.BytesIO()
-        PIL.Image.fromarray(image).save(stream, "PNG")
-        return stream.getvalue()
-
-    class Tiny(tfds.core.GeneratorBasedBuilder):
-        VERSION = tfds.core.Version("1.0.0")
-
-        def _info(self):
-            features = {
-                "id": tfds.features.Text(),
-                "picture": tfds.features.Image(shape=(None, None, 3)),
-                "kind": tfds.features.ClassLabel(names=["ant", "bee", "cow"]),
-            }
-            features = tfds.features.FeaturesDict(features)
-            return tfds.core.DatasetInfo(builder=self, features=features)
-
-        def _split_generators(self, manager):
-            return {
-                "train": self._generate_examples(0, 7),
-                "holdup": self._generate_examples(7, 10),
-            }
-
-        def _generate_examples(self, start, stop):
-            for number in range(start, stop):
-                data = {"id": f"n{number}", "picture": png(pixels[number]), "kind": number % 3}
-                yield number, data
-
-    Tiny(data_dir=root, file_format="array_record").download_and_prepare()
-    return root, pixels
 
 
 def rewrite(prepared, tmp_path, version="1.0.0", **changes):
