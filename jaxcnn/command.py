@@ -73,6 +73,8 @@ def read_config() -> ConfigDict:
 
     import flax
 
+    from jaxcnn import fields
+
     def names(config: ConfigDict) -> set[str]:
         return set(
             flax.traverse_util.flatten_dict(config.to_dict(), keep_empty_nodes=True, sep=".")
@@ -83,6 +85,7 @@ def read_config() -> ConfigDict:
     for name in sorted(names(FLAGS.config) - declared):
         if not name.startswith("model.overrides."):
             raise UserError(f"the config has no field {name!r}: {nearest(name, declared)}")
+    fields.check(FLAGS.config)
     return FLAGS.config.lock()
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, inputs, parallel, pretrained, scorecard, selection, trained
+from jaxcnn import factories, fields, inputs, parallel, pretrained, scorecard, selection, trained
 from jaxcnn.data.source import DataSource
 from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import UserError, nearest
@@ -183,6 +183,7 @@ def _changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
         if name not in flat:
             raise UserError(f"the config has no field {name!r}: {nearest(name, flat)}")
         config[section][field] = value
+    fields.check(config)
     return config
 
 
@@ -239,6 +240,7 @@ def run_weights(config: ConfigDict, *, split: str = "test", report: Path | None 
     """
     if report is not None:
         _prepare(report)
+    fields.check(config)
     with numerics(config):
         source = inputs.load_test_data(config, split)
         model = factories.make_model(config, source.num_classes)

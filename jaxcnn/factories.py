@@ -138,23 +138,8 @@ def make_plan(config: ConfigDict, num_examples: int) -> Plan:
     label (see `data.pipeline`), or over the labelled examples where there are no such rows.
 
     Raises:
-      UserError: for lengths that cannot be read, a run of no length, or an unknown metric.
+      UserError: for lengths that cannot be read, or a run of no length or too many steps.
     """
-    for field, least in (
-        ("train.batch_size", 1),
-        ("train.accumulate", 1),
-        ("train.steps_per_call", 1),
-        ("train.max_skipped", 1),
-        ("eval.batch_size", 1),
-        ("data.num_workers", 0),
-        ("data.labelled", 0),
-        ("data.repeats", 1),
-        ("data.eval_image_size", 0),
-        ("data.unlabelled_per_labelled", 0),
-    ):
-        section, name = field.split(".")
-        if config[section][name] < least:
-            raise UserError(f"{field}={config[section][name]} is too small: {least} or more")
     batch, unlabelled = config.train.batch_size, config.data.unlabelled_per_labelled
     if unlabelled:
         steps_per_epoch = Fraction(num_examples * (1 + unlabelled), batch * unlabelled)
@@ -169,15 +154,11 @@ def make_plan(config: ConfigDict, num_examples: int) -> Plan:
             config.checkpoint.every,
         )
     )
-    for field, metrics in (
-        ("checkpoint", ("top1", "top5")),
-        ("schedule", ("top1", "top5", "loss")),
-    ):
-        if config[field].metric not in metrics:
-            raise UserError(f"{field}.metric={config[field].metric}: choose {' or '.join(metrics)}")
     if not length:
         raise UserError("train.length must be positive, for example 8epochs")
     total = -int(-length // 1)  # the last step is the first one that reaches the length
+    if total >= 2**31:  # steps are int32
+        raise UserError(f"train.length={config.train.length} is {total:,} steps: 2,147,483,647 fit")
     log, evaluate, save = periods
     return Plan(total, steps_per_epoch, log, evaluate, save, _sizes(config, total))
 

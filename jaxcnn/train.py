@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, inputs, parallel, pretrained, report, selection, workdir
+from jaxcnn import factories, fields, inputs, parallel, pretrained, report, selection, workdir
 from jaxcnn.checkpoint import Checkpoints, Restored
 from jaxcnn.data.pipeline import staged_batches
 from jaxcnn.data.source import DataSource
@@ -77,6 +77,7 @@ def run(
       UserError: for whatever the user can put right.
       InterruptedRunError: after SIGTERM or Ctrl-C; the same call continues.
     """
+    fields.check(config)
     with contextlib.ExitStack() as scope:
         run = _open(config, directory, scope)
         try:

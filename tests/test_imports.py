@@ -17,6 +17,7 @@ CONFIG_IS_KNOWN_IN = {
     "ablation",
     "command",
     "factories",
+    "fields",
     "inputs",
     "pretrained",
     "recipes",

@@ -1,0 +1,126 @@
+"""Every field of a config is in the table of checks, and no value passes that cannot be."""
+
+import math
+import time
+
+import pytest
+
+from jaxcnn import fields, losses, optim, protocols, recipes, train
+from jaxcnn.data import KINDS, augment, crops, whitening
+from jaxcnn.errors import UserError
+from jaxcnn.factories import DTYPES
+
+VALUES = (
+    *(math.nan, math.inf, -math.inf, -1, -0.5, 0, 2**63, 10**12, 1e300, True, None),
+    *("", "nan", "3", "-1epochs", "9" * 5000 + "steps", "1000000000000epochs", "a\nb", "("),
+    *((), (math.nan,), (-1, 3), (1, 2, 3), ("(",), ("x", math.inf), ((0.5, 10**12),), [[]], {}),
+)
+
+
+def put(config, field, value):
+    *sections, name = field.split(".")
+    for section in sections:
+        config = config[section]
+    with config.ignore_type():
+        config[name] = value
+
+
+def test_every_field_is_in_the_table():
+    declared = set(fields.flatten(recipes.base_config())) - {"model.overrides"}
+    assert declared == set(fields.CHECKS)
+    fields.check(recipes.base_config())
+
+
+def refusal(config):
+    try:
+        fields.check(config)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def leaves(value):
+    return [leaf for one in value for leaf in leaves(one)] if isinstance(value, tuple) else [value]
+
+
+@pytest.mark.parametrize("field", fields.CHECKS)
+def test_a_wrong_value_is_one_line_that_names_the_field(field, tmp_path):
+    for value in VALUES:
+        config = recipes.base_config()
+        put(config, field, value)
+        begun = time.monotonic()
+        if line := refusal(config):
+            assert line.startswith(field) or field == "data.image_size"
+            assert "\n" not in line
+            with pytest.raises(UserError):
+                train.run(config, tmp_path / "run")
+        else:
+            numbers = [leaf for leaf in leaves(value) if isinstance(leaf, int | float)]
+            assert all(math.isfinite(number) and number < 2**40 for number in numbers)
+        assert time.monotonic() - begun < 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("seed", 2**63, "seed=9223372036854775808 is not a whole number from 0 to 4,294,967,295"),
+        ("seed", -1, "seed=-1 is not"),
+        ("train.length", "3", "train.length='3' is not a length: write it as 8epochs"),
+        ("train.length", "never", "train.length='never' is not positive"),
+        ("log.every", "2", "log.every='2' is not a length"),
+        ("schedule.boundaries", ("3",), r"schedule.boundaries=('3',) is not a tuple, each of it a"),
+        ("optimizer.name", "sdg", "optimizer.name='sdg' is not possible: did you mean sgd"),
+        ("optimizer.weight_decay", -1e-4, "optimizer.weight_decay=-0.0001 is not a number from 0"),
+        ("data.mixup", math.nan, "data.mixup=nan is not"),
+        ("data.mean", (0.1, 0.2), "data.mean=(0.1, 0.2) has 2 numbers: give 1 or as many as"),
+        ("data.std", (0.0,), "data.std=(0.0,) is not"),
+        ("data.scale_range", (480, 256), "data.scale_range=(480, 256) must rise"),
+        ("model.overrides.num_classes", 10, "model.overrides.num_classes cannot be set: the data"),
+        ("model.overrides.dtype", "x", "model.overrides.dtype cannot be set: set --config.model"),
+        ("model.overrides.dropout_rate", 1.5, "model.overrides.dropout_rate=1.5 is not a number"),
+        ("model.overrides.dropout_rates", (0.1, math.nan), "model.overrides.dropout_rates=(0.1, n"),
+        ("model.overrides.survival_probability", -0.1, "model.overrides.survival_probability="),
+        ("model.overrides.width", 10**9, "model.overrides.width=1000000000 is not a number"),
+        ("model.overrides.stages", ((1, math.inf),), "model.overrides.stages=((1, inf),) is not"),
+    ],
+)
+def test_messages(field, value, message):
+    config = recipes.base_config()
+    put(config, field, value)
+    with pytest.raises(UserError) as caught:
+        fields.check(config)
+    assert str(caught.value).startswith(message)
+
+
+def test_what_does_not_fit_into_memory_is_refused():
+    config = recipes.base_config()
+    config.data.update(image_size=4096)
+    config.train.batch_size = 10**6
+    with pytest.raises(UserError, match=r"train\.batch_size=1000000 of 4096x4096x3 are 46,875 GiB"):
+        fields.check(config)
+    config.train.batch_size = 1
+    config.data.update(kind="synthetic", num_examples=10**6)
+    with pytest.raises(UserError, match=r"data\.num_examples=1000000 of .* lower it"):
+        fields.check(config)
+
+
+def test_choices_are_those_of_the_code():
+    def names(field):
+        config = recipes.base_config()
+        put(config, field, None)
+        with pytest.raises(UserError) as caught:
+            fields.check(config)
+        return set(str(caught.value).partition("is not one of ")[2].split(", "))
+
+    assert names("data.kind") == set(KINDS)
+    assert names("loss.name") == set(losses.LOSSES)
+    assert names("loss.aux_decay") == set(losses.AUX_DECAYS)
+    assert names("optimizer.name") == set(optim.OPTIMIZERS)
+    assert names("eval.protocol") == set(protocols.PROTOCOLS)
+    assert names("model.dtype") == set(DTYPES)
+    assert names("data.policy") == {"none", *augment.POLICIES}
+    assert names("data.erase_fill") == set(augment.FILLS)
+    assert names("data.train_crop") == set(crops.TRAIN_CROPS)
+    assert names("data.eval_crop") == set(crops.EVAL_CROPS)
+    assert names("data.preprocess") == set(whitening.KINDS)
