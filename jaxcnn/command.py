@@ -1,5 +1,7 @@
 """What the commands that take a config share: its flag, and what is wrong with it in one line."""
 
+import difflib
+import re
 import runpy
 import sys
 from collections.abc import Callable
@@ -24,6 +26,22 @@ config_flags.DEFINE_config_file(
 flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
+# Flags of other programs, and the fields that they are here.
+FIELDS = {
+    "batch": "train.batch_size",
+    "epochs": "train.length=20epochs",
+    "steps": "train.length=1000steps",
+    "lr": "schedule.learning_rate",
+    "wd": "optimizer.weight_decay",
+    "workers": "data.num_workers",
+    "data": "data.dir",
+    "data_dir": "data.dir",
+    "resume": "init_from",
+    "pretrained": "init_from",
+    "amp": "model.dtype=bfloat16",
+}
+
+
 def config_name() -> str:
     """Returns the name of the config file, without its ending and data set."""
     return Path(config_flags.get_config_filename(FLAGS["config"]).split(":")[0]).stem
@@ -35,20 +53,26 @@ def parse_flags(argv: list[str]) -> list[str]:
     Raises:
       UserError: unknown flags, values of a wrong type, a config file that cannot be read.
     """
+    # One form of the several that absl takes; where the values of fields are found is sys.argv.
+    sys.argv[:] = argv = joined(argv)
     evaluates_run = "--mode=evaluate" in argv and any(a.startswith("--workdir=") for a in argv)
     try:
         if evaluates_run:  # its config is in the workdir, and the flag's is a place for its changes
             FLAGS.set_default("config", str(Path(__file__).with_name("recipes.py")))
         rest = FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
-        known = [name for name in FLAGS if "." not in name]
-        raise UserError(f"no flag --{error.flagname}: {nearest(error.flagname, known)}") from None
+        raise UserError(f"no flag --{error.flagname}: {_instead(error.flagname)}") from None
     except flags.Error as error:
         text = str(error)  # with the whole traceback, if a config file raised a ValueError
         text = text.splitlines()[-1] if "Traceback" in text else " ".join(text.split())
         raise UserError(text) from error
     except UserError:
         raise
+    except FileNotFoundError as error:
+        file = next((flag[9:] for flag in argv if flag.startswith("--config=")), "")
+        if Path(path := file.split(":")[0]).exists():  # the config file itself misses another
+            raise UserError(f"cannot read --config={file}: {error}") from error
+        raise UserError(f"there is no config file {path!r}: {_files(Path(path))}") from None
     except Exception as error:  # whatever the config file, which is a program, raises
         cause = error.args[0] if isinstance(error, KeyError) else error  # KeyError shows its repr
         reason = str(cause).strip().splitlines() or [""]
@@ -57,6 +81,45 @@ def parse_flags(argv: list[str]) -> list[str]:
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is not a flag: write --config=FILE --workdir=DIR")
     return rest
+
+
+def joined(argv: list[str]) -> list[str]:
+    """Returns a command line whose flags are all of the form "--name=value"."""
+    result, rest = argv[:1], argv[1:]
+    while rest:
+        match = re.fullmatch(r"--?([A-Za-z][\w.]*)(=.*)?", rest[0], re.DOTALL)
+        if match is None:
+            return result + rest
+        name, given = match[1], match[2] or ""
+        del rest[0]
+        takes = not given and not (name in FLAGS and FLAGS[name].boolean)
+        if takes and rest and re.match(r"[^-]|-[\d.]|$", rest[0]):
+            given = f"={rest.pop(0)}"
+        result.append(f"--{name}{given}")
+    return result
+
+
+def _instead(name: str) -> str:
+    """Returns what to write instead of a flag that there is not."""
+    from jaxcnn.fields import CHECKS
+
+    fields = {field.rpartition(".")[2]: field for field in reversed(CHECKS)}
+    aliases = {alias: field.partition("=")[0] for alias, field in FIELDS.items()} | fields
+    plain = name.replace("-", "_").removeprefix("config_")
+    if plain in FIELDS or plain in fields:
+        field = FIELDS.get(plain) or fields[plain]
+        return f"set --config.{field}{'' if '=' in field else '=…'}"
+    own = nearest(name, [flag for flag in FLAGS if "." not in flag])
+    if "did you mean" not in own and (close := difflib.get_close_matches(plain, aliases, n=1)):
+        return f"set --config.{aliases[close[0]]}=…"
+    return own
+
+
+def _files(path: Path) -> str:
+    """Returns the config files that may be meant."""
+    folder = path.parent if path.parent.is_dir() else Path("configs")
+    names = [file.stem for file in folder.glob("*.py")] if folder.is_dir() else []
+    return f"{nearest(path.stem, names)} in {folder}" if names else "see configs/"
 
 
 def read_config() -> ConfigDict:
@@ -69,7 +132,8 @@ def read_config() -> ConfigDict:
         raise UserError("--config is missing: for example --config=configs/densenet121.py")
     path = config_flags.get_config_filename(FLAGS["config"])
     if not isinstance(FLAGS.config, ConfigDict):
-        raise UserError(f"there is no config file {path.split(':')[0]!r}: see configs/")
+        file = path.split(":")[0]
+        raise UserError(f"there is no config file {file!r}: {_files(Path(file))}")
 
     import flax
 
@@ -91,6 +155,6 @@ def read_config() -> ConfigDict:
 
 def run(main: Callable[[list[str]], Any]) -> NoReturn:
     """Runs a command; a mistake of the user ends in one line and its exit code."""
-    with process.mistakes_in_one_line(debug="--debug" in sys.argv):
+    with process.mistakes_in_one_line(debug="--debug" in joined(sys.argv)):
         app.run(main, flags_parser=parse_flags)
     sys.exit(0)

@@ -53,13 +53,18 @@ class MissingSplitError(UserError):
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """Returns "did you mean a, b or c?" for a misspelt name, or all the known names if few.
 
+    Names that end with it, or hold it, come first: "resnet20" is in "cifar_resnet20".
+
     Args:
       name: what the user wrote.
       known: the names that would have been right.
       count: how many to offer.
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=count, cutoff=0.5)
+    holding = [known for known in names if len(name) > 3 and name in known]
+    holding.sort(key=lambda known: (not known.endswith(name), len(known)))
+    alike = difflib.get_close_matches(name, names, n=count, cutoff=0.5)
+    close = list(dict.fromkeys([*holding[: count - 1], *alike]))[:count]
     if close:
         return "did you mean " + " or ".join(close) + "?"
     if len(names) <= 12:

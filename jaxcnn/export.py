@@ -1,7 +1,7 @@
 """The command that writes a run's network as one file that needs no jaxcnn: StableHLO or ONNX.
 
-  python -m jaxcnn.export --workdir=runs/resnet18-folder --out=model.stablehlo
-  python -m jaxcnn.export --workdir=runs/resnet18-folder --out=model.onnx
+  python -m jaxcnn.export --workdir=runs/resnet18-photos --out=model.stablehlo
+  python -m jaxcnn.export --workdir=runs/resnet18-photos --out=model.onnx
 
 The program takes pixels as they are, uint8 [n, H, W, C] of the evaluation's size for any n, and
 gives logits, float32 [n, classes]: normalisation and weights (averaged where the run keeps them)

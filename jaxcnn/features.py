@@ -1,8 +1,8 @@
 """The command that keeps what a layer of a run's network makes of images, and finds similar ones.
 
-  python -m jaxcnn.features --workdir=runs/resnet18-folder --layer=list
-  python -m jaxcnn.features --workdir=runs/resnet18-folder --layer=stage3 photos/ --out=features.npz
-  python -m jaxcnn.features --workdir=runs/resnet18-folder photos/ --query=cat.jpg --figure=near.png
+  python -m jaxcnn.features --workdir=runs/resnet18-photos --layer=list
+  python -m jaxcnn.features --workdir=runs/resnet18-photos --layer=stage3 photos/ --out=features.npz
+  python -m jaxcnn.features --workdir=runs/resnet18-photos photos/ --query=cat.jpg --figure=near.png
 
 Without --layer it is what the classifier sees: the last hidden layer. Maps are averaged over space,
 or kept whole with --no-pool. The file holds `files` [n], `features` [n, …] and `layer`, for

@@ -6,7 +6,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from jaxcnn import process
+from jaxcnn import process, recipes
 from jaxcnn.command import config_name, read_config, run
 from jaxcnn.errors import UserError
 
@@ -14,7 +14,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "workdir",
     "",
-    "Where the run lives; runs/<config>-<dataset> by default. For --mode=evaluate also several,"
+    "Where the run lives; runs/<config>-<data> by default. For --mode=evaluate also several,"
     " with commas: the mean of their probabilities.",
 )
 flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do in the workdir.")
@@ -38,7 +38,7 @@ def print_results() -> None:
       UserError: neither is named, or what is named cannot be evaluated.
     """
     config = None if FLAGS.config is None else read_config()
-    if not FLAGS.workdir and not (config and config.init_from):
+    if not FLAGS.workdir.strip(", ") and not (config and config.init_from):
         raise UserError(
             "--mode=evaluate needs the --workdir of a run, or --config with --config.init_from=DIR"
             " for weights of python -m jaxcnn.interop.convert"
@@ -49,16 +49,16 @@ def print_results() -> None:
     wanted: dict[str, Any] = {"split": FLAGS.split}
     if FLAGS.report:
         wanted["report"] = Path(FLAGS.report)
-    if FLAGS.workdir:
+    if FLAGS.workdir.strip(", "):
         wanted["checkpoint"] = FLAGS.checkpoint
         wanted["changes"] = config_flags.get_override_values(FLAGS["config"]) if config else {}
         whole = (Path(FLAGS.workdir) / "config.json").exists()  # its name may have a comma
         names = [FLAGS.workdir] if whole else FLAGS.workdir.split(",")
-        workdirs = [Path(name) for name in names if name]
+        workdirs = [Path(name) for name in names if name.strip(", ")]
         if len(workdirs) > 1:
             results = evaluate.run_ensemble(workdirs, **wanted)
         else:
-            results = evaluate.run(Path(FLAGS.workdir), **wanted)
+            results = evaluate.run(*workdirs, **wanted)
     else:
         results = evaluate.run_weights(config, **wanted)
     for name, value in results.items():
@@ -72,7 +72,7 @@ def main(argv: list[str]) -> None:
         print_results()
         return
     config = read_config()
-    directory = Path(FLAGS.workdir or f"runs/{config_name()}-{config.dataset}")
+    directory = Path(FLAGS.workdir or f"runs/{config_name()}-{recipes.data_label(config)}")
     process.set_up(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
     from jaxcnn import train
 

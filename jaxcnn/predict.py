@@ -1,7 +1,7 @@
 """The command that names what is on images, by the network of a run.
 
-  python -m jaxcnn.predict --workdir=runs/resnet18-folder photos/ cat.jpg
-  python -m jaxcnn.predict --workdir=runs/resnet18-folder photos/ --csv=predictions.csv
+  python -m jaxcnn.predict --workdir=runs/resnet18-photos photos/ cat.jpg
+  python -m jaxcnn.predict --workdir=runs/resnet18-photos photos/ --csv=predictions.csv
 
 Images are cropped and normalised as in the run's evaluation; averaged weights are used where the
 run keeps them. Probabilities are the softmax of the network's outputs: those of a network that was

@@ -6,6 +6,7 @@ Lengths are texts such as "90epochs", "64000steps" or "never". Learning rates ar
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -182,6 +183,16 @@ def base_config() -> ConfigDict:
     log.every = "20steps"
     log.tensorboard = False
     return config
+
+
+def data_label(config: ConfigDict) -> str:
+    """Returns what the default workdir is called by: the data set, or the name of its folder."""
+    section = config.data
+    if section.kind == "folder" and section.dir:
+        return Path(section.dir).expanduser().resolve().name or config.dataset
+    if section.kind == "tfds" and config.dataset not in DATASETS:
+        return section.name.replace("/", "-").replace(":", "-") or config.dataset
+    return config.dataset
 
 
 get_config = base_config  # for the command line, where a workdir says the rest

@@ -44,7 +44,18 @@ MISTAKES = {
     "wrong choice": ([CONFIG, "--mode=predict"], "mode", "evaluate"),
     "no config": ([], "--config is missing", "configs/"),
     "empty config": (["--config="], "", ""),
-    "no such file": (["--config=configs/nothing.py"], "configs/nothing.py", ""),
+    "no such file": (["--config=configs/nothing.py"], "no config file 'configs/nothing.py'", ""),
+    "no such file of ours": (
+        [f"--config={ROOT}/configs/resnet20.py"],
+        "there is no config file",
+        "did you mean cifar_resnet20 or",
+    ),
+    "another program's flag": ([CONFIG, "--epochs=3"], "--epochs", "--config.train.length=20epoc"),
+    "a field without its section": (
+        [CONFIG, "--batch_size", "8"],
+        "--batch_size",
+        "--config.train.batch_size=",
+    ),
     "a directory": (["--config=."], "", ""),
     "unknown data set": ([f"{CONFIG}:digit"], "'digit'", "digits"),
     "not a flag": ([CONFIG, "train"], "'train'", "--workdir=DIR"),
@@ -70,6 +81,12 @@ MISTAKES = {
         "eval.protocl",
         "eval.protocol",
     ),
+    "evaluate with spaces": (
+        ["--mode", "evaluate", "-workdir", "x", "--config.eval.protocol", "flip", "--debug=false"],
+        "x is no workdir",
+        "config.json",
+    ),
+    "evaluate commas": (["--mode=evaluate", "--workdir=,"], "--workdir", ""),
     "evaluate nothing": (["--mode=evaluate", "--workdir=x"], "x", "config.json"),
 }
 
@@ -107,6 +124,34 @@ def test_a_workdir_that_cannot_be_is_refused_before_anything_is_loaded(tmp_path)
 def test_the_last_of_two_values_of_a_field_counts(tmp_path):
     flags = ["--config.train.length=8", "--config.train.length=9"]
     assert "'9' is not a length" in run(tmp_path, CONFIG, "--workdir=x", *flags).stderr
+
+
+def test_values_may_stand_behind_their_flags():
+    from jaxcnn.command import joined
+
+    plain = "main --mode=evaluate --config.seed=-1 --debug --config.data.mean=(1, 2) --x= --y"
+    spaced = ["main", "-mode", "evaluate", "--config.seed", "-1", "--debug", "-config.data.mean"]
+    assert " ".join(joined([*spaced, "(1, 2)", "-x", "", "--y"])) == plain
+    assert joined(plain.split(" --")) == plain.split(" --")
+    assert joined(["main", "--debug", "--", "--a", "b"]) == ["main", "--debug", "--", "--a", "b"]
+    assert joined(["main", "--a=b", "c"]) == ["main", "--a=b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "dir", "label"),
+    [
+        ("digits", "", "digits"),
+        ("folder", "", "folder"),
+        ("folder", "photos6/", "photos6"),
+        ("folder", "/data/birds/.", "birds"),
+    ],
+)
+def test_the_default_workdir_is_called_by_the_data(kind, dir, label):
+    from jaxcnn import papers, recipes
+
+    config = papers.resnet("resnet18", kind)
+    config.data.dir = dir
+    assert recipes.data_label(config) == label
 
 
 def test_help_lists_the_flags(tmp_path):
