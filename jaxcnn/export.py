@@ -147,12 +147,23 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = trained.parser("python -m jaxcnn.export", __doc__)
     parser.add_argument("--out", required=True, type=Path, help="the file to write")
     parser.add_argument(
-        "--format", default="", help="stablehlo or onnx (onnx of a file that ends so)"
+        "--format", default="", help="stablehlo or onnx (the ending of --out)"
     )
     flags = parser.parse_args(argv)
-    flags.format = flags.format or ("onnx" if flags.out.suffix == ".onnx" else "stablehlo")
-    if flags.format not in FORMATS:
+    if flags.format and flags.format not in FORMATS:
         raise UserError(f"no format {flags.format!r}: {nearest(flags.format, FORMATS)}")
+    ending = flags.out.suffix.lower().removeprefix(".")
+    if ending not in FORMATS and not flags.format:
+        raise UserError(
+            f"--out={flags.out}: what is to be written? End the name with .stablehlo or .onnx, or"
+            " add --format=stablehlo or --format=onnx"
+        )
+    if ending in FORMATS and flags.format and ending != flags.format:
+        raise UserError(
+            f"--out={flags.out} ends with .{ending} and --format={flags.format}: leave one of the"
+            " two out"
+        )
+    flags.format = flags.format or ending
     return flags
 
 

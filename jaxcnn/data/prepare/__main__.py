@@ -37,7 +37,6 @@ READERS: dict[str, Callable[[Path], Original]] = {
 }
 VERBS = (*READERS, "folder", "convert")
 SECONDS = 30.0  # between lines where there is no terminal
-INTERRUPTED = 130
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
