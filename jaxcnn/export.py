@@ -146,9 +146,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """
     parser = trained.parser("python -m jaxcnn.export", __doc__)
     parser.add_argument("--out", required=True, type=Path, help="the file to write")
-    parser.add_argument(
-        "--format", default="", help="stablehlo or onnx (the ending of --out)"
-    )
+    parser.add_argument("--format", default="", help="stablehlo or onnx (the ending of --out)")
     flags = parser.parse_args(argv)
     if flags.format and flags.format not in FORMATS:
         raise UserError(f"no format {flags.format!r}: {nearest(flags.format, FORMATS)}")

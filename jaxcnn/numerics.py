@@ -1,19 +1,97 @@
 """Number formats and checks that a config asks of jax."""
 
 import contextlib
+import os
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
 
+# What jax would take from the environment, and every run has as it was published with.
+FIXED: dict[str, Any] = {
+    "default_prng_impl": "threefry2x32",
+    "threefry_partitionable": True,
+    "numpy_dtype_promotion": "standard",
+}
+# Variables that `numerics` overrules, and the field of the config that decides instead.
+OVERRULED = {
+    "JAX_ENABLE_X64": "model.dtype",
+    "JAX_DEFAULT_MATMUL_PRECISION": "matmul_precision",
+    "JAX_DEFAULT_PRNG_IMPL": "",
+    "JAX_THREEFRY_PARTITIONABLE": "",
+    "JAX_NUMPY_DTYPE_PROMOTION": "",
+}
+# Variables that change the bits of a run: they are recorded, and a run goes on under the same.
+RECORDED = (
+    "JAXCNN_OPS",
+    "JAX_DISABLE_JIT",
+    "JAX_RANDOM_SEED_OFFSET",
+    "LIBTPU_INIT_ARGS",
+    "NPROC",
+    "NVIDIA_TF32_OVERRIDE",
+    "XLA_FLAGS",
+)
+# Of XLA_FLAGS: devices are recorded by themselves, and the others change no number.
+HARMLESS = ("--xla_force_host_platform_device_count", "--xla_dump", "--xla_hlo_profile")
+
+
+def environment() -> dict[str, str]:
+    """Returns the variables of the environment that the bits of a run depend on."""
+    found = {}
+    for name in RECORDED:
+        words = os.environ.get(name, "").split()
+        if kept := [word for word in words if not word.startswith(HARMLESS)]:
+            found[name] = " ".join(sorted(kept) if name == "XLA_FLAGS" else kept)
+    return found
+
+
+def describe_environment() -> list[str]:
+    """Returns what there is to say of the environment at the start of a run."""
+    said = [f"{name}={value}" for name, value in environment().items()]
+    for name, field in OVERRULED.items():
+        if name in os.environ:
+            instead = f"--config.{field} decides" if field else "a run has its own setting"
+            said.append(f"{name}={os.environ[name]} has no effect: {instead}")
+    return said
+
+
+def check_environment(saved: dict[str, str] | None, allow_change: str, where: str) -> None:
+    """Refuses to continue a run under other variables than it was begun with.
+
+    Args:
+      saved: see `environment`; None of a run that recorded none.
+      allow_change: field of the config: names, with commas, of what may differ.
+      where: for the message.
+
+    Raises:
+      UserError: naming what differs.
+    """
+    here = environment()
+    allowed = {name.strip() for name in allow_change.split(",")}
+    differing = [
+        name
+        for name in RECORDED
+        if saved is not None and saved.get(name) != here.get(name) and name not in allowed
+    ]
+    if differing:
+        changes = "; ".join(
+            f"{name} {(saved or {}).get(name, 'unset')} → {here.get(name, 'unset')}"
+            for name in differing
+        )
+        raise UserError(
+            f"{where} was begun in another environment, which changes numbers: {changes}. Set it as"
+            f" it was, or continue in spite of it with --config.allow_change={','.join(differing)}"
+        )
+
 
 @contextlib.contextmanager
 def numerics(config: ConfigDict) -> Iterator[None]:
-    """Sets them inside the context.
+    """Sets them inside the context, whatever the environment says of them.
 
     Raises:
       UserError: for an unknown precision, or where `debug_nans` finds the first NaN.
@@ -21,11 +99,12 @@ def numerics(config: ConfigDict) -> Iterator[None]:
     precisions = ("default", "tensorfloat32", "float32")
     if config.matmul_precision not in precisions:
         raise UserError(f"matmul_precision={config.matmul_precision!r}: choose one of {precisions}")
+    precision = None if config.matmul_precision == "default" else config.matmul_precision
     with contextlib.ExitStack() as scope:
-        if config.matmul_precision != "default":
-            scope.enter_context(jax.default_matmul_precision(config.matmul_precision))
-        if config.model.dtype == "float64":
-            scope.enter_context(jax.enable_x64(True))
+        scope.enter_context(jax.default_matmul_precision(precision))
+        scope.enter_context(jax.enable_x64(config.model.dtype == "float64"))
+        for setting, value in FIXED.items():
+            scope.enter_context(getattr(jax, setting)(value))
         if config.debug_nans:
             scope.enter_context(jax.debug_nans(True))
         try:

@@ -12,7 +12,7 @@ from flax import linen as nn
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, workdir
+from jaxcnn import factories, paths, workdir
 from jaxcnn.adapt import Adapted, adapt, choose
 from jaxcnn.checkpoint import Checkpoints
 from jaxcnn.errors import UserError
@@ -62,7 +62,7 @@ def load(
       UserError: there is nothing to read, or it is of a network that differs from the config's;
         with an `init_map`, if what it names is missing or of another shape.
     """
-    source = read(Path(config.init_from))
+    source = read(Path(paths.expand(config.init_from)))
     try:
         if config.init_map:
             variables, done = adapt(fresh, source.variables, choose(fresh, _patterns(config)))

@@ -180,11 +180,11 @@ def tell(line: str) -> None:
     print(f"\n{line}\033[?25h" if live else line, file=sys.stderr, flush=True)
 
 
-def say_goodbye() -> None:
+def say_goodbye(advice: str = "") -> None:
     """Prints the last line of a command that was stopped, unless it has told more."""
     if not _told and _of_process is not None and _of_process.signal is not None:
         with contextlib.suppress(OSError):
-            tell(f"stopped by {_of_process.name}")
+            tell(f"stopped by {_of_process.name}{'; ' * bool(advice)}{advice}")
 
 
 def install() -> None:

@@ -19,7 +19,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.evaluate import check_classes, evaluate_state
 from jaxcnn.logbook import Logbook, Record
 from jaxcnn.loop import InterruptedRunError, Loop, Run, Watched, farewell
-from jaxcnn.numerics import numerics
+from jaxcnn.numerics import check_environment, describe_environment, environment, numerics
 from jaxcnn.passes import Results, make_evaluator, make_recalibrator
 from jaxcnn.profiling import tracing
 from jaxcnn.programs import Build, Programs, build
@@ -166,9 +166,12 @@ def _begin(run: Run, data: Data, programs: Programs) -> Begun:
     report.say_start(log, config, directory, programs.model, form, splits, data.plan)
     if line := selection.warning(config, data.watched.split, data.reported):
         log.say(f"{'selection':<10} {line}")
+    if found := describe_environment():
+        log.say(f"{'variables':<10} {'; '.join(found)}")
 
     def check(meta: dict[str, Any]) -> None:
         workdir.check_unchanged(config, meta["config"], f"the checkpoint in {directory}")
+        check_environment(meta.get("numerics"), config.allow_change, str(directory))
         check_classes(data.source, meta, directory)
 
     with log.waiting("reading the checkpoint"):
@@ -239,6 +242,7 @@ def _train(
     recalibrate = make_recalibrator(config, programs.model, data.source, statistics)
     saved = begun.restored.meta if begun.restored else {}
     meta = workdir.describe_run(config, data.source.num_classes)
+    meta["numerics"] = environment()
     meta["selection"] = selection.description(config, data.watched.split)
     window = report.Window(config, data.source, plan, begun.step, saved.get("window"))
     loop = Loop(run, plan, data.watched.split, programs, recalibrate, window, meta, watched)

@@ -23,14 +23,19 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from jaxcnn import ablation, process
-from jaxcnn.errors import UserError, nearest
+PARENT = "JAXCNN_ABLATE_PARENT"  # set for the processes that must not outlive this one
+if __name__ == "__main__" and PARENT not in os.environ:  # before what takes seconds to load
+    from jaxcnn import process
+
+    process.begin()
+
+from jaxcnn import ablation, process, signals  # noqa: E402
+from jaxcnn.errors import UserError, nearest  # noqa: E402
 
 if TYPE_CHECKING:
     from jaxcnn.ablation.progress import Progress
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-PARENT = "JAXCNN_ABLATE_PARENT"  # set for the processes that must not outlive this one
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -119,7 +124,8 @@ def run_all(
     done = len(every) - len(progress.left)
     print(f"{len(every)} runs, {done} of them done already  ({out})", flush=True)
     waiting = list(dict.fromkeys(task.variant for task in progress.left))
-    failed = run_variants(waiting, args, out, progress)
+    with signals.stop_request(print) as stop, stop.deferred():  # the runs save first
+        failed = run_variants(waiting, args, out, progress)
     results = [runs.finished(plan, task, out, quick=args.quick) for task in every]
     kept = [result for result in results if result is not None]
     if not kept:
@@ -240,9 +246,8 @@ def obey_parent() -> None:
 
 
 if __name__ == "__main__":
-    process.restart_with_settings()
     if PARENT in os.environ:
+        process.restart_with_settings()
         obey_parent()
-    arguments = parse()
-    with process.mistakes_in_one_line(debug=arguments.debug):
-        main(arguments)
+    with process.mistakes_in_one_line(debug="--debug" in sys.argv):
+        main(parse())

@@ -41,6 +41,9 @@ if [[ -z $logdir ]]; then
   [[ $logdir != *,* ]] || logdir= # several workdirs, to be evaluated together
   logdir=${logdir:-$(mktemp -d)}
 fi
+if [[ $logdir == "~"* ]]; then # as jaxcnn.main has it
+  logdir=$("$python" -c 'import os, sys; print(os.path.expanduser(sys.argv[1]))' "$logdir")
+fi
 mkdir -p "$logdir"
 
 if [[ -n ${DEVICES:-} ]]; then

@@ -268,10 +268,21 @@ def test_a_package_that_is_missing_is_named(photo_run, tmp_path, monkeypatch):
 
 def test_mistakes_are_user_errors(photo_run, tmp_path):
     for flags, message in (
-        (["--workdir=/nowhere", f"--out={tmp_path}/x"], "no workdir of a run"),
+        (["--workdir=/nowhere", f"--out={tmp_path}/x.onnx"], "no workdir of a run"),
         ([f"--workdir={photo_run.workdir}"], "--out"),
-        ([f"--workdir={photo_run.workdir}", f"--out={tmp_path}"], "cannot write"),
-        ([f"--workdir={photo_run.workdir}", "--checkpoint=9", f"--out={tmp_path}/x"], "step 9"),
+        (
+            [f"--workdir={photo_run.workdir}", f"--out={tmp_path}", "--format=onnx"],
+            "cannot write",
+        ),
+        ([f"--workdir={photo_run.workdir}", "--out=model.pt"], r"\.stablehlo or \.onnx"),
+        (
+            [f"--workdir={photo_run.workdir}", "--out=model.onnx", "--format=stablehlo"],
+            r"ends with \.onnx",
+        ),
+        (
+            [f"--workdir={photo_run.workdir}", "--checkpoint=9", f"--out={tmp_path}/x.onnx"],
+            "step 9",
+        ),
         ([f"--workdir={photo_run.workdir}", "--format=onx", f"--out={tmp_path}/x"], "mean.* onnx"),
     ):
         with pytest.raises(UserError, match=message) as info:

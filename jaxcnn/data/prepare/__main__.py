@@ -11,12 +11,13 @@ an interruption.
 
 import argparse
 import contextlib
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from jaxcnn import process
+from jaxcnn import process, signals
 from jaxcnn.data.prepare import tfrecord, writer
 from jaxcnn.data.prepare.cifar import read_cifar10, read_cifar100
 from jaxcnn.data.prepare.folders import read_folder
@@ -125,9 +126,12 @@ def main(argv: Sequence[str]) -> int:
                     allow_bad=flags.allow_bad,
                     progress=progress,
                 )
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt:  # without the handlers of a command
+        signals.tell("stopped; the same command goes on")
+        return 128 + signal.SIGINT
+    except signals.Stopped as stopped:
+        signals.say_goodbye("the same command goes on")
+        raise stopped
     print(f"prepared {folder}")
     return 0
 
