@@ -160,6 +160,8 @@ class Loop:
         plan, log = self._plan, self._run.log
         self.state, metrics = self._programs.train_step(self.state, batch)
         self._window.add(steps, metrics)
+        if estimate := self._window.estimate():
+            log.say(estimate)
         self.step, self.results = steps[-1], {}
         self._watched.feed()
         self._watched.trace(self.step, metrics)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, inputs, parallel
+from jaxcnn import averages, factories, inputs, parallel
 from jaxcnn.data.source import DataSource
 from jaxcnn.data.whitening import Statistics
 from jaxcnn.evaluate import check_size, check_train_size
@@ -59,7 +59,7 @@ def build(
     Raises:
       UserError: for a network, optimizer, loss or augmentation that cannot be.
     """
-    model = factories.make_model(config, source.num_classes)
+    model = averages.fit(factories.make_model(config, source.num_classes), config, plan.total)
     optimizer = factories.make_optimizer(
         config,
         total_steps=plan.total,

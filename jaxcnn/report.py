@@ -9,7 +9,7 @@ import jax
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from jaxcnn import parallel
+from jaxcnn import averages, parallel
 from jaxcnn.adapt import Adapted
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.data.source import DataSource
@@ -21,6 +21,8 @@ from jaxcnn.state import TrainState, count_parameters
 
 MEANS = ("loss", "top1", "grad_norm")  # of the steps since the last record
 CALLS_IN_FLIGHT = 2  # more would only hold memory, and delay a signal
+# A run says how long it will take after so many steps, or sooner if these take so many seconds.
+STEPS_TIMED, SECONDS_TIMED = 10, 20.0
 
 
 class Window:
@@ -54,6 +56,7 @@ class Window:
         self._start = self._timed = start  # speed is of the steps after
         self._waited = 0.0  # seconds for data
         self._begun = self._opened = time.monotonic()
+        self._estimated = False
 
     def add(self, steps: range, metrics: dict[str, jax.Array]) -> None:
         """Takes the metrics of a call, stacked if of several steps; waits for the last but two."""
@@ -65,6 +68,19 @@ class Window:
             self._timed = steps[-1]
             self._begun = self._opened = time.monotonic()
             self._waited = 0.0
+
+    def estimate(self) -> str:
+        """Returns "about 7 min for 180 steps", once, when enough steps are timed; "" otherwise.
+
+        To be called after `add`, which has waited for the last call but two.
+        """
+        finished, _ = self._metrics[-1 - CALLS_IN_FLIGHT :][0]
+        steps, seconds = finished[-1] - self._timed, time.monotonic() - self._begun
+        if self._estimated or steps < 1 or (steps < STEPS_TIMED and seconds < SECONDS_TIMED):
+            return ""
+        self._estimated = True
+        left = self._plan.total - self._start
+        return f"about {rough(seconds / steps * left)} for {left:,} steps, besides evaluations"
 
     def timed(self, batches: Iterator[Any]) -> Iterator[Any]:
         """Yields the batches, and counts the time for those that came when all steps were done."""
@@ -160,6 +176,13 @@ class Window:
         )
 
 
+def rough(seconds: float) -> str:
+    """Returns "40 s", "7 min" or "3.5 h"."""
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+
+
 def score(results: dict[str, float]) -> str:
     """Returns "test top1 97.50 %, top1_ema 97.78 %"."""
     shown = {key: value for key, value in results.items() if key.partition("/")[2][:4] == "top1"}
@@ -218,6 +241,7 @@ def say_start(
         pairs = zip(jax.tree.leaves(chosen), jax.tree.leaves(form.params), strict=True)
         frozen = count_parameters([leaf for is_frozen, leaf in pairs if is_frozen])
         lines["frozen"] = f"{frozen:,} of the parameters"
+    lines |= averages.lines(config, form, source.num_classes, plan)
     for name, line in lines.items():
         log.say(f"{name:<10} {line}")
 

@@ -14,6 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 BASE = {"jaxcnn.errors", *sys.stdlib_module_names, "jax", "flax", "numpy"}
 CONFIG_IS_KNOWN_IN = {
+    "averages",
     "ablation",
     "command",
     "factories",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxcnn import data, factories, inputs, list_models, model_info, papers, recipes
+from jaxcnn import averages, data, factories, inputs, list_models, model_info, papers, recipes
 from jaxcnn.errors import UserError
 from jaxcnn.schedules import length_in_steps
 
@@ -81,8 +81,14 @@ def test_a_file_loads_anywhere_for_all_its_data_sets_and_builds(file):
         optimizer, total = optimizer_of(config)
         assert total > 0
         assert float(optimizer.learning_rate(total // 2)) > 0
-        factories.make_model(config, section.num_classes)
+        model = factories.make_model(config, section.num_classes)
         factories.make_loss(config)
+        fitted = averages.fit(model, config, total)
+        if dataset == "imagenet2012" or dataset.startswith("cifar"):
+            assert fitted is model, "the paper's statistics, over the paper's length"
+        if own := getattr(model, "norm_momentum", 0):
+            assert fitted.norm_momentum == pytest.approx(min(own, 0.001 ** (1 / total)))
+            assert fitted.norm_momentum**total < 0.00101, "statistics that settle"
 
 
 @by_file
@@ -620,4 +626,4 @@ def test_every_field_is_read_and_every_field_that_is_read_exists():
     fields |= base.keys() - sections
     assert not fields - read, "fields that nothing reads"
     strange = {name for name in read if name.split(".")[0] in sections and "." in name} - fields
-    assert not {name for name in strange if name.split(".")[1] not in ("update", "overrides")}
+    assert not {name for name in strange if name.split(".")[1] not in ("update", "overrides", "to_dict")}

@@ -1,0 +1,97 @@
+"""Moving averages that fit the length of a run: BatchNorm's statistics, averaged weights."""
+
+import math
+
+import jax
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from jaxcnn import factories
+from jaxcnn.optim import matcher, tree_of_names
+from jaxcnn.schedules import Plan
+from jaxcnn.state import TrainState
+
+# The largest share of its initial value that an average may still have at the end of a run. A
+# variance starts at 1, and those of a deep layer may be a hundredth of it.
+INITIAL_SHARE = 1e-3
+
+
+def norm_momentum(config: ConfigDict, own: float, total_steps: int) -> float:
+    """Returns the decay of BatchNorm's statistics in a run of `total_steps`.
+
+    It is the network's own, unless this is for a longer run: then it is the largest that leaves
+    `INITIAL_SHARE` of the initial statistics. It depends on the config and the number of examples
+    alone, so a run that continues has the same. A value in `model.overrides` counts as it is, and
+    statistics that each evaluation measures anew (`eval.recalibrate_batches`) need none of this.
+
+    Args:
+      config: the whole config.
+      own: the network's.
+      total_steps: length of the run.
+    """
+    if "norm_momentum" in config.model.overrides or config.eval.recalibrate_batches:
+        return own
+    return min(own, INITIAL_SHARE ** (1 / _updates(config, total_steps)))
+
+
+def fit(model: nn.Module, config: ConfigDict, total_steps: int) -> nn.Module:
+    """Returns the network with the `norm_momentum` of a run of `total_steps`."""
+    own = getattr(model, "norm_momentum", None)
+    if own is None or (fitted := norm_momentum(config, own, total_steps)) == own:
+        return model
+    return model.clone(norm_momentum=fitted)
+
+
+def lines(config: ConfigDict, form: TrainState, num_classes: int, plan: Plan) -> dict[str, str]:
+    """Returns what the start of a run says of its averages, by title: changes and warnings.
+
+    Args:
+      config: the whole config.
+      form: of the state; see `state.Initial`.
+      num_classes: of the data.
+      plan: of the run.
+    """
+    found = {}
+    own = getattr(factories.make_model(config, num_classes), "norm_momentum", None)
+    if own is not None and _statistics_move(config, form):
+        found["statistics"] = _statistics_line(config, own, plan.total)
+    if config.train.ema_decay and not config.train.ema_warmup:
+        left = config.train.ema_decay**plan.total
+        if left > INITIAL_SHARE:
+            found["averages"] = (
+                f"warning: with train.ema_decay={config.train.ema_decay:g} and no train.ema_warmup"
+                f" the averaged weights are still {left:.2%} the initial ones after"
+                f" {plan.total:,} steps: set --config.train.ema_warmup=True"
+            )
+    return {title: line for title, line in found.items() if line}
+
+
+def _statistics_line(config: ConfigDict, own: float, total: int) -> str:
+    fitted = norm_momentum(config, own, total)
+    left = own ** _updates(config, total)
+    if fitted != own:
+        return (
+            f"norm_momentum {fitted:.4g}, not the network's {own:g}, which is for longer runs and"
+            f" would leave {left:.2%} of the initial statistics after {total:,} steps"
+        )
+    if left <= INITIAL_SHARE or config.eval.recalibrate_batches:
+        return ""
+    settled = math.floor(1e4 * INITIAL_SHARE ** (1 / _updates(config, total))) / 1e4
+    return (
+        f"warning: with norm_momentum={own:g} {left:.2%} of the initial statistics are left after"
+        f" {total:,} steps, and evaluation uses them: lower it to {settled:g} or less, or set"
+        " --config.eval.recalibrate_batches"
+    )
+
+
+def _updates(config: ConfigDict, total_steps: int) -> int:
+    """Returns how often statistics move: once for each microbatch."""
+    return total_steps * config.train.accumulate
+
+
+def _statistics_move(config: ConfigDict, form: TrainState) -> bool:
+    """Tells whether the network has statistics that are not frozen."""
+    if not config.optimizer.freeze:
+        return bool(form.batch_stats)
+    frozen = matcher(config.optimizer.freeze, "freeze")
+    return not all(jax.tree.leaves(tree_of_names(frozen, form.batch_stats)))
