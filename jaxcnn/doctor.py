@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from jaxcnn import process
 from jaxcnn.data.tfds import PREPARED_HERE, READABLE, data_root
-from jaxcnn.errors import EXIT_USAGE
+from jaxcnn.errors import EXIT_USAGE, printable
 
 OK, OPTIONAL, BROKEN = "ok", "--", "BROKEN"
 
@@ -192,7 +192,7 @@ def main(argv: Sequence[str]) -> int:
     broken = 0
     for findings in (packages(), extras(), devices(), data_sets(data_root(flags.data))):
         for state, text in findings:
-            print(f"{state:<7} {text}", flush=True)
+            print(f"{state:<7} {printable(text)}", flush=True)
             broken += state == BROKEN
     print(f"\n{broken} broken" if broken else "\nall that is needed is there")
     return EXIT_USAGE if broken else 0

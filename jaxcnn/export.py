@@ -30,7 +30,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from jaxcnn import factories, inputs, process, trained, workdir
-from jaxcnn.errors import UserError, nearest
+from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.interop import onnx
 from jaxcnn.numerics import numerics
 
@@ -191,7 +191,7 @@ def main(argv: Sequence[str]) -> None:
         file.write(program)
     height, width, channels = trained.image_shape(config)
     print(
-        f"{flags.out}: {config.model.name}, step {found.step}, for {form.runs_on};"
+        f"{printable(flags.out)}: {config.model.name}, step {found.step}, for {form.runs_on};"
         f" uint8 [n, {height}, {width}, {channels}] → logits, float32 [n, {found.num_classes}];"
         f" off by {off:.1e} at most"
     )

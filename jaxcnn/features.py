@@ -28,7 +28,7 @@ from jaxcnn import inputs, process, trained, workdir
 from jaxcnn.data.crops import Cropper
 from jaxcnn.data.decode import IMAGE_BYTES
 from jaxcnn.data.files import find_images, map_images, unreadable
-from jaxcnn.errors import UserError, nearest
+from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.numerics import numerics
 from jaxcnn.safe_io import read_bytes
 
@@ -218,7 +218,7 @@ def main(argv: Sequence[str]) -> None:
     found = trained.restore(flags.workdir, config, checkpoint=flags.checkpoint)
     if flags.layer == "list":
         for name, shape in layer_shapes(config, found).items():
-            print(f"{name}  {'x'.join(map(str, shape))}")
+            print(f"{printable(name)}  {'x'.join(map(str, shape))}")
         return
     function = make_layer(config, found, flags.layer, pool=not flags.no_pool)
     cropper = inputs.make_cropper(config)
@@ -235,7 +235,8 @@ def main(argv: Sequence[str]) -> None:
                 np.savez(file, files=names, features=kept.values, layer=np.array(flags.layer))
         if flags.out:
             size = "x".join(map(str, kept.values.shape))
-            print(f"{flags.out}: features {size} of {flags.layer or 'the last hidden layer'}")
+            layer = flags.layer or "the last hidden layer"
+            print(printable(f"{flags.out}: features {size} of {layer}"))
         if asked:
             pairs = zip(asked.files, asked.values, strict=True)
             rows = [_near(query, value, kept, flags.neighbours) for query, value in pairs]
@@ -246,7 +247,7 @@ def main(argv: Sequence[str]) -> None:
             ]
             draw(pixels).save(figure, "PNG")
     if flags.figure:
-        print(f"{flags.figure}: {len(rows)} x {len(rows[0])} images")
+        print(f"{printable(flags.figure)}: {len(rows)} x {len(rows[0])} images")
     if kept.problems:
         raise unreadable(kept.problems, len(files))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxcnn import stdio, waits
-from jaxcnn.errors import UserError
+from jaxcnn.errors import UserError, printable
 
 Record = dict[str, Any]
 
@@ -47,7 +47,7 @@ class Logbook:
 
     def say(self, line: str) -> None:
         """Prints a line that stays."""
-        self._print("\r\033[K" * self._live + line + "\n")
+        self._print("\r\033[K" * self._live + printable(line) + "\n")
         self._live = False
 
     def progress(self, line: str) -> None:
@@ -55,7 +55,7 @@ class Logbook:
         if not stdio.is_live(sys.stdout):
             self.say(line)
         elif self._active:
-            self._print("\r\033[K" + fit(line, shutil.get_terminal_size().columns - 1))
+            self._print("\r\033[K" + fit(printable(line), shutil.get_terminal_size().columns - 1))
             self._live = True
 
     def waiting(self, what: str) -> contextlib.AbstractContextManager[None]:

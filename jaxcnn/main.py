@@ -8,7 +8,7 @@ from ml_collections import config_flags
 
 from jaxcnn import process, recipes
 from jaxcnn.command import config_name, read_config, run
-from jaxcnn.errors import UserError
+from jaxcnn.errors import UserError, printable
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -62,7 +62,7 @@ def print_results() -> None:
     else:
         results = evaluate.run_weights(config, **wanted)
     for name, value in results.items():
-        print(f"{name} {value:.6g}")
+        print(f"{printable(name)} {value:.6g}")
 
 
 def main(argv: list[str]) -> None:

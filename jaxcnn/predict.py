@@ -22,6 +22,8 @@ from ml_collections import ConfigDict
 
 from jaxcnn import inputs, process, trained, workdir
 from jaxcnn.data.files import find_images, map_images, unreadable
+from jaxcnn.errors import printable
+from jaxcnn.safe_io import csv_cell
 
 
 class Guess(NamedTuple):
@@ -124,7 +126,8 @@ def _print(found: Iterator[tuple[Path, list[Guess] | str]]) -> list[tuple[str, s
         if isinstance(guesses, str):
             problems.append((name, guesses))
             continue
-        print(f"{name}  " + "  ".join(f"{g.name} {g.probability:.2%}" for g in guesses), flush=True)
+        shown = (f"{printable(guess.name)} {guess.probability:.2%}" for guess in guesses)
+        print(f"{name}  " + "  ".join(shown), flush=True)
     return problems
 
 
@@ -140,11 +143,11 @@ def _write_csv(
             if isinstance(guesses, str):
                 problems.append((process.shown(image), guesses))
             else:
-                rows.writerows((image, *guess) for guess in guesses)
+                rows.writerows(map(csv_cell, (str(image), *guess)) for guess in guesses)
         text.detach()
         if len(problems) == total:
             raise unreadable(problems, total)
-    print(f"{path}: {total - len(problems)} images")
+    print(f"{printable(path)}: {total - len(problems)} images")
     return problems
 
 

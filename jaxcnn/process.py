@@ -30,6 +30,14 @@ class Parser(argparse.ArgumentParser):
         raise UserError(message)
 
 
+class _Formatter(logging.Formatter):
+    """Escapes what a terminal would obey; see `errors.printable`."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """Returns the line, without a traceback that may follow it."""
+        return printable(super().formatMessage(record))
+
+
 def begin() -> None:
     """Prepares the process of a command, before jax is loaded, which takes seconds.
 
@@ -63,7 +71,7 @@ def set_up(coordinator: str = "", num_processes: int = 1, process_id: int = 0) -
     logger = logging.getLogger("jaxcnn")
     if not logger.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        handler.setFormatter(_Formatter("%(levelname)s: %(message)s"))
         logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False

@@ -1,8 +1,8 @@
-"""Reading files that may not be what their names say.
+"""Reading files that may not be what their names say, and writing names that may not be names.
 
 Regular files only, so that a FIFO or a device neither hangs the program nor fills the memory, and
-no more bytes than the reader expects. All functions raise `OSError`, with a reason in `strerror`,
-or `ValueError`, and nothing else.
+no more bytes than the reader expects. What reads raises `OSError`, with a reason in `strerror`, or
+`ValueError`, and nothing else.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ import numpy as np
 
 JSON_BYTES = 64 << 20  # of a description, a config or a list of names
 WEIGHT_BYTES = 4 << 30  # of the weights of a network: seven times those of the largest here
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 SPECIAL = (
     (stat.S_ISFIFO, "a FIFO"),
     (stat.S_ISSOCK, "a socket"),
@@ -169,6 +170,21 @@ def _check_header(name: str, stream: IO[bytes], size: int) -> None:
             f"{name} says that it has shape {shape}, {wanted:,} bytes, and"
             f" {size - stream.tell():,} are there"
         )
+
+
+def csv_cell(value: Any) -> Any:
+    """Returns what to write into a cell of a CSV file, which a spreadsheet must not compute.
+
+    A text that begins as a formula does gets a quote before it, as OWASP recommends ("CSV
+    Injection"); numbers, and texts that are numbers, stay as they are.
+    """
+    if not isinstance(value, str) or not value.startswith(FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def _refuse_special(mode: int, path: str | Path) -> None:

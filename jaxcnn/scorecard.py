@@ -21,6 +21,7 @@ import numpy as np
 
 from jaxcnn.errors import UserError
 from jaxcnn.metrics import top_k_hits
+from jaxcnn.safe_io import csv_cell
 
 BINS = 15  # of the calibration error, as in the paper
 NAMES_SHOWN = 30  # classes beyond which the figure has no names
@@ -206,8 +207,8 @@ def _write_tables(
     def table(name: str, head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> None:
         with (folder / name).open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
-            writer.writerow(head)
-            writer.writerows(rows)
+            writer.writerow(map(csv_cell, head))
+            writer.writerows(map(csv_cell, row) for row in rows)
 
     totals, hits = counts.sum(axis=1), counts.diagonal()
     table(

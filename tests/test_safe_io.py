@@ -1,15 +1,19 @@
 """What files are is looked at before they are opened, and how large before they are read."""
 
+import csv
 import json
+import logging
 import os
 import tracemalloc
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from jaxcnn import safe_io
+from jaxcnn import predict, process, safe_io, scorecard
 from jaxcnn.errors import UserError, printable
+from jaxcnn.logbook import Logbook
 from tests import hostile
 
 
@@ -118,3 +122,52 @@ def test_a_message_is_one_line_that_a_terminal_obeys_in_nothing(name):
 def test_what_can_be_shown_is_left_as_it_is():
     assert printable("é → 猫 \\ …") == "é → 猫 \\ …"
     assert printable("a\nb\x1b[0m\udcff\u202e") == "a\\nb\\x1b[0m\\xff\\u202e"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+3 cats", "-2-1", "@sum", "\t=1", "\r=1", "\uff1d1"])
+def test_a_cell_is_never_a_formula(text):
+    assert safe_io.csv_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", [-1.5, "-1.5", "+1e-3", "-inf", 3, None, "a=b", " =1", "", "'x"])
+def test_numbers_and_other_texts_stay_as_they_are(value):
+    assert safe_io.csv_cell(value) is value
+
+
+def test_names_reach_no_terminal_and_no_spreadsheet(tmp_path, capsys):
+    """By the helpers of the commands: predictions, the log, and what a run says."""
+    names = [*hostile.NAMES, "=1+1.jpg"]
+    guesses = [predict.Guess(1, name, 0, -0.5) for name in names]
+    found = [(Path(name), guesses) for name in names]
+    assert not predict._print(iter(found))
+    shown = capsys.readouterr().out.split("\n")[:-1]
+    assert len(shown) == len(names)
+    assert all(line.isprintable() for line in shown)
+    assert not predict._write_csv(iter(found), tmp_path / "x.csv", len(found))
+    with (tmp_path / "x.csv").open(newline="", errors="surrogateescape") as file:
+        rows = list(csv.reader(file))[1:]
+    assert len(rows) == len(names) ** 2
+    assert {row[4] for row in rows} == {"-0.5"}
+    for cell in (cell for row in rows for cell in (row[0], row[2])):
+        assert not cell.startswith(safe_io.FORMULA) or cell in ("-2", "+3")
+        assert cell.removeprefix("'") in names
+    capsys.readouterr()
+    log = Logbook(tmp_path)
+    for name in names:
+        log.say(name)
+        log.progress(name)
+    assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))
+    record = logging.LogRecord("jaxcnn", logging.WARNING, "", 0, "left out: %s", (names[0],), None)
+    assert process._Formatter("%(message)s").format(record).isprintable()
+
+
+def test_a_report_has_names_that_no_spreadsheet_computes(tmp_path):
+    logs = np.log(np.full((2, 3), 1 / 3, np.float32))
+    found = scorecard.Predictions(np.arange(2), np.array([0, 2]), logs)
+    scorecard.write(tmp_path, found, ("=1+1", "-2", "@x"), {})
+    wanted = ["'=1+1", "-2", "'@x"]
+    with (tmp_path / "per_class.csv").open(newline="") as file:
+        assert [row[1] for row in csv.reader(file)][1:] == wanted
+    with (tmp_path / "confusion.csv").open(newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head[1:] == [row[0] for row in rows] == wanted

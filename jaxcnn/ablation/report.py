@@ -19,6 +19,7 @@ from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.runs import Result
 from jaxcnn.ablation.sizes import Size
 from jaxcnn.errors import UserError
+from jaxcnn.safe_io import csv_cell
 
 LONGEST_TITLE = 90  # characters
 
@@ -217,8 +218,8 @@ def _by_variant(ablation: Ablation, results: Sequence[Result]) -> dict[str, dict
 def _write_csv(file: Path, head: Sequence[str], rows: Sequence[tuple]) -> None:
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(head)
-    writer.writerows(rows)
+    writer.writerow(map(csv_cell, head))
+    writer.writerows(map(csv_cell, row) for row in rows)
     _write(file, text.getvalue())
 
 

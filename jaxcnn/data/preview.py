@@ -24,7 +24,7 @@ from jaxcnn.command import config_name, read_config, run
 from jaxcnn.data import augment
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.data.whitening import Statistics
-from jaxcnn.errors import EXIT_WORKDIR, UserError
+from jaxcnn.errors import EXIT_WORKDIR, UserError, printable
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", "preview.png", "The sheet, a PNG file.")
@@ -158,7 +158,7 @@ def main(argv: list[str]) -> None:
             f"cannot write --out={FLAGS.out}: {error.strerror}; choose another", EXIT_WORKDIR
         ) from None
     side = "x".join(map(str, shown[0].pixels.shape))
-    print(f"{FLAGS.out}: {len(shown)} images of {side}; {title}")
+    print(printable(f"{FLAGS.out}: {len(shown)} images of {side}; {title}"))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from jaxcnn import process
-from jaxcnn.errors import UserError, nearest
+from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.interop.exchange import IGNORED, create_library_model, find_network, from_torch
 from jaxcnn.interop.files import read_weights
 from jaxcnn.interop.folder import RECORD, WEIGHTS, check_free, write_folder
@@ -147,7 +147,7 @@ def main(argv: list[str]) -> None:
     overrides = dict(map(parse_override, flags.override))
     process.check_platform()
     for line in convert(flags.library, flags.name, flags.source, flags.out, overrides):
-        print(line)
+        print(printable(line))
 
 
 if __name__ == "__main__":

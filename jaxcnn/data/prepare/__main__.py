@@ -26,7 +26,7 @@ from jaxcnn.data.prepare.imagenet import read_imagenet
 from jaxcnn.data.prepare.original import Original
 from jaxcnn.data.prepare.svhn import read_svhn
 from jaxcnn.data.tfds import data_root
-from jaxcnn.errors import UserError, nearest
+from jaxcnn.errors import UserError, nearest, printable
 
 READERS: dict[str, Callable[[Path], Original]] = {
     "mnist": read_mnist,
@@ -132,7 +132,7 @@ def main(argv: Sequence[str]) -> int:
     except signals.Stopped as stopped:
         signals.say_goodbye("the same command goes on")
         raise stopped
-    print(f"prepared {folder}")
+    print(f"prepared {printable(folder)}")
     return 0
 
 
