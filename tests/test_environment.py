@@ -68,7 +68,7 @@ def test_a_run_goes_on_under_the_variables_it_was_begun_with(monkeypatch):
     assert numerics.environment() == {"XLA_FLAGS": "--xla_a=2 --xla_b=1"}
     numerics.check_environment(numerics.environment(), "", "run")
     numerics.check_environment(None, "", "run")
-    with pytest.raises(UserError, match="XLA_FLAGS unset → --xla_a=2 --xla_b=1.*=XLA_FLAGS"):
+    with pytest.raises(UserError, match=r"XLA_FLAGS unset → --xla_a=2 --xla_b=1.*=XLA_FLAGS"):
         numerics.check_environment({}, "", "run")
     numerics.check_environment({}, "train, XLA_FLAGS", "run")
     with pytest.raises(UserError, match="NPROC 2 → unset"):
@@ -113,7 +113,7 @@ def test_any_terminal_can_show_the_text(module):
 
 def test_text_that_cannot_be_encoded_is_replaced():
     stdio.codecs.register_error("plain", stdio._plain)
-    assert "a → b … c × ü".encode("ascii", "plain") == b"a -> b ... c x ?"
+    assert "a → b … c ü".encode("ascii", "plain") == b"a -> b ... c ?"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux")

@@ -137,19 +137,20 @@ def parse_override(text: str) -> tuple[str, Any]:
         return field, value
 
 
-def main(argv: list[str]) -> None:
-    """Runs the command.
-
-    Raises:
-      UserError: for whatever the user can put right.
-    """
-    flags = parse_flags(argv)
-    overrides = dict(map(parse_override, flags.override))
-    process.check_platform()
-    for line in convert(flags.library, flags.name, flags.source, flags.out, overrides):
-        print(printable(line))
+def main(argv: list[str]) -> int:
+    """Runs the command; returns its exit code."""
+    try:
+        flags = parse_flags(argv)
+        overrides = dict(map(parse_override, flags.override))
+        process.check_platform()
+        for line in convert(flags.library, flags.name, flags.source, flags.out, overrides):
+            print(printable(line))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 if __name__ == "__main__":
     with process.mistakes_in_one_line(debug=False):
-        main(sys.argv[1:])
+        sys.exit(main(sys.argv[1:]))
