@@ -1,34 +1,40 @@
 """Checkpoints: Orbax behind four verbs — save, restore, latest, wait.
 
-A checkpoint is one directory per step that appears whole or not at all. It holds the state as NumPy
-arrays, a SHA-256 per array (Orbax does not notice a flipped bit), and what the run was: config,
-versions, devices.
+A checkpoint is one directory per step that appears whole or not at all; see `jaxcnn.sealed`. One
+run writes, under the workdir's lock. Others read beside it without a lock: a step that is deleted
+while it is read is not damaged, and they take the newest of those that are there then.
 """
 
-import hashlib
-import json
+import contextlib
+import errno
 import logging
-import math
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax
 import jax
-import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from jaxcnn import parallel
-from jaxcnn.errors import EXIT_BAD_DATA, EXIT_WORKDIR, UserError
-from jaxcnn.state import leaf_digests
+from jaxcnn import parallel, sealed
+from jaxcnn.errors import (
+    EXIT_BAD_DATA,
+    EXIT_PEER_LOST,
+    EXIT_WORKDIR,
+    UserError,
+    reason,
+    system_errno,
+)
+from jaxcnn.retention import Retention, open_manager
+from jaxcnn.sealed import Description
+from jaxcnn.workdir_files import flush, identity
 
 LOG = logging.getLogger("jaxcnn")
 ALLOWED_FAILURES = 3
-SEAL = "seal"  # among the digests, that of the digests and the description themselves
+MOST_DELETED = 20  # while they were read, one after the other
+NOT_DAMAGE = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+OF_DISKS = (*NOT_DAMAGE, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+CURES = {errno.ENOSPC: "free space", errno.EDQUOT: "free space", errno.EROFS: "make it writable"}
 
 
 class Restored(NamedTuple):
@@ -48,6 +54,9 @@ class Checkpoints:
       keep_best: how many of the best to keep, by `metric`; 0 keeps none for that reason.
       metric: a key of the metrics given to `save`; higher is better.
       read_only: change nothing, not even damaged checkpoints or leftovers of a killed run.
+
+    Raises:
+      UserError: if the directory cannot be made, or is a link.
     """
 
     def __init__(
@@ -59,100 +68,64 @@ class Checkpoints:
         metric: str = "top1",
         read_only: bool = False,
     ):
-        self._directory = directory.resolve()
-        self._metric = metric
-        self._read_only = read_only
-        self._keep = (keep_latest, keep_best)
+        self._retention = Retention(keep_latest, keep_best, metric)
         self._failures = 0
         self._unflushed: int | None = None
-        self._manager = self._open()
+        self._manager: Any = None  # Orbax's, if it may write
+        if not read_only:
+            for path in (directory, directory / "trash"):
+                if path.is_symlink():
+                    raise UserError(
+                        f"{path} is a link, and checkpoints are deleted there: make the workdir a"
+                        " link instead, or choose another --workdir",
+                        EXIT_WORKDIR,
+                    )
+        self._directory = directory.resolve()
+        if not read_only:
+            try:
+                self._manager = self._open()
+            except OSError as error:
+                raise _unwritable(self._directory, error) from error
+        self._identity = identity(self._directory)
 
     def _open(self) -> ocp.CheckpointManager:
-        self._set_aside_unreadable_metrics()
-        latest, best = self._keep
-        policies: list[Any] = [preservation_policy.LatestN(n=max(latest, 1))]
-        if best:
-            policies.append(
-                preservation_policy.BestN(
-                    get_metric_fn=self._score,
-                    n=best,
-                    keep_checkpoints_without_metrics=False,
-                )
-            )
-        if self._read_only:
-            options = ocp.CheckpointManagerOptions(read_only=True, create=False)
-        else:
-            self._delete_leftovers()
-            options = ocp.CheckpointManagerOptions(
-                best_fn=self._score,  # without it Orbax writes no metrics
-                preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
-                todelete_subdir="trash",  # a rename: a killed deletion leaves no half of a step
-            )
-        return ocp.CheckpointManager(
-            self._directory,
-            options=options,
-            item_names=("state", "digests", "meta"),
-            item_handlers={
-                "state": ocp.StandardCheckpointHandler(),
-                "digests": ocp.JsonCheckpointHandler(),
-                "meta": ocp.JsonCheckpointHandler(),
-            },
-        )
-
-    def _delete_leftovers(self) -> None:
-        """Deletes what killed runs and failed saves left half written.
-
-        Orbax's thread for that outlives a manager that is closed without a save, and may delete
-        what the next one writes. The caller holds the workdir's lock.
-        """
+        self._directory.mkdir(parents=True, exist_ok=True)
         if jax.process_index() == 0:
+            # Orbax's thread for that outlives a manager that is closed without a save, and may
+            # delete what the next one writes. The caller holds the workdir's lock.
             for path in self._directory.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*"):
                 shutil.rmtree(path, ignore_errors=True)
+            for step in sealed.steps(self._directory):
+                if problem := self._problem(step):
+                    self._rename(step, problem)
+        parallel.barrier("described")
+        self._retention.read(self._directory)
+        return open_manager(self._directory, self._retention, ("digests", "meta"))
 
-    def _set_aside_unreadable_metrics(self) -> None:
-        """Orbax reads all of them when it opens the directory, and would fail on one."""
-        for path in self._directory.glob("[0-9]*/metrics/metrics"):
-            step = path.parent.parent
-            if not step.name.isdecimal():
-                continue
-            try:
-                json.loads(path.read_bytes())
-            except ValueError:
-                if self._read_only:
-                    raise UserError(
-                        f"checkpoint {step} is damaged: its metrics", EXIT_BAD_DATA
-                    ) from None
-                if jax.process_index() == 0:
-                    step.rename(step.with_name(f"{step.name}.corrupt"))
-                    LOG.warning(
-                        "checkpoint %s is damaged, renamed %s.corrupt, the one before it is used:"
-                        " its metrics cannot be read",
-                        step,
-                        step.name,
-                    )
-        parallel.barrier("metrics")
+    def _problem(self, step: int) -> str:
+        try:
+            sealed.describe(self._directory, step)
+        except (OSError, ValueError) as error:
+            if system_errno(error) in NOT_DAMAGE:
+                raise
+            return reason(error)
+        return ""
 
-    def _score(self, metrics: dict[str, float]) -> float:
-        return metrics.get(self._metric, -math.inf)  # of an earlier run by another metric
+    def _steps(self) -> Retention:
+        """What is there: of a run itself what it wrote, also what is not on the disk yet."""
+        return self._retention if self._manager else self._retention.read(self._directory)
 
     def latest(self) -> int | None:
         """The newest step, or None. A step that is still being written counts."""
-        return self._manager.latest_step()
+        return self._steps().latest()
 
     def best(self) -> int | None:
         """The step with the highest metric (the newest of equals), or None if none was measured."""
-        return max(self._scores())[1] if self._scores() else None
+        return self._steps().best()[1]
 
     def best_value(self) -> float:
         """The highest metric, or -inf."""
-        return max(self._scores())[0] if self._scores() else -math.inf
-
-    def _scores(self) -> list[tuple[float, int]]:
-        return [
-            (metrics[self._metric], step)
-            for step in self._manager.all_steps()
-            if (metrics := self._manager.metrics(step)) and self._metric in metrics
-        ]
+        return self._steps().best()[0]
 
     def save(
         self,
@@ -173,12 +146,14 @@ class Checkpoints:
 
         Raises:
           UserError: after several failures in a row, or one of a final save; earlier ones are
-            logged and the run goes on to the next.
+            logged and the run goes on to the next. At once if the directory is gone, or another
+            process of the run.
         """
-        nested = _nested(state)
+        nested = sealed.nested(state)
+        metrics = {key: float(value) for key, value in (metrics or {}).items()}
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(nested),
-            digests=ocp.args.JsonSave({**(leaves := _describe(nested)), SEAL: _seal(leaves, meta)}),
+            digests=ocp.args.JsonSave(sealed.digests(step, nested, meta, metrics)),
             meta=ocp.args.JsonSave(meta),
         )
         try:
@@ -186,14 +161,26 @@ class Checkpoints:
         except Exception as error:
             self._fail(error, final=False)
         try:
-            if self._manager.latest_step() != step:  # an interrupted run may save twice at a step
-                if not self._manager.save(step, args=items, metrics=metrics):
-                    raise OSError(f"Orbax declined to write step {step}")
-                self._unflushed = step
+            if self.latest() != step:  # an interrupted run may save twice at a step
+                self._start(step, items, metrics)
             if final:
                 self._wait()
         except Exception as error:
             self._fail(error, final)
+
+    def _start(self, step: int, items: Any, metrics: dict[str, float]) -> None:
+        self._check_place()
+        if step < (self.latest() or 0):
+            raise ValueError(f"declined to write step {step}, there is a later one")
+        self._retention.add(step, metrics)
+        try:
+            # By force: what else Orbax takes for a later step is none of ours.
+            if not self._manager.save(step, args=items, metrics=metrics or None, force=True):
+                raise OSError(f"Orbax declined to write step {step}")
+        except BaseException:
+            self._retention.values.pop(step, None)
+            raise
+        self._unflushed = step
 
     def wait(self) -> None:
         """Returns when everything saved is on the disk.
@@ -208,193 +195,206 @@ class Checkpoints:
 
     def close(self) -> None:
         """Lets go of Orbax's threads; logs what could not be written."""
+        if self._manager is None:
+            return
         try:
             self._manager.close()
         except Exception as error:
-            LOG.warning("the last checkpoint was not written: %s", error)
+            if self._unflushed is not None:  # else it was said
+                LOG.warning("the last checkpoint was not written: %s", reason(error))
+
+    def describe(self, choice: str | int = "latest") -> Description | None:
+        """Returns what stands beside the arrays of a checkpoint; None if there is no whole one.
+
+        Args:
+          choice: see `restore`, which also says which ones are damaged.
+        """
+        for _ in range(MOST_DELETED):
+            steps = self._candidates(choice)
+            for step in steps:
+                with contextlib.suppress(OSError, ValueError):
+                    return sealed.describe(self._directory, step)
+            if all((self._directory / str(step)).exists() for step in steps):
+                break
+        return None
 
     def restore(
         self,
         template: Any,
         check: Callable[[dict[str, Any]], None] = lambda meta: None,
-        step: int | None = None,
+        choice: str | int = "latest",
     ) -> Restored | None:
-        """Returns the newest checkpoint that is whole, or None if there never was one.
+        """Returns a checkpoint that is whole, or None if there never was one.
 
         A damaged one is renamed to `<step>.corrupt`, which is logged, and the one before it is
-        taken: on every process the same.
+        taken: on every process the same. Reading only, nothing is renamed.
 
         Args:
           template: a tree of arrays or shapes, as `save` got, or a function that makes it of the
             saved `meta`; None takes what is there, as nested dictionaries.
           check: called with the saved `meta`; raises UserError to refuse it.
-          step: this one or none.
+          choice: "latest" that is whole, "best", or a step; of these two it is that one or none.
 
         Raises:
           UserError: all are damaged; the arrays are not those of the template; whatever `check`
             raises.
         """
-        steps = sorted(self._manager.all_steps(), reverse=True)
-        if step is not None:
-            if step not in steps:
-                raise UserError(
-                    f"no checkpoint of step {step} in {self._directory}: there are {steps[::-1]}"
-                )
-            steps = [step]
-        for candidate in steps:
-            found, problem = None, ""
-            try:
-                found = self._read(candidate, template, check)
-            except UserError:
-                raise
-            except Exception as error:  # Orbax has no common class for damage
-                problem = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-            if not parallel.agree(found is None):
-                return found
-            self._quarantine(candidate, problem or "damaged as another process reads it")
-        damaged = sorted(path.name for path in self._directory.glob("*.corrupt*"))
-        if step is not None:
+        for _ in range(MOST_DELETED):
+            steps, gone = self._candidates(choice), False
+            for step in steps:
+                found, problem, gone = self._try(step, template, check)
+                if not parallel.agree(found is None):
+                    return found
+                if gone := parallel.agree(gone):
+                    if self._manager:
+                        self._reopen()
+                    break
+                self._quarantine(step, problem or "damaged as another process reads it")
+            if not gone:
+                self._complain(choice, steps)
+                return None
+        raise UserError(
+            f"the checkpoints in {self._directory} are deleted faster than they can be read: wait"
+            " for the run, or raise its checkpoint.keep_latest",
+            EXIT_WORKDIR,
+        )
+
+    def _candidates(self, choice: str | int) -> list[int]:
+        steps = sorted(self._steps().values, reverse=True)
+        if choice == "latest":
+            return steps
+        step = self.best() if choice == "best" else int(choice)
+        if step is None:
             raise UserError(
-                f"checkpoint {step} in {self._directory} is damaged: choose another", EXIT_BAD_DATA
+                f"no checkpoint in {self._directory.parent} was evaluated: use --checkpoint=latest"
             )
-        if steps or damaged:
+        if step not in steps:
             raise UserError(
-                f"no whole checkpoint is left in {self._directory} ({', '.join(damaged) or steps}"
-                " damaged): to begin again from step 0 give another --workdir, or delete these",
+                f"no checkpoint of step {step} in {self._directory}: there are {steps[::-1]}"
+            )
+        return [step]
+
+    def _try(
+        self, step: int, template: Any, check: Callable[[dict[str, Any]], None]
+    ) -> tuple[Restored | None, str, bool]:
+        """Returns a checkpoint, or what is wrong with it, and whether it was deleted meanwhile."""
+        folder = self._directory / str(step)
+        before = identity(folder)
+        try:
+            described = sealed.describe(self._directory, step)
+            check(described.meta)
+            form = template(described.meta) if callable(template) else template
+            state = sealed.read_state(self._directory, described, form)
+            return Restored(step, state, described.meta), "", False
+        except UserError:
+            raise
+        except Exception as error:  # Orbax has no common class for damage
+            if system_errno(error) in NOT_DAMAGE or isinstance(error, MemoryError):
+                raise UserError(
+                    f"checkpoint {folder} cannot be read: {reason(error)}", EXIT_WORKDIR
+                ) from error
+            return None, reason(error), before is None or identity(folder) != before
+
+    def _complain(self, choice: str | int, steps: list[int]) -> None:
+        """Raises that no checkpoint is whole; returns if there never was one."""
+        if choice != "latest":
+            raise UserError(
+                f"checkpoint {steps[0]} in {self._directory} is damaged: choose another",
                 EXIT_BAD_DATA,
             )
-        return None
-
-    def _read(self, step: int, template: Any, check: Callable[[dict[str, Any]], None]) -> Restored:
-        texts = self._manager.restore(
-            step,
-            args=ocp.args.Composite(meta=ocp.args.JsonRestore(), digests=ocp.args.JsonRestore()),
-        )
-        if texts.digests.pop(SEAL, "") != _seal(texts.digests, texts.meta):
-            raise ValueError("its description is not what was saved")
-        check(texts.meta)
-        if callable(template):
-            template = template(texts.meta)
-        wanted = _nested(template) if template is not None else _described(texts.digests)
-        _compare(texts.digests, wanted, f"{self._directory}/{step}")
-        target = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), wanted)
-        nested = self._manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
-        ).state
-        for path, digest in leaf_digests(nested).items():
-            if texts.digests[path]["sha256"] != digest:
-                raise ValueError(f"the bits of state/{path} are not those that were saved")
-        if template is None:
-            return Restored(step, nested, texts.meta)
-        leaves = flax.traverse_util.flatten_dict(nested, sep="/")
-        state = jax.tree_util.tree_map_with_path(lambda path, _: leaves[_name(path)], template)
-        return Restored(step, state, texts.meta)
+        damaged = sorted(path.name for path in self._directory.glob("*.corrupt*"))
+        names = ", ".join([*damaged, *map(str, [] if self._manager else steps)])
+        # Whoever only reads may look at a disk that fails here and nowhere else.
+        cure = "delete these" if self._manager else "train again"
+        if names:
+            raise UserError(
+                f"no whole checkpoint is left in {self._directory} ({names} damaged): to begin"
+                f" again from step 0 give another --workdir, or {cure}",
+                EXIT_BAD_DATA,
+            )
 
     def _quarantine(self, step: int, reason: str) -> None:
-        if self._read_only:
+        if self._manager is None:
             LOG.warning("checkpoint %s/%d is damaged: %s", self._directory, step, reason)
             return
         if jax.process_index() == 0:
-            number, target = 1, self._directory / f"{step}.corrupt"
-            while target.exists():
-                number += 1
-                target = self._directory / f"{step}.corrupt{number}"
-            (self._directory / str(step)).rename(target)
-            LOG.warning(
-                "checkpoint %s/%d is damaged, renamed %s, the one before it is used: %s",
-                self._directory,
-                step,
-                target.name,
-                reason,
-            )
+            self._rename(step, reason)
         parallel.barrier(f"quarantine-{step}")
         self._reopen()
 
+    def _rename(self, step: int, reason: str) -> None:
+        number, target = 1, self._directory / f"{step}.corrupt"
+        while target.exists():
+            number += 1
+            target = self._directory / f"{step}.corrupt{number}"
+        try:
+            (self._directory / str(step)).rename(target)
+        except OSError as error:
+            raise _unwritable(self._directory, error) from error
+        LOG.warning(
+            "checkpoint %s/%d is damaged, renamed %s, the one before it is used: %s",
+            self._directory,
+            step,
+            target.name,
+            reason,
+        )
+
     def _reopen(self) -> None:
         """Forgets what the manager remembers, such as a step that is no longer there."""
-        self._manager.close()
+        with contextlib.suppress(Exception):  # what could not be written, again
+            self._manager.close()
         self._manager = self._open()
 
+    def _check_place(self) -> None:
+        if identity(self._directory) != self._identity:
+            raise UserError(
+                f"{self._directory} was removed or moved while the run was writing there: put it"
+                " back, and give the same command again",
+                EXIT_WORKDIR,
+            )
+
     def _fail(self, error: Exception, final: bool) -> None:
-        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
         self._failures += 1
+        if self._unflushed is not None:
+            self._retention.values.pop(self._unflushed, None)
         self._unflushed = None
+        if isinstance(error, UserError):
+            raise error
+        self._check_place()
+        if jax.process_count() > 1 and system_errno(error) not in OF_DISKS:
+            raise UserError(
+                f"another process is lost, as saving a checkpoint shows: {reason(error)};"
+                " start the run again: it continues from the last whole checkpoint",
+                EXIT_PEER_LOST,
+            ) from error
         # The other processes may not have seen it, and reopening without them would hang.
         if final or self._failures >= ALLOWED_FAILURES or jax.process_count() > 1:
-            raise UserError(
-                f"cannot write checkpoints to {self._directory}: {reason}; free space or make it"
-                " writable, then start the run again: it continues from the last whole checkpoint",
-                EXIT_WORKDIR,
-            ) from error
-        LOG.warning("a checkpoint was not written, the run goes on and tries again: %s", reason)
-        self._reopen()
+            raise _unwritable(self._directory, error) from error
+        LOG.warning(
+            "a checkpoint was not written, the run goes on and tries again: %s", reason(error)
+        )
+        try:
+            self._reopen()
+        except OSError as error:
+            raise _unwritable(self._directory, error) from error
 
     def _wait(self) -> None:
         self._manager.wait_until_finished()
         if self._unflushed is None:
             return
+        if jax.process_index() == 0:
+            # Orbax flushes arrays but neither its JSON files nor the renamed directory.
+            folder = self._directory / str(self._unflushed)
+            flush([*folder.rglob("*"), folder, self._directory])
+            shutil.rmtree(self._directory / "trash", ignore_errors=True)
         self._failures = 0
-        if jax.process_index() != 0:
-            self._unflushed = None
-            return
-        # Orbax flushes arrays but neither its JSON files nor the renamed directory.
-        folder = self._directory / str(self._unflushed)
-        for path in [*folder.rglob("*"), folder, self._directory]:
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
         self._unflushed = None
-        shutil.rmtree(self._directory / "trash", ignore_errors=True)
 
 
-def _name(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
-def _nested(tree: Any) -> Any:
-    """Dictionaries all the way down, without empty nodes: names do not depend on Python classes."""
-    leaves = {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-    return flax.traverse_util.unflatten_dict(leaves, sep="/")
-
-
-def _describe(nested: Any) -> dict[str, Any]:
-    digests = leaf_digests(nested)
-    leaves = flax.traverse_util.flatten_dict(nested, sep="/")
-    return {
-        path: {"sha256": digests[path], "dtype": str(leaf.dtype), "shape": list(leaf.shape)}
-        for path, leaf in leaves.items()
-    }
-
-
-def _described(saved: dict[str, Any]) -> Any:
-    """The shapes and dtypes that `_describe` wrote down."""
-    leaves = {
-        path: jax.ShapeDtypeStruct(entry["shape"], jnp.dtype(entry["dtype"]))
-        for path, entry in saved.items()
-    }
-    return flax.traverse_util.unflatten_dict(leaves, sep="/")
-
-
-def _seal(leaves: dict[str, Any], meta: dict[str, Any]) -> str:
-    """SHA-256 of what stands beside the arrays."""
-    return hashlib.sha256(json.dumps([leaves, meta], sort_keys=True).encode()).hexdigest()
-
-
-def _compare(saved: dict[str, Any], wanted: Any, where: str) -> None:
-    """Orbax names missing arrays but casts dtypes silently, so both are compared here."""
-    leaves = flax.traverse_util.flatten_dict(wanted, sep="/")
-    here = {path: f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves.items()}
-    there = {path: f"{entry['dtype']}{entry['shape']}" for path, entry in saved.items()}
-    differing = [
-        f"{path} is {there.get(path, 'missing')} there and {here.get(path, 'missing')} here"
-        for path in sorted(here.keys() | there.keys())
-        if here.get(path) != there.get(path)
-    ]
-    if differing:
-        more = f", and {len(differing) - 3} more" if len(differing) > 3 else ""
-        raise UserError(
-            f"checkpoint {where} is of another network or optimizer: {'; '.join(differing[:3])}"
-            f"{more}; use the config it was saved with, or another --workdir"
-        )
+def _unwritable(directory: Path, error: Exception) -> UserError:
+    cure = CURES.get(system_errno(error) or 0, "put this right")
+    return UserError(
+        f"cannot write checkpoints to {directory}: {reason(error)}; {cure}, then start the run"
+        " again: it continues from the last whole checkpoint",
+        EXIT_WORKDIR,
+    )

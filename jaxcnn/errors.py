@@ -5,6 +5,8 @@ A message names the thing, the reason and the fix.
 """
 
 import difflib
+import os
+import re
 from collections.abc import Iterable
 
 EXIT_USAGE = 2  # a name, path, shape, field or file that the user can correct
@@ -70,3 +72,26 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     if len(names) <= 12:
         return "choose one of " + ", ".join(names)
     return "for example " + ", ".join(names[:count]) + " …"
+
+
+def reason(error: BaseException) -> str:
+    """Returns why something failed, in one line: the system's reason if there is one."""
+    if number := system_errno(error):
+        return os.strerror(number)
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"
+
+
+def system_errno(error: BaseException | None) -> int | None:
+    """Returns the number of the operating system's error behind an exception, if there is one.
+
+    Errors of the network are not looked at. TensorStore has the number in its text, as
+    "[os_error_code='28']".
+    """
+    while error is not None:
+        if isinstance(error, OSError) and not isinstance(error, (ConnectionError, TimeoutError)):
+            return error.errno
+        if found := re.search(r"os_error_code='(\d+)'", str(error)):
+            return int(found[1])
+        error = error.__cause__ or error.__context__
+    return None

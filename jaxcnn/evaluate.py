@@ -27,7 +27,7 @@ from jaxcnn.passes import (
 )
 from jaxcnn.scorecard import Predictions
 from jaxcnn.state import TrainState
-from jaxcnn.workdir import check_class_names, read_config
+from jaxcnn.workdir import check_class_names, class_names_of
 
 
 class Opened(NamedTuple):
@@ -147,15 +147,14 @@ def _opened(
     directory: Path, checkpoint: str, split: str, changes: Mapping[str, Any] | None
 ) -> Iterator[Opened]:
     """Restores a run, with the number formats of its config inside the context."""
-    config = _changed(read_config(directory), changes or {})
+    config = _changed(trained.read_config(directory, checkpoint), changes or {})
     with numerics(config):
         source = inputs.load_test_data(config, split)
-        check_class_names(directory, source.class_names)
         found = trained.restore(
             directory,
             config,
             checkpoint=checkpoint,
-            check=lambda meta: check_classes(source, meta, directory),
+            check=partial(_check_classes, source, directory),
             split=split,
         )
         recalibrate = make_recalibrator(config, found.model, None, found.statistics)
@@ -293,11 +292,16 @@ def recalibrated(recalibrate: Recalibrate | None, state: TrainState, step: int) 
     return state.replace(batch_stats=found)
 
 
-def check_classes(source: DataSource, meta: dict[str, Any], where: Path) -> None:
-    """Refuses data whose classes are not those that a checkpoint was trained for.
+def _check_classes(source: DataSource, where: Path, meta: dict[str, Any]) -> None:
+    check_number_of_classes(source, meta, where)
+    check_class_names(class_names_of(meta, where), source.class_names, where)
+
+
+def check_number_of_classes(source: DataSource, meta: dict[str, Any], where: Path) -> None:
+    """Refuses data of another number of classes than a checkpoint was trained for.
 
     Raises:
-      UserError: if the numbers differ.
+      UserError: naming both.
     """
     if meta["num_classes"] != source.num_classes:
         raise UserError(

@@ -29,7 +29,7 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, inputs, process, trained, workdir
+from jaxcnn import factories, inputs, process, trained
 from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.interop import onnx
 from jaxcnn.numerics import numerics
@@ -172,7 +172,7 @@ def main(argv: Sequence[str]) -> None:
       UserError: for whatever the user can put right, or if the program is not the network.
     """
     flags = parse(argv)
-    config = workdir.read_config(flags.workdir)
+    config = trained.read_config(flags.workdir, flags.checkpoint)
     form = FORMATS[flags.format]
     missing = [name for name in form.packages if importlib.util.find_spec(name) is None]
     if missing:

@@ -24,7 +24,7 @@ import numpy as np
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from jaxcnn import inputs, process, trained, workdir
+from jaxcnn import inputs, process, trained
 from jaxcnn.data.crops import Cropper
 from jaxcnn.data.decode import IMAGE_BYTES
 from jaxcnn.data.files import find_images, map_images, unreadable
@@ -212,7 +212,7 @@ def main(argv: Sequence[str]) -> None:
       UserError: for whatever the user can put right; for unreadable images at the end.
     """
     flags = parse(argv)
-    config = workdir.read_config(flags.workdir)
+    config = trained.read_config(flags.workdir, flags.checkpoint)
     files = find_images(flags.images)
     queries = find_images(flags.query)
     found = trained.restore(flags.workdir, config, checkpoint=flags.checkpoint)

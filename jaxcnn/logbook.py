@@ -3,17 +3,20 @@
 import contextlib
 import csv
 import errno
+import io
 import json
-import os
+import logging
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jaxcnn import stdio, waits
-from jaxcnn.errors import UserError, printable
+from jaxcnn import process, stdio, waits, workdir_files
+from jaxcnn.errors import EXIT_WORKDIR, UserError, printable
 
+LOG = logging.getLogger("jaxcnn")
+MOST_BYTES_OF_A_RECORD = 1 << 20
 Record = dict[str, Any]
 
 
@@ -34,6 +37,9 @@ class Logbook:
         self._active = active
         self._mute = False
         self._path = workdir / "metrics.jsonl"
+        self._place = workdir_files.identity(workdir)
+        self._unwritten = b""
+        self._warned = self._passed_over = False
         self._live = False
         self._writer: Any = None
         if tensorboard and active:
@@ -85,64 +91,108 @@ class Logbook:
                 print(f"WARNING: {line}", file=sys.stderr, flush=True)
 
     def record(self, record: Record) -> None:
-        """Appends a record: numbers and strings; `step` comes first."""
+        """Appends a record: numbers and strings; `step` comes first.
+
+        On a full disk that is said, and the record is written with a later one; see `write_csv`.
+
+        Raises:
+          UserError: if it cannot be written for another reason (exit code 73).
+        """
         if not self._active:
             return
-        with self._path.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        self._unwritten += json.dumps(record).encode() + b"\n"
+        self._append(last=False)
         if self._writer is not None:
             for key, value in record.items():
                 if isinstance(value, (int, float)) and key != "step":
                     self._writer.add_scalar(key, value, record["step"])
             self._writer.flush()
 
+    def _append(self, last: bool) -> None:
+        if not self._unwritten:
+            return
+        try:
+            self._check_place()
+            workdir_files.append(self._path, self._unwritten)
+        except OSError as error:
+            if last or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+                raise UserError(
+                    f"cannot write {self._path}: {error.strerror}; put this right, then start the"
+                    " run again: it continues from the last whole checkpoint",
+                    EXIT_WORKDIR,
+                ) from error
+            if not self._warned:
+                LOG.warning("cannot write %s yet: %s", self._path, error.strerror)
+            self._warned = True
+            return
+        self._unwritten, self._warned = b"", False
+
+    def _check_place(self) -> None:
+        if workdir_files.identity(self._path.parent) != self._place:
+            raise UserError(
+                f"the workdir {self._path.parent} was removed or moved while the run was writing"
+                " there: put it back, and give the same command again",
+                EXIT_WORKDIR,
+            )
+
     def records(self) -> list[Record]:
-        """All whole records so far; a line cut short by a kill is not one."""
-        if not self._path.exists():
-            return []
-        found = []
-        for line in self._path.read_text().splitlines():
+        """All whole records so far; a line cut short by a kill is not one.
+
+        What else is not one, such as a line that is no UTF-8, is passed over, and that is said.
+        """
+        found, strange = [], 0
+        for line in workdir_files.lines(self._path, MOST_BYTES_OF_A_RECORD):
             try:
-                found.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
+                record = json.loads(line.decode())
+                if not isinstance(record, dict) or type(record.get("step")) is not int:
+                    raise ValueError("it has no step")
+                found.append(record)
+            except (ValueError, RecursionError):
+                strange += line.endswith(b"\n")
+        if strange and not self._passed_over:
+            self._passed_over = True
+            LOG.warning("%d lines of %s are no records and are left out", strange, self._path)
         return found
 
     def rewind(self, step: int) -> None:
-        """Drops the records past a step: the run is about to make them again."""
+        """Drops the records past a step: the run is about to make them again.
+
+        Raises:
+          UserError: if it cannot be written (exit code 73).
+        """
         if self._active and self._path.exists():
             kept = [record for record in self.records() if record["step"] <= step]
-            _replace(self._path, "".join(json.dumps(record) + "\n" for record in kept))
+            with process.whole_file(self._path, EXIT_WORKDIR) as file:
+                file.writelines(json.dumps(record).encode() + b"\n" for record in kept)
 
     def write_csv(self) -> None:
-        """Writes all records to `metrics.csv`, one column per key, blank where it is missing."""
+        """Writes all records to `metrics.csv`, one column per key, blank where it is missing.
+
+        Raises:
+          UserError: if it, or a record that waits for space, cannot be written (exit code 73).
+        """
         if not self._active:
             return
+        self._check_place()
+        self._append(last=True)
         records = self.records()
         columns = list(dict.fromkeys(key for record in records for key in record))
-        target = self._path.with_suffix(".csv")
-        partial = target.with_suffix(".csv.partial")
-        with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
+        with process.whole_file(self._path.with_suffix(".csv"), EXIT_WORKDIR) as file:
+            text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="")
+            writer = csv.DictWriter(text, columns)
             writer.writeheader()
             writer.writerows(records)
-        os.replace(partial, target)
+            text.detach()
 
     def close(self) -> None:
         """Writes the CSV file and leaves the terminal on a fresh line."""
-        with contextlib.suppress(OSError):  # of a full disk the run has said so already
+        with contextlib.suppress(UserError):  # of a full disk the run has said so already
             self.write_csv()
         if self._live:
             self._print("\n")
             self._live = False
         if self._writer is not None:
             self._writer.close()
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 # Parts of a line of progress that a narrow terminal has no place for, by how they begin or end.

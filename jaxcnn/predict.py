@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcnn import inputs, process, trained, workdir
+from jaxcnn import inputs, process, trained
 from jaxcnn.data.files import find_images, map_images, unreadable
 from jaxcnn.errors import printable
 from jaxcnn.safe_io import csv_cell
@@ -67,9 +67,9 @@ def predict(
     Raises:
       UserError: no such workdir or checkpoint, or a damaged one.
     """
-    config = workdir.read_config(directory)
+    config = trained.read_config(directory, checkpoint)
     found = trained.restore(directory, config, checkpoint=checkpoint)
-    names = trained.class_names(directory, found.num_classes)
+    names = trained.class_names(directory, found)
     cropper = inputs.make_cropper(config)
     for file, row in map_images(make_classifier(config, found), files, cropper, batch_size):
         if isinstance(row, str):
@@ -105,7 +105,7 @@ def main(argv: Sequence[str]) -> None:
       UserError: for whatever the user can put right; for unreadable images at the end.
     """
     flags = parse(argv)
-    workdir.read_config(flags.workdir)  # a mistake there comes first, before images are looked for
+    trained.check_workdir(flags.workdir)  # before images are looked for
     files = find_images(flags.images)
     found = predict(
         flags.workdir,

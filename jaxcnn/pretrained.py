@@ -12,7 +12,7 @@ from flax import linen as nn
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, paths, workdir
+from jaxcnn import factories, paths, trained
 from jaxcnn.adapt import Adapted, adapt, choose
 from jaxcnn.checkpoint import Checkpoints
 from jaxcnn.errors import UserError
@@ -135,12 +135,10 @@ def _read_converted(path: Path) -> Source:
 
 
 def _read_run(path: Path) -> Source:
-    config = workdir.read_config(path)
+    config = trained.read_config(path)
     checkpoints = Checkpoints(path / "checkpoints", metric=config.checkpoint.metric, read_only=True)
-    try:
-        found = checkpoints.restore(None, step=checkpoints.best())
-    finally:
-        checkpoints.close()
+    measured = checkpoints.best() is not None
+    found = checkpoints.restore(None, choice="best" if measured else "latest")
     if found is None:
         raise UserError(f"init_from={path}: there is no checkpoint in it yet")
     state = found.state

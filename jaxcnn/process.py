@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar
 
 from jaxcnn import paths, signals, stdio
-from jaxcnn.errors import EXIT_PEER_LOST, EXIT_WORKDIR, UserError, printable
+from jaxcnn.errors import EXIT_PEER_LOST, EXIT_USAGE, EXIT_WORKDIR, UserError, printable
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 30  # of progress, where there is no terminal
@@ -67,7 +67,7 @@ def set_up(coordinator: str = "", num_processes: int = 1, process_id: int = 0) -
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcnn" / "xla"
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # jax reads that itself
         jax.config.update("jax_compilation_cache_dir", str(cache))
-    absl_logging.set_verbosity(absl_logging.ERROR)  # Orbax warns of what is meant
+    absl_logging.set_verbosity(absl_logging.FATAL)  # what Orbax logs, it raises too
     logger = logging.getLogger("jaxcnn")
     if not logger.handlers:
         handler = logging.StreamHandler()
@@ -125,10 +125,14 @@ def restart_with_settings() -> None:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
+def whole_file(path: Path, exit_code: int = EXIT_USAGE) -> Iterator[IO[bytes]]:
     """Yields a binary file that becomes `path` at the end: whole or not at all.
 
     It is opened at once, so what cannot be written is known before the work. Folders are made.
+
+    Args:
+      path: a file; a link is replaced, not followed.
+      exit_code: of the error, if it cannot be written.
 
     Raises:
       UserError: if it cannot be written.
@@ -141,13 +145,13 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = partial.open("xb")
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+        raise UserError(f"cannot write {path}: {error.strerror or error}", exit_code) from None
     try:
         yield file
         file.close()
         partial.replace(path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+        raise UserError(f"cannot write {path}: {error.strerror or error}", exit_code) from error
     finally:
         with contextlib.suppress(OSError):  # of a full disk
             file.close()

@@ -10,13 +10,23 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, fields, inputs, parallel, pretrained, report, selection, workdir
+from jaxcnn import (
+    factories,
+    fields,
+    inputs,
+    parallel,
+    pretrained,
+    recipes,
+    report,
+    selection,
+    workdir,
+)
 from jaxcnn.checkpoint import Checkpoints, Restored
 from jaxcnn.data.pipeline import staged_batches
 from jaxcnn.data.source import DataSource
 from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import UserError
-from jaxcnn.evaluate import check_classes, evaluate_state
+from jaxcnn.evaluate import check_number_of_classes, evaluate_state
 from jaxcnn.logbook import Logbook, Record
 from jaxcnn.loop import InterruptedRunError, Loop, Run, Watched, farewell
 from jaxcnn.numerics import check_environment, describe_environment, environment, numerics
@@ -123,8 +133,9 @@ def _open(config: ConfigDict, directory: Path, scope: contextlib.ExitStack) -> R
         metric=config.checkpoint.metric,
     )
     scope.callback(checkpoints.close)
-    if checkpoints.latest() is not None:
-        workdir.check_unchanged(config, workdir.read_config(directory), str(directory))
+    if described := checkpoints.describe():
+        saved = workdir.config_of(described.meta, directory)
+        workdir.check_unchanged(config, recipes.to_saved(saved), str(directory))
     return Run(config, directory, writes, log, checkpoints, stop)
 
 
@@ -133,10 +144,10 @@ def _load(run: Run) -> Data:
     config, directory = run.config, run.directory
     with run.log.waiting("reading what the data are"):
         source = inputs.load_data(config, "train")
-    begun = run.checkpoints.latest() is not None
-    if begun:
-        workdir.check_class_names(directory, source.class_names)
-    if run.writes and not (begun and workdir.read_class_names(directory)):
+    if described := run.checkpoints.describe():
+        known = workdir.class_names_of(described.meta, directory)
+        workdir.check_class_names(known, source.class_names, directory)
+    if run.writes:
         workdir.write_class_names(directory, source.class_names)
     with run.log.waiting("reading what the data are"):
         watched = inputs.load_data(config, inputs.watched_split(config))
@@ -154,7 +165,9 @@ def _load(run: Run) -> Data:
 def _measure(run: Run, data: Data) -> Statistics | None:
     """Returns the statistics of the training images that normalisation needs, if any."""
     if run.writes:
-        workdir.keep_statistics(run.directory, run.config, data.source, run.log.say)
+        described = run.checkpoints.describe()
+        sealed = described.meta.get("statistics", "") if described else ""
+        workdir.keep_statistics(run.directory, run.config, data.source, run.log.say, sealed)
     parallel.barrier("statistics")
     return workdir.read_statistics(run.directory, run.config)
 
@@ -172,7 +185,7 @@ def _begin(run: Run, data: Data, programs: Programs) -> Begun:
     def check(meta: dict[str, Any]) -> None:
         workdir.check_unchanged(config, meta["config"], f"the checkpoint in {directory}")
         check_environment(meta.get("numerics"), config.allow_change, str(directory))
-        check_classes(data.source, meta, directory)
+        check_number_of_classes(data.source, meta, directory)
 
     with log.waiting("reading the checkpoint"):
         restored, given = run.checkpoints.restore(form, check), None
@@ -241,7 +254,9 @@ def _train(
     config, plan = run.config, data.plan
     recalibrate = make_recalibrator(config, programs.model, data.source, statistics)
     saved = begun.restored.meta if begun.restored else {}
-    meta = workdir.describe_run(config, data.source.num_classes)
+    meta = workdir.describe_run(
+        config, data.source.num_classes, data.source.class_names, statistics
+    )
     meta["numerics"] = environment()
     meta["selection"] = selection.description(config, data.watched.split)
     window = report.Window(config, data.source, plan, begun.step, saved.get("window"))
@@ -306,5 +321,6 @@ def _patience(config: ConfigDict) -> float:
 def _finished(log: Logbook, checkpoints: Checkpoints, plan: Plan) -> Record | None:
     """The last record, if it is the result of the last step."""
     last = (log.records() or [{}])[-1]
-    whole = "state_sha256" in last and last["step"] == plan.total == checkpoints.latest()
-    return last if whole else None
+    numbers = (last.get(f"test/{key}") for key in ("top1", "top5", "loss"))
+    whole = "state_sha256" in last and all(isinstance(value, float) for value in numbers)
+    return last if whole and last["step"] == plan.total == checkpoints.latest() else None

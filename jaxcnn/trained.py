@@ -12,7 +12,7 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, inputs, process, workdir
+from jaxcnn import factories, inputs, process, recipes, workdir
 from jaxcnn.checkpoint import Checkpoints
 from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import UserError
@@ -31,6 +31,7 @@ class Trained(NamedTuple):
       state: NumPy arrays.
       step: of the checkpoint.
       num_classes: of the data that it was trained on.
+      class_names: one for each class, if the run kept them.
       statistics: of the training images, where normalisation needs any.
       selection: how the best checkpoint was chosen; see `selection.description`.
     """
@@ -39,6 +40,7 @@ class Trained(NamedTuple):
     state: TrainState
     step: int
     num_classes: int
+    class_names: tuple[str, ...] | None
     statistics: Statistics | None
     selection: dict[str, Any]
 
@@ -46,6 +48,43 @@ class Trained(NamedTuple):
     def variables(self) -> dict[str, Any]:
         """What `model.apply` takes: averaged weights where the run keeps them."""
         return self.state.variables(averaged=self.state.ema is not None)
+
+
+def read_config(directory: Path, checkpoint: str = "latest") -> ConfigDict:
+    """Returns the config that a checkpoint was trained with, which is sealed within it.
+
+    Args:
+      directory: the workdir.
+      checkpoint: "latest", "best" or a step.
+
+    Raises:
+      UserError: no such workdir or checkpoint.
+    """
+    choice = _choice(checkpoint)
+    place = directory / "checkpoints"
+    described = Checkpoints(place, read_only=True).describe()
+    if described is None:
+        return workdir.read_config(directory)
+    if choice != "latest":
+        saved = described.meta.get("config")
+        checkpoints = Checkpoints(place, metric=_metric(saved), read_only=True)
+        described = checkpoints.describe(choice) or described
+    return workdir.config_of(described.meta, directory)
+
+
+def check_workdir(directory: Path) -> None:
+    """Refuses what is no workdir, before the images are looked for.
+
+    Raises:
+      UserError: naming it.
+    """
+    if not any((directory / name).exists() for name in ("config.json", "checkpoints")):
+        raise UserError(f"{directory} is no workdir of a run: there is no config.json in it")
+
+
+def _metric(saved: Any) -> str:
+    """Returns the metric by which a run chooses its best checkpoint."""
+    return recipes.from_saved(saved).checkpoint.metric
 
 
 def restore(
@@ -62,7 +101,7 @@ def restore(
 
     Args:
       directory: the workdir.
-      config: of its run; see `workdir.read_config`.
+      config: of `read_config`.
       checkpoint: "latest", "best" or a step.
       check: see `Checkpoints.restore`.
       split: that is evaluated, if any is.
@@ -86,12 +125,8 @@ def restore(
     checkpoints = Checkpoints(
         directory / "checkpoints", metric=config.checkpoint.metric, read_only=True
     )
-    try:
-        step = _chosen_step(checkpoints, checkpoint, directory)
-        with numerics(config):
-            found = checkpoints.restore(form, check, step)
-    finally:
-        checkpoints.close()
+    with numerics(config):
+        found = checkpoints.restore(form, check, _choice(checkpoint))
     if found is None:
         raise UserError(f"there is no checkpoint in {directory} yet")
     selection = found.meta.get("selection")
@@ -100,7 +135,8 @@ def restore(
         found.state,
         found.step,
         found.meta["num_classes"],
-        workdir.read_statistics(directory, config),
+        workdir.class_names_of(found.meta, directory),
+        workdir.read_statistics(directory, config, found.meta.get("statistics", "")),
         selection or description(config, inputs.watched_split(config)),
     )
     if line := bias(made.selection, checkpoint, split):
@@ -136,31 +172,25 @@ def image_shape(config: ConfigDict) -> tuple[int, int, int]:
     return (size, size, config.data.channels)
 
 
-def _chosen_step(checkpoints: Checkpoints, choice: str, directory: Path) -> int | None:
-    if choice == "latest":
-        return None
-    if choice == "best":
-        step = checkpoints.best()
-        if step is None:
-            raise UserError(f"no checkpoint in {directory} was evaluated: use --checkpoint=latest")
-        return step
-    if not choice.isdecimal():
-        raise UserError(f"--checkpoint={choice}: choose latest, best or a step")
-    return int(choice)
+def _choice(text: str) -> str | int:
+    if text in ("latest", "best"):
+        return text
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise UserError(f"--checkpoint={text}: choose latest, best or a step")
+    return int(text)
 
 
-def class_names(directory: Path, num_classes: int) -> tuple[str, ...]:
+def class_names(directory: Path, found: Trained) -> tuple[str, ...]:
     """Returns the names of a run's classes; their numbers, and a warning, if it kept none."""
-    names = workdir.read_class_names(directory)
-    if names and len(names) == num_classes:
-        return names
+    if found.class_names and len(found.class_names) == found.num_classes:
+        return found.class_names
     LOG.warning(
         "classes are shown as numbers: %s has no classes.json with %d names; start its run again,"
         " which writes them, or write that list yourself",
         directory,
-        num_classes,
+        found.num_classes,
     )
-    return tuple(map(str, range(num_classes)))
+    return tuple(map(str, range(found.num_classes)))
 
 
 def parser(program: str, description: str | None) -> process.Parser:

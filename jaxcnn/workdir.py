@@ -3,6 +3,7 @@
 workdir/
   config.json       the resolved config
   classes.json      names of the classes, in the order of the network's outputs
+                    (both for people: within each checkpoint they stand again, sealed)
   metrics.jsonl     one record per log or evaluation, and metrics.csv from the same
   checkpoints/      one directory per step
   statistics.npz    of the training images, where `data.preprocess` needs any
@@ -10,14 +11,13 @@ workdir/
 """
 
 import contextlib
+import errno
 import fcntl
 import json
+import logging
 import os
-import platform
 import socket
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,24 @@ import flax
 import jax
 from ml_collections import ConfigDict
 
-from jaxcnn import inputs, recipes
+from jaxcnn import inputs, process, recipes, safe_io, versions, workdir_files
 from jaxcnn.data import whitening
 from jaxcnn.data.source import DataSource
-from jaxcnn.errors import EXIT_WORKDIR, UserError
+from jaxcnn.errors import EXIT_BAD_DATA, EXIT_WORKDIR, UserError
 
+LOG = logging.getLogger("jaxcnn")
 STATISTICS = "statistics.npz"
+WRITTEN = (
+    ".lock",
+    "checkpoints",
+    "classes.json",
+    "config.json",
+    "metrics.csv",
+    "metrics.jsonl",
+    "profile",
+    STATISTICS,
+    "tensorboard",
+)
 # What a run may be continued with: nothing here changes the numbers.
 FREE_TO_CHANGE = (
     "allow_change",
@@ -50,34 +62,45 @@ FREE_TO_CHANGE = (
 def locked(workdir: Path) -> Iterator[None]:
     """Makes the directory and holds it; a second run gets an error at once.
 
-    The lock is the operating system's, so a killed run leaves none behind. It does not reach over
-    NFS without lock support, nor to object stores.
+    The lock is the operating system's, so a killed run leaves none behind. Where a file system has
+    no locks, that is said and nothing is held. The workdir itself may be a link; what a run writes
+    in it may not, for it would be written elsewhere.
 
     Raises:
-      UserError: if another run holds it, or it cannot be written (exit code 73).
+      UserError: if another run holds it, it cannot be written, or has links in it (exit code 73).
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        file = (workdir / ".lock").open("a+")
+        for name in WRITTEN:
+            if (workdir / name).is_symlink():
+                raise OSError(errno.ELOOP, f"{name} in it is a link to another place")
+        file = workdir_files.open_append(workdir / ".lock")
     except OSError as error:
         raise UserError(
-            f"cannot write to the workdir {workdir}: {error.strerror}; choose another --workdir",
+            f"cannot write to the workdir {workdir}: {error.strerror or error}; choose another"
+            " --workdir",
             EXIT_WORKDIR,
         ) from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             file.seek(0)
-            holder = file.read().strip() or "another process"
+            holder = file.read(200).decode(errors="replace").strip()
             raise UserError(
-                f"the workdir {workdir} is in use by {holder}: wait for it, stop it, or choose"
-                " another --workdir",
+                f"the workdir {workdir} is in use by {holder or 'another process'}: wait for it,"
+                " stop it, or choose another --workdir",
                 EXIT_WORKDIR,
             ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        except OSError as error:
+            LOG.warning(
+                "the file system of %s has no locks (%s): start no second run there",
+                workdir,
+                error.strerror,
+            )
+        with contextlib.suppress(OSError):  # of a full disk: the name of the holder is a courtesy
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
         yield
 
 
@@ -87,24 +110,78 @@ def write_config(workdir: Path, config: ConfigDict) -> None:
 
 
 def _write(path: Path, content: Any) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(partial, path)
+    with process.whole_file(path, EXIT_WORKDIR) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())
 
 
 def read_config(workdir: Path) -> ConfigDict:
-    """Returns the config of an earlier run.
+    """Returns config.json. A checkpoint's own config is sealed, this is not: see `config_of`.
 
     Raises:
       UserError: if there is none, or it cannot be read.
     """
     path = workdir / "config.json"
-    if not path.exists():
-        raise UserError(f"{workdir} is no workdir of a run: there is no config.json in it")
     try:
-        return recipes.from_saved(json.loads(path.read_text()))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
+        saved = safe_io.read_json(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{workdir} is no workdir of a run: there is no config.json in it"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {_why(error)}") from None
+    return _parsed(saved, str(path))
+
+
+def _why(error: Exception) -> str:
+    """Returns the reason without the path, which the message has already."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def _parsed(saved: Any, where: str) -> ConfigDict:
+    try:
+        return recipes.from_saved(saved)
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+    ) as error:
+        raise UserError(f"{where} cannot be read: {_why(error)}") from None
+
+
+def config_of(meta: dict[str, Any], workdir: Path) -> ConfigDict:
+    """Returns the config that a checkpoint was trained with; says how config.json differs.
+
+    Args:
+      meta: of the checkpoint.
+      workdir: of its run.
+
+    Raises:
+      UserError: if it is no config.
+    """
+    config = _parsed(meta.get("config"), f"the config of a checkpoint in {workdir}")
+    try:
+        beside = _flat(recipes.to_saved(read_config(workdir)))
+    except UserError as error:
+        LOG.warning("%s; the config within the checkpoint is used", error)
+        return config
+    sealed = _flat(recipes.to_saved(config))
+    differing = [
+        f"{name} {sealed.get(name, 'unset')} → {beside.get(name, 'unset')}"
+        for name in sorted(sealed.keys() | beside.keys())
+        if sealed.get(name) != beside.get(name)
+    ]
+    if differing:
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        LOG.warning(
+            "%s/config.json differs from the config within the checkpoint (%s%s), which is used",
+            workdir,
+            ", ".join(differing[:3]),
+            more,
+        )
+    return config
 
 
 def write_class_names(workdir: Path, names: Sequence[str]) -> None:
@@ -113,44 +190,80 @@ def write_class_names(workdir: Path, names: Sequence[str]) -> None:
 
 
 def read_class_names(workdir: Path) -> tuple[str, ...] | None:
-    """Returns the names of the classes; None if the workdir does not hold them.
+    """Returns the names of classes.json; None if the workdir has no such file.
 
     Raises:
       UserError: if they cannot be read.
     """
     path = workdir / "classes.json"
     try:
-        names = json.loads(path.read_text())
+        names = safe_io.read_json(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
+        raise UserError(f"{path} cannot be read: {_why(error)}") from None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError(f"{path} is no list of names")
     return tuple(names)
 
 
-def check_class_names(workdir: Path, names: Sequence[str]) -> None:
+def class_names_of(meta: dict[str, Any], workdir: Path) -> tuple[str, ...] | None:
+    """Returns the names of a checkpoint's classes, in the order of the network's outputs.
+
+    They are those within the checkpoint; it is said if classes.json differs. Checkpoints of older
+    versions have none: then it is what classes.json says, if anything.
+
+    Raises:
+      UserError: if classes.json is needed and cannot be read.
+    """
+    sealed = meta.get("class_names")
+    if not sealed:
+        return read_class_names(workdir)
+    with contextlib.suppress(UserError):
+        if read_class_names(workdir) in (None, tuple(sealed)):
+            return tuple(sealed)
+    LOG.warning(
+        "%s/classes.json differs from the names within the checkpoint, which are used", workdir
+    )
+    return tuple(sealed)
+
+
+def check_class_names(known: Sequence[str] | None, names: Sequence[str], workdir: Path) -> None:
     """Refuses data whose classes are as many as those of the workdir's run, but others.
+
+    Args:
+      known: of the run; None if it has none.
+      names: of the data.
+      workdir: for the message.
 
     Raises:
       UserError: naming the first that differs.
     """
-    known = read_class_names(workdir) or ()
-    if len(known) != len(names):  # of another number of classes others speak
+    if known is None or len(known) != len(names):  # of another number of classes others speak
         return
     for number, (there, here) in enumerate(zip(known, names, strict=True)):
         if there != here:
             raise UserError(
                 f"class {number} is {there!r} in {workdir} and {here!r} in the data: use the data"
-                f" it was trained on, or delete {workdir / 'classes.json'} if it is the same class"
+                " it was trained on, with the same names"
             )
 
 
 def keep_statistics(
-    workdir: Path, config: ConfigDict, source: DataSource, say: Callable[[str], None]
+    workdir: Path,
+    config: ConfigDict,
+    source: DataSource,
+    say: Callable[[str], None],
+    sealed: str = "",
 ) -> None:
     """Measures what `data.preprocess` has to know of the training split, unless that is done.
+
+    Args:
+      workdir: of the run.
+      config: of the run.
+      source: the training split.
+      say: called with a line before the work.
+      sealed: digest of the statistics that the run was begun with, if it is known.
 
     Raises:
       UserError: see `whitening.measure`.
@@ -164,18 +277,31 @@ def keep_statistics(
         **{field: config.data[field] for field in ("preprocess", "gcn_scale", "zca_epsilon")},
     }
     kept = whitening.read(workdir / STATISTICS)
-    if kept is None or kept[1] != about:
+    if kept is None or kept[1] != about or sealed not in ("", whitening.digest(kept[0])):
         say(f"measuring {source.num_examples:,} training images for {config.data.preprocess} …")
         statistics = inputs.measure_statistics(config, source)
         if statistics is not None:
             whitening.write(workdir / STATISTICS, statistics, about)
+            if sealed not in ("", whitening.digest(statistics)):
+                LOG.warning(
+                    "the training images, measured anew, differ from those at the begin of the run"
+                    " in %s, if only by rounding: the run does not go on bit for bit",
+                    workdir,
+                )
 
 
-def read_statistics(workdir: Path, config: ConfigDict) -> whitening.Statistics | None:
+def read_statistics(
+    workdir: Path, config: ConfigDict, sealed: str = ""
+) -> whitening.Statistics | None:
     """Returns what `keep_statistics` left.
 
+    Args:
+      workdir: of the run.
+      config: of the run.
+      sealed: digest of the statistics that a checkpoint was trained with, if it is known.
+
     Raises:
-      UserError: if it is missing or damaged.
+      UserError: if it is missing, damaged, or not what the checkpoint was trained with.
     """
     if config.data.preprocess == "channels":
         return None
@@ -185,48 +311,32 @@ def read_statistics(workdir: Path, config: ConfigDict) -> whitening.Statistics |
             f"{workdir / STATISTICS} is missing or damaged: give the training command again, which"
             " measures the training images anew"
         )
+    if sealed not in ("", whitening.digest(kept[0])):
+        raise UserError(
+            f"{workdir / STATISTICS} is not what the checkpoint was trained with: put that file"
+            " back, or give the training command again, which measures the training images anew",
+            EXIT_BAD_DATA,
+        )
     return kept[0]
 
 
-def describe_run(config: ConfigDict, num_classes: int) -> dict[str, Any]:
+def describe_run(
+    config: ConfigDict,
+    num_classes: int,
+    class_names: Sequence[str] = (),
+    statistics: whitening.Statistics | None = None,
+) -> dict[str, Any]:
     """What stands beside the state in a checkpoint; JSON."""
     return {
         "config": recipes.to_saved(config),
         "num_classes": num_classes,
+        "class_names": list(class_names),
+        "statistics": "" if statistics is None else whitening.digest(statistics),
         "devices": jax.device_count(),
         "processes": jax.process_count(),
-        "versions": versions(),
-        "git": git_revision(),
+        "versions": versions.installed(),
+        "git": versions.git_revision(),
     }
-
-
-def versions() -> dict[str, str]:
-    """The versions that the numbers depend on."""
-    names = ("jaxcnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    found = {}
-    for name in names:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return {"python": platform.python_version(), **found}
-
-
-def git_revision() -> str:
-    """The revision of the source, with "+" if files differ from it; "" outside a checkout."""
-
-    def git(*arguments: str) -> str:
-        here = Path(__file__).parent
-        return subprocess.run(  # noqa: S603
-            ["git", "-C", str(here), *arguments],  # noqa: S607
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=5,
-        ).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain", "-uno"))
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 def check_unchanged(config: ConfigDict, saved: dict[str, Any], where: str) -> None:

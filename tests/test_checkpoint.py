@@ -94,9 +94,9 @@ def test_the_newest_step_is_restored_unless_another_is_asked_for(open_checkpoint
     checkpoints = open_checkpoints(keep_latest=3)
     assert checkpoints.latest() == 10
     assert checkpoints.restore(form(tree())).step == 10
-    assert_same(checkpoints.restore(form(tree()), step=2).state, tree(2))
+    assert_same(checkpoints.restore(form(tree()), choice=2).state, tree(2))
     with pytest.raises(UserError, match=r"no checkpoint of step 7 .*\[1, 2, 10\]"):
-        checkpoints.restore(form(tree()), step=7)
+        checkpoints.restore(form(tree()), choice=7)
 
 
 def test_an_empty_directory_has_none(open_checkpoints):

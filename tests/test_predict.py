@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,11 +11,11 @@ import jax
 import numpy as np
 import pytest
 
-from jaxcnn import factories, inputs, predict, train, workdir
-from jaxcnn.checkpoint import Checkpoints
+from jaxcnn import evaluate, factories, inputs, predict, train, workdir
 from jaxcnn.errors import UserError
 from jaxcnn.predict import main
 from tests import photos
+from tests.checkpoints import seal_as_before
 
 
 def read(path):
@@ -77,6 +78,7 @@ def copy(photo_run, tmp_path):
 
 def test_a_workdir_without_names_gives_numbers_and_says_so(photo_run, copy, capsys, caplog):
     (copy / "classes.json").unlink()
+    seal_as_before(copy)
     main([f"--workdir={copy}", str(photo_run.images / "dog" / "0.png")])
     ((_, guesses),) = predict.predict(copy, [photo_run.images / "dog" / "0.png"])
     assert {(guess.name, guess.label) for guess in guesses} == {("0", 0), ("1", 1), ("2", 2)}
@@ -88,6 +90,7 @@ def test_an_old_workdir_gets_its_names_and_another_folder_s_are_refused(photo_ru
     config = photo_run.config()
     assert json.loads((copy / "classes.json").read_text()) == list(photos.CLASSES)
     (copy / "classes.json").unlink()
+    seal_as_before(copy)
     train.run(config, copy)  # finished
     assert workdir.read_class_names(copy) == photos.CLASSES
     renamed = shutil.copytree(photo_run.images.parent, copy / "renamed")
@@ -99,8 +102,21 @@ def test_an_old_workdir_gets_its_names_and_another_folder_s_are_refused(photo_ru
     assert workdir.read_class_names(copy) == photos.CLASSES
 
 
-@pytest.mark.parametrize("text", ["{", '"dog"', "[1, 2]"])
-def test_names_that_cannot_be_read_are_said(copy, photo_run, text):
+@pytest.mark.parametrize(
+    "text", ["{", '"dog"', "[1, 2]", "[" * 99999, '["dog", "black cat", "eel"]']
+)
+def test_the_names_within_the_checkpoint_decide(copy, photo_run, text, caplog):
+    image = photo_run.images / "dog" / "0.png"
+    ((_, wanted),) = predict.predict(photo_run.workdir, [image])
+    (copy / "classes.json").write_text(text)
+    ((_, guesses),) = predict.predict(copy, [image])
+    assert guesses == wanted
+    assert caplog.text.count("classes.json differs from the names within the checkpoint") == 1
+
+
+@pytest.mark.parametrize("text", ["{", '"dog"', "[1, 2]", "[" * 99999])
+def test_names_of_an_old_run_that_cannot_be_read_are_said(copy, photo_run, text):
+    seal_as_before(copy)
     (copy / "classes.json").write_text(text)
     with pytest.raises(UserError, match=r"classes\.json (cannot be read|is no list of names)"):
         main([f"--workdir={copy}", str(photo_run.images)])
@@ -157,12 +173,42 @@ def test_unreadable_images_are_named_in_one_line_and_the_others_predicted(photo_
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_a_checkpoint_of_another_network_is_refused(photo_run, copy):
+def change_config(copy):
     saved = json.loads((copy / "config.json").read_text())
-    saved["model"]["overrides"]["width"] = 8
+    saved["data"]["mean"][0] = 9.485
     (copy / "config.json").write_text(json.dumps(saved))
-    with pytest.raises(UserError, match="is of another network or optimizer"):
-        main([f"--workdir={copy}", str(photo_run.images)])
-    checkpoints = Checkpoints(copy / "checkpoints", read_only=True)
-    assert checkpoints.latest() == 4
-    checkpoints.close()
+
+
+CONFIGS = {
+    "a digit": change_config,
+    "missing": lambda copy: (copy / "config.json").unlink(),
+    "empty": lambda copy: (copy / "config.json").write_text(""),
+    "nested": lambda copy: (copy / "config.json").write_text("[" * 99999),
+    "not UTF-8": lambda copy: (copy / "config.json").write_bytes(b'{"seed": "\xff"}'),
+    "long number": lambda copy: (copy / "config.json").write_text('{"seed": %s}' % ("9" * 9999)),
+    "another type": lambda copy: (copy / "config.json").write_text('{"model": [1], "data": 3}'),
+    "a FIFO": lambda copy: (copy / "config.json").unlink() or os.mkfifo(copy / "config.json"),
+}
+
+
+@pytest.mark.parametrize("damage", CONFIGS.values(), ids=CONFIGS)
+def test_the_config_within_the_checkpoint_decides(photo_run, copy, damage, caplog):
+    image = photo_run.images / "dog" / "0.png"
+    ((_, wanted),) = predict.predict(photo_run.workdir, [image])
+    damage(copy)
+    ((_, guesses),) = predict.predict(copy, [image])
+    assert guesses == wanted
+    (line,) = caplog.messages
+    assert "within the checkpoint" in line
+    assert "config.json" in line
+
+
+def test_a_config_that_was_changed_does_not_change_an_evaluation_nor_what_goes_on(photo_run, copy):
+    change_config(copy)
+    config = photo_run.config()
+    changes = {"data.dir": config.data.dir}
+    assert evaluate.run(copy, changes=changes) == evaluate.run(photo_run.workdir, changes=changes)
+    train.run(config, copy)  # finished
+    config.data.mean = (9.485, *config.data.mean[1:])
+    with pytest.raises(UserError, match=r"data\.mean .*0\.485, .* → .*9\.485"):
+        train.run(config, copy)

@@ -626,4 +626,6 @@ def test_every_field_is_read_and_every_field_that_is_read_exists():
     fields |= base.keys() - sections
     assert not fields - read, "fields that nothing reads"
     strange = {name for name in read if name.split(".")[0] in sections and "." in name} - fields
-    assert not {name for name in strange if name.split(".")[1] not in ("update", "overrides", "to_dict")}
+    assert not {
+        name for name in strange if name.split(".")[1] not in ("update", "overrides", "to_dict")
+    }

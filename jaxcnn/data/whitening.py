@@ -8,8 +8,8 @@ Krizhevsky's technical report of 2009), in the constants of their code.
 """
 
 import dataclasses
+import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcnn import process
 from jaxcnn.data.pipeline import eval_batches
 from jaxcnn.data.source import DataSource
-from jaxcnn.errors import UserError, nearest
+from jaxcnn.errors import EXIT_WORKDIR, UserError, nearest
 from jaxcnn.safe_io import read_npz
 
 KINDS = ("channels", "mean_image", "gcn", "zca")
@@ -165,10 +166,8 @@ def write(path: Path, statistics: Statistics, about: dict[str, Any]) -> None:
         if (value := getattr(statistics, name)) is not None
     }
     text = json.dumps({"kind": statistics.kind, "scale": statistics.scale, "about": about})
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
+    with process.whole_file(path, EXIT_WORKDIR) as file:
         np.savez(file, json=np.array(text), **arrays)
-    os.replace(part, path)
 
 
 def read(path: Path) -> tuple[Statistics, dict[str, Any]] | None:
@@ -176,6 +175,27 @@ def read(path: Path) -> tuple[Statistics, dict[str, Any]] | None:
     try:
         arrays = read_npz(path)
         saved = json.loads(str(arrays.pop("json")))
-        return Statistics(saved["kind"], saved["scale"], **arrays), saved["about"]
+        found = Statistics(saved["kind"], float(saved["scale"]), **arrays)
+        return (found, dict(saved["about"])) if _is_whole(found) else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):  # another shape of JSON
         return None
+
+
+def _is_whole(found: Statistics) -> bool:
+    mean, whiten = found.mean, found.whiten
+    if (mean is None, whiten is None) != (found.kind == "gcn", found.kind != "zca"):
+        return False
+    square = mean is None or whiten is None or whiten.shape == (mean.size, mean.size)
+    arrays = [array for array in (mean, whiten) if array is not None]
+    finite = all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays)
+    known = found.kind in KINDS[1:] and found.scale > 0
+    return known and square and finite and (mean is None or mean.ndim == 3)
+
+
+def digest(statistics: Statistics) -> str:
+    """Returns a SHA-256 of all that normalisation does with an image."""
+    found = hashlib.sha256(f"{statistics.kind} {float(statistics.scale)!r}".encode())
+    for array in (statistics.mean, statistics.whiten):
+        if array is not None:
+            found.update(np.ascontiguousarray(array, np.float32).data)
+    return found.hexdigest()

@@ -1,0 +1,91 @@
+"""Which checkpoints of a run stay: the newest, and the best by a metric."""
+
+import contextlib
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orbax.checkpoint as ocp
+
+from jaxcnn import sealed
+
+
+class Retention:
+    """The steps that a run has checkpoints of, each with its value of the metric.
+
+    It is a policy of Orbax's manager, which asks it at every save.
+
+    Args:
+      keep_latest: how many of the newest to keep; at least one.
+      keep_best: how many of the best to keep, the newest of equals.
+      metric: higher is better.
+
+    Attributes:
+      values: step → value, -inf where the step was not evaluated by this metric.
+    """
+
+    def __init__(self, keep_latest: int, keep_best: int, metric: str):
+        self.values: dict[int, float] = {}
+        self._keep = (max(keep_latest, 1), keep_best)
+        self._metric = metric
+
+    def add(self, step: int, metrics: dict[str, float]) -> None:
+        """Takes a step."""
+        value = metrics.get(self._metric, -math.inf)
+        self.values[step] = value if math.isfinite(value) else -math.inf
+
+    def read(self, directory: Path) -> "Retention":
+        """Takes the steps of a directory instead of all before; returns itself."""
+        self.values = {}
+        for step in sealed.steps(directory):
+            self.values[step] = -math.inf
+            with contextlib.suppress(OSError, ValueError):  # said where the step itself is read
+                self.add(step, sealed.describe(directory, step).metrics)
+        return self
+
+    def latest(self) -> int | None:
+        """Returns the newest step."""
+        return max(self.values, default=None)
+
+    def best(self) -> tuple[float, int | None]:
+        """Returns the highest value and the newest step that has it; (-inf, None) without any."""
+        value, step = max(((v, s) for s, v in self.values.items()), default=(-math.inf, None))
+        return (value, step) if value > -math.inf else (value, None)
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Answers Orbax, which deletes the others; what is no step of the run stays."""
+        del context
+        latest, best = self._keep
+        measured = [(value, step) for step, value in self.values.items() if value > -math.inf]
+        ranked = [step for _, step in sorted(measured, reverse=True)]
+        kept = {*sorted(self.values)[-latest:], *ranked[:best]}
+        dropped = self.values.keys() - kept
+        self.values = {step: self.values[step] for step in kept}
+        return [info.step not in dropped for info in checkpoints]
+
+
+def open_manager(
+    directory: Path, retention: Retention, items: Iterable[str]
+) -> ocp.CheckpointManager:
+    """Returns Orbax's manager of a directory, for saving.
+
+    Args:
+      directory: exists.
+      retention: decides what is deleted.
+      items: names of what is saved as JSON beside the state.
+    """
+    return ocp.CheckpointManager(
+        directory,
+        options=ocp.CheckpointManagerOptions(
+            best_fn=lambda metrics: 0.0,  # without one Orbax writes no metrics
+            preservation_policy=retention,
+            lightweight_initialize=True,  # else it reads all metrics, and fails at a damaged one
+            todelete_subdir="trash",  # a rename: a killed deletion leaves no half of a step
+        ),
+        item_names=("state", *items),
+        item_handlers={
+            "state": ocp.StandardCheckpointHandler(),
+            **{item: ocp.JsonCheckpointHandler() for item in items},
+        },
+    )

@@ -1,0 +1,89 @@
+"""Files that a run appends to, in a workdir that somebody else may have made or may take away."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+
+def open_append(path: Path) -> IO[bytes]:
+    """Opens a file for reading and appending, which is made if missing.
+
+    Raises:
+      OSError: if it cannot be opened; also for whatever would lead the writer elsewhere: a link, a
+        file with a second name, a device.
+    """
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "it is a link to another file", str(path)) from None
+        raise
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(descriptor)
+        kind = "has a second name" if stat.S_ISREG(found.st_mode) else "is no regular file"
+        raise OSError(errno.EINVAL, f"it {kind}", str(path))
+    return os.fdopen(descriptor, "a+b", buffering=0)
+
+
+def append(path: Path, content: bytes) -> None:
+    """Appends to a file: all of it or, if the disk is full, nothing.
+
+    Raises:
+      OSError: if it cannot be written; see `open_append`.
+    """
+    with open_append(path) as file:
+        end = file.seek(0, os.SEEK_END)
+        if end and os.pread(file.fileno(), 1, end - 1) != b"\n":  # a line cut short by a kill
+            content = b"\n" + content
+        try:
+            while content:
+                content = content[file.write(content) :]
+        except OSError:
+            file.truncate(end)
+            raise
+
+
+def lines(path: Path, most: int) -> Iterator[bytes]:
+    """Yields the lines of a file; for one that is longer than `most` bytes, an empty line.
+
+    A file that is not there, or is no regular file, has none.
+
+    Raises:
+      OSError: if it cannot be read.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        while line := file.readline(most):
+            too_long = len(line) == most and not line.endswith(b"\n")
+            while line and not line.endswith(b"\n") and too_long:
+                line = file.readline(most)
+            yield b"\n" if too_long else line
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Returns what distinguishes a file or folder from another one of the same name."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def flush(paths: Iterable[Path]) -> None:
+    """Returns when files and folders are on the disk.
+
+    Raises:
+      OSError: if one is not.
+    """
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
