@@ -12,7 +12,7 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, inputs, process, recipes, workdir
+from jaxcnn import factories, inputs, process, workdir
 from jaxcnn.checkpoint import Checkpoints
 from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import UserError
@@ -65,11 +65,14 @@ def read_config(directory: Path, checkpoint: str = "latest") -> ConfigDict:
     described = Checkpoints(place, read_only=True).describe()
     if described is None:
         return workdir.read_config(directory)
-    if choice != "latest":
-        saved = described.meta.get("config")
-        checkpoints = Checkpoints(place, metric=_metric(saved), read_only=True)
-        described = checkpoints.describe(choice) or described
-    return workdir.config_of(described.meta, directory)
+    config = workdir.config_of(described.meta, directory)
+    if choice == "latest":
+        return config
+    checkpoints = Checkpoints(place, metric=config.checkpoint.metric, read_only=True)
+    chosen = checkpoints.describe(choice)
+    if chosen is None or chosen.meta.get("config") == described.meta.get("config"):
+        return config
+    return workdir.config_of(chosen.meta, directory)
 
 
 def check_workdir(directory: Path) -> None:
@@ -80,11 +83,6 @@ def check_workdir(directory: Path) -> None:
     """
     if not any((directory / name).exists() for name in ("config.json", "checkpoints")):
         raise UserError(f"{directory} is no workdir of a run: there is no config.json in it")
-
-
-def _metric(saved: Any) -> str:
-    """Returns the metric by which a run chooses its best checkpoint."""
-    return recipes.from_saved(saved).checkpoint.metric
 
 
 def restore(

@@ -161,7 +161,9 @@ def config_of(meta: dict[str, Any], workdir: Path) -> ConfigDict:
     Raises:
       UserError: if it is no config.
     """
-    config = _parsed(meta.get("config"), f"the config of a checkpoint in {workdir}")
+    if "config" not in meta:
+        return read_config(workdir)
+    config = _parsed(meta["config"], f"the config of a checkpoint in {workdir}")
     try:
         beside = _flat(recipes.to_saved(read_config(workdir)))
     except UserError as error:
