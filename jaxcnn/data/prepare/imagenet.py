@@ -13,8 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
+import numpy as np
+
 from jaxcnn.data.prepare import photos
 from jaxcnn.data.prepare.files import check_source, damaged, find, read_archive
+from jaxcnn.data.prepare.mat import read_mat
 from jaxcnn.data.prepare.original import BadRecordError, Examples, Original
 from jaxcnn.errors import UserError
 
@@ -23,6 +26,7 @@ VALIDATION = "ILSVRC2012_img_val.tar"
 DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 META = "meta.mat"
+META_BYTES = 64 << 20  # decompressed; it has 2 MB
 IDS_IN_ORDER = "validation_labels.txt"
 ARCHIVES = {"validation": VALIDATION, "train": TRAIN}  # the smaller one first
 PUBLISHED = {"train": 1_281_167, "validation": 50_000}
@@ -113,17 +117,15 @@ def _by_id(wnids: Sequence[str], numbers: Mapping[str, int], path: Path) -> list
 
 def _by_devkit(truth: bytes, meta: bytes, numbers: Mapping[str, int], path: Path) -> list[int]:
     """The devkit numbers the classes otherwise: 1 to 1000 in the order of meta.mat."""
-    import scipy.io
-
     try:
-        synsets = scipy.io.loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
+        synsets = read_mat(io.BytesIO(meta), META_BYTES)["synsets"]
         wnids = {
-            int(number): str(wnid)
-            for number, wnid in zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)
-            if str(wnid) in numbers
+            int(np.ravel(synset["ILSVRC2012_ID"])[0]): synset["WNID"]
+            for synset in synsets
+            if synset["WNID"] in numbers
         }
         found = [int(line) for line in truth.split()]
-    except Exception as error:  # scipy has a dozen for files that are damaged
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise damaged(path, error) from error
     unknown = sorted(set(found) - set(wnids))
     if unknown:
