@@ -9,7 +9,6 @@ import argparse
 import importlib
 import importlib.metadata
 import importlib.util
-import json
 import platform
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from typing import NamedTuple
 from jaxcnn import process
 from jaxcnn.data.tfds import PREPARED_HERE, READABLE, data_root
 from jaxcnn.errors import EXIT_USAGE, printable
+from jaxcnn.safe_io import read_json
 
 OK, OPTIONAL, BROKEN = "ok", "--", "BROKEN"
 
@@ -152,7 +152,7 @@ def data_set(folder: Path, root: Path) -> Finding:
     """Returns what is found of one data set: its format, its splits, and whether it is whole."""
     title = f"data {folder.relative_to(root)}"
     try:
-        info = json.loads((folder / "dataset_info.json").read_text())
+        info = read_json(folder / "dataset_info.json")
         formats = {info.get("fileFormat", "tfrecord"), *info.get("alternativeFileFormats", [])}
         lengths = {split["name"]: split["shardLengths"] for split in info["splits"]}
         counts = ", ".join(f"{name} {sum(map(int, each)):,}" for name, each in lengths.items())

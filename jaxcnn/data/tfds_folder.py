@@ -53,8 +53,7 @@ def open_builder(folder: Path) -> Any:
         the description is missing, damaged or of a newer TFDS.
     """
     read_info(folder)
-    _check_files(folder)
-    _check_features(folder / FEATURES)
+    check_folder(folder)
     import tensorflow_datasets as tfds
 
     try:
@@ -127,6 +126,16 @@ def class_names(label: Any, folder: Path, key: str) -> tuple[str, ...]:
 def first_line(error: BaseException) -> str:
     """Returns the first line of what an error says, or its type."""
     return next((line for line in map(str.strip, str(error).splitlines()) if line), repr(error))
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses a folder with what is no regular file, or a feature that is none of TFDS's own.
+
+    Raises:
+      UserError: naming it.
+    """
+    _check_files(folder)
+    _check_features(folder / FEATURES)
 
 
 def _check_files(folder: Path) -> None:

@@ -1,18 +1,26 @@
 """Original files, found in a folder or read out of an archive, which is never unpacked to disk."""
 
+import contextlib
 import gzip
 import lzma
+import os
+import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, cast
 
 from jaxcnn.errors import UserError
+from jaxcnn.safe_io import kind_of, open_regular
 
-LARGEST = 1 << 30  # bytes of one file in memory; the largest that we look for has 154 MB
-DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
+# Bytes of an archive or a file in memory, decompressed; the largest that we look for has 185 MB.
+LARGEST = 512 << 20
+DAMAGE = (
+    *(EOFError, OSError, ValueError, OverflowError, MemoryError, RuntimeError),
+    *(zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, struct.error),
+)
 
 
 def find(source: Path, name: str) -> Path | None:
@@ -23,7 +31,7 @@ def find(source: Path, name: str) -> Path | None:
     """
     found: list[Path] = []
     for pattern in (name, f"*/{name}", f"*/*/{name}"):
-        found += [path for path in source.glob(pattern) if path.is_file()]
+        found += [path for path in source.glob(pattern) if _is_file(path)]
     if len(found) > 1:
         raise UserError(
             f"{found[0]} and {found[1]} have the same name: set --source to the folder of one"
@@ -31,14 +39,30 @@ def find(source: Path, name: str) -> Path | None:
     return found[0] if found else None
 
 
+def _is_file(path: Path) -> bool:
+    """Tells whether a path is a regular file or a link to one.
+
+    Raises:
+      UserError: it is a FIFO, a socket or a device.
+    """
+    try:
+        kind = kind_of(path.stat().st_mode)
+    except OSError:  # a link to nothing
+        return False
+    if kind not in ("", "a folder"):
+        raise UserError(f"{path} is {kind}, not a regular file: remove it or set another --source")
+    return not kind
+
+
 def check_source(source: Path) -> None:
     """Refuses what is not there.
 
     Raises:
-      UserError: no such file or folder.
+      UserError: no such file or folder, or a FIFO, socket or device.
     """
-    if not source.exists():
+    if not os.path.exists(source):
         raise UserError(f"there is no {source}: set --source to the downloaded files")
+    _is_file(source)
 
 
 def read_files(
@@ -81,28 +105,63 @@ def read_archive(path: Path, names: Sequence[str]) -> dict[str, bytes]:
     Raises:
       UserError: not an archive, damaged or cut short, or with paths that leave it.
     """
-    found: dict[str, bytes] = {}
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                for entry in archive.infolist():
-                    name = _name_inside(path, entry.filename)
-                    if name in names and not entry.is_dir():
-                        with archive.open(entry) as stream:
-                            _keep(found, path, name, stream)
-            return found
+        with open_regular(path) as file:
+            if zipfile.is_zipfile(file):
+                return _read_zip(path, file, names)
         with _decompressed(path) as stream:
-            with tarfile.open(fileobj=stream, mode="r|") as tar:
-                for member in tar:
-                    name = _name_inside(path, member.name)
-                    if name in names and member.isfile():
-                        content = tar.extractfile(member)
-                        if content is not None:
-                            _keep(found, path, name, content)
-            while stream.read(1 << 20):  # the checksum of gzip stands at the end
-                pass
+            return _read_tar(path, Bounded(path, stream), names)
     except DAMAGE as error:
         raise damaged(path, error) from error
+
+
+class Bounded:
+    """A stream of at most `LARGEST` bytes, whatever an archive says that its members have."""
+
+    def __init__(self, path: Path, stream: IO[bytes]):
+        self._path, self._stream, self._left = path, stream, LARGEST
+
+    def read(self, size: int) -> bytes:
+        """Returns the next bytes.
+
+        Raises:
+          UserError: there are more than expected.
+        """
+        data = self._stream.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise _too_large("its content", self._path)
+        return data
+
+
+def _read_zip(path: Path, file: IO[bytes], names: Sequence[str]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    with zipfile.ZipFile(file) as archive:
+        for entry in archive.infolist():
+            name = _name_inside(path, entry.filename)
+            if name not in names or entry.is_dir():
+                continue
+            # Other kinds of compression give as much as there is, whatever size is asked for.
+            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f"{name} is compressed in a way that is not read")
+            with archive.open(entry) as stream:
+                _keep(found, path, name, stream, entry.file_size)
+    return found
+
+
+def _read_tar(path: Path, stream: Bounded, names: Sequence[str]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as tar:
+        for member in tar:
+            name = _name_inside(path, member.name)
+            if name not in names or member.isdir():
+                continue
+            content = tar.extractfile(member) if member.isreg() else None
+            if content is None:
+                raise ValueError(f"{name} is a link or a device, not a file")
+            _keep(found, path, name, content, member.size)
+    while stream.read(1 << 20):  # the checksum of gzip stands at the end
+        pass
     return found
 
 
@@ -118,15 +177,22 @@ def _read(path: Path) -> bytes:
             content = stream.read(LARGEST + 1)
     except DAMAGE as error:
         raise damaged(path, error) from error
-    return _bounded(content, path.name, path)
+    if len(content) > LARGEST:
+        raise _too_large("its content", path)
+    return content
 
 
-def _decompressed(path: Path) -> Any:
-    if path.suffix in (".gz", ".tgz"):
-        return gzip.open(path)
-    if path.suffix in (".xz", ".txz"):
-        return lzma.open(path)
-    return path.open("rb")
+@contextlib.contextmanager
+def _decompressed(path: Path) -> Iterator[IO[bytes]]:
+    with open_regular(path) as file:
+        if path.suffix in (".gz", ".tgz"):
+            with gzip.open(file) as stream:
+                yield cast(IO[bytes], stream)
+        elif path.suffix in (".xz", ".txz"):
+            with lzma.open(file) as stream:
+                yield cast(IO[bytes], stream)
+        else:
+            yield file
 
 
 def _name_inside(archive: Path, name: str) -> str:
@@ -137,13 +203,15 @@ def _name_inside(archive: Path, name: str) -> str:
     return path.name
 
 
-def _keep(found: dict[str, bytes], archive: Path, name: str, stream: IO[bytes]) -> None:
+def _keep(found: dict[str, bytes], archive: Path, name: str, stream: IO[bytes], size: int) -> None:
     if name in found:
         raise UserError(f"{archive} has two files {name}: download it again")
-    found[name] = _bounded(stream.read(LARGEST + 1), name, archive)
+    if size + sum(map(len, found.values())) > LARGEST:
+        raise _too_large(name, archive)
+    found[name] = stream.read(size)
+    if len(found[name]) < size:
+        raise ValueError(f"{name} is cut short")
 
 
-def _bounded(content: bytes, name: str, path: Path) -> bytes:
-    if len(content) > LARGEST:
-        raise UserError(f"{name} in {path} has more than {LARGEST:,} bytes: it is another file")
-    return content
+def _too_large(name: str, path: Path) -> UserError:
+    return UserError(f"{path} is another file: {name} has more than {LARGEST:,} bytes")

@@ -11,15 +11,17 @@ import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 
+from jaxcnn.data.decode import IMAGE_BYTES
 from jaxcnn.data.prepare import photos
 from jaxcnn.data.prepare.files import check_source, damaged, find, read_archive
 from jaxcnn.data.prepare.mat import read_mat
 from jaxcnn.data.prepare.original import BadRecordError, Examples, Original
 from jaxcnn.errors import UserError
+from jaxcnn.safe_io import open_regular, read_bytes
 
 TRAIN = "ILSVRC2012_img_train.tar"
 VALIDATION = "ILSVRC2012_img_val.tar"
@@ -27,6 +29,7 @@ DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 META = "meta.mat"
 META_BYTES = 64 << 20  # decompressed; it has 2 MB
+HEADER_BYTES = 1 << 20  # of a member of a tar
 IDS_IN_ORDER = "validation_labels.txt"
 ARCHIVES = {"validation": VALIDATION, "train": TRAIN}  # the smaller one first
 PUBLISHED = {"train": 1_281_167, "validation": 50_000}
@@ -89,16 +92,23 @@ def validation_labels(source: Path, numbers: Mapping[str, int]) -> tuple[Sequenc
       UserError: a file that is damaged, incomplete or names other classes.
     """
     if path := find(source, IDS_IN_ORDER):
-        return _by_id(path.read_text().split(), numbers, path), [path]
+        return _by_id(_content(path).decode("utf-8", "replace").split(), numbers, path), [path]
     truth, meta, archive = (find(source, name) for name in (GROUND_TRUTH, META, DEVKIT))
     if truth and meta:
-        return _by_devkit(truth.read_bytes(), meta.read_bytes(), numbers, truth), [truth, meta]
+        return _by_devkit(_content(truth), _content(meta), numbers, truth), [truth, meta]
     if archive:
         content = read_archive(archive, (GROUND_TRUTH, META))
         if len(content) < 2:
             raise UserError(f"{archive} has no {GROUND_TRUTH} and {META}: download it again")
         return _by_devkit(content[GROUND_TRUTH], content[META], numbers, archive), [archive]
     return _by_id(_shipped(IDS_IN_ORDER), numbers, Path(IDS_IN_ORDER)), []
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_bytes(path, META_BYTES)
+    except OSError as error:
+        raise damaged(path, error) from error
 
 
 def _shipped(name: str) -> tuple[str, ...]:
@@ -135,7 +145,7 @@ def _by_devkit(truth: bytes, meta: bytes, numbers: Mapping[str, int], path: Path
 
 def _validation(path: Path, labels: Sequence[int]) -> Examples:
     members = []
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         for name, offset, size in _members(file, path):
             number = re.fullmatch(r"ILSVRC2012_val_(\d{8})\.JPEG", name)
             if not number:
@@ -149,15 +159,15 @@ def _validation(path: Path, labels: Sequence[int]) -> Examples:
 
 def _train(path: Path, numbers: Mapping[str, int]) -> Examples:
     members = []
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         for archive, start, size in _members(file, path):
             wnid = archive.removesuffix(".tar")
             if wnid not in numbers:
                 raise UserError(f"{path} has a file {archive}, which is none of the 1,000 classes")
             file.seek(start)
             for name, offset, length in _members(file, path, end=start + size):
-                if not name.startswith(f"{wnid}_"):
-                    raise UserError(f"{archive} in {path} has a file {name} of another class")
+                if not name.startswith(f"{wnid}_") or not name.isprintable():
+                    raise UserError(f"{archive} in {path} has a file {name!r} of another class")
                 members.append(Member(name, offset, length, numbers[wnid]))
     return _examples(path, members)
 
@@ -174,7 +184,7 @@ def _members(file: IO[bytes], path: Path, end: int | None = None) -> Iterator[tu
     end = end or path.stat().st_size
     after = 0
     try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
+        with tarfile.open(fileobj=cast(IO[bytes], Headers(file)), mode="r:") as tar:
             # Past `end` stands what belongs to the tar outside of this one.
             while (member := tar.next()) is not None and member.offset < end:
                 after = (
@@ -191,8 +201,25 @@ def _members(file: IO[bytes], path: Path, end: int | None = None) -> Iterator[tu
         file.seek(after)
         if not inner and file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise tarfile.ReadError("it has no end")
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, MemoryError) as error:
         raise damaged(path, error) from error
+
+
+class Headers:
+    """A file of which headers are read alone, and none that fills the memory."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file, self.seek, self.tell = file, file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        """Returns the next bytes.
+
+        Raises:
+          tarfile.ReadError: no header has as many.
+        """
+        if size > HEADER_BYTES:
+            raise tarfile.ReadError(f"it has a header of {size:,} bytes")
+        return self._file.read(size)
 
 
 def _examples(path: Path, members: list[Member]) -> Examples:
@@ -201,6 +228,8 @@ def _examples(path: Path, members: list[Member]) -> Examples:
 
     def read(index: int) -> dict[str, Any]:
         member = members[index]
+        if member.size > IMAGE_BYTES:
+            raise BadRecordError(f"it has {member.size:,} bytes, more than an image may have")
         with path.open("rb", buffering=0) as file:  # threads must not share a position
             file.seek(member.offset)
             data = file.read(member.size)

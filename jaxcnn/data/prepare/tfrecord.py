@@ -2,14 +2,15 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from jaxcnn.data.prepare.workspace import Note, check_space, not_writable, open_workspace
 from jaxcnn.data.prepare.writer import Progress, check_free
+from jaxcnn.data.tfds_folder import check_folder
 from jaxcnn.errors import UserError
+from jaxcnn.safe_io import JSON_BYTES, read_bytes, read_json
 
 DESCRIPTION = "dataset_info.json"
 
@@ -81,7 +82,7 @@ def _locate(source: Path) -> Path:
 
 def _read_description(source: Path) -> Note:
     try:
-        info = json.loads((source / DESCRIPTION).read_text())
+        info = read_json(source / DESCRIPTION)
         kind = info.get("fileFormat", "tfrecord")
         names = [info["name"], info.get("configName", ""), info["version"]]
         names += [split["name"] for split in info["splits"]]
@@ -92,6 +93,7 @@ def _read_description(source: Path) -> Note:
         raise UserError(f"{source / DESCRIPTION} is not as TFDS writes it: {names}")
     if kind != "tfrecord":
         raise UserError(f"{source} is stored as {kind}: only tfrecord can be converted")
+    check_folder(source)
     return info
 
 
@@ -135,7 +137,7 @@ def _records(path: Path, expected: int) -> Iterator[bytes]:
 def _copy_description(source: Path, target: Path, info: Note) -> None:
     """All files but the shards; the format is what changes."""
     for path in sorted(source.iterdir()):
-        if path.is_file() and ".tfrecord" not in path.name and path.name != DESCRIPTION:
-            shutil.copyfile(path, target / path.name)
+        if path.suffix in (".json", ".txt") and path.name != DESCRIPTION:
+            (target / path.name).write_bytes(read_bytes(path, JSON_BYTES))
     info = {key: value for key, value in info.items() if key != "alternativeFileFormats"}
     (target / DESCRIPTION).write_text(json.dumps({**info, "fileFormat": "array_record"}, indent=2))

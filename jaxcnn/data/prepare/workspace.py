@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxcnn.errors import EXIT_WORKDIR, UserError
+from jaxcnn.safe_io import read_json, read_text
 
 Note = dict[str, Any]
 
@@ -37,11 +38,11 @@ class Workspace:
     def done(self, shard: str) -> Note | None:
         """Returns what was noted of a shard that is written and whole, or None."""
         try:
-            note = json.loads((self._done / f"{shard}.json").read_text())
+            note = read_json(self._done / f"{shard}.json")
             size = (self.data / shard).stat().st_size
-        except (FileNotFoundError, ValueError):
+            return note["note"] if size == note["size"] else None
+        except (OSError, ValueError, KeyError, TypeError):  # it was not written to its end
             return None
-        return note["note"] if size == note["size"] else None
 
     def write_shard(self, shard: str, records: Iterable[bytes], note: Note) -> None:
         """Writes one ArrayRecord file, whole or not at all.
@@ -130,7 +131,11 @@ def _take_up(hidden: Path, plan: Note) -> None:
     """Keeps what was done by the same plan, and nothing else."""
     file = hidden / "plan.json"
     text = json.dumps(plan, sort_keys=True)
-    if not file.exists() or file.read_text() != text:
+    try:
+        kept = read_text(file)
+    except (OSError, ValueError):  # there is none, or none of ours
+        kept = ""
+    if kept != text:
         file.unlink(missing_ok=True)
         for part in ("data", "done"):
             shutil.rmtree(hidden / part, ignore_errors=True)

@@ -7,7 +7,6 @@ key, so that `train[:90%]` is the same as of a data set that TFDS has prepared.
 import contextlib
 import hashlib
 import itertools
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -23,6 +22,7 @@ from jaxcnn.data.prepare.workspace import (
     open_workspace,
 )
 from jaxcnn.errors import UserError
+from jaxcnn.safe_io import read_json
 
 SHARD_BYTES = 64 << 20  # the least, where a split has several
 MOST_SHARDS = 1024
@@ -109,7 +109,7 @@ def check_free(target: Path) -> None:
 
 def _format_hint(target: Path) -> str:
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        info = json.loads((target / "dataset_info.json").read_text())
+        info = read_json(target / "dataset_info.json")
         kind = info.get("fileFormat", "tfrecord")
         if kind == "tfrecord":
             return f" (it is {kind}: `python -m jaxcnn.data.prepare convert` changes that)"
