@@ -71,10 +71,13 @@ def parse_flags(argv: list[str]) -> list[str]:
     except FileNotFoundError as error:
         file = next((flag[9:] for flag in argv if flag.startswith("--config=")), "")
         if Path(path := file.split(":")[0]).exists():  # the config file itself misses another
-            raise UserError(f"cannot read --config={file}: {error}") from error
+            missing = error.filename or error
+            raise UserError(f"cannot read --config={file}: there is no {missing}") from error
         raise UserError(f"there is no config file {path!r}: {_files(Path(path))}") from None
     except Exception as error:  # whatever the config file, which is a program, raises
         cause = error.args[0] if isinstance(error, KeyError) else error  # KeyError shows its repr
+        if isinstance(error, OSError) and error.strerror:
+            cause = f"{error.strerror} ({error.filename})"
         reason = str(cause).strip().splitlines() or [""]
         file = next((flag for flag in argv if flag.startswith("--config=")), "--config")
         raise UserError(f"cannot read {file}: {type(error).__name__}: {reason[-1]}") from error

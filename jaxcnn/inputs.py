@@ -113,18 +113,22 @@ def watched_split(config: ConfigDict) -> str:
     )
 
 
-def reported_split(config: ConfigDict) -> str:
+def load_reported(config: ConfigDict, watched: DataSource) -> DataSource:
     """Returns the split of the result: "test", or "validation" where that is all there is.
+
+    Args:
+      config: the whole config.
+      watched: the split of `watched_split`.
 
     Raises:
       UserError: see `load_data`.
     """
-    if watched_split(config) == "test":
-        return "test"
+    if watched.split == "test":
+        return watched
     try:
-        return load_data(config, "test").split
+        return load_data(config, "test")
     except MissingSplitError:
-        return "validation"
+        return watched
 
 
 def eval_size(config: ConfigDict) -> int:

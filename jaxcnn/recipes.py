@@ -5,12 +5,14 @@ Lengths are texts such as "90epochs", "64000steps" or "never". Learning rates ar
 """
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
+LOG = logging.getLogger("jaxcnn")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -199,18 +201,45 @@ get_config = base_config  # for the command line, where a workdir says the rest
 
 
 def from_saved(saved: dict[str, Any]) -> ConfigDict:
-    """Returns the config of a workdir; fields that it does not have yet get their defaults."""
-    config = base_config()
+    """Returns the config of a workdir; fields that it does not have yet get their defaults.
 
-    def fill(section: ConfigDict, values: dict[str, Any]) -> None:
+    Fields that this version does not have are left out, which the log says.
+    """
+    config = base_config()
+    unknown = unknown_fields(saved)
+
+    def fill(section: ConfigDict, values: dict[str, Any], prefix: str = "") -> None:
         for key, value in values.items():
+            name = f"{prefix}{key}"
             if isinstance(value, dict) and isinstance(section.get(key), ConfigDict):
-                fill(section[key], value)
-            else:
+                fill(section[key], value, f"{name}.")
+            elif name not in unknown:
                 section[key] = _tuples(value)
 
     fill(config, saved)
+    if unknown:
+        LOG.warning(
+            "the saved config has fields that this version of jaxcnn does not have, which are left"
+            " out: %s",
+            ", ".join(f"{name}={value!r}" for name, value in unknown.items()),
+        )
     return config
+
+
+def unknown_fields(saved: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields of a saved config that there are not, by their full names."""
+    found: dict[str, Any] = {}
+
+    def look(section: ConfigDict, values: dict[str, Any], prefix: str) -> None:
+        for key, value in values.items():
+            name = f"{prefix}{key}"
+            if key not in section:
+                found[name] = value
+            elif isinstance(value, dict) and name != "model.overrides":
+                look(section[key], value, f"{name}.")
+
+    look(base_config(), saved, "")
+    return found
 
 
 def _tuples(value: Any) -> Any:

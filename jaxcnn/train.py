@@ -45,14 +45,19 @@ class Data(NamedTuple):
     Attributes:
       source: the training split.
       watched: the split that is evaluated during training.
-      reported: name of the split of the result.
+      reported: the split of the result.
       plan: lengths, in steps.
     """
 
     source: DataSource
     watched: DataSource
-    reported: str
+    reported: DataSource
     plan: Plan
+
+    def contents(self) -> dict[str, Any]:
+        """Returns what the splits are made of, where that is not always the same; JSON."""
+        splits = {part.split: part for part in (self.source, self.watched, self.reported)}
+        return {name: part.contents() for name, part in splits.items() if part.contents}
 
 
 class Begun(NamedTuple):
@@ -100,7 +105,7 @@ def run(
 def _run(run: Run, scope: contextlib.ExitStack, profile: bool, build: Build) -> Record:
     config, directory = run.config, run.directory
     data = _load(run)
-    if finished := _finished(run.log, run.checkpoints, data.plan):
+    if finished := _finished(run, data):
         run.log.say(f"{directory} is finished: nothing left to train")
         return _say_result(run, data, finished)
     statistics = _measure(run, data)
@@ -159,7 +164,10 @@ def _load(run: Run) -> Data:
         group=1 + config.data.unlabelled_per_labelled,
         pairs=inputs.mixes(config),
     )
-    return Data(source, watched, inputs.reported_split(config), plan)
+    data = Data(source, watched, inputs.load_reported(config, watched), plan)
+    if described := run.checkpoints.describe():
+        workdir.check_data(config, described.meta.get("data"), data.contents(), directory)
+    return data
 
 
 def _measure(run: Run, data: Data) -> Statistics | None:
@@ -177,7 +185,7 @@ def _begin(run: Run, data: Data, programs: Programs) -> Begun:
     config, directory, log, form = run.config, run.directory, run.log, programs.initial.form
     splits = [data.source, data.watched]
     report.say_start(log, config, directory, programs.model, form, splits, data.plan)
-    if line := selection.warning(config, data.watched.split, data.reported):
+    if line := selection.warning(config, data.watched.split, data.reported.split):
         log.say(f"{'selection':<10} {line}")
     if found := describe_environment():
         log.say(f"{'variables':<10} {'; '.join(found)}")
@@ -202,7 +210,10 @@ def _begin(run: Run, data: Data, programs: Programs) -> Begun:
         workdir.write_config(directory, config)
         log.rewind(step)
     if step > data.plan.total:
-        raise UserError(f"{directory} is at step {step}, past train.length={data.plan.total}steps")
+        raise UserError(
+            f"{directory} is at step {step}, past the end of the run at step {data.plan.total}"
+            f" (train.length={config.train.length}): lengthen it, or use another --workdir"
+        )
     return Begun(restored, given, step)
 
 
@@ -259,6 +270,7 @@ def _train(
     )
     meta["numerics"] = environment()
     meta["selection"] = selection.description(config, data.watched.split)
+    meta["data"] = data.contents()
     window = report.Window(config, data.source, plan, begun.step, saved.get("window"))
     loop = Loop(run, plan, data.watched.split, programs, recalibrate, window, meta, watched)
     most = config.train.steps_per_call
@@ -287,21 +299,22 @@ def _finish(
         with run.log.waiting(f"evaluating {data.watched.split}"):
             results = evaluate_state(programs.evaluate, state, data.watched.split)
     protocol = inputs.make_test_protocol(config)
-    if data.watched.split != data.reported or protocol != CENTER:
-        test = inputs.load_test_data(config, data.reported)
+    if data.watched.split != data.reported.split or protocol != CENTER:
+        test = inputs.load_test_data(config, data.reported.split)
         evaluate = make_evaluator(config, programs.model, test, statistics, feed=feed)
         with run.log.waiting(f"testing by the protocol {protocol.name}"):
-            results |= evaluate_state(evaluate, state, data.reported)
+            results |= evaluate_state(evaluate, state, data.reported.split)
     digest = state_sha256(parallel.fetch(state.variables()))
-    record = plan.stamp(plan.total) | results | {"state_sha256": digest}
+    record = plan.stamp(plan.total) | results
+    record |= {"protocol": _protocol(config), "state_sha256": digest}
     run.log.record(record)
     return _say_result(run, data, record)
 
 
 def _say_result(run: Run, data: Data, record: Record) -> Record:
-    if line := selection.warning(run.config, data.watched.split, data.reported):
+    if line := selection.warning(run.config, data.watched.split, data.reported.split):
         run.log.say(line)
-    return report.say_result(run.log, record, run.directory, data.reported)
+    return report.say_result(run.log, record, run.directory, data.reported.split)
 
 
 def _by_call(
@@ -318,9 +331,16 @@ def _patience(config: ConfigDict) -> float:
     return config.train.watchdog_seconds if jax.process_count() > 1 else 0.0
 
 
-def _finished(log: Logbook, checkpoints: Checkpoints, plan: Plan) -> Record | None:
-    """The last record, if it is the result of the last step."""
-    last = (log.records() or [{}])[-1]
-    numbers = (last.get(f"test/{key}") for key in ("top1", "top5", "loss"))
+def _protocol(config: ConfigDict) -> str:
+    """Returns how a result was tested: "dense" or "dense 256 384 512"."""
+    return " ".join(map(str, (config.eval.protocol, *config.eval.scales)))
+
+
+def _finished(run: Run, data: Data) -> Record | None:
+    """The last record, if it is the result of the last step, tested as the config says."""
+    last = (run.log.records() or [{}])[-1]
+    numbers = (last.get(f"{data.reported.split}/{key}") for key in ("top1", "top5"))
     whole = "state_sha256" in last and all(isinstance(value, float) for value in numbers)
-    return last if whole and last["step"] == plan.total == checkpoints.latest() else None
+    whole = whole and last["step"] == data.plan.total == run.checkpoints.latest()
+    tested = last.get("protocol", _protocol(run.config))  # of older versions none is known
+    return last if whole and tested == _protocol(run.config) else None

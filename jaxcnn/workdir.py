@@ -27,6 +27,7 @@ from ml_collections import ConfigDict
 
 from jaxcnn import inputs, process, recipes, safe_io, versions, workdir_files
 from jaxcnn.data import whitening
+from jaxcnn.data.contents import differences
 from jaxcnn.data.source import DataSource
 from jaxcnn.errors import EXIT_BAD_DATA, EXIT_WORKDIR, UserError
 
@@ -52,8 +53,13 @@ FREE_TO_CHANGE = (
     "data.num_workers",
     "debug_nans",
     "eval.batch_size",
+    "eval.protocol",
+    "eval.scales",
     "log",
+    "model.overrides.remat",
+    "model.overrides.scan_units",
     "train.max_skipped",
+    "train.steps_per_call",
     "train.watchdog_seconds",
 )
 
@@ -352,9 +358,9 @@ def check_unchanged(config: ConfigDict, saved: dict[str, Any], where: str) -> No
     Raises:
       UserError: listing what differs.
     """
-    allowed = [name.strip() for name in config.allow_change.split(",") if name.strip()]
+    allowed = _allowed(config)
     here = _flat(recipes.to_saved(config))
-    there = _flat(recipes.to_saved(recipes.from_saved(saved)))
+    there = _flat(recipes.to_saved(recipes.from_saved(saved))) | recipes.unknown_fields(saved)
 
     def is_free(name: str) -> bool:
         # A plateau counts evaluations, and a recalibration before one changes what is saved.
@@ -376,6 +382,33 @@ def check_unchanged(config: ConfigDict, saved: dict[str, Any], where: str) -> No
             f"{where} was begun with another config: {'; '.join(differing)}. Use another --workdir,"
             f" or continue in spite of it with --config.allow_change={names}"
         )
+
+
+def check_data(
+    config: ConfigDict, saved: dict[str, Any] | None, contents: dict[str, Any], where: Path
+) -> None:
+    """Refuses to continue a run with other data than it was begun with.
+
+    Args:
+      config: of the run that starts; "data" in its `allow_change` allows it.
+      saved: contents of the splits, as its checkpoint has them; None of a run that kept none.
+      contents: those of the data that are there.
+      where: for the message.
+
+    Raises:
+      UserError: naming what differs.
+    """
+    if saved is None or "data" in _allowed(config):
+        return
+    if found := differences(saved, contents):
+        raise UserError(
+            f"{where} was begun with other data: {'; '.join(found)}. Use another --workdir, or"
+            " continue in spite of it with --config.allow_change=data"
+        )
+
+
+def _allowed(config: ConfigDict) -> list[str]:
+    return [name.strip() for name in config.allow_change.split(",") if name.strip()]
 
 
 def _flat(config: dict[str, Any]) -> dict[str, Any]:

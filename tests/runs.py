@@ -64,6 +64,15 @@ def records(workdir: Path) -> list[dict]:
     return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
 
 
+def lasting(workdir: Path) -> list[dict]:
+    """The records without what depends on the time that a run takes."""
+    times = ("images_per_second", "waiting_for_data")
+    return [
+        {key: value for key, value in record.items() if key not in times}
+        for record in records(workdir)
+    ]
+
+
 def losses(workdir: Path) -> list[float]:
     """The training losses of a run that logs every step."""
     return [record["train/loss"] for record in records(workdir) if "train/loss" in record]

@@ -6,9 +6,7 @@ import signal
 import pytest
 
 from jaxcnn import papers, programs, train
-from tests.runs import records
-
-TIMES = ("images_per_second", "waiting_for_data")
+from tests.runs import lasting
 
 
 class CrashError(Exception):
@@ -56,13 +54,6 @@ def make_config(**lengths):
     config.eval.every = "10steps"
     config.log.every, config.checkpoint.every = lengths["log"], lengths["checkpoint"]
     return config
-
-
-def lasting(workdir):
-    return [
-        {key: value for key, value in record.items() if key not in TIMES}
-        for record in records(workdir)
-    ]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 import contextlib
+import functools
 import json
+import logging
 import subprocess
 import sys
 
@@ -99,8 +101,9 @@ def config_with(**changes):
     config = papers.densenet("densenet_40_12", "cifar10")
     config.model.overrides.dropout_rate = 0.2
     for name, value in changes.items():
-        section, _, field = name.rpartition("__")
-        (config[section] if section else config)[field] = value
+        *sections, field = name.split("__")
+        section = functools.reduce(lambda part, name: part[name], sections, config)
+        section[field] = value
     return config
 
 
@@ -146,6 +149,41 @@ def test_a_field_that_an_older_config_does_not_have_gets_its_default():
     assert found.log.every == recipes.base_config().log.every
 
 
+def test_a_field_that_this_version_does_not_have_is_said_and_refused(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("jaxcnn"), "propagate", True)
+    saved = recipes.to_saved(config_with())
+    saved["train"]["lookahead"], saved["quantum"] = 5, {"bits": 3}
+    found = recipes.from_saved(saved)
+    assert "lookahead" not in found.train
+    assert recipes.to_saved(found) == recipes.to_saved(config_with())
+    assert "left out: train.lookahead=5, quantum={'bits': 3}" in caplog.text
+    with pytest.raises(UserError, match=r"train\.lookahead 5 → unset"):
+        workdir.check_unchanged(config_with(), saved, "runs/x")
+    here = config_with(allow_change="train.lookahead,quantum")
+    workdir.check_unchanged(here, saved, "runs/x")
+
+
+def test_other_data_are_refused_with_the_difference():
+    before = {
+        "train": {"parts": {"cat": 20, "dog": 20}, "sha256": "a"},
+        "test": {"parts": {"3": 5}, "version": "mnist 3.0.1"},
+    }
+    config = config_with()
+    workdir.check_data(config, None, before, "runs/x")
+    workdir.check_data(config, before, before, "runs/x")
+    for changes, message in [
+        ({"train": {"parts": {"cat": 21, "dog": 20}}}, "train: cat 20 → 21 examples"),
+        ({"train": {"parts": {"cat": 20}}}, "train: dog 20 → 0 examples"),
+        ({"train": before["train"] | {"sha256": "b"}}, "train: other files, as many as before"),
+        ({"test": before["test"] | {"version": "mnist 4"}}, "test: version mnist 3.0.1 → mnist 4"),
+        ({"validation": {"parts": {"cat": 3}}}, "validation: cat 0 → 3 examples"),
+    ]:
+        match = f"^runs/x was begun with other data: {message}. .*--config.allow_change=data$"
+        with pytest.raises(UserError, match=match):
+            workdir.check_data(config, before, before | changes, "runs/x")
+        workdir.check_data(config_with(allow_change="data"), before, before | changes, "runs/x")
+
+
 def test_a_directory_without_a_config_is_no_workdir(tmp_path):
     with pytest.raises(UserError, match=r"no workdir of a run.*config\.json"):
         workdir.read_config(tmp_path)
@@ -183,6 +221,8 @@ def check(here, there):
         {"data__dir": "/elsewhere", "data__num_workers": 7, "data__max_bad_fraction": 0.5},
         {"debug_nans": True, "train__max_skipped": 3, "train__watchdog_seconds": 9.0},
         {"allow_change": "seed"},
+        {"train__steps_per_call": 7, "eval__protocol": "flip", "eval__scales": (256,)},
+        {"model__overrides__scan_units": True, "model__overrides__remat": True},
     ],
     ids=lambda changes: ",".join(changes) or "none",
 )

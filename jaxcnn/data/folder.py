@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxcnn.data import listing
+from jaxcnn.data import contents, listing
 from jaxcnn.data.crops import Cropper, WholeImage
 from jaxcnn.data.decode import IMAGE_BYTES, READ
 from jaxcnn.data.source import DataSource, Example, UnreadableImageError, split_holdout
@@ -98,6 +98,7 @@ def load_folder(
         describe=describe,
         read=read,
         label_of=lambda index: int(labels[index]),
+        contents=lambda: contents.of_files(base, files, labels, class_names),
     )
     if part != train:
         return source

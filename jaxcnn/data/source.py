@@ -5,6 +5,7 @@ A source knows nothing about batches, epochs or processes; `pipeline` knows noth
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,8 @@ class DataSource:
       labelled: positions, int [n], of the only examples whose labels training may use; None: all.
       array_shape: of what `read` returns, where that is several views of an image in one array (see
         `views`); None is `image_shape`.
+      contents: what the files of the split are, held-out part included, as JSON; see `contents`.
+        None where they are always the same, as the config has them.
     """
 
     name: str
@@ -61,6 +64,7 @@ class DataSource:
     label_of: Callable[[int], int] | None = None
     labelled: np.ndarray | None = None
     array_shape: tuple[int, ...] | None = None
+    contents: Callable[[], dict[str, Any]] | None = None
 
     @property
     def in_memory(self) -> bool:

@@ -138,6 +138,10 @@ def load_tfds(
         describe=describe,
         read=read,
         label_of=label_of,
+        contents=lambda: {
+            "version": f"{name} {folder.name}",
+            "parts": dict(zip(wanted, map(len, parts), strict=True)),
+        },
     )
     if split == "test":
         return source

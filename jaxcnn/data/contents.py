@@ -1,0 +1,68 @@
+"""What a data set is made of, so that a run is continued with the data that it was begun with."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+MOST_SIZES = 60_000  # files whose sizes are looked at; of more, this many evenly spaced
+NAMED = 3  # differences in a message
+
+
+def of_files(
+    folder: bytes, files: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
+) -> dict[str, Any]:
+    """Returns the number of files of each class, and a digest of their names and sizes; JSON.
+
+    Args:
+      folder: that the names are relative to.
+      files: bytes [n].
+      labels: int [n].
+      class_names: one for each label.
+    """
+    digest = hashlib.sha256()
+    for name in files:
+        digest.update(bytes(name) + b"\0")
+    for name in files[:: -(-len(files) // MOST_SIZES)]:
+        try:
+            size = os.stat(os.path.join(folder, bytes(name))).st_size
+        except OSError:  # whoever reads it says so
+            size = -1
+        digest.update(f"{size}\0".encode())
+    counts = np.bincount(labels, minlength=len(class_names)).tolist()
+    parts = {name: count for name, count in zip(class_names, counts, strict=True) if count}
+    return {"parts": parts, "sha256": digest.hexdigest()}
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Returns in words how the splits of two data sets differ, each as a source's `contents`.
+
+    Args:
+      before: split → contents.
+      now: likewise.
+    """
+    found = []
+    for split in sorted(before.keys() | now.keys()):
+        there, here = (dict(data.get(split) or {"parts": {}}) for data in (before, now))
+        parts = [data.pop("parts", {}) for data in (there, here)]
+        names = [
+            name for name in {**parts[0], **parts[1]} if parts[0].get(name) != parts[1].get(name)
+        ]
+        changed = [
+            f"{name} {parts[0].get(name, 0):,} → {parts[1].get(name, 0):,} examples"
+            for name in names[:NAMED]
+        ]
+        if len(names) > NAMED:
+            changed.append(f"and {len(names) - NAMED} more")
+        if not names and there != here:
+            versions = [data.get("version") for data in (there, here)]
+            changed = [
+                "other files, as many as before"
+                if versions[0] == versions[1]
+                else f"version {versions[0]} → {versions[1]}"
+            ]
+        if changed:
+            found.append(f"{split}: {', '.join(changed)}")
+    return found
