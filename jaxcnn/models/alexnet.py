@@ -48,6 +48,7 @@ from jaxcnn.layers import (
     global_average_pool,
 )
 from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.initializers import normal, torch_uniform, uniform
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.lrn import local_response_norm
@@ -191,7 +192,7 @@ class AlexNet(nn.Module):
             HiddenLayer,
             dense=partial(Dense, kernel_init=init.hidden_kernel, bias_init=raised, **types),
             act=self.act,
-            dropout=partial(nn.Dropout, self.dropout_rate, deterministic=not train),
+            dropout=partial(Dropout, self.dropout_rate, deterministic=not train),
             dropout_first=self.dropout_first,
         )
 

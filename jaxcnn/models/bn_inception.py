@@ -37,6 +37,7 @@ from flax.linen.initializers import Initializer
 from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, batch_norm, classifier, global_average_pool
 from jaxcnn.layers.branches import Fork, Layer, fork
 from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.dropout import Dropout
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.googlenet import Stage
 from jaxcnn.ops.pool import avg_pool, max_pool
@@ -204,7 +205,7 @@ class BNInception(nn.Module):
         x = global_average_pool(x)
         if self.num_classes == 0:
             return x
-        x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
+        x = Dropout(self.dropout_rate, deterministic=not train)(x)
         return classifier(self.num_classes, self.dtype, self.param_dtype, self.kernel_init)(x)
 
 

@@ -43,6 +43,7 @@ from jaxcnn.layers import (
     he_normal_fan_out,
 )
 from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.loop import grow_in_loop
 from jaxcnn.layers.norm import is_batch_norm
 from jaxcnn.models.checks import check_images
@@ -209,7 +210,7 @@ class DenseNet(nn.Module):
             dtype=self.dtype,
             param_dtype=self.param_dtype,
         )
-        dropout = partial(nn.Dropout, self.dropout_rate, deterministic=not train)
+        dropout = partial(Dropout, self.dropout_rate, deterministic=not train)
         handed_down: dict[str, Any] = {
             "conv": conv,
             "norm": norm,

@@ -39,6 +39,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, batch_norm, classifier, global_average_pool
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.drop_path import draw_live_inputs, join_mean
+from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.initializers import caffe_xavier
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.pool import max_pool
@@ -210,7 +211,7 @@ class FractalNet(nn.Module):
         for i, (features, rate) in enumerate(
             zip(self.stage_features, self.dropout_rates, strict=True)
         ):
-            dropout = partial(nn.Dropout, rate, deterministic=not train)
+            dropout = partial(Dropout, rate, deterministic=not train)
             x = FractalBlock(
                 features,
                 self.columns,

@@ -44,6 +44,7 @@ from jaxcnn.layers import (
 )
 from jaxcnn.layers.branches import Branches, Chain, Fork, Layer, Step, fork
 from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.initializers import caffe_xavier
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.lrn import local_response_norm
@@ -287,7 +288,7 @@ class GoogLeNet(nn.Module):
             number: AuxiliaryHead(
                 **handed_down,
                 dense=partial(nn.Dense, **filters),
-                dropout=partial(nn.Dropout, self.aux_dropout_rate, deterministic=not train),
+                dropout=partial(Dropout, self.aux_dropout_rate, deterministic=not train),
                 classifier=head,
                 adaptive=self.adaptive_aux,
                 name=f"{name}_head",
@@ -308,7 +309,7 @@ class GoogLeNet(nn.Module):
         x = global_average_pool(x)
         if self.num_classes == 0:
             return x
-        return head()(nn.Dropout(self.dropout_rate, deterministic=not train)(x))
+        return head()(Dropout(self.dropout_rate, deterministic=not train)(x))
 
     def _smallest(self, heads_run: bool) -> int:
         """Returns the side of the smallest images."""

@@ -30,6 +30,7 @@ from flax import linen as nn
 from jaxcnn.errors import UserError
 from jaxcnn.layers import Conv, ConvNormAct, classifier, global_average_pool, symmetric_padding
 from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.initializers import caffe_xavier
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.pool import max_pool
@@ -198,9 +199,7 @@ class Highway(nn.Module):
         check_images(images, self._smallest())
         types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         conv = partial(self.conv, kernel_init=caffe_xavier, **types)
-        dropouts = [
-            partial(nn.Dropout, rate, deterministic=not train) for rate in self.dropout_rates
-        ]
+        dropouts = [partial(Dropout, rate, deterministic=not train) for rate in self.dropout_rates]
 
         x = images.astype(self.dtype)
         for i, (size, features) in enumerate(zip(self.stage_sizes, self.features, strict=True)):

@@ -44,6 +44,7 @@ from jaxcnn.layers import (
 )
 from jaxcnn.layers.branches import AVERAGE, MAX, Branches, Chain, Fork, Layer, Pool, fork
 from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.loop import apply_in_loop
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.googlenet import to_plus_minus_one
@@ -274,4 +275,4 @@ class InceptionV3(nn.Module):
         x = global_average_pool(x)
         if self.num_classes == 0:
             return x
-        return head()(nn.Dropout(self.dropout_rate, deterministic=not train)(x))
+        return head()(Dropout(self.dropout_rate, deterministic=not train)(x))

@@ -43,6 +43,7 @@ from jaxcnn.layers import (
 )
 from jaxcnn.layers.branches import AVERAGE, MAX, Branches, Chain, Fork, Layer, Step, fork
 from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.dropout import Dropout
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.inception_v3 import STEM as STEM_V3
 from jaxcnn.models.inception_v3 import AuxiliaryHead, Stage, truncated_normal, valid3x3
@@ -249,7 +250,7 @@ class InceptionV4(nn.Module):
         x = global_average_pool(self.tail(x, **handed_down))
         if self.num_classes == 0:
             return x
-        return head()(nn.Dropout(self.dropout_rate, deterministic=not train)(x))
+        return head()(Dropout(self.dropout_rate, deterministic=not train)(x))
 
     def blocks(self, stage: int, **handed_down: Any) -> list[Constructor]:
         """Returns the modules of a stage, counted from 0."""

@@ -101,6 +101,7 @@ class TableConv(nn.Module):
             )
         fan_in = math.prod(self.kernel_size) * np.array([len(row) for row in self.table])
         y = self.param("bias", nn.initializers.zeros, (len(self.table),), self.param_dtype)
+        y = y[None, None, None]
         for number in known:
             seeing = np.array([i for i, row in enumerate(self.table) if number in row])
             if seeing.size:
@@ -108,7 +109,7 @@ class TableConv(nn.Module):
                 conv = partial(self.conv, use_bias=False, kernel_init=uniform(bounds), padding=0)
                 kernels = conv(seeing.size, self.kernel_size, name=f"map{number}")
                 part = kernels(jax.lax.slice_in_dim(x, number, number + 1, axis=-1))
-                y = jnp.broadcast_to(y.astype(part.dtype), (*part.shape[:-1], y.shape[-1]))
+                y = y.astype(part.dtype) + jnp.zeros_like(part[..., :1])  # of every pixel
                 y = y.at[..., seeing].add(part)
         return y
 

@@ -30,6 +30,7 @@ from flax import linen as nn
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, batch_norm, classifier, global_average_pool
 from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.dropout import Dropout
 from jaxcnn.models.checks import check_images
 
 PADDINGS = {"SAME": "SAME", "symmetric": None}  # as `ConvNormAct` has them
@@ -171,7 +172,7 @@ class MobileNet(nn.Module):
         x = global_average_pool(x)
         if self.num_classes == 0:
             return x
-        x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
+        x = Dropout(self.dropout_rate, deterministic=not train)(x)
         return classifier(self.num_classes, self.dtype, self.param_dtype)(x)
 
     def _widths(self) -> list[int]:

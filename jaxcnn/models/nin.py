@@ -30,6 +30,7 @@ from flax import linen as nn
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.layers import Conv, global_average_pool, symmetric_padding
 from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.dropout import Dropout
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.pool import avg_pool, max_pool
 
@@ -145,7 +146,7 @@ class NiN(nn.Module):
                 features[1:],
                 partial(conv, kernel_init=inits[i][1]),
                 self.act,
-                partial(nn.Dropout, self.dropout_rate if dropped else 0.0, deterministic=not train),
+                partial(Dropout, self.dropout_rate if dropped else 0.0, deterministic=not train),
                 name=f"stage{i + 1}",
             )(x, tap and partial(tap, i + 1))
         if self.num_classes == 0:

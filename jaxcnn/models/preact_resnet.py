@@ -46,6 +46,7 @@ from jaxcnn.layers import (
     he_normal_fan_out,
 )
 from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.dropout import Dropout
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.identity_mappings import ORDERINGS, Steps, check_ordering, make_join
 from jaxcnn.models.resnet import SHORTCUTS as RESNET_SHORTCUTS
@@ -266,7 +267,7 @@ class PreActResNet(nn.Module):
             dtype=self.dtype,
             param_dtype=self.param_dtype,
         )
-        dropout = partial(nn.Dropout, deterministic=not train)
+        dropout = partial(Dropout, deterministic=not train)
         join = make_join(
             self.shortcut,
             gate=self.gate,
@@ -289,7 +290,6 @@ class PreActResNet(nn.Module):
         )
         first = partial(block, shortcut="C") if self.shortcut == "first" else block
         widths = self._widths()
-
         # The stem is one more layer of the same kind, and takes over what stands in front of the
         # first unit; behind the last unit the same stands once more.
         ordering = ORDERINGS[self.ordering]

@@ -43,6 +43,7 @@ from jaxcnn.layers import (
     he_normal_fan_out,
 )
 from jaxcnn.layers.conv import Activation, Constructor, symmetric_padding
+from jaxcnn.layers.dropout import Dropout
 from jaxcnn.models.alexnet import HiddenLayer
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.lrn import local_response_norm
@@ -181,7 +182,7 @@ class VGG(nn.Module):
             HiddenLayer,
             dense=partial(Dense, kernel_init=dense_init, **types),
             act=self.act,
-            dropout=partial(nn.Dropout, self.dropout_rate, deterministic=not train),
+            dropout=partial(Dropout, self.dropout_rate, deterministic=not train),
         )
 
         x = images

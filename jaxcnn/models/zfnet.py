@@ -45,6 +45,7 @@ from jaxcnn.layers import (
     global_average_pool,
 )
 from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.initializers import normal
 from jaxcnn.models.alexnet import HiddenLayer
 from jaxcnn.models.checks import check_images
@@ -150,7 +151,7 @@ class ZFNet(nn.Module):
             HiddenLayer,
             dense=partial(Dense, kernel_init=self.kernel_init, **types),
             act=self.act,
-            dropout=partial(nn.Dropout, self.dropout_rate, deterministic=not train),
+            dropout=partial(Dropout, self.dropout_rate, deterministic=not train),
         )
 
         x = images

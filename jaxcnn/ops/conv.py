@@ -11,10 +11,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxcnn.ops import conv_cpu
 from jaxcnn.ops.dense_cpu import LAYOUT
+from jaxcnn.ops.sharding import is_explicit
 from jaxcnn.ops.windows import Window
 
 Lowering = Callable[[jax.Array, jax.Array], jax.Array]
@@ -59,7 +61,8 @@ def conv_general_dilated(
 
 def _lowered(lhs: jax.Array, rhs: jax.Array, **arguments: Any) -> jax.Array:
     reference: Lowering = partial(lax.conv_general_dilated, **arguments)
-    faster = _faster_on_cpu(lhs, rhs, **arguments)
+    jax.eval_shape(reference, lhs, rhs)  # what JAX refuses is refused in its words
+    faster = None if is_explicit(lhs, rhs) else _faster_on_cpu(lhs, rhs, **arguments)
     return reference(lhs, rhs) if faster is None else _by_platform(faster, reference, lhs, rhs)
 
 
@@ -129,8 +132,9 @@ def _faster_on_cpu(
         lhs.ndim == rhs.ndim == 4
         and layout(dimension_numbers) == layout(LAYOUT)
         and set(lhs_dilation or (1,)) == {1}
+        and len(rhs_dilation or (1, 1)) == 2
         and batch_group_count == 1
-        and not any(rare.values())
+        and all(value is None for value in rare.values())
         and lhs.dtype == rhs.dtype
         and jnp.issubdtype(lhs.dtype, jnp.floating)
     )
@@ -174,4 +178,9 @@ _convolution = jax.jit(
 
 
 def _hashable(argument: Any) -> Any:
-    return tuple(map(_hashable, argument)) if isinstance(argument, list) else argument
+    """Returns lists and arrays, also within tuples, as tuples."""
+    if isinstance(argument, np.ndarray | jax.Array):
+        argument = np.asarray(argument).tolist()
+    if isinstance(argument, list) or type(argument) is tuple:
+        return tuple(map(_hashable, argument))
+    return argument

@@ -70,7 +70,8 @@ def grouped(image: jax.Array, kernel: jax.Array, window: Window, groups: int) ->
         joined //= 2
     parts = groups // joined
     split = kernel.reshape(*kernel.shape[:3], parts, joined, -1)
-    blocks = jnp.einsum("hwipjo,kj->phwkijo", split, jnp.eye(joined, dtype=kernel.dtype))
+    own = jnp.eye(joined, dtype=bool)[:, None, :, None]  # not a factor, which inf would make NaN
+    blocks = jnp.where(own, split.transpose(3, 0, 1, 2, 4, 5)[:, :, :, None], 0)
     blocks = blocks.reshape(parts, *kernel.shape[:2], joined * width, -1)
     images = jnp.split(image, parts, axis=-1)
     # Splits, not slices: the gradient of these would be a sum of whole kernels.

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxcnn.ops.sharding import is_explicit
+
 LARGE = 2**22  # numbers of a matrix that is read from memory
 FEW = 64  # rows; more make the product itself the greater part
 CHUNK = 256  # of the matrix's rows
@@ -30,6 +32,7 @@ def dot_general(
         dimension_numbers == (((1,), (0,)), ((), ()))
         and lhs.ndim == rhs.ndim == 2
         and lhs.dtype == rhs.dtype
+        and not is_explicit(lhs, rhs)
         and jnp.issubdtype(lhs.dtype, jnp.floating)
         and isinstance(lhs.shape[0], int)  # a program for any batch has a symbol there
         and lhs.shape[0] <= FEW

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxcnn.ops.sharding import is_explicit
+
 
 @jax.custom_vjp
 def materialize_on_cpu(x: jax.Array) -> jax.Array:
@@ -20,11 +22,14 @@ def materialize_on_cpu(x: jax.Array) -> jax.Array:
     Args:
       x: floating-point numbers.
     """
-    return lax.platform_dependent(x, cpu=_hidden, default=lambda x: x) if x.size else x
+    if not x.size or is_explicit(x):
+        return x
+    return lax.platform_dependent(x, cpu=_hidden, default=lambda x: x)
 
 
 def _hidden(x: jax.Array) -> jax.Array:
-    never = x.ravel()[0] * 0 > 1  # not even of a number that is infinite or none
+    # Of no number, infinite ones and NaN included, and nothing that `debug_nans` would stop at.
+    never = lax.abs(x.ravel()[0]) < 0
 
     def again(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         return jnp.bool(False), state[1] + state[1]

@@ -13,35 +13,42 @@ from flax import linen as nn
 from jax import lax
 
 from jaxcnn.ops.fusion import materialize_on_cpu
+from jaxcnn.ops.sharding import is_explicit
 from jaxcnn.ops.sums import wide
 from jaxcnn.ops.windows import Window, taps
 
 MANY_TAPS = 25  # a window of more is left to XLA
 
 
+Padding = int | str | Sequence[Sequence[int]]
+
+
 def max_pool(
     x: jax.Array,
     window: Sequence[int],
-    strides: Sequence[int],
-    padding: int | str = 0,
+    strides: Sequence[int] | None = None,
+    padding: Padding = 0,
     ceil_mode: bool = False,
 ) -> jax.Array:
     """Takes the maximum over windows; what is padded never wins.
 
+    What `flax.linen.max_pool` takes is taken and what it refuses is refused, in its words.
+
     Args:
       x: (N, H, W, C).
       window: (height, width).
-      strides: (vertical, horizontal).
-      padding: pixels on every side, or "SAME" or "VALID" as TensorFlow has them.
+      strides: (vertical, horizontal); None is 1.
+      padding: pixels on every side, or (before, after) for each axis, or "SAME" or "VALID" as
+        TensorFlow has them.
       ceil_mode: keep a last window that only partly fits (Caffe, torch's `ceil_mode`), unless it
         would start in the padding.
 
     Returns:
       (N, H', W', C).
     """
-    pads = _pads(x, window, strides, padding, ceil_mode)
-    moves = Window(tuple(window), tuple(strides), pads)
-    if math.prod(window) > MANY_TAPS or not jnp.issubdtype(x.dtype, jnp.floating):
+    moves = _window(x, window, strides, padding, ceil_mode)
+    usual = _is_usual(x, moves) and not is_explicit(x)
+    if not usual or not jnp.issubdtype(x.dtype, jnp.floating):
         return _reference(x, moves)
     return _max_pool(x, moves)
 
@@ -162,17 +169,17 @@ def _reference(x: jax.Array, window: Window) -> jax.Array:
 def avg_pool(
     x: jax.Array,
     window: Sequence[int],
-    strides: Sequence[int],
-    padding: int | str = 0,
+    strides: Sequence[int] | None = None,
+    padding: Padding = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> jax.Array:
-    """Takes the mean over windows.
+    """Takes the mean over windows; see `max_pool` for what it takes and refuses.
 
     Args:
       x: (N, H, W, C).
       window: (height, width).
-      strides: (vertical, horizontal).
+      strides: see `max_pool`.
       padding: see `max_pool`.
       ceil_mode: see `max_pool`; what it adds beyond the padding is never counted.
       count_include_pad: divide by the window's size (torch's default) or by the number of pixels
@@ -181,25 +188,26 @@ def avg_pool(
     Returns:
       (N, H', W', C).
     """
-    pads = _pads(x, window, strides, padding, ceil_mode)
-    counted = pads
+    moves = _window(x, window, strides, padding, ceil_mode)
     if count_include_pad and ceil_mode and padding:
         # The zeros of the padding count, those of the ceil mode do not: make the former pixels.
-        given = _pads(x, window, strides, padding, False)
+        given = _window(x, window, strides, padding, False).pads
         counted = tuple(
-            (0, after - zeros) for (_, after), (_, zeros) in zip(pads, given, strict=True)
+            (0, after - zeros) for (_, after), (_, zeros) in zip(moves.pads, given, strict=True)
         )
         x = jnp.pad(x, ((0, 0), *given, (0, 0)))
+        moves = moves._replace(pads=counted)
     include = count_include_pad and not ceil_mode
 
     def by_library(x: jax.Array) -> jax.Array:
+        means = nn.avg_pool(x, moves.shape, moves.strides, moves.pads, include)
         # Flax divides by a number of pixels in float32, whatever x is.
-        return nn.avg_pool(x, window, strides, counted, include).astype(x.dtype)
+        return means.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else means
 
-    if tuple(strides) != (1, 1) or math.prod(window) > MANY_TAPS:
+    usual = _is_usual(x, moves) and jnp.issubdtype(x.dtype, jnp.floating)
+    if moves.strides != (1, 1) or not usual or is_explicit(x):
         return by_library(x)
-    every = Window(tuple(window), (1, 1), counted)
-    return lax.platform_dependent(x, cpu=lambda x: _by_taps(x, every, include), default=by_library)
+    return lax.platform_dependent(x, cpu=lambda x: _by_taps(x, moves, include), default=by_library)
 
 
 def _by_taps(x: jax.Array, window: Window, count_include_pad: bool) -> jax.Array:
@@ -239,25 +247,47 @@ def adaptive_avg_pool(x: jax.Array, output_size: tuple[int, int]) -> jax.Array:
     return x
 
 
-def _pads(
+def _window(
     x: jax.Array,
     window: Sequence[int],
-    strides: Sequence[int],
-    padding: int | str,
+    strides: Sequence[int] | None,
+    padding: Padding,
     ceil_mode: bool,
-) -> tuple[tuple[int, int], ...]:
-    """Returns (before, after) for height and width."""
-    if isinstance(padding, str):
-        if ceil_mode:
-            raise ValueError("ceil_mode goes with a padding in pixels")
-        return tuple(jax.lax.padtype_to_pads(x.shape[1:3], window, strides, padding))
-    pads = []
-    for length, k, s in zip(x.shape[1:3], window, strides, strict=True):
-        after = padding
-        if ceil_mode:
-            outputs = -(-(length + 2 * padding - k) // s) + 1
-            if (outputs - 1) * s >= length + padding:
-                outputs -= 1
-            after = max(padding, (outputs - 1) * s + k - length - padding)
-        pads.append((padding, after))
-    return tuple(pads)
+) -> Window:
+    """Returns how a window moves, once Flax has checked the arguments."""
+    shape = tuple(window)
+    steps = (1,) * len(shape) if strides is None else tuple(strides)
+    if isinstance(padding, str) and ceil_mode:
+        raise ValueError("ceil_mode goes with a padding in pixels")
+    pads: Any = padding
+    if isinstance(padding, int | np.integer):
+        pads = ((int(padding),) * 2,) * len(shape)
+    elif not isinstance(padding, str):
+        pads = tuple(map(tuple, padding))
+    jax.eval_shape(lambda x: nn.max_pool(x, shape, steps, pads), x)
+    lengths = x.shape[-1 - len(shape) : -1]
+    if isinstance(pads, str):
+        pads = lax.padtype_to_pads(lengths, shape, steps, pads)
+    if ceil_mode:
+        cells = zip(lengths, shape, steps, pads, strict=True)
+        pads = [_whole_windows(*cell) for cell in cells]
+    return Window(shape, steps, tuple((int(before), int(after)) for before, after in pads))
+
+
+def _whole_windows(length: int, k: int, stride: int, pads: tuple[int, int]) -> tuple[int, int]:
+    """Returns padding with which the last window of an axis fits."""
+    before, after = pads
+    outputs = -(-(length + before + after - k) // stride) + 1
+    if (outputs - 1) * stride >= length + before:
+        outputs -= 1
+    return before, max(after, (outputs - 1) * stride + k - length - before)
+
+
+def _is_usual(x: jax.Array, window: Window) -> bool:
+    """Tells whether images and a window are what the formulas of this file are for."""
+    return (
+        x.ndim == 4
+        and len(window.shape) == 2
+        and math.prod(window.shape) <= MANY_TAPS
+        and min(map(min, window.pads)) >= 0
+    )
