@@ -25,13 +25,12 @@ from jaxcnn.errors import (
     reason,
     system_errno,
 )
-from jaxcnn.retention import Retention, open_manager
+from jaxcnn.retention import MOST_DELETED, Retention, open_manager
 from jaxcnn.sealed import Description
 from jaxcnn.workdir_files import flush, identity
 
 LOG = logging.getLogger("jaxcnn")
 ALLOWED_FAILURES = 3
-MOST_DELETED = 20  # while they were read, one after the other
 NOT_DAMAGE = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 OF_DISKS = (*NOT_DAMAGE, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 CURES = {errno.ENOSPC: "free space", errno.EDQUOT: "free space", errno.EROFS: "make it writable"}
@@ -260,10 +259,11 @@ class Checkpoints:
         )
 
     def _candidates(self, choice: str | int) -> list[int]:
-        steps = sorted(self._steps().values, reverse=True)
+        there = self._steps()
+        steps = sorted(there.values, reverse=True)
         if choice == "latest":
             return steps
-        step = self.best() if choice == "best" else int(choice)
+        step = there.best()[1] if choice == "best" else int(choice)
         if step is None:
             raise UserError(
                 f"no checkpoint in {self._directory.parent} was evaluated: use --checkpoint=latest"

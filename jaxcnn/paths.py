@@ -1,6 +1,9 @@
 """Paths as people write them: on command lines, in config files."""
 
 import os
+import stat
+import tempfile
+from pathlib import Path
 
 from jaxcnn.errors import UserError
 
@@ -31,3 +34,27 @@ def expand_argument(argument: str) -> str:
     if argument.startswith("-"):
         flag, equals, value = argument.partition("=")
     return flag + equals + ",".join(map(expand, value.split(",")))
+
+
+def cache_folder() -> Path | None:
+    """Returns the folder for compiled programs, made if missing.
+
+    It is below XDG_CACHE_HOME or ~/.cache. A user without a home folder that can be written, as in
+    many containers, gets one below the temporary folder, which nobody else can write: what lies
+    there is run. None if there is neither.
+    """
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcnn" / "xla"
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except (OSError, RuntimeError):  # RuntimeError: neither HOME nor an entry in /etc/passwd
+        pass
+    try:
+        folder = Path(tempfile.gettempdir()) / f"jaxcnn-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return None
+    own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    return folder if own and not found.st_mode & 0o077 else None

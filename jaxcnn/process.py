@@ -5,6 +5,7 @@ import contextlib
 import errno
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
@@ -64,9 +65,9 @@ def set_up(coordinator: str = "", num_processes: int = 1, process_id: int = 0) -
 
     from jaxcnn import parallel
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcnn" / "xla"
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # jax reads that itself
-        jax.config.update("jax_compilation_cache_dir", str(cache))
+        cache = paths.cache_folder()
+        jax.config.update("jax_compilation_cache_dir", cache and str(cache))
     absl_logging.set_verbosity(absl_logging.FATAL)  # what Orbax logs, it raises too
     logger = logging.getLogger("jaxcnn")
     if not logger.handlers:
@@ -224,7 +225,7 @@ def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
         _leave(error.exit_code, f"{'error: ' * (error.exit_code < 128)}{error}")
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            _leave(EXIT_WORKDIR, f"error: cannot write to the workdir: {error}")
+            _leave(*_unwritable(error))
         if "RESOURCE_EXHAUSTED" in str(error):
             _leave(
                 2,
@@ -236,6 +237,25 @@ def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
             traceback.print_exc()
             _leave(EXIT_PEER_LOST, f"error: this or another process is lost: {error}")
         raise
+
+
+def _unwritable(error: OSError) -> tuple[int, str]:
+    """Returns the exit code and the line for a disk that is full or read-only; says which one.
+
+    What is written to the workdir raises errors of its own.
+    """
+    name = "" if error.filename is None else os.fsdecode(error.filename)
+    shared = Path("/dev/shm")  # noqa: S108
+    if not name or name.startswith((str(shared), "/psm_")):
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(shared).free < 1 << 20:
+                return EXIT_USAGE, (
+                    f"error: {shared}, by which data workers hand over images, is full: enlarge it"
+                    " (docker run --shm-size=1g), or set --config.data.num_workers=0"
+                )
+    return EXIT_WORKDIR, (
+        f"error: cannot write {name or 'a file'}: {error.strerror}; free space, or make it writable"
+    )
 
 
 def _is_one_of_several() -> bool:

@@ -12,6 +12,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from jaxcnn import paths
+
 LOG = logging.getLogger("jaxcnn")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -191,7 +193,7 @@ def data_label(config: ConfigDict) -> str:
     """Returns what the default workdir is called by: the data set, or the name of its folder."""
     section = config.data
     if section.kind == "folder" and section.dir:
-        return Path(section.dir).expanduser().resolve().name or config.dataset
+        return Path(paths.expand(section.dir)).resolve().name or config.dataset
     if section.kind == "tfds" and config.dataset not in DATASETS:
         return section.name.replace("/", "-").replace(":", "-") or config.dataset
     return config.dataset

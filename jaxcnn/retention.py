@@ -10,6 +10,8 @@ import orbax.checkpoint as ocp
 
 from jaxcnn import sealed
 
+MOST_DELETED = 20  # times in a row that a step was deleted while it was read
+
 
 class Retention:
     """The steps that a run has checkpoints of, each with its value of the metric.
@@ -37,11 +39,15 @@ class Retention:
 
     def read(self, directory: Path) -> "Retention":
         """Takes the steps of a directory instead of all before; returns itself."""
-        self.values = {}
-        for step in sealed.steps(directory):
-            self.values[step] = -math.inf
-            with contextlib.suppress(OSError, ValueError):  # said where the step itself is read
-                self.add(step, sealed.describe(directory, step).metrics)
+        for _ in range(MOST_DELETED):
+            self.values = {}
+            steps = sealed.steps(directory)
+            for step in steps:
+                self.values[step] = -math.inf
+                with contextlib.suppress(OSError, ValueError):  # said where the step itself is read
+                    self.add(step, sealed.describe(directory, step).metrics)
+            if set(steps) <= set(sealed.steps(directory)):
+                break
         return self
 
     def latest(self) -> int | None:

@@ -6,6 +6,7 @@ One kind of data set, one file. A batch is a pure function of (seed, step).
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxcnn import paths
 from jaxcnn.data.source import DataSource
 from jaxcnn.errors import UserError, nearest
 
@@ -21,7 +22,7 @@ def has_validation(kind: str, dir: str) -> bool:
         return False
     from jaxcnn.data.folder import validation_folder
 
-    return validation_folder(Path(dir).expanduser()) is not None
+    return validation_folder(Path(paths.expand(dir))) is not None
 
 
 def load(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxcnn import paths
 from jaxcnn.data import contents, listing
 from jaxcnn.data.crops import Cropper, WholeImage
 from jaxcnn.data.decode import IMAGE_BYTES, READ
@@ -41,7 +42,7 @@ def load_folder(
     """
     if not dir:
         raise UserError(f"data of kind 'folder' needs dir; {LAYOUT}")
-    root = Path(dir).expanduser()
+    root = Path(paths.expand(dir))
     if not root.is_dir():
         raise UserError(f"no folder {root}; {LAYOUT}")
     train = root / "train"

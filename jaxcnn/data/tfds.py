@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxcnn import paths
 from jaxcnn.data.crops import Cropper, WholeImage
 from jaxcnn.data.source import (
     DataSource,
@@ -152,7 +153,7 @@ def load_tfds(
 
 def data_root(dir: str = "") -> Path:
     """Returns the folder of TFDS: `dir`, else TFDS_DATA_DIR, else ~/tensorflow_datasets."""
-    return Path(dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    return Path(paths.expand(dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"))
 
 
 def _find(root: Path, name: str) -> Path:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from jaxcnn import process, signals
+from jaxcnn import paths, process, signals
 from jaxcnn.data.prepare import tfrecord, writer
 from jaxcnn.data.prepare.cifar import read_cifar10, read_cifar100
 from jaxcnn.data.prepare.folders import read_folder
@@ -74,7 +74,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         raise UserError(f"--name is for folder: {flags.dataset} has its name")
     if flags.allow_bad < 0:
         raise UserError(f"--allow-bad={flags.allow_bad} is too small: 0 or more")
-    flags.source = flags.source.expanduser()
+    flags.source = Path(paths.expand(str(flags.source)))
     return flags
 
 
