@@ -12,7 +12,7 @@ from collections.abc import Iterable
 EXIT_USAGE = 2  # a name, path, shape, field or file that the user can correct
 EXIT_BAD_DATA = 65  # training stopped on bad data or on non-finite values
 EXIT_WORKDIR = 73  # workdir locked by another run, not writable, or full
-EXIT_STUCK = 74  # no step finished within the watchdog's time
+EXIT_STUCK = 74  # no step finished within the watchdog's time, or no data came
 EXIT_PEER_LOST = 75  # another process of the same run is gone: start the run again
 
 

@@ -142,8 +142,11 @@ class Loop:
             try:
                 batch = next(batches)
             except Exception:
-                if self._run.stop:  # a signal that the workers got, too, and ended them
+                if self._run.stop:
                     raise Stopped(self._run.stop.exit_code) from None
+                # The data end the run; its state is healthy.
+                if self._alone and self.step > self._saved:
+                    self._save(final=True)
                 raise
             if resized:
                 with self._run.log.waiting(

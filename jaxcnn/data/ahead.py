@@ -1,46 +1,228 @@
-"""Batches made ahead of their use, in threads or in processes of their own."""
+"""Batches made ahead of their use, in threads or in processes of their own.
 
-from collections.abc import Callable, Generator
+Lane i of n makes the steps start + i, start + i + n, …, so the order is fixed and whoever reads
+takes turns. A lane is a thread; with workers it reads from a process what that makes (`worker`).
+A worker that is killed or hangs is started again at the step it was on. As a batch depends on its
+step alone, nothing else changes.
+"""
+
+import logging
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
+from jaxcnn.data import worker
+from jaxcnn.errors import EXIT_STUCK, UserError, printable
+
 Arrays = dict[str, np.ndarray]
 Problems = list[tuple[int, str]]  # index and reason of the images that could not be read
+Make = Callable[[int], tuple[Arrays, Problems]]
 
-_THREADS = 4  # without workers; Pillow decodes outside the interpreter's lock
+THREADS = 4  # without workers; Pillow decodes outside the interpreter's lock
+QUIET = 10.0  # seconds to wait for a batch before a line is said; then twice as long each time
+HUNG = 60.0  # seconds for one example before its worker is started again
+RESTARTS = 2  # of a worker within `SPAN` batches
+SPAN = 100
+_log = logging.getLogger("jaxcnn")
+
+
+class _End(NamedTuple):
+    """Why a lane has ended before its last step."""
+
+    error: BaseException
+
+
+class Lane:
+    """A thread that makes every n-th batch, or reads it from a worker, one ahead of its use.
+
+    Args:
+      number: of the lane, from 0.
+      steps: to make.
+      make: step → a batch.
+      pickled: the same for a worker; None makes the batches in this thread.
+      describe: the file of an example.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        steps: range,
+        make: Make,
+        pickled: bytes | None,
+        describe: Callable[[int], str],
+    ):
+        self._number, self._steps, self._make, self._pickled = number, steps, make, pickled
+        self._describe = describe
+        self._ready: queue.SimpleQueue[tuple[Arrays, Problems] | _End] = queue.SimpleQueue()
+        self._room = threading.Semaphore(1)
+        self._closed = False
+        self._hung = False
+        self._worker: worker.Worker | None = None
+        self.progress = worker.Progress()
+        self._thread = threading.Thread(target=self._run, daemon=True, name=f"data {number}")
+        self._thread.start()
+
+    def next(self, step: int) -> tuple[Arrays, Problems]:
+        """Waits for the batch of a step, and says so if that takes long.
+
+        Raises:
+          UserError: the worker cannot be helped, or (exit code 74) an example cannot be read to
+            its end in this thread.
+          Exception: of `make`.
+        """
+        began, said = time.monotonic(), QUIET
+        while True:
+            try:
+                found = self._ready.get(timeout=min(1.0, QUIET, HUNG))
+            except queue.Empty:
+                waited = time.monotonic() - began
+                if waited >= said:
+                    said = 2 * waited
+                    _log.warning(
+                        "waiting for data: %.0f s for the batch after step %d, reading %s",
+                        waited,
+                        step,
+                        self._place(),
+                    )
+                self._look_after(step)
+                continue
+            if isinstance(found, _End):
+                raise found.error
+            self._room.release()
+            return found
+
+    def close(self) -> None:
+        """Ends the thread and its worker."""
+        self._closed = True
+        self._room.release()
+        if self._worker is not None:
+            self._worker.kill()
+
+    def join(self, seconds: float) -> None:
+        """Waits for the thread; one that hangs in a file stays until the process ends."""
+        self._thread.join(seconds)
+
+    def _look_after(self, step: int) -> None:
+        """Ends what has been on one example for too long."""
+        still = time.monotonic() - self.progress.moved
+        if self._pickled is None:
+            if still > HUNG * (1 + RESTARTS):
+                raise UserError(
+                    f"reading {self._place()} for the batch after step {step} has not ended after"
+                    f" {still:.0f} s: look at the file and its disk",
+                    EXIT_STUCK,
+                )
+        elif still > HUNG and self._worker is not None and not self._hung:
+            self._hung = True
+            self._worker.kill()
+
+    def _place(self) -> str:
+        if self.progress.example is None:
+            return "its first example" if self._pickled is None else "nothing yet"
+        return printable(self._describe(self.progress.example))
+
+    def _run(self) -> None:
+        worker.here.progress = self.progress
+        try:
+            made = (
+                map(self._make, self._steps)
+                if self._pickled is None
+                else self._from_worker(self._pickled)
+            )
+            for _ in self._steps:
+                self._room.acquire()
+                self.progress.begin()
+                if self._closed:
+                    return
+                self._ready.put(next(made))
+        except BaseException as error:
+            self._ready.put(_End(error))
+        finally:
+            if self._worker is not None:
+                self._worker.close()
+
+    def _from_worker(self, make: bytes) -> Iterator[tuple[Arrays, Problems]]:
+        """Reads the batches from a worker, and starts another one where it ends."""
+        ended: list[int] = []  # after how many batches
+        done = 0
+        while done < len(self._steps) and not self._closed:
+            self.progress.begin()
+            self._hung = False
+            self._worker = worker.Worker(make, self._steps[done:])
+            if self._closed:  # meanwhile
+                return
+            try:
+                for batch in self._worker.batches(self.progress):
+                    yield batch
+                    done += 1
+            except worker.EndedError as error:
+                if self._closed:
+                    return
+                step = self._steps[done]
+                reason = f"has been reading {self._place()} for {HUNG:.0f} s" * self._hung
+                reason = reason or f"ended ({error})"
+                if len(ended) >= RESTARTS and done - ended[-RESTARTS] < SPAN:
+                    raise UserError(
+                        f"data worker {self._number} {reason}, {RESTARTS + 1} times now:"
+                        f" {_remedy(error.code, self._hung)}",
+                        EXIT_STUCK,
+                    ) from None
+                ended.append(done)
+                _log.warning(
+                    "data worker %d %s; it is started again at step %d",
+                    self._number,
+                    reason,
+                    step,
+                )
+
+
+def _remedy(code: int, hung: bool) -> str:
+    if hung:
+        return "look at the file and its disk"
+    if code == -signal.SIGKILL:
+        return "the memory may be full; lower data.num_workers or the batch"
+    return "its last words are above; data.num_workers=0 reads in threads"
 
 
 def read_ahead(
-    make: Callable[[int], tuple[Arrays, Problems]], start: int, stop: int, num_workers: int
+    make: Make,
+    start: int,
+    stop: int,
+    num_workers: int,
+    describe: Callable[[int], str] = "example {}".format,
 ) -> Generator[tuple[Arrays, Problems]]:
     """Calls make(step) for start … stop - 1 in worker processes or threads, in order.
 
-    What it returns are arrays by name, and what could not be read.
-    """
-    import grain
-    from absl import flags
+    Args:
+      make: returns arrays by name, and what could not be read; calls `worker.note` on the way.
+      start: the first step.
+      stop: the step to stop before.
+      num_workers: processes; 0 uses threads of this one.
+      describe: the file of an example, for messages.
 
+    Raises:
+      UserError: while iterating: a worker ends or hangs again and again, or an example cannot be
+        read to its end (both exit code 74).
+    """
     if stop <= start:
         return
-    if num_workers and not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()  # grain's workers read absl flags; a library user has none
-    num_workers = min(num_workers, stop - start)
-    # An element is a whole batch, so grain's default of 500 read ahead would fill the memory.
-    threads = 1 if num_workers else _THREADS
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
-    batches = grain.MapDataset.range(start, stop).map(make).to_iter_dataset(options)
-    if num_workers:
-        batches = batches.mp_prefetch(
-            grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)
-        )
-    iterator = iter(batches)
+    count = min(num_workers or THREADS, stop - start)
+    pickled = worker.pickled(make) if num_workers else None
+    lanes: list[Lane] = []
     try:
-        yield from map(_own, iterator) if num_workers else iterator
+        for number in range(count):
+            steps = range(start + number, stop, count)
+            lanes.append(Lane(number, steps, make, pickled, describe))
+        for step in range(start, stop):
+            yield lanes[(step - start) % count].next(step)
     finally:
-        iterator.close()
-
-
-def _own(made: tuple[Arrays, Problems]) -> tuple[Arrays, Problems]:
-    """Copies out of shared memory, which whoever still holds a batch at exit would leak."""
-    batch, problems = made
-    return {field: np.array(rows) for field, rows in batch.items()}, problems
+        for lane in lanes:
+            lane.close()
+        until = time.monotonic() + 1
+        for lane in lanes:
+            lane.join(max(0.0, until - time.monotonic()))

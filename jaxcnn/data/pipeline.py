@@ -24,6 +24,7 @@ import numpy as np
 
 from jaxcnn.data.ahead import Problems, read_ahead
 from jaxcnn.data.source import DataSource, UnreadableImageError, random_bits, random_order
+from jaxcnn.data.worker import note
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
 
 Batch = dict[str, np.ndarray]
@@ -93,8 +94,7 @@ def train_batches(
     """Yields this process's rows of the batches start_step … num_steps - 1, read ahead.
 
     Images that cannot be read have weight 0; the first ten are named in the log. Close the
-    iterator (or use it up) to stop its workers. They import the main script again: a script that
-    asks for workers needs its `if __name__ == "__main__":`.
+    iterator (or use it up) to stop its workers. A worker that is killed is started again.
 
     Args:
       source: the training split.
@@ -113,7 +113,7 @@ def train_batches(
     Raises:
       UserError: batch_size not a multiple of process_count, of 1 + unlabelled or of repeats (at
         once); while iterating, too many unreadable images or a label outside the classes (both exit
-        code 65).
+        code 65), or workers that end or hang again and again (74).
     """
     rows = _rows(batch_size, process_index, process_count, unlabelled, repeats)
     make = functools.partial(_train_step, source, batch_size, unlabelled, repeats, seed, rows)
@@ -270,6 +270,7 @@ def _gather(
         weight = np.zeros(len(index), np.float32)
         for row in np.flatnonzero(real):
             number = int(index[row])
+            note(number)
             rng = None
             if seed is not None:
                 key, view = (seed, int(epoch[row])), int(repeat[row])
@@ -304,7 +305,7 @@ def _checked(
     if source.in_memory:
         made: Generator[tuple[Batch, Problems]] = (make(step) for step in range(start, stop))
     else:
-        made = read_ahead(make, start, stop, num_workers)
+        made = read_ahead(make, start, stop, num_workers, source.describe)
     try:
         for batch, problems in made:
             bad.add(problems)

@@ -19,6 +19,7 @@ import numpy as np
 
 from jaxcnn.data.ahead import read_ahead
 from jaxcnn.data.source import DataSource, Example, UnreadableImageError
+from jaxcnn.data.worker import note
 
 
 class Box(NamedTuple):
@@ -203,12 +204,14 @@ def aspects(source: DataSource, *, num_workers: int = 0) -> list[tuple[Aspect, n
         part = range(step * size, min((step + 1) * size, source.num_examples))
         found = np.zeros((len(part), 2), np.int32)
         for row, index in enumerate(part):
+            note(index)
             with contextlib.suppress(UnreadableImageError):  # which is told when they are evaluated
                 height, width = source.read(index, None)[0].shape[:2]
                 found[row] = aspect_of(width, height)
         return {"aspect": found}, []
 
-    made = read_ahead(make, 0, -(-source.num_examples // size), num_workers)
+    batches = -(-source.num_examples // size)
+    made = read_ahead(make, 0, batches, num_workers, source.describe)
     every = np.concatenate([batch["aspect"] for batch, _ in made])
     readable = every.any(axis=1)
     if not readable.any():

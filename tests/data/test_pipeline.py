@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import logging
-import multiprocessing
 
 import numpy as np
 import pytest
@@ -415,16 +414,6 @@ def test_evaluation_of_nothing_but_bad_images_is_an_error(digits):
     assert e.value.exit_code == EXIT_BAD_DATA
 
 
-def test_closing_the_iterator_stops_the_workers(files):
-    stream = pipeline.train_batches(
-        files, batch_size=8, seed=0, start_step=0, num_steps=10**6, num_workers=2
-    )
-    next(stream)
-    assert len(multiprocessing.active_children()) >= 2
-    stream.close()
-    assert not multiprocessing.active_children()
-
-
 def test_errors_cross_from_a_worker(image_folder):
     wrong = load("folder", "train", dir=image_folder(), image_size=16, train_crop="none")
     stream = pipeline.train_batches(
@@ -432,7 +421,6 @@ def test_errors_cross_from_a_worker(image_folder):
     )
     with pytest.raises(UserError, match=r"\.jpg is 40x30, not 16x16"):
         next(stream)
-    assert not multiprocessing.active_children()
 
 
 def test_a_source_needs_images_or_read():
