@@ -123,7 +123,7 @@ class Lane:
 
     def _place(self) -> str:
         if self.progress.example is None:
-            return "its first example" if self._pickled is None else "nothing yet"
+            return "its first example"
         return printable(self._describe(self.progress.example))
 
     def _run(self) -> None:

@@ -87,8 +87,6 @@ def test_a_killed_worker_is_started_again_and_the_batches_are_the_same(files, ca
 
 @pytest.mark.parametrize("how", ["killed", "exit", "hangs"])
 def test_a_worker_that_never_gets_on_ends_the_run_in_one_line(how, monkeypatch):
-    monkeypatch.setattr(ahead, "HUNG", 1.5)
-
     def make(step):
         from jaxcnn.data.worker import note
 
@@ -103,6 +101,8 @@ def test_a_worker_that_never_gets_on_ends_the_run_in_one_line(how, monkeypatch):
 
     stream = ahead.read_ahead(make, 0, 4, 1, "photo {}.jpg".format)
     assert next(stream)[0]["x"].tolist() == [0, 0, 0]
+    if how == "hangs":
+        monkeypatch.setattr(ahead, "HUNG", 1.5)
     expected = {
         "killed": "ended .SIGKILL., 3 times now: the memory may be full",
         "exit": "ended .exit code 3., 3 times",
