@@ -17,8 +17,8 @@ _MEAN_STD = {
     "ImageNet-1k": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "CIFAR-10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "CIFAR-100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
-    "MNIST": ((0.305,), (0.34,)),
-    "SVHN": ((0.5,), (0.5,)),
+    "MNIST": ((0.1307,), (0.3081,)),
+    "SVHN": ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
 }
 _SHORT_SIDE = {224: 256, 227: 256, 299: 342, 320: 320}  # before the crop of as many pixels
 _TEST_SIZE = {"resnet_v2": 320}  # of papers whose networks see larger images than in training
@@ -53,6 +53,9 @@ class ModelInfo:
       mean: of pixels in [0, 1], subtracted per channel; 0.5 for networks whose inputs are scaled to
         [-1, 1]. LeNet-5's are scaled to [-0.1, 1.175].
       std: what they are then divided by.
+      preprocess: of the paper's recipe, as `data.preprocess` of a config: "channels" subtracts and
+        divides by `mean` and `std`; "mean_image" subtracts the mean image of the training data
+        instead; "gcn" and "zca" normalise the contrast of each image, "zca" whitens it, too.
       crop: of photographs; None where images are taken whole.
       params: trainable scalars, without auxiliary heads.
       params_with_aux: the same with them; None if it has none.
@@ -75,6 +78,7 @@ class ModelInfo:
     num_classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    preprocess: str
     crop: Crop | None
     params: int
     params_with_aux: int | None
@@ -136,6 +140,7 @@ def model_info(name: str) -> ModelInfo:
         num_classes=row["num_classes"],
         mean=mean,
         std=std,
+        preprocess=row["preprocess"],
         crop=Crop(_SHORT_SIDE[size], size) if benchmark == "ImageNet-1k" else None,
         params=row["params"],
         params_with_aux=row["params_with_aux"],

@@ -8,7 +8,8 @@ and torchvision: the stride on the 3x3 elsewhere ("v1.5"), the fan-out form of t
 the initial classifier U(±1/sqrt(fan_in)) with (ours) zero bias, `zero_init_last` (Goyal et al.,
 arXiv 1706.02677). Padding is symmetric.
 
-ImageNet, ten-crop validation error in the paper (top-1 / top-5 %), parameters:
+ImageNet, ten-crop validation error in the paper (top-1 / top-5 %; of depth 50 and more that of
+`*_v1`), parameters:
 
   resnet18_a   27.88 / –      11,515,688      plain18      27.94 / –      11,515,688
   resnet34_a   25.03 / 7.76   21,623,848      plain34      28.54 / 10.02  21,623,848

@@ -63,8 +63,8 @@ def test_info_is_what_the_configs_use(name):
         "ImageNet-1k": "imagenet2012",
         "CIFAR-10": "cifar10",
         "CIFAR-100": "cifar100",
-        "SVHN": "synthetic",  # which has three channels
-        "MNIST": "digits",
+        "SVHN": "svhn",
+        "MNIST": "mnist",
     }
     files = {
         "ladder_mnist_mlp": "ladder",
@@ -77,6 +77,8 @@ def test_info_is_what_the_configs_use(name):
     assert config.model.name == name
     assert info.input_size == (config.data.image_size,) * 2 + (config.data.channels,)
     assert (info.mean, info.std) == (tuple(config.data.mean), tuple(config.data.std))
+    assert info.preprocess == config.data.preprocess
+    assert info.num_classes == config.data.num_classes
     if config.data.eval_crop == "center":
         size = config.data.eval_image_size or config.data.image_size
         assert info.crop == Crop(config.data.resize or round(size * 256 / 224), size)
@@ -92,12 +94,49 @@ def test_info_of_a_network():
     assert info.mean == (0.485, 0.456, 0.406)
     assert (info.crop.short_side, info.crop.size, info.crop.fraction) == (256, 224, 0.875)
     assert (info.params, info.macs, info.params_with_aux) == (25_557_032, 4_089_184_256, None)
-    assert (info.top1_err, info.top5_err, info.crop_protocol) == (22.85, 6.71, "10 crops")
+    weights = (23.87, 7.138, "1 crop, torchvision's weights")
+    assert (info.top1_err, info.top5_err, info.crop_protocol) == weights
     assert model_info("mobilenet_v1_100").top1_err == 29.4
     assert model_info("cifar_resnet20").crop is None
     assert model_info("inception_v4").mean == (0.5, 0.5, 0.5)
     with pytest.raises(dataclasses.FrozenInstanceError):
         info.params = 1
+
+
+def test_data_sets_have_their_own_mean_and_deviation():
+    """Published constants of the training pixels; MNIST's as in PyTorch's example."""
+    assert (model_info("nin_mnist").mean, model_info("nin_mnist").std) == ((0.1307,), (0.3081,))
+    svhn = model_info("nin_svhn")
+    assert svhn.mean == (0.4377, 0.4438, 0.4728)
+    assert svhn.std == (0.198, 0.201, 0.197)
+    assert (model_info("highway_mnist_w16").mean, model_info("highway_mnist_w16").std) == (
+        (0,),
+        (1,),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "top1", "top5"),
+    [
+        ("resnet18", 30.242, 10.922),  # shortcut B: the paper has A
+        ("resnet18_a", 27.88, None),
+        ("resnet34_a", 25.03, 7.76),
+        ("resnet34", 24.52, 7.46),
+        ("resnet34_c", 24.19, 7.4),
+        ("resnet50", 23.87, 7.138),  # stride on the 3x3: the paper has it on the 1x1
+        ("resnet50_v1", 22.85, 6.71),
+        ("resnet101", 22.626, 6.454),
+        ("resnet101_v1", 21.75, 6.05),
+        ("resnet152", 21.688, 5.954),
+        ("resnet152_v1", 21.43, 5.71),
+    ],
+)
+def test_an_error_is_that_of_the_variant_itself(name, top1, top5):
+    assert (model_info(name).top1_err, model_info(name).top5_err) == (top1, top5)
+
+
+def test_no_row_borrows_an_error():
+    assert not [n for n, row in networks().items() if "errors are those" in (row["notes"] or "")]
 
 
 def test_aliases_have_the_info_of_their_network():
