@@ -2,11 +2,13 @@
 
 import os
 import signal
+import time
 
 import pytest
 
 from jaxcnn import papers, programs, train
-from tests.runs import lasting
+from jaxcnn.checkpoint import Checkpoints
+from tests.runs import digest_of_newest, lasting, records
 
 
 class CrashError(Exception):
@@ -19,13 +21,15 @@ def crash():
 
 def terminate():
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.01)  # the handler is called between two instructions
 
 
 class Build:
-    """Builds once; before a step it may do something."""
+    """Builds once; before a step, or in an evaluation, it may do something."""
 
     def __init__(self):
         self.built, self.at, self.happens = None, 0, crash
+        self.evaluations = 0  # of which the last is the one in which it happens
 
     def __call__(self, *given):
         if self.built is None:
@@ -38,8 +42,16 @@ class Build:
                 self.happens()
             return step(state, batch)
 
+        evaluate = self.built.evaluate
+
+        def evaluated(variables):
+            self.evaluations -= 1
+            if self.evaluations == 0:
+                self.happens()
+            return evaluate(variables)
+
         watched.lower = step.lower
-        return self.built._replace(train_step=watched)
+        return self.built._replace(train_step=watched, evaluate=evaluated)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +96,38 @@ def test_an_interrupted_run_has_the_records_of_an_unbroken_one(
         )
     train.run(config, tmp_path / "broken", build=build)
     assert lasting(tmp_path / "broken") == expected
+
+
+@pytest.mark.parametrize(("checkpoint", "number"), [("never", 1), ("10steps", 1), ("6steps", 2)])
+def test_an_evaluation_that_was_stopped_is_done_again(tmp_path, build, checkpoint, number):
+    config = make_config(log="7steps", checkpoint=checkpoint)
+    config.checkpoint.keep_best = 1
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    train.run(config, unbroken, build=build)
+    build.evaluations, build.happens = number, terminate
+    with pytest.raises(train.InterruptedRunError, match=f"SIGTERM at step {10 * number}, saved"):
+        train.run(config, broken, build=build)
+    assert records(broken)[-1]["step"] == 10 * number, "the steps before it are recorded"
+    assert "validation/loss" not in records(broken)[-1]
+    build.evaluations, build.happens = 1, crash  # what was saved says what is to be done
+    with pytest.raises(CrashError):
+        train.run(config, broken, build=build)
+    train.run(config, broken, build=build)
+    assert lasting(broken) == lasting(unbroken)
+    assert digest_of_newest(broken) == digest_of_newest(unbroken)
+    kept = [Checkpoints(folder / "checkpoints", read_only=True) for folder in (broken, unbroken)]
+    assert kept[0].best() == kept[1].best()
+
+
+def test_the_last_test_that_was_stopped_is_done_again(tmp_path, build, monkeypatch):
+    config = make_config(log="7steps", checkpoint="5steps")
+    unbroken = train.run(config, tmp_path / "unbroken", build=build)
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "make_evaluator", lambda *_, **__: lambda variables: terminate())
+        with pytest.raises(train.InterruptedRunError, match="at step 20, saved"):
+            train.run(config, tmp_path / "broken", build=build)
+    assert train.run(config, tmp_path / "broken", build=build) == unbroken
+    assert lasting(tmp_path / "broken") == lasting(tmp_path / "unbroken")
 
 
 def test_a_run_killed_after_its_last_checkpoint_has_the_whole_result(tmp_path, build, monkeypatch):

@@ -18,6 +18,77 @@ def test_a_command_that_is_still_loading_ends_at_once(tmp_path, number):
     assert run.said.count("\n") == 1
 
 
+DEAF = """
+import hashlib, sys, time
+from jaxcnn import signals
+signals.PATIENCE = 0.3
+signals.install()
+stop = signals._of_process
+def keep():
+    print("saved", flush=True)
+    return "stopped, saved"
+def compile_something():
+    print("ready", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+with stop.deferred():
+    if sys.argv[1] == "saves":
+        with stop.interruptible(keep):
+            compile_something()
+    elif sys.argv[1] == "holds":
+        print("ready", flush=True)
+        time.sleep(1)
+        print("saved", flush=True)
+        sys.exit(0)
+compile_something()
+"""
+
+
+@pytest.mark.parametrize(
+    ("case", "code", "said"),
+    [
+        ("saves", 143, "ready saved stopped, saved"),
+        ("leaves", 143, "ready stopped by SIGTERM"),
+        (
+            "holds",
+            0,
+            "ready SIGTERM: finishing the step and saving (once more: leave at once) saved",
+        ),
+    ],
+)
+def test_a_process_that_does_not_hear_a_signal_is_ended_by_another_thread(
+    tmp_path, case, code, said
+):
+    script = tmp_path / "deaf.py"
+    script.write_text(DEAF)
+    run = faults.start(str(script), case, folder=tmp_path)
+    run.wait_for("ready")
+    run.send(signal.SIGTERM)
+    assert run.end() == code
+    assert " ".join(run.said.split()) == said
+
+
+def test_two_signals_at_once_are_one_and_a_second_one_leaves(tmp_path):
+    script = tmp_path / "deaf.py"
+    script.write_text(DEAF)
+    run = faults.start(str(script), "holds", folder=tmp_path)
+    run.wait_for("ready")
+    run.send(signal.SIGTERM)
+    run.send(signal.SIGTERM, group=True)
+    run.wait_for(0.5)
+    assert run.process.poll() is None
+    run.send(signal.SIGINT)
+    assert run.end() == 130
+    assert run.said.split()[-1] != "saved"
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
+    run = faults.start("jaxcnn.predict", "--workdir=x", "y", folder=tmp_path, prefix=("nohup",))
+    run.wait_for(run.catches)
+    run.send(signal.SIGHUP)
+    assert run.end(60) == 2
+    assert "no workdir of a run" in run.said
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["batch", "step 6/"])
 def test_a_run_that_is_stopped_goes_on(tmp_path, moment):
