@@ -25,7 +25,14 @@ from jaxcnn.errors import (
     reason,
     system_errno,
 )
-from jaxcnn.retention import MOST_DELETED, Retention, open_manager
+from jaxcnn.retention import (
+    MOST_DELETED,
+    Retention,
+    end_replacement,
+    open_manager,
+    set_aside,
+    unwritable,
+)
 from jaxcnn.sealed import Description
 from jaxcnn.workdir_files import flush, identity
 
@@ -33,7 +40,6 @@ LOG = logging.getLogger("jaxcnn")
 ALLOWED_FAILURES = 3
 NOT_DAMAGE = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 OF_DISKS = (*NOT_DAMAGE, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
-CURES = {errno.ENOSPC: "free space", errno.EDQUOT: "free space", errno.EROFS: "make it writable"}
 
 
 class Restored(NamedTuple):
@@ -82,9 +88,10 @@ class Checkpoints:
         self._directory = directory.resolve()
         if not read_only:
             try:
+                end_replacement(self._directory)
                 self._manager = self._open()
             except OSError as error:
-                raise _unwritable(self._directory, error) from error
+                raise unwritable(self._directory, error) from error
         self._identity = identity(self._directory)
 
     def _open(self) -> ocp.CheckpointManager:
@@ -133,6 +140,7 @@ class Checkpoints:
         meta: dict[str, Any],
         metrics: dict[str, float] | None = None,
         final: bool = False,
+        again: bool = False,
     ) -> None:
         """Starts to write a checkpoint; `wait` sees it finished.
 
@@ -142,6 +150,7 @@ class Checkpoints:
           meta: JSON; the config and what else describes the run.
           metrics: the evaluation at this step, if there was one.
           final: nothing comes after it, so it must succeed, and is waited for.
+          again: replaces the checkpoint of this step, which stays until this one is whole.
 
         Raises:
           UserError: after several failures in a row, or one of a final save; earlier ones are
@@ -160,6 +169,9 @@ class Checkpoints:
         except Exception as error:
             self._fail(error, final=False)
         try:
+            if again:
+                set_aside(self._directory, step)
+                self._reopen()
             if self.latest() != step:  # an interrupted run may save twice at a step
                 self._start(step, items, metrics)
             if final:
@@ -330,7 +342,7 @@ class Checkpoints:
         try:
             (self._directory / str(step)).rename(target)
         except OSError as error:
-            raise _unwritable(self._directory, error) from error
+            raise unwritable(self._directory, error) from error
         LOG.warning(
             "checkpoint %s/%d is damaged, renamed %s, the one before it is used: %s",
             self._directory,
@@ -369,14 +381,14 @@ class Checkpoints:
             ) from error
         # The other processes may not have seen it, and reopening without them would hang.
         if final or self._failures >= ALLOWED_FAILURES or jax.process_count() > 1:
-            raise _unwritable(self._directory, error) from error
+            raise unwritable(self._directory, error) from error
         LOG.warning(
             "a checkpoint was not written, the run goes on and tries again: %s", reason(error)
         )
         try:
             self._reopen()
         except OSError as error:
-            raise _unwritable(self._directory, error) from error
+            raise unwritable(self._directory, error) from error
 
     def _wait(self) -> None:
         self._manager.wait_until_finished()
@@ -387,14 +399,6 @@ class Checkpoints:
             folder = self._directory / str(self._unflushed)
             flush([*folder.rglob("*"), folder, self._directory])
             shutil.rmtree(self._directory / "trash", ignore_errors=True)
+            end_replacement(self._directory)
         self._failures = 0
         self._unflushed = None
-
-
-def _unwritable(directory: Path, error: Exception) -> UserError:
-    cure = CURES.get(system_errno(error) or 0, "put this right")
-    return UserError(
-        f"cannot write checkpoints to {directory}: {reason(error)}; {cure}, then start the run"
-        " again: it continues from the last whole checkpoint",
-        EXIT_WORKDIR,
-    )

@@ -215,8 +215,8 @@ class Loop:
         if not self._evaluated:
             meta["evaluated"] = False
         state = _finite(parallel.fetch(self.state), self.step)
-        del again
-        self._run.checkpoints.save(self.step, state, meta, measured, final=final)
+        checkpoints = self._run.checkpoints
+        checkpoints.save(self.step, state, meta, measured, final=final, again=again)
         self._saved = self.step
 
     def _keep(self) -> str:

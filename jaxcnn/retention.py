@@ -1,14 +1,21 @@
 """Which checkpoints of a run stay: the newest, and the best by a metric."""
 
 import contextlib
+import errno
 import math
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import orbax.checkpoint as ocp
 
-from jaxcnn import sealed
+from jaxcnn import parallel, sealed
+from jaxcnn.errors import EXIT_WORKDIR, UserError, reason, system_errno
+
+CURES = {errno.ENOSPC: "free space", errno.EDQUOT: "free space", errno.EROFS: "make it writable"}
+ASIDE = ".replaced"  # ends the name of a checkpoint while another one of its step is written
 
 MOST_DELETED = 20  # times in a row that a step was deleted while it was read
 
@@ -71,6 +78,23 @@ class Retention:
         return [info.step not in dropped for info in checkpoints]
 
 
+def set_aside(directory: Path, step: int) -> None:
+    """Gives a checkpoint another name, for one of the same step that is about to be written."""
+    if jax.process_index() == 0:
+        (directory / str(step)).rename(directory / f"{step}{ASIDE}")
+    parallel.barrier(f"aside-{step}")
+
+
+def end_replacement(directory: Path) -> None:
+    """Deletes what was set aside if its successor is whole, and else takes it back."""
+    for path in directory.glob(f"*{ASIDE}") if jax.process_index() == 0 else ():
+        successor = path.with_name(path.name.removesuffix(ASIDE))
+        if successor.exists():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.rename(successor)
+
+
 def open_manager(
     directory: Path, retention: Retention, items: Iterable[str]
 ) -> ocp.CheckpointManager:
@@ -94,4 +118,14 @@ def open_manager(
             "state": ocp.StandardCheckpointHandler(),
             **{item: ocp.JsonCheckpointHandler() for item in items},
         },
+    )
+
+
+def unwritable(directory: Path, error: Exception) -> UserError:
+    """Returns what to raise where checkpoints cannot be written."""
+    cure = CURES.get(system_errno(error) or 0, "put this right")
+    return UserError(
+        f"cannot write checkpoints to {directory}: {reason(error)}; {cure}, then start the run"
+        " again: it continues from the last whole checkpoint",
+        EXIT_WORKDIR,
     )

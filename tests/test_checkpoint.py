@@ -12,7 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from jaxcnn import factories, recipes
+from jaxcnn import factories, recipes, retention
 from jaxcnn.checkpoint import ALLOWED_FAILURES, Checkpoints
 from jaxcnn.errors import EXIT_BAD_DATA, EXIT_WORKDIR, UserError
 
@@ -480,3 +480,12 @@ def test_a_declined_save_is_a_failure(open_checkpoints, caplog):
     assert "declined to write step 5" in caplog.text
     with pytest.raises(UserError, match="declined to write step 5"):
         checkpoints.save(5, tree(5), META, final=True)
+
+
+def test_a_checkpoint_that_was_being_replaced_is_taken_back(tmp_path):
+    """A kill between its new name and the end of its successor loses nothing."""
+    (tmp_path / "3.replaced").mkdir()
+    (tmp_path / "5.replaced").mkdir()
+    (tmp_path / "5").mkdir()
+    retention.end_replacement(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "5"]
