@@ -72,8 +72,14 @@ def make_config(**lengths):
     ("log", "checkpoint", "stops"),
     [
         ("7steps", "5steps", [(terminate, 3), (crash, 13), (terminate, 17)]),
-        ("4steps", "6steps", [(crash, 8), (terminate, 8), (crash, 20)]),
-        ("never", "never", [(terminate, 5), (terminate, 12), (crash, 14)]),
+        pytest.param(
+            *("4steps", "6steps", [(crash, 8), (terminate, 8), (crash, 20)]),
+            marks=pytest.mark.exhaustive,
+        ),
+        pytest.param(
+            *("never", "never", [(terminate, 5), (terminate, 12), (crash, 14)]),
+            marks=pytest.mark.exhaustive,
+        ),
     ],
 )
 def test_an_interrupted_run_has_the_records_of_an_unbroken_one(
