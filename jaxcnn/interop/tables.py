@@ -209,15 +209,18 @@ def _inception_resnet_v2(network: Any) -> list[Rule]:
     return [*rules, Rule(r"classifier", "classif")]
 
 
-def _same(names: str, rules: Any, **parts: Any) -> dict[str, Library]:
+def _same(names: str, rules: Any, fields: Any = None, **parts: Any) -> dict[str, Library]:
     """Networks that the library calls as we do."""
-    return {name: Library(name, {}, rules, **parts) for name in names.split()}
+    return {name: Library(name, fields or {}, rules, **parts) for name in names.split()}
 
 
-_RESNETS = _same("resnet18 resnet34 resnet50 resnet101 resnet152", RESNET)
-_WIDE_AND_RESNEXT = _same(
-    "wide_resnet50_2 wide_resnet101_2 resnext50_32x4d resnext101_32x8d resnext101_64x4d", RESNET
+_RESNET_NAMES = (
+    "resnet18 resnet34 resnet50 resnet101 resnet152 wide_resnet50_2 wide_resnet101_2"
+    " resnext50_32x4d resnext101_32x8d resnext101_64x4d"
 )
+# timm drops nothing unless asked, and starts ResNets with the last BN of every unit at zero.
+_NO_DROPOUT = {"dropout_rate": 0.0}
+_TIMM_RESNETS = _same(f"{_RESNET_NAMES} resnext101_32x4d", RESNET, {"zero_init_last": True})
 _RESNETV2 = {"stem_norm": False}
 _RESNETV2_BOTTLENECKS = {"stem_norm": False, "shortcut": "first"}
 _RESNETV2S = {
@@ -231,7 +234,13 @@ _DENSENETS = _same(
     "densenet121 densenet161 densenet169 densenet201", DENSENET, renamed=_OLD_DENSENET
 )
 # timm rounds the widths of other multipliers to multiples of eight; these need no rounding.
-_MOBILENET = {"padding": "symmetric", "act": nn.relu6, "norm_epsilon": 1e-5, "norm_momentum": 0.9}
+_MOBILENET = {
+    "padding": "symmetric",
+    "act": nn.relu6,
+    "norm_epsilon": 1e-5,
+    "norm_momentum": 0.9,
+    **_NO_DROPOUT,
+}
 _MOBILENETS = {
     "mobilenetv1_100": Library("mobilenet_v1_100", _MOBILENET, MOBILENET),
     "mobilenetv1_100h": Library(
@@ -247,7 +256,7 @@ _GOOGLENETS = {
 _ALEXNETS = {"alexnet": Library("alexnet_torchvision", {}, ALEXNET)}
 _VGG_NAMES = "vgg11 vgg13 vgg16 vgg19 vgg11_bn vgg13_bn vgg16_bn vgg19_bn"
 _VGGS = _same(_VGG_NAMES, _vgg_torchvision)
-_TIMM_VGGS = _same(_VGG_NAMES, _vgg_timm)
+_TIMM_VGGS = _same(_VGG_NAMES, _vgg_timm, _NO_DROPOUT)
 
 # Both count the padding in their average pools.
 _INCEPTION_V3 = {"count_include_pad": True}
@@ -258,15 +267,16 @@ _INCEPTIONS = {
     )
 }
 _TIMM_INCEPTIONS = {
-    "inception_v3": Library("inception_v3", _INCEPTION_V3, INCEPTION_V3, _AUXLOGITS),
-    **_same("inception_v4", _inception_v4),
-    **_same("inception_resnet_v2", _inception_resnet_v2),
+    "inception_v3": Library(
+        "inception_v3", {**_INCEPTION_V3, **_NO_DROPOUT}, INCEPTION_V3, _AUXLOGITS
+    ),
+    **_same("inception_v4", _inception_v4, _NO_DROPOUT),
+    **_same("inception_resnet_v2", _inception_resnet_v2, _NO_DROPOUT),
 }
 
 LIBRARIES: dict[str, dict[str, Library]] = {
     "torchvision": {
-        **_RESNETS,
-        **_WIDE_AND_RESNEXT,
+        **_same(_RESNET_NAMES, RESNET),
         **_DENSENETS,
         **_GOOGLENETS,
         **_ALEXNETS,
@@ -274,9 +284,7 @@ LIBRARIES: dict[str, dict[str, Library]] = {
         **_INCEPTIONS,
     },
     "timm": {
-        **_RESNETS,
-        **_WIDE_AND_RESNEXT,
-        **_same("resnext101_32x4d", RESNET),
+        **_TIMM_RESNETS,
         **_RESNETV2S,
         **_DENSENETS,
         **_MOBILENETS,
