@@ -1,7 +1,9 @@
 """Every config on every data set of its recipe is built; a small one of each family is trained."""
 
+import ast
 import contextlib
 import difflib
+import re
 import runpy
 from fractions import Fraction
 from pathlib import Path
@@ -81,6 +83,31 @@ def config_of(stem, dataset):
     return offered(file)[dataset]
 
 
+def smallest_sizes(file):
+    """The side of the smallest images and that of digits, where the text of a config says them."""
+    text = " ".join(ast.get_docstring(ast.parse(file.read_text())).split())
+    least, enlarged = r"smallest images that leave anything are (\d+)x\1", r"enlarged to (\d+)x\1"
+    found = re.search(least, text)
+    return (int(found[1]), int(re.search(enlarged, text)[1])) if found else (0, 0)
+
+
+def test_sizes_in_the_texts_of_configs_are_right():
+    checked = set()
+    for file in FILES:
+        least, enlarged = smallest_sizes(file)
+        config = offered(file)["digits"]
+        if not least:
+            assert "smallest" not in file.read_text()
+            continue
+        checked.add(config.model.name)
+        assert config.data.image_size == enlarged
+        model = factories.make_model(config, 10)
+        images = jax.ShapeDtypeStruct((2, least - 1, least, config.data.channels), jnp.float32)
+        with pytest.raises(UserError, match=f"takes {least}x{least} or larger"):
+            jax.eval_shape(model.init, jax.random.key(0), images)
+    assert {"alexnet", "alexnet_torchvision", "inception_v4"} <= checked
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "stem",
@@ -90,7 +117,8 @@ def config_of(stem, dataset):
     ],
 )
 def test_network_of_every_data_set_is_built(stem):
-    configs = offered(next(file for file in FILES if file.stem == stem)).values()
+    file = next(file for file in FILES if file.stem == stem)
+    configs, (least, _) = offered(file).values(), smallest_sizes(file)
     seen = set()
     for config in sorted(configs, key=lambda config: config.data.image_size):
         size, channels, classes = (
@@ -102,6 +130,8 @@ def test_network_of_every_data_set_is_built(stem):
         if (str(config.model), channels) in seen:
             continue
         seen.add((str(config.model), channels))
+        if config.dataset == "digits":
+            size = least or size
         model = factories.make_model(config, classes)
         images = jax.ShapeDtypeStruct((2, size, size, channels), jnp.float32)
         logits, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), images)

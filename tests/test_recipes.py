@@ -564,7 +564,7 @@ def test_mobilenet_decays_no_depthwise_kernel():
     ("config", "size"),
     [
         (papers.alexnet("alexnet"), 64),
-        (papers.inception("inception_v4"), 96),
+        (papers.inception("inception_v3"), 96),
         (papers.vgg("vgg11"), 32),
     ],
 )

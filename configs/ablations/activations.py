@@ -21,6 +21,7 @@ def get_ablation():
     config = on_digits(papers.vgg("vgg11"), size=32)
     config.model.overrides.update(stage_features=(16, 32, 64, 64, 64), pool_size=(1, 1))
     config.model.overrides.update(hidden_features=(128, 128), dropout_rate=0.0)
+    config.model.kernel_init = ""
     config.schedule.learning_rate = 1e-3
     return Ablation(
         base=config,

@@ -18,6 +18,7 @@ def get_ablation():
     config.data.pad = 0
     config.model.overrides.update(features=(32, 64, 96, 96, 64), hidden_features=(256, 256))
     config.model.kernel_init = "he_normal"
+    config.schedule.learning_rate = 3e-4
     config.log.every = "1epochs"
     return Ablation(
         base=config,

@@ -19,6 +19,7 @@ def get_ablation():
     config = on_digits(papers.vgg("vgg19"), size=32)
     config.model.overrides.update(stage_features=(16, 32, 64, 64, 64), pool_size=(1, 1))
     config.model.overrides.update(hidden_features=(), dropout_rate=0.0)
+    config.schedule.learning_rate = 3e-4
     return Ablation(
         base=config,
         variants={

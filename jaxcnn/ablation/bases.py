@@ -19,6 +19,8 @@ def on_digits(
     """
     config.data.update(image_size=size, pad=size // 16, labelled=examples)
     config.train.batch_size = 64
+    if "scan_units" in config.model.overrides:
+        del config.model.overrides.scan_units  # which goes without the dropout of a variant
     for name, value in short(steps).items():
         section, field = name.split(".")
         config[section][field] = value

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -34,18 +35,68 @@ def start(model: str, dataset: str, recipes: Mapping[str, Recipe]) -> ConfigDict
     return config
 
 
+# Side of the images and epochs on digits, for networks that 8 epochs at the side of `small` do not
+# suit. Large ones see small images, as the scans are of 8x8 pixels: so that a run ends within ten
+# minutes on two cores. Deep ones without normalisation, and MobileNets, need more steps.
+DIGITS = {
+    "wrn_16_8": (16, 8),
+    "wrn_22_8": (16, 8),
+    "wrn_40_4": (16, 8),
+    "wrn_40_8": (8, 8),
+    "wrn_28_10": (8, 8),
+    "wrn_28_12": (8, 8),
+    "resnext29_8x64d": (8, 8),
+    "resnext29_16x64d": (8, 8),
+    "densenet_100_12": (16, 8),
+    "densenet_100_24": (8, 8),
+    "densenet_bc_100_12": (16, 8),
+    "densenet_bc_190_40": (8, 8),
+    "densenet_bc_250_24": (8, 8),
+    "cifar_resnet1001_v2": (16, 8),
+    "cifar_resnet1202": (8, 8),
+    "cifar_resnet1202_sd": (8, 8),
+    "dfn_mr2": (16, 8),
+    "dfn_mr3": (8, 8),
+    "fractalnet20_cifar10": (32, 6),
+    "fractalnet20_cifar100": (32, 6),
+    "inception_v4": (80, 6),
+    "inception_resnet_v2": (80, 6),
+    "inception_resnet_v2_paper": (80, 8),
+    "vgg13": (32, 12),
+    "vgg16": (32, 12),
+    "vgg16_1x1": (32, 12),
+    "vgg19": (32, 12),
+    "mobilenet_v1_025": (64, 20),
+    "mobilenet_v1_050": (64, 20),
+    "mobilenet_v1_075": (64, 20),
+    "mobilenet_v1_100": (64, 20),
+    "mobilenet_v1_shallow": (64, 20),
+}
+# On digits compiling one unit of each stage saves minutes; see `scan_units` of the networks.
+SCANNED = re.compile(
+    r"cifar_(?:plain|resnet)\d{3,}|resnet(?:152|200)|inception_resnet|densenet201"
+    r"|densenet_bc_(?:190|250)"
+)
+
+# `small` of deep networks without normalisation. A few hundred steps are too few for the papers'
+# initial weights, N(0, 0.01²) or half of He's variance, behind which the maps nearly vanish.
+WITHOUT_NORM: dict[str, Any] = {"kernel_init": "he_normal", "rate": 3e-4, "digits_rate": 1e-3}
+
+
 def small(
     size: int = 32,
     rate: float = 2e-3,
     folder: int = 224,
     also: Recipe | None = None,
     sets: Sequence[str] = (*GREY, *COLOUR),
+    kernel_init: str = "",
+    digits_rate: float = 0.0,
 ) -> Recipes:
     """Ours, for a laptop: AdamW and a cosine, 8 epochs of 64.
 
     The same in batches of 128 for small data sets of which the papers have no recipe: 20 epochs of
     MNIST and Fashion-MNIST, 40 of SVHN, 100 of CIFAR; shifts, and flips but of digits. Images of
-    another size than the network's are framed or enlarged.
+    another size than the network's are framed or enlarged. `DIGITS` has exceptions.
 
     Args:
       size: of digits and synthetic images, which the network needs to have something left.
@@ -53,17 +104,26 @@ def small(
       folder: size of photographs; 0 for networks that are not made for them.
       also: what else is to be set.
       sets: which of these data sets the network can take.
+      kernel_init: of convolutions; "" is the network's own.
+      digits_rate: of digits and synthetic images, where networks without BN cannot afford a rate
+        that is small enough for longer runs; 0 is `rate`.
     """
 
     def short(config: ConfigDict) -> None:
         config.train.update(length="8epochs", batch_size=64)
         config.optimizer.update(name="adamw", weight_decay=0.05)
         config.schedule.update(name="cosine", learning_rate=rate, warmup="1epochs")
+        config.model.kernel_init = kernel_init
 
     def digits(config: ConfigDict) -> None:
         """Shifts instead of flips: a mirrored digit is no digit."""
         short(config)
-        config.data.update(image_size=size, pad=size // 16)
+        config.schedule.learning_rate = digits_rate or rate
+        side, epochs = DIGITS.get(config.model.name, (size, 8))
+        config.train.length = f"{epochs}epochs"
+        config.data.update(image_size=side, pad=max(side // 16, 1))
+        if SCANNED.match(config.model.name):
+            config.model.overrides.scan_units = True
         if also is not None:
             also(config)
 

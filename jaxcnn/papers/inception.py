@@ -25,7 +25,7 @@ def googlenet(model: str, dataset: str = "digits") -> ConfigDict:
         if model != "googlenet_torchvision":
             config.eval.protocol = "googlenet144"
 
-    small = common.small(rate=3e-4 if model == "googlenet" else 2e-3)
+    small = common.small(**common.WITHOUT_NORM if model == "googlenet" else {})
     return common.start(model, dataset, small | {"imagenet2012": imagenet})
 
 

@@ -68,7 +68,8 @@ def alexnet(model: str, dataset: str = "digits") -> ConfigDict:
         if model != "alexnet_torchvision":
             config.eval.protocol = "ten_crop"
 
-    return common.start(model, dataset, common.small(64, rate=3e-4) | {"imagenet2012": imagenet})
+    small = common.small(64, also=_narrow, **common.WITHOUT_NORM)
+    return common.start(model, dataset, small | {"imagenet2012": imagenet})
 
 
 PAPER_ALEXNETS = ("alexnet", "alexnet_one_tower")
@@ -92,17 +93,12 @@ def zfnet(model: str, dataset: str = "digits") -> ConfigDict:
         config.schedule.update(name="plateau", learning_rate=0.01, reference_batch=128)
         config.eval.protocol = "ten_crop"
 
-    def digits(config: ConfigDict) -> None:
-        """A few hundred steps are too few for N(0, 0.01²), behind which the maps nearly vanish."""
-        _narrow(config)
-        config.model.kernel_init = "he_normal"
-
-    small = common.small(64, rate=3e-4, also=digits)
+    small = common.small(64, also=_narrow, **common.WITHOUT_NORM)
     return common.start(model, dataset, small | {"imagenet2012": imagenet})
 
 
 def _narrow(config: ConfigDict) -> None:
-    """With 4096 units the hidden layers are most of the parameters, nine tenths of ZFNet's."""
+    """With 4096 units the hidden layers have most of the parameters, nine tenths of ZFNet's."""
     config.model.overrides.hidden_features = (512, 512)
 
 
@@ -129,7 +125,10 @@ def vgg(model: str, dataset: str = "digits") -> ConfigDict:
         if not model.endswith("_bn"):
             config.eval.protocol = "dense"
 
-    small = common.small(rate=1e-3 if model.endswith("_bn") else 3e-4, also=_narrow)
+    if model.endswith("_bn"):
+        small = common.small(rate=1e-3, also=_narrow)
+    else:
+        small = common.small(also=_narrow, **common.WITHOUT_NORM)
     return common.start(model, dataset, small | {"imagenet2012": imagenet})
 
 
