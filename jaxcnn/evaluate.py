@@ -69,7 +69,8 @@ def run(
       changes: fields of the sections `eval` and `data` that differ from the run's, by their names
         (`eval.protocol`).
       report: a folder to write what `scorecard` finds to, of the averaged weights if the run keeps
-        them; it must be empty, or not there yet.
+        them. It may have an earlier report of the same networks on the same split, which is
+        replaced; otherwise it must be empty, or not there yet.
 
     Returns:
       `step`, then `<split>/<metric>` and, where the run keeps averages, `<split>/<metric>_ema`;
@@ -79,7 +80,7 @@ def run(
       UserError: no such workdir, checkpoint or split, or data that do not fit the network.
     """
     if report is not None:
-        _prepare(report)
+        _prepare(report, [directory], split)
     with _opened(directory, checkpoint, split, changes) as opened:
         config, source, model, step, state, statistics, bias = opened
         results: Results = {"step": step}
@@ -123,7 +124,7 @@ def run_ensemble(
       UserError: see `run`; also for data that differ.
     """
     if report is not None:
-        _prepare(report)
+        _prepare(report, directories, split)
     results: Results = {"members": len(directories)}
     members, described = [], []
     for directory in directories:
@@ -192,13 +193,13 @@ def _weights(state: TrainState) -> list[tuple[str, dict[str, Any]]]:
     return kept if state.ema is None else [*kept, ("_ema", state.variables(averaged=True))]
 
 
-def _prepare(report: Path) -> None:
+def _prepare(report: Path, weights: Sequence[object], split: str) -> None:
     """Makes the folder of a report before the work begins.
 
     Raises:
-      UserError: if something is there already, or it cannot be made.
+      UserError: if something else is there already, or it cannot be made.
     """
-    if jax.process_index() > 0:
+    if jax.process_index() > 0 or scorecard.belongs_to(report, list(map(str, weights)), split):
         return
     check_free(report)
     try:
@@ -238,7 +239,7 @@ def run_weights(config: ConfigDict, *, split: str = "test", report: Path | None 
       UserError: no such weights or split, or weights that are not the whole of the network.
     """
     if report is not None:
-        _prepare(report)
+        _prepare(report, [config.init_from], split)
     fields.check(config)
     with numerics(config):
         source = inputs.load_test_data(config, split)

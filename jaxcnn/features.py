@@ -7,8 +7,10 @@
 Without --layer it is what the classifier sees: the last hidden layer. Maps are averaged over space,
 or kept whole with --no-pool. The file holds `files` [n], `features` [n, …] and `layer`, for
 `numpy.load`. --query lists the nearest of the images by the Euclidean distance of their features,
-and --figure draws them, a row for each query, as figure 4 of Krizhevsky et al., "ImageNet
-Classification with Deep Convolutional Neural Networks", 2012, §6.1.
+and --figure draws them with names and distances, a row for each query, as figure 4 of Krizhevsky et
+al., "ImageNet Classification with Deep Convolutional Neural Networks", 2012, §6.1. Images that
+cannot be read, or do not exist, are named at the end; the exit code is 0 as long as there is an
+answer.
 """
 
 import argparse
@@ -27,13 +29,14 @@ from ml_collections import ConfigDict
 from jaxcnn import inputs, process, trained
 from jaxcnn.data.crops import Cropper
 from jaxcnn.data.decode import IMAGE_BYTES
-from jaxcnn.data.files import find_images, map_images, unreadable
+from jaxcnn.data.files import find_images, map_images, say_problems
 from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.numerics import numerics
 from jaxcnn.safe_io import read_bytes
 
 LAST_HIDDEN = ""  # the layer without a name of its own
-GAP, BORDER = 16, 2  # pixels of a figure: behind the queries, around each image
+GAP, BORDER = 16, 4  # pixels of a figure: behind the queries, around each image
+SIDE, LINE = 128, 15  # at least, of an image in a figure; height of a line of text
 
 
 class Features(NamedTuple):
@@ -140,7 +143,7 @@ def extract(
             kept.append(file)
             rows.append(row)
     if not rows:
-        raise unreadable(problems, len(files))
+        say_problems(problems, len(files))
     return Features(kept, np.stack(rows), problems)
 
 
@@ -158,24 +161,55 @@ def neighbours(query: np.ndarray, values: np.ndarray, count: int) -> tuple[np.nd
     return order, distances[order]
 
 
-def draw(rows: Sequence[Sequence[np.ndarray]]) -> Any:
+class Tile(NamedTuple):
+    """An image of a figure: uint8 [H, W, C], C being 1 or 3, and the lines below it."""
+
+    pixels: np.ndarray
+    lines: Sequence[str]
+
+
+def draw(rows: Sequence[Sequence[Tile]], title: str) -> Any:
     """Returns a Pillow image of rows of images, the first of each set apart.
 
-    Args:
-      rows: of equally many uint8 [H, W, C], C being 1 or 3.
-    """
-    from PIL import Image
+    Small images are drawn several times as large, pixel by pixel; long lines lose their middle.
 
-    height, width, _ = rows[0][0].shape
+    Args:
+      rows: of images of one size, with equally many lines.
+      title: above all.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(size=12)
+    height, width, _ = rows[0][0].pixels.shape
+    times = -(-SIDE // min(height, width))
+    wide, high = times * width, times * height
+    pitch = wide + 2 * BORDER, high + 2 * BORDER + LINE * len(rows[0][0].lines)
     columns = max(map(len, rows))
-    size = (columns * (width + 2 * BORDER) + GAP, len(rows) * (height + 2 * BORDER))
+    size = (columns * pitch[0] + GAP, LINE + 2 * BORDER + len(rows) * pitch[1])
     figure = Image.new("RGB", size, "white")
+    text = ImageDraw.Draw(figure)
+    text.text((BORDER, BORDER), _fitting(title, size[0] - 2 * BORDER, font), "black", font)
     for down, row in enumerate(rows):
-        for across, pixels in enumerate(row):
-            place = across * (width + 2 * BORDER) + BORDER + GAP * (across > 0)
+        top = LINE + 2 * BORDER + down * pitch[1]
+        for across, (pixels, lines) in enumerate(row):
+            left = across * pitch[0] + BORDER + GAP * (across > 0)
             image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
-            figure.paste(image, (place, down * (height + 2 * BORDER) + BORDER))
+            figure.paste(image.resize((wide, high), Image.Resampling.NEAREST), (left, top))
+            for number, line in enumerate(lines):
+                place = (left, top + high + number * LINE)
+                text.text(place, _fitting(line, wide, font), "black", font)
     return figure
+
+
+def _fitting(line: str, width: int, font: Any) -> str:
+    """Returns a text that is no wider than so many pixels, its middle left out if need be."""
+    line = printable(line)
+    kept = len(line)
+    short = line
+    while kept > 1 and font.getlength(short) > width:
+        kept -= 1
+        short = f"{line[: kept // 3]}...{line[len(line) - (kept - kept // 3) :]}"
+    return short
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -209,12 +243,12 @@ def main(argv: Sequence[str]) -> None:
     """Extracts features, and finds neighbours.
 
     Raises:
-      UserError: for whatever the user can put right; for unreadable images at the end.
+      UserError: for whatever the user can put right; if not one image, or query, can be read.
     """
     flags = parse(argv)
     config = trained.read_config(flags.workdir, flags.checkpoint)
-    files = find_images(flags.images)
-    queries = find_images(flags.query)
+    files, problems = find_images(flags.images) if flags.images else ([], [])
+    queries, unasked = find_images(flags.query) if flags.query else ([], [])
     found = trained.restore(flags.workdir, config, checkpoint=flags.checkpoint)
     if flags.layer == "list":
         for name, shape in layer_shapes(config, found).items():
@@ -227,8 +261,6 @@ def main(argv: Sequence[str]) -> None:
         out = process.whole_file(flags.out) if flags.out else contextlib.nullcontext()
         with out as file:
             asked = extract(function, queries, cropper, flags.batch) if queries else None
-            if asked and asked.problems:  # said before the others take their time
-                raise unreadable(asked.problems, len(queries))
             kept = extract(function, files, cropper, flags.batch)
             if file:
                 names = np.array([str(name) for name in kept.files])
@@ -241,28 +273,33 @@ def main(argv: Sequence[str]) -> None:
             pairs = zip(asked.files, asked.values, strict=True)
             rows = [_near(query, value, kept, flags.neighbours) for query, value in pairs]
         if figure:
-            pixels = [
-                [cropper(read_bytes(one, IMAGE_BYTES), None, str(one)) for one in row]
-                for row in rows
-            ]
-            draw(pixels).save(figure, "PNG")
+            layer = flags.layer or "the last hidden layer"
+            title = f"{flags.workdir}, step {found.step}: nearest by {layer}, Euclidean distance"
+            tiles = [[_tile(file, below, cropper) for file, below in row] for row in rows]
+            draw(tiles, title).save(figure, "PNG")
     if flags.figure:
         print(f"{printable(flags.figure)}: {len(rows)} x {len(rows[0])} images")
-    if kept.problems:
-        raise unreadable(kept.problems, len(files))
+    say_problems([*problems, *kept.problems], len(problems) + len(files))
+    if asked:
+        say_problems([*unasked, *asked.problems], len(unasked) + len(queries))
 
 
-def _near(query: Path, value: np.ndarray, kept: Features, count: int) -> list[Path]:
-    """Prints the neighbours of a query, which is none itself; returns it and them."""
+def _tile(file: Path, below: str, cropper: Cropper) -> Tile:
+    return Tile(cropper(read_bytes(file, IMAGE_BYTES), None, str(file)), (file.name, below))
+
+
+def _near(query: Path, value: np.ndarray, kept: Features, count: int) -> list[tuple[Path, str]]:
+    """Prints the neighbours of a query, which is none itself; returns it and them, with a line."""
     others = [number for number, file in enumerate(kept.files) if not file.samefile(query)]
     if not others:
         raise UserError(f"{query} is the only image: name more, or a folder of them")
     flat = kept.values.reshape(len(kept.values), -1)
     order, distances = neighbours(value.ravel(), flat[others], count)
     near = [kept.files[others[place]] for place in order]
-    said = (f"{process.shown(file)} {d:.4g}" for file, d in zip(near, distances, strict=True))
+    pairs = [(file, f"{distance:.4g}") for file, distance in zip(near, distances, strict=True)]
+    said = (f"{process.shown(file)} {distance}" for file, distance in pairs)
     print(f"{process.shown(query)}  " + "  ".join(said), flush=True)
-    return [query, *near]
+    return [(query, "query"), *pairs]
 
 
 if __name__ == "__main__":

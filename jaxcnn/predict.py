@@ -4,8 +4,10 @@
   python -m jaxcnn.predict --workdir=runs/resnet18-photos photos/ --csv=predictions.csv
 
 Images are cropped and normalised as in the run's evaluation; averaged weights are used where the
-run keeps them. Probabilities are the softmax of the network's outputs: those of a network that was
-trained by another loss than the cross entropy add up to one, too, but are no more than scores.
+run keeps them. Images that cannot be read, or do not exist, are named in one line at the end; the
+exit code is 0 as long as one image was answered. Probabilities are the softmax of the network's
+outputs: those of a network that was trained by another loss than the cross entropy add up to one,
+too, but are no more than scores.
 """
 
 import argparse
@@ -21,7 +23,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcnn import inputs, process, trained
-from jaxcnn.data.files import find_images, map_images, unreadable
+from jaxcnn.data.files import find_images, map_images, say_problems
 from jaxcnn.errors import printable
 from jaxcnn.safe_io import csv_cell
 
@@ -102,21 +104,21 @@ def main(argv: Sequence[str]) -> None:
     """Predicts.
 
     Raises:
-      UserError: for whatever the user can put right; for unreadable images at the end.
+      UserError: for whatever the user can put right; if not one image can be read.
     """
     flags = parse(argv)
     trained.check_workdir(flags.workdir)  # before images are looked for
-    files = find_images(flags.images)
+    images = find_images(flags.images)
     found = predict(
         flags.workdir,
-        files,
+        images.files,
         checkpoint=flags.checkpoint,
         top_k=flags.topk,
         batch_size=flags.batch,
     )
-    problems = _write_csv(found, flags.csv, len(files)) if flags.csv else _print(found)
-    if problems:
-        raise unreadable(problems, len(files))
+    number = len(images.files)
+    problems = _write_csv(found, flags.csv, number) if flags.csv else _print(found)
+    say_problems([*images.problems, *problems], len(images.problems) + number)
 
 
 def _print(found: Iterator[tuple[Path, list[Guess] | str]]) -> list[tuple[str, str]]:
@@ -145,8 +147,8 @@ def _write_csv(
             else:
                 rows.writerows(map(csv_cell, (str(image), *guess)) for guess in guesses)
         text.detach()
-        if len(problems) == total:
-            raise unreadable(problems, total)
+        if len(problems) == total:  # no file of no images
+            say_problems(problems, total)
     print(f"{printable(path)}: {total - len(problems)} images")
     return problems
 

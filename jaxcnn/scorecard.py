@@ -9,9 +9,11 @@ Files of a report:
 """
 
 import csv
+import io
 import json
 import logging
 import math
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,12 +21,16 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcnn import figures
 from jaxcnn.errors import UserError
 from jaxcnn.metrics import top_k_hits
-from jaxcnn.safe_io import csv_cell
+from jaxcnn.process import whole_file
+from jaxcnn.safe_io import csv_cell, read_text
 
+SUMMARY = "report.json"
 BINS = 15  # of the calibration error, as in the paper
-NAMES_SHOWN = 30  # classes beyond which the figure has no names
+NAMES_SHOWN = 30  # classes beyond which the figure has numbers in place of names
+TITLE = 60  # characters of a line of the figure's title
 
 _log = logging.getLogger("jaxcnn")
 
@@ -127,7 +133,7 @@ def confusion(predictions: Predictions) -> np.ndarray:
 def write(
     folder: Path, predictions: Predictions, class_names: Sequence[str], facts: dict[str, Any]
 ) -> None:
-    """Writes the files of a report.
+    """Writes the files of a report, each whole or not at all, report.json first.
 
     Without matplotlib the figure is left out, and the log says so.
 
@@ -147,11 +153,17 @@ def write(
             f" index {predictions.indices[bad][0]}: there is nothing to report of this network"
         )
     counts, bins = confusion(predictions), calibration(predictions)
+    if not folder.is_dir():
+        raise UserError(f"cannot write the report to {folder}: no such folder")
+    found = means(predictions)
+    summary = facts | {"num_examples": len(predictions.indices)} | found
     try:
+        with whole_file(folder / SUMMARY) as file:
+            file.write((json.dumps(summary, indent=2) + "\n").encode())
         _write_tables(folder, predictions, class_names, counts, bins)
-        summary = facts | {"num_examples": len(predictions.indices)} | means(predictions)
-        (folder / "report.json").write_text(json.dumps(summary, indent=2) + "\n")
-        draw(counts, class_names, folder / "confusion.png")
+        title = [str(member.get("weights", "")) for member in facts.get("members", [])]
+        title.append(f"{facts.get('split', '')} top1 {found['top1']:.2%}".strip())
+        draw(counts, class_names, folder / "confusion.png", title)
     except OSError as error:
         raise UserError(f"cannot write the report to {folder}: {error.strerror}") from None
     except ImportError:
@@ -161,32 +173,61 @@ def write(
         )
 
 
-def draw(counts: np.ndarray, class_names: Sequence[str], file: Path) -> None:
+def belongs_to(folder: Path, weights: Sequence[str], split: str) -> bool:
+    """Returns whether a folder has a report of the same networks on the same split.
+
+    Args:
+      folder: any.
+      weights: `weights` of the report's members.
+      split: as in its report.json.
+    """
+    try:
+        facts = json.loads(read_text(folder / SUMMARY))
+        kept = [os.path.abspath(member["weights"]) for member in facts["members"]]
+        return kept == list(map(os.path.abspath, weights)) and facts["split"] == split
+    except (OSError, UserError, ValueError, TypeError, KeyError):
+        return False
+
+
+def draw(counts: np.ndarray, class_names: Sequence[str], file: Path, title: Sequence[str]) -> None:
     """Draws a confusion matrix, each row by its share.
+
+    Args:
+      counts: int [K, K]; see `confusion`.
+      class_names: K.
+      file: a .png.
+      title: lines above it.
 
     Raises:
       ImportError: if matplotlib is missing.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     classes = len(counts)
     named = classes <= NAMES_SHOWN
-    side = 2.5 + 0.3 * classes if named else 10
+    side = 3.5 + 0.3 * classes if named else 10
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     if named:
-        names = [name.replace("$", r"\$") for name in class_names]  # which would start a formula
+        names = [figures.label(name) for name in class_names]
         axes.set_xticks(range(classes), names, rotation=90)
         axes.set_yticks(range(classes), names)
         for row, column in zip(*np.nonzero(counts), strict=True):
             color = "white" if shares[row, column] > 0.5 else "black"
             style: dict[str, Any] = {"ha": "center", "va": "center", "color": color, "fontsize": 7}
             axes.text(column, row, str(counts[row, column]), **style)
-    axes.set(xlabel="predicted class", ylabel="true class")
+    else:
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(20, integer=True))
+    number = "" if named else ", by its number in per_class.csv"
+    axes.set(xlabel=f"predicted class{number}", ylabel=f"true class{number}")
+    axes.set_title("\n".join(figures.label(line, TITLE) for line in title), fontsize="medium")
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
-    figure.savefig(file, dpi=150)
+    with figures.quiet_fonts(), whole_file(file) as stream:
+        figure.savefig(stream, format="png", dpi=150)
 
 
 def _predicted(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
@@ -205,10 +246,12 @@ def _write_tables(
     bins: Calibration,
 ) -> None:
     def table(name: str, head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> None:
-        with (folder / name).open("w", newline="", encoding="utf-8") as stream:
+        with whole_file(folder / name) as file:
+            stream = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
             writer = csv.writer(stream)
             writer.writerow(map(csv_cell, head))
             writer.writerows(map(csv_cell, row) for row in rows)
+            stream.detach()
 
     totals, hits = counts.sum(axis=1), counts.diagonal()
     table(

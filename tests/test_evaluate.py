@@ -190,6 +190,7 @@ def test_the_report_of_one_run_and_what_is_refused(runs, tmp_path):
     assert [member["protocol"] for member in facts["members"]] == ["flip"]
     with pytest.raises(UserError, match=r"report exists"):
         evaluate.run(runs[0], report=report)
+    evaluate._prepare(report, [runs[1]], "test")  # its own is made anew, as with matplotlib then
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot make the folder .*file/report"):
         evaluate.run(runs[0], report=tmp_path / "file" / "report")

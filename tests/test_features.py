@@ -1,5 +1,6 @@
 """Features are what the named layer puts out; neighbours are the nearest of them."""
 
+import re
 import shutil
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from jaxcnn import factories, inputs, trained
 from jaxcnn.errors import UserError
-from jaxcnn.features import BORDER, GAP, layer_shapes, main, neighbours
+from jaxcnn.features import BORDER, GAP, LINE, SIDE, layer_shapes, main, neighbours
 
 
 def load(path):
@@ -105,17 +106,21 @@ def test_a_figure_shows_each_query_and_its_nearest_images(photo_run, outputs, tm
     lines = capsys.readouterr().out.splitlines()[1:3]
     with Image.open(tmp_path / "near.png") as figure:
         drawn = np.asarray(figure)
-    side = pixels.shape[1] + 2 * BORDER
-    assert drawn.shape == (2 * side, 4 * side + GAP, 3)
+    times = SIDE // 16
+    wide, high, head = SIDE + 2 * BORDER, SIDE + 2 * BORDER + 2 * LINE, LINE + 2 * BORDER
+    assert drawn.shape == (head + 2 * high, 4 * wide + GAP, 3)
+    assert drawn[:head].min() == 0  # there is a title
     for down, query in enumerate(queries):
         distances = np.linalg.norm(features - features[files.index(query)], axis=1)
         order = [number for number in np.argsort(distances) if files[number] != query][:3]
         wanted = [f"{files[number]} {distances[number]:.4g}" for number in order]
         assert lines[down] == "  ".join([str(query), *wanted])
         for across, number in enumerate([files.index(query), *order]):
-            top, left = down * side + BORDER, across * side + BORDER + GAP * (across > 0)
-            tile = drawn[top : top + 16, left : left + 16]
-            np.testing.assert_array_equal(tile, pixels[number])
+            top, left = head + down * high, across * wide + BORDER + GAP * (across > 0)
+            tile = drawn[top : top + SIDE, left : left + SIDE]
+            np.testing.assert_array_equal(tile[::times, ::times], pixels[number])
+            below = drawn[top + SIDE : top + SIDE + 2 * LINE, left : left + SIDE]
+            assert below[:LINE].min() == below[LINE:].min() == 0  # a name, and a distance
 
 
 MISTAKES = {
@@ -146,12 +151,16 @@ def test_mistakes_are_user_errors(photo_run, tmp_path, flags, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unreadable_image_is_left_out_and_said_at_the_end(photo_run, tmp_path):
+def test_an_unreadable_image_is_left_out_and_said_at_the_end(photo_run, tmp_path, caplog, capsys):
     folder = tmp_path / "images"
     folder.mkdir()
     (folder / "torn.png").write_bytes(b"no image")
     shutil.copy(photo_run.images / "dog" / "0.png", folder)
-    with pytest.raises(UserError, match=r"1 of 2 images .*torn\.png \(not an image"):
-        main([f"--workdir={photo_run.workdir}", f"--out={tmp_path}/x.npz", str(folder)])
+    queries = [f"--query={folder}", f"--query={photo_run.images / 'eel' / '0.png'}", "--query=gone"]
+    main([f"--workdir={photo_run.workdir}", f"--out={tmp_path}/x.npz", str(folder), *queries[1:]])
+    first, second = [one.message for one in caplog.records if one.name == "jaxcnn"]
+    assert re.match(r"1 of 2 images .*torn\.png \(not an image", first)
+    assert second.startswith("1 of 2 images cannot be read and are left out: gone (")
+    assert len(capsys.readouterr().out.splitlines()) == 2  # the file's, and one query's
     assert load(tmp_path / "x.npz")["files"].tolist() == [str(folder / "0.png")]
     assert sorted(tmp_path.iterdir()) == [folder, tmp_path / "x.npz"]

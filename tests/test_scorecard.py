@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -91,8 +92,42 @@ def test_files_of_a_report(four, tmp_path):
 
 def test_the_figure_has_no_names_of_many_classes(tmp_path):
     counts = np.eye(200, dtype=int)
-    scorecard.draw(counts, [str(i) for i in range(200)], tmp_path / "x.png")
+    scorecard.draw(counts, [str(i) for i in range(200)], tmp_path / "x.png", ["runs/a"])
     assert (tmp_path / "x.png").stat().st_size > 1000
+
+
+def test_names_of_strangers_are_shown_in_a_figure_and_obeyed_nowhere(tmp_path, monkeypatch):
+    """Of any length, with formulas, escape sequences and characters that no font has."""
+    from matplotlib.figure import Figure
+
+    shown = []
+    save = Figure.savefig
+
+    def keep(figure, *args, **fields):
+        shown.extend(
+            text.get_text() for text in figure.findobj(lambda one: hasattr(one, "get_text"))
+        )
+        return save(figure, *args, **fields)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    names = ["$x^{$", "\x1b[31mred\n", "一丁\U0001f600", "n" * 300, r"$\frac"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scorecard.draw(np.eye(5, dtype=int), names, tmp_path / "x.png", ["runs/$a$", "test top1"])
+    assert {r"\$x^{\$", r"\x1b[31mred\n", r"\$\frac", "runs/\\$a\\$\ntest top1"} <= set(shown)
+    assert max(map(len, shown)) < 50
+
+
+def test_a_report_of_ours_is_told_from_other_folders(four, tmp_path):
+    facts = {"members": [{"weights": "runs/a"}], "split": "test"}
+    assert not scorecard.belongs_to(tmp_path, ["runs/a"], "test")
+    scorecard.write(tmp_path, four, NAMES, facts)
+    assert scorecard.belongs_to(tmp_path, ["./runs/a"], "test")
+    assert not scorecard.belongs_to(tmp_path, ["runs/b"], "test")
+    assert not scorecard.belongs_to(tmp_path, ["runs/a"], "train")
+    for text in ("5", "{", '{"members": 3}', '{"members": [{}], "split": "test"}'):
+        (tmp_path / "report.json").write_text(text)
+        assert not scorecard.belongs_to(tmp_path, ["runs/a"], "test")
 
 
 def test_without_matplotlib_one_line_says_what_is_missing(four, tmp_path, monkeypatch, caplog):

@@ -1,10 +1,11 @@
 """Image files that belong to no data set: named one by one, or found below folders."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,37 +13,58 @@ from jaxcnn.data import listing
 from jaxcnn.data.crops import Cropper
 from jaxcnn.data.decode import IMAGE_BYTES, READ
 from jaxcnn.data.source import UnreadableImageError
-from jaxcnn.errors import UserError
+from jaxcnn.errors import UserError, printable
 from jaxcnn.safe_io import read_bytes
 
 THREADS = 4  # Pillow decodes outside the interpreter's lock
 NAMED = 10  # unreadable files in a message
 
+_log = logging.getLogger("jaxcnn")
 
-def find_images(paths: Sequence[Path]) -> list[Path]:
+
+class Found(NamedTuple):
+    """Image files by their names.
+
+    Attributes:
+      files: that are there; whether they can be read is not known yet.
+      problems: name and reason of each path of which there are none.
+    """
+
+    files: list[Path]
+    problems: list[tuple[str, str]]
+
+
+def find_images(paths: Sequence[Path]) -> Found:
     """Returns files, and the images below folders, sorted; hidden ones are passed over.
 
     A file below a folder counts as in training, see `listing`; one that is named itself always
     does, and `map_images` says what is wrong with it.
 
     Raises:
-      UserError: if there is no such path, a folder cannot be listed, or none has an image in it.
+      UserError: if no path leads to a file; the problem of a single one does not stop the others.
     """
     found: list[Path] = []
+    problems: list[tuple[str, str]] = []
     for path in paths:
         if not os.path.isdir(path):
             if not os.path.lexists(path):
-                raise UserError(f"there is no file or folder {path}")
-            found.append(path)
+                problems.append((printable(path), "there is no such file or folder"))
+            else:
+                found.append(path)
             continue
-        below = listing.list_images(path)
+        try:
+            below = listing.list_images(path)
+        except UserError as error:
+            problems.append((printable(path), str(error)))
+            continue
         listing.say_left_out(path, below.left_out, below.special)
         if not below.files:
-            raise UserError(
-                f"there is no image below {path}: none of its files ends as one of {READ} does"
-            )
+            reason = f"there is no image below: none of its files ends as one of {READ} does"
+            problems.append((printable(path), reason))
         found += [path / name for name in below.files]
-    return list(dict.fromkeys(found))
+    if not found:
+        raise UserError("; ".join(f"{name}: {reason}" for name, reason in problems[:NAMED]))
+    return Found(list(dict.fromkeys(found)), problems)
 
 
 def map_images(
@@ -89,18 +111,26 @@ def map_images(
         yield from _rows(waiting, outputs)
 
 
-def unreadable(problems: Sequence[tuple[str, str]], total: int) -> UserError:
-    """Returns what to raise at the end for files that could not be read.
+def say_problems(problems: Sequence[tuple[str, str]], total: int) -> None:
+    """Says at the end which images were left out: a warning, since the others were answered.
 
     Args:
-      problems: names and reasons, at least one.
-      total: files there were.
+      problems: names and reasons; nothing is said of none.
+      total: images there were, those of `problems` included.
+
+    Raises:
+      UserError: if no image could be read.
     """
+    if not problems:
+        return
     named = [f"{name} ({reason})" for name, reason in problems[:NAMED]]
     more = f" and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
     count = "not one" if len(problems) == total else f"{len(problems)}"
     cannot = "can be read" if len(problems) == total else "cannot be read and are left out"
-    return UserError(f"{count} of {total} images {cannot}: {', '.join(named)}{more}")
+    line = printable(f"{count} of {total} images {cannot}: {', '.join(named)}{more}")
+    if len(problems) == total:
+        raise UserError(line)
+    _log.warning(line)
 
 
 def _rows(

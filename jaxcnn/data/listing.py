@@ -158,12 +158,13 @@ def say_left_out(folder: str | Path, left_out: Counter[str], special: Sequence[s
     said += [f"{len(left_out) - SHOWN} other endings"] * (len(left_out) > SHOWN)
     said += special[:SHOWN]
     said += [f"{len(special) - SHOWN} more like these"] * (len(special) > SHOWN)
-    _say_once(printable(f"left out below {folder}: {', '.join(said)}"))
+    say_once(f"left out below {folder}: {', '.join(said)}")
 
 
 @functools.cache
-def _say_once(line: str) -> None:
-    _log.warning(line)
+def say_once(line: str) -> None:
+    """Warns, once in a process, of what every pass over the data finds again."""
+    _log.warning(printable(line))
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:

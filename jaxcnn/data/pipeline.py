@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from jaxcnn.data.ahead import Problems, read_ahead
+from jaxcnn.data.listing import say_once
 from jaxcnn.data.source import DataSource, UnreadableImageError, random_bits, random_order
 from jaxcnn.data.worker import note
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
@@ -344,7 +345,7 @@ class _Bad:
             self.seen.add(index)
             name = self.source.describe(index)
             if len(self.seen) <= NAMED:
-                _log.warning("skipped unreadable image %s: %s", name, reason)
+                say_once(f"skipped unreadable image {name}: {reason}")
             if self.limit is not None and len(self.seen) > self.limit:
                 raise UserError(
                     f"{len(self.seen)} of the {self.source.num_examples} images of"
@@ -364,10 +365,7 @@ class _Bad:
                 f" read, {self.source.describe(0)} for example: check the files",
                 EXIT_BAD_DATA,
             )
-        _log.warning(
-            "%d of %d images of %s (%s) could not be read and were skipped",
-            count,
-            total,
-            self.source.name,
-            self.source.split,
+        say_once(
+            f"{count} of {total} images of {self.source.name} ({self.source.split}) could not be"
+            " read and were skipped"
         )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jaxcnn.data.crops import Cropper
-from jaxcnn.data.files import find_images, map_images, unreadable
+from jaxcnn.data.files import find_images, map_images, say_problems
 from jaxcnn.errors import UserError
 
 REASONS = (
@@ -55,7 +55,7 @@ def test_images_below_folders_are_found_in_order_and_once(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
-    found = find_images([tmp_path / "q", tmp_path, tmp_path / "a"])
+    found = find_images([tmp_path / "q", tmp_path, tmp_path / "a"]).files
     assert [str(file.relative_to(tmp_path)) for file in found] == [
         "q",  # named itself
         "a/b/c/z.gif",
@@ -65,23 +65,36 @@ def test_images_below_folders_are_found_in_order_and_once(tmp_path):
 
 
 def test_what_is_not_there_is_said(tmp_path):
-    with pytest.raises(UserError, match=r"there is no file or folder .*gone"):
+    with pytest.raises(UserError, match=r"gone: there is no such file or folder"):
         find_images([tmp_path / "gone"])
     (tmp_path / "x.txt").touch()
-    with pytest.raises(UserError, match=r"no image below .* ends as one of JPEG, PNG"):
+    with pytest.raises(UserError, match=r"no image below: .* ends as one of JPEG, PNG"):
         find_images([tmp_path])
 
 
-def test_many_unreadable_files_are_counted():
+def test_one_wrong_name_does_not_stop_the_others(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "x.png").touch()
+    names = [tmp_path / name for name in ("gone", "x.png", "empty")]
+    files, problems = find_images(names)
+    assert files == [tmp_path / "x.png"]
+    assert [name for name, _ in problems] == [str(tmp_path / "gone"), str(tmp_path / "empty")]
+    assert problems[0][1] == "there is no such file or folder"
+
+
+def test_many_unreadable_files_are_counted(caplog):
     problems = [(f"{number}.png", "why") for number in range(12)]
-    text = str(unreadable(problems, 20))
+    say_problems([], 20)
+    say_problems(problems, 20)
+    (text,) = caplog.messages
     assert text.startswith("12 of 20 images cannot be read and are left out: 0.png (why), ")
     assert text.endswith("9.png (why) and 2 more")
-    assert str(unreadable(problems[:1], 1)) == "not one of 1 images can be read: 0.png (why)"
+    with pytest.raises(UserError, match=r"^not one of 1 images can be read: 0.png \(why\)$"):
+        say_problems(problems[:1], 1)
 
 
 def test_a_name_of_any_bytes_is_found(tmp_path):
     path = os.path.join(os.fsencode(tmp_path), b"\xff.png")
     Path(os.fsdecode(path)).touch()
-    (found,) = find_images([tmp_path])
+    ((found,), _) = find_images([tmp_path])
     assert os.fsencode(found) == path

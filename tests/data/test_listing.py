@@ -16,7 +16,7 @@ from tests import hostile
 
 @pytest.fixture(autouse=True)
 def said_anew():
-    listing._say_once.cache_clear()
+    listing.say_once.cache_clear()
 
 
 def mixed(root, encode):
@@ -61,7 +61,7 @@ def test_training_prediction_and_preparation_have_the_same_images(tmp_path, enco
     source = load("folder", "train", dir=tmp_path, image_size=8)
     cat = tmp_path / "train/cat"
     trained = [source.describe(index) for index in range(source.num_examples)]
-    shown = find_images([cat])
+    shown = find_images([cat]).files
     assert trained == [*map(str, shown), str(tmp_path / "train/dog/0.png")]
     prepared = read_folder(tmp_path, "x").splits["train"]()
     assert [prepared.describe(index) for index in prepared.keys and range(len(trained))] == trained
@@ -105,7 +105,7 @@ def test_what_is_named_itself_and_is_no_file_is_an_answer(tmp_path):
     made = dict(hostile.no_files(tmp_path))
     (tmp_path / "nothing.jpg").symlink_to(tmp_path / "gone")
     files = [*made, tmp_path / "nothing.jpg"]
-    found = dict(map_images(lambda images: images, find_images(files), Cropper(8), 4))
+    found = dict(map_images(lambda images: images, find_images(files).files, Cropper(8), 4))
     for path, kind in made.items():
         assert found[path] == f"it is {kind}, not a regular file"
     assert found[tmp_path / "nothing.jpg"] == "No such file or directory"
@@ -179,7 +179,7 @@ def test_folders_that_are_nested_too_deep_are_one_line(tmp_path):
         os.chdir(here)
     with pytest.raises(UserError, match=r"cannot list the folder .*File name too long"):
         find_images([tmp_path])
-    with pytest.raises(UserError, match="no file or folder"):
+    with pytest.raises(UserError, match="no such file or folder"):
         find_images([tmp_path / ("n" * 300)])
 
 

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 
-from jaxcnn.data import load, pipeline
+from jaxcnn.data import listing, load, pipeline
 from jaxcnn.data.source import (
     DataSource,
     UnreadableImageError,
@@ -369,6 +369,7 @@ def test_a_label_outside_the_classes_stops_the_run_and_names_the_example(digits,
 
 
 def test_bad_images_up_to_the_limit_have_weight_0_and_are_named_once(digits, caplog):
+    listing.say_once.cache_clear()
     source = broken(digits, {4, 9})
     stream = pipeline.train_batches(
         source, batch_size=60, seed=0, start_step=0, num_steps=12, max_bad_fraction=2 / 360
@@ -383,6 +384,10 @@ def test_bad_images_up_to_the_limit_have_weight_0_and_are_named_once(digits, cap
         f"skipped unreadable image {digits.describe(index)}: cut short" for index in (4, 9)
     )
     assert caplog.messages[-1].startswith("2 of 360 images of digits (test)")
+    said = len(caplog.messages)
+    for _ in range(2):  # as a run does that evaluates several times
+        list(pipeline.eval_batches(source, batch_size=100))
+    assert len(caplog.messages) == said
 
 
 @pytest.mark.parametrize(("fraction", "bad", "stops"), [(0.0, 1, 1), (0.001, 2, 2), (0.01, 4, 4)])
