@@ -14,10 +14,17 @@ ONNX needs no jax, and computes in float32 whatever the run did:
 
   network = onnxruntime.InferenceSession("model.onnx")
   (logits,) = network.run(None, {"images": images})
+  names = json.loads(network.get_modelmeta().custom_metadata_map["classes"])
+
+What the program takes and gives, the names of the classes and the run that it is of are in the ONNX
+file itself; a StableHLO program has no room for them, so they lie beside it in
+`<out>.json`.
 """
 
 import argparse
+import hashlib
 import importlib.util
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,7 +36,7 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, inputs, process, trained
+from jaxcnn import factories, inputs, process, recipes, trained
 from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.interop import onnx
 from jaxcnn.numerics import numerics
@@ -52,8 +59,29 @@ def _network(
     return network
 
 
-def to_stablehlo(config: ConfigDict, found: trained.Trained) -> bytes:
-    """Returns a network as a serialised program of `jax.export`."""
+Facts = dict[str, Any]
+
+
+def facts(config: ConfigDict, found: trained.Trained, directory: Path) -> Facts:
+    """Returns what the user of a program must know, JSON: its classes, input, output and origin."""
+    height, width, channels = trained.image_shape(config)
+    digest = hashlib.sha256(json.dumps(recipes.to_saved(config), sort_keys=True).encode())
+    return {
+        "classes": list(trained.class_names(directory, found)),
+        "input": f"images, uint8 [n, {height}, {width}, {channels}] in RGB, pixels from 0 to 255,"
+        " resized and cropped as in the run's evaluation",
+        "normalization": "inside of the program",
+        "output": f"logits, float32 [n, {found.num_classes}], by class; softmax is not applied",
+        "model": config.model.name,
+        "step": found.step,
+        "workdir": directory.name,
+        "config_sha256": digest.hexdigest(),
+    }
+
+
+def to_stablehlo(config: ConfigDict, found: trained.Trained, about: Facts) -> bytes:
+    """Returns a network as a serialised program of `jax.export`, which holds no facts."""
+    del about
     from jax import export as exporting
 
     (batch,) = exporting.symbolic_shape("n")
@@ -71,8 +99,8 @@ def from_stablehlo(program: bytes) -> Callable[[np.ndarray], Any]:
     return exporting.deserialize(bytearray(program)).call
 
 
-def to_onnx(config: ConfigDict, found: trained.Trained) -> bytes:
-    """Returns a network as a serialised ONNX model that computes in float32.
+def to_onnx(config: ConfigDict, found: trained.Trained, about: Facts) -> bytes:
+    """Returns a network as a serialised ONNX model that computes in float32, with its facts.
 
     Raises:
       UserError: see `onnx.convert`.
@@ -85,7 +113,11 @@ def to_onnx(config: ConfigDict, found: trained.Trained) -> bytes:
         model = model.clone(scan_units=False)
     with numerics(config):
         network = _network(config, found, model, variables)
-        return onnx.convert(network, trained.image_shape(config), np.uint8)
+        texts = {
+            name: fact if isinstance(fact, str) else json.dumps(fact)
+            for name, fact in about.items()
+        }
+        return onnx.convert(network, trained.image_shape(config), np.uint8, texts)
 
 
 def from_onnx(program: bytes) -> Callable[[np.ndarray], Any]:
@@ -100,21 +132,25 @@ class Format(NamedTuple):
     """A kind of file.
 
     Attributes:
-      write: config and network → its bytes.
+      write: config, network and facts → its bytes.
       read: its bytes → images → logits.
+      beside: ending of a second file, for the facts; "" if they are inside.
       packages: that these import.
       runs_on: for the message.
     """
 
-    write: Callable[[ConfigDict, trained.Trained], bytes]
+    write: Callable[[ConfigDict, trained.Trained, Facts], bytes]
     read: Callable[[bytes], Callable[[np.ndarray], Any]]
     packages: tuple[str, ...]
     runs_on: str
+    beside: str
 
 
 FORMATS = {
-    "stablehlo": Format(to_stablehlo, from_stablehlo, ("flatbuffers",), ", ".join(PLATFORMS)),
-    "onnx": Format(to_onnx, from_onnx, ("onnx", "onnxruntime"), "ONNX"),
+    "stablehlo": Format(
+        to_stablehlo, from_stablehlo, ("flatbuffers",), ", ".join(PLATFORMS), ".json"
+    ),
+    "onnx": Format(to_onnx, from_onnx, ("onnx", "onnxruntime"), "ONNX", ""),
 }
 
 
@@ -181,7 +217,8 @@ def main(argv: Sequence[str]) -> None:
         )
     with process.whole_file(flags.out) as file:
         found = trained.restore(flags.workdir, config, checkpoint=flags.checkpoint)
-        program = form.write(config, found)
+        about = facts(config, found, flags.workdir)
+        program = form.write(config, found, about)
         off = difference(form.read(program), config, found)
         if not off <= ATOL.get(config.model.dtype, 1e-5):
             raise UserError(
@@ -189,6 +226,9 @@ def main(argv: Sequence[str]) -> None:
                 " written: please report this"
             )
         file.write(program)
+        if form.beside:
+            with process.whole_file(Path(f"{flags.out}{form.beside}")) as second:
+                second.write((json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode())
     height, width, channels = trained.image_shape(config)
     print(
         f"{printable(flags.out)}: {config.model.name}, step {found.step}, for {form.runs_on};"

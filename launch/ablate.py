@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 PARENT = "JAXCNN_ABLATE_PARENT"  # set for the processes that must not outlive this one
@@ -34,8 +33,6 @@ from jaxcnn.errors import UserError, nearest  # noqa: E402
 
 if TYPE_CHECKING:
     from jaxcnn.ablation.progress import Progress
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -153,27 +150,21 @@ def run_variants(
     running: dict[str, subprocess.Popen] = {}
     command = [sys.executable, str(Path(__file__)), str(args.file), f"--seeds={args.seeds}"]
     command += [f"--out={out}", *["--quick"] * args.quick, *["--debug"] * args.debug]
-    came: list[int] = []
     told = False
-
-    def tell(number: int, frame: FrameType | None) -> None:
-        del frame
-        came.append(number)
-        for child in running.values():
-            child.send_signal(number)
-
-    before = {number: signal.signal(number, tell) for number in SIGNALS}
-    try:
-        while running or (left and not came):
-            while left and len(running) < args.jobs and not came:
+    with signals.stop_request(lambda line: None) as stop, stop.deferred():
+        while running or (left and not stop):
+            while left and len(running) < args.jobs and not stop:
                 variant = left.pop(0)
                 with blocked():
                     running[variant] = start([*command, f"--variant={variant}"])
             time.sleep(0.2)
             progress.update(running)
-            if came and not told:
-                name = signal.Signals(came[0]).name
-                print(f"\n{name}: the runs end their step and save (once more: leave at once)")
+            if stop.signal is not None and not told:
+                print(
+                    f"\n{stop.name}: the runs end and save (once more: leave at once)", flush=True
+                )
+                for child in running.values():
+                    child.send_signal(stop.signal)
                 told = True
             for variant, child in list(running.items()):
                 if child.poll() is not None:
@@ -182,21 +173,19 @@ def run_variants(
                         code = child.returncode
                         failed[variant] = code if code > 0 else 128 - code
         progress.update(running)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if came:
-        name = signal.Signals(came[0]).name
-        raise UserError(
-            f"stopped by {name}; the runs have saved: the same command continues", 128 + came[0]
-        )
+        if stop:
+            raise UserError(
+                f"stopped by {stop.name}; {progress.done} runs are done, those in work have saved:"
+                " the same command continues",
+                stop.exit_code,
+            )
     return failed
 
 
 @contextlib.contextmanager
 def blocked() -> Iterator[None]:
     """Lets signals wait, in this process until the end and in those started until they say so."""
-    kept = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    kept = signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)
     try:
         yield
     finally:
@@ -239,9 +228,9 @@ def obey_parent() -> None:
         os.read(0, 1)
         os._exit(1)
 
-    for number in SIGNALS:
+    for number in signals.SIGNALS:
         signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)
     threading.Thread(target=wait, daemon=True).start()
 
 

@@ -1,6 +1,7 @@
 """An exported network is the network, for any batch and every platform, without jaxcnn."""
 
 import importlib.util
+import json
 import math
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from jaxcnn.interop import onnx
 from jaxcnn.layers.activations import ACTIVATIONS, maxout
 from jaxcnn.ops.pool import avg_pool, max_pool
 from jaxcnn.trained import Trained
+from tests import photos
 from tests.interop import small
 
 # A Python of its own, in which nobody can import what the program must not need.
@@ -44,6 +46,9 @@ def test_a_python_without_jaxcnn_gets_the_network_s_logits(photo_run, tmp_path, 
     printed = capsys.readouterr().out
     assert "uint8 [n, 16, 16, 3] → logits, float32 [n, 3]" in printed
     assert "cpu, cuda, tpu" in printed
+    known = json.loads(out.with_name("model.stablehlo.json").read_text())  # it holds no names
+    assert known["classes"] == list(photos.CLASSES)
+    assert known["normalization"] == "inside of the program"
     config = photo_run.config()
     cropper = inputs.make_cropper(config)
     files = sorted(path for path in photo_run.images.rglob("*") if path.is_file())
@@ -107,7 +112,7 @@ NETWORKS = {
 @pytest.mark.parametrize(("network", "fields"), NETWORKS.values(), ids=NETWORKS)
 def test_formulas_of_our_own_are_exported_for_every_platform(network, fields):
     config, found = untrained(*network, **fields)
-    program = export.to_stablehlo(config, found)
+    program = export.to_stablehlo(config, found, {})
     exported = exporting.deserialize(bytearray(program))
     assert exported.platforms == ("cpu", "cuda", "tpu")
     (images,), (logits,) = exported.in_avals, exported.out_avals
@@ -122,9 +127,10 @@ def test_formulas_of_our_own_are_exported_for_every_platform(network, fields):
 def test_a_program_that_is_not_the_network_is_not_written(name, photo_run, tmp_path, monkeypatch):
     honest = export.FORMATS[name]
 
-    def wrong(config, found):
+    def wrong(config, found, about):
         variables = jax.tree.map(lambda leaf: leaf * 1.001, found.state.ema)
-        return honest.write(config, found._replace(state=found.state.replace(ema=variables)))
+        state = found.state.replace(ema=variables)
+        return honest.write(config, found._replace(state=state), about)
 
     monkeypatch.setitem(export.FORMATS, name, honest._replace(write=wrong))
     with pytest.raises(UserError, match="differ from the network's by"):
@@ -147,6 +153,14 @@ def test_onnx_of_a_run_has_the_network_s_logits(photo_run, tmp_path, capsys):
         assert (logits.dtype, logits.shape) == (np.float32, (count, 3))
         np.testing.assert_allclose(logits, wanted[:count], atol=1e-5)
     assert list(tmp_path.iterdir()) == [out]
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(out.read_bytes(), providers=["CPUExecutionProvider"])
+    known = session.get_modelmeta().custom_metadata_map
+    assert json.loads(known["classes"]) == list(photos.CLASSES)
+    assert known["input"].startswith("images, uint8 [n, 16, 16, 3] in RGB")
+    assert (known["model"], known["step"], known["workdir"]) == ("resnet18", "4", "run")
+    assert len(known["config_sha256"]) == 64
 
 
 @with_onnx
@@ -157,7 +171,7 @@ def test_onnx_of_networks(name):
     """Computed in float32, whatever the network's own precision."""
     network, fields = NETWORKS[name]
     config, found = untrained(*network, **fields)
-    program = ONNX.write(config, found)
+    program = ONNX.write(config, found, {})
     assert export.difference(ONNX.read(program), config, found) <= (
         1e-5 if found.model.dtype == jnp.float32 else export.ATOL["bfloat16"]
     )

@@ -35,6 +35,11 @@ class Progress:
         self._done_here = 0
         self._since: dict[Task, float] = {}
 
+    @property
+    def done(self) -> str:
+        """Returns "3 of 18"."""
+        return f"{self._total - len(self.left)} of {self._total}"
+
     def update(self, running: Collection[str]) -> None:
         """Says which runs were done since the last call, and what is going on.
 
@@ -48,9 +53,8 @@ class Progress:
             if (result := self._result(task)) is not None:
                 self.left.remove(task)
                 self._done_here += 1
-                done = self._total - len(self.left)
                 text = described(result, self._ablation.metric)
-                self._log.say(f"{done} of {self._total}: {text}{self._time_left(now)}")
+                self._log.say(f"{self.done}: {text}{self._time_left(now)}")
                 self._said = now
         if sys.stdout.isatty() or now - self._said > SECONDS_BETWEEN_LINES:
             first = {task.variant: task for task in reversed(self.left) if task.variant in running}

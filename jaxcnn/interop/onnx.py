@@ -10,7 +10,7 @@ that training needs. This takes the package onnx alone.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -111,13 +111,19 @@ def _kind(dtype: Any) -> int:
     return helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
 
 
-def convert(function: Callable[[jax.Array], jax.Array], shape: Sequence[int], dtype: Any) -> bytes:
+def convert(
+    function: Callable[[jax.Array], jax.Array],
+    shape: Sequence[int],
+    dtype: Any,
+    facts: Mapping[str, str] | None = None,
+) -> bytes:
     """Returns a function as a serialised ONNX model of "images" → "logits".
 
     Args:
       function: images [n, *shape] → float32 [n, …].
       shape: of one image.
       dtype: of the images.
+      facts: kept in the model as `metadata_props`.
 
     Raises:
       UserError: the function has an operation that is not known here.
@@ -146,6 +152,7 @@ def convert(function: Callable[[jax.Array], jax.Array], shape: Sequence[int], dt
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
+    helper.set_model_props(model, dict(facts or {}))
     onnx.checker.check_model(model)
     return model.SerializeToString()
 
