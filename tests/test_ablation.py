@@ -407,9 +407,11 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize(
     "how",
     [
-        signal.SIGKILL,
         signal.SIGINT,
-        pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive),
+        *(
+            pytest.param(one, marks=pytest.mark.exhaustive)
+            for one in (signal.SIGTERM, signal.SIGKILL)
+        ),
     ],
 )
 def test_a_killed_ablation_goes_on_without_repeating_runs(small, whole, tmp_path, how):
