@@ -84,7 +84,7 @@ def untrained(name, size, dtype="float32", **overrides):
     variables = small.filled(jax.eval_shape(model.init, jax.random.key(0), images))
     variables = {"batch_stats": {}, **variables}
     state = SimpleNamespace(ema=None, variables=lambda averaged: variables)
-    return config, Trained(model, state, 0, 5, None, {})
+    return config, Trained(model, state, 0, 5, None, None, {})
 
 
 ONNX = export.FORMATS["onnx"]
