@@ -23,7 +23,8 @@ flags.DEFINE_string("split", "test", "For --mode=evaluate: test, validation or t
 flags.DEFINE_string(
     "report",
     "",
-    "For --mode=evaluate: a new folder for accuracy by class, confusion, calibration, predictions.",
+    "For --mode=evaluate: a folder for accuracy by class, confusion, calibration, predictions: new,"
+    " or with an earlier report of the same networks, which is replaced.",
 )
 flags.DEFINE_bool("profile", False, "Write a trace of a few steps to workdir/profile.")
 flags.DEFINE_string("coordinator", "", "Several processes: host:port of process 0, or auto.")

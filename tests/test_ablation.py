@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -241,6 +242,14 @@ def test_every_file_says_its_claim_and_source_and_its_variants_can_be_made(file)
         factories.make_optimizer(
             config, total_steps=10, steps_per_epoch=Fraction(10), batch_size=64
         )
+
+
+def test_the_table_in_the_docs_is_that_of_the_files():
+    table = (ROOT / "docs" / "ablations.md").read_text()
+    for file in FILES:
+        parts = re.split(r"^(?:Claim|Source|Found|Ours): ", ablation.load(file)[1], flags=re.M)
+        claim, found = (" ".join(part.split()) for part in (parts[1], parts[3]))
+        assert f"| [{file.stem}](../configs/ablations/{file.name}) | {claim} | {found} |\n" in table
 
 
 def test_layers_are_listed_from_the_image_to_the_logits():
