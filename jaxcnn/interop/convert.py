@@ -18,7 +18,13 @@ import numpy as np
 
 from jaxcnn import process
 from jaxcnn.errors import UserError, nearest, printable
-from jaxcnn.interop.exchange import IGNORED, create_library_model, find_network, from_torch
+from jaxcnn.interop.exchange import (
+    IGNORED,
+    create_library_model,
+    find_network,
+    from_torch,
+    without_prefix,
+)
 from jaxcnn.interop.files import read_weights
 from jaxcnn.interop.folder import RECORD, WEIGHTS, check_free, write_folder
 
@@ -56,9 +62,12 @@ def convert(
     for field, value in overrides.items():
         if callable(getattr(plain, field, None)) and value is not None:
             raise UserError(f"--override {field} takes a function: use from_torch in Python")
-    state = read_weights(source)
+    state, prefix = without_prefix(read_weights(source), library, name)
     try:
         model, variables = from_torch(state, library, name, **overrides)
+    except UserError as error:
+        fix = str(error).replace("by num_classes=0", "by --override num_classes=0")
+        raise UserError(fix) from error
     except (TypeError, ValueError, AttributeError) as error:
         if not overrides:
             raise
@@ -80,7 +89,7 @@ def convert(
     said = {
         "taken": f"{len(leaves)} arrays: {parameters:,} parameters, {statistics:,} statistics of"
         f" BatchNorm; {record['num_classes']} classes, {record['channels']} input channels",
-        "adapted": _casts(state, leaves),
+        "adapted": _casts(state, leaves) + (f"; prefix {prefix!r} dropped" if prefix else ""),
         "left out": _left_out(state, library, name, record["overrides"]),
         "written": f"{folder}: {WEIGHTS} and {RECORD}, sha256 {record['sha256']}",
     }

@@ -1,5 +1,6 @@
 """A torch state and Flax variables, each made from the other."""
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -24,6 +25,7 @@ LEAVES = {
     "var": "running_var",
 }
 IGNORED = "num_batches_tracked"
+_log = logging.getLogger(__name__)
 
 Path = tuple[str, ...]
 
@@ -43,7 +45,9 @@ def from_torch(
     """Returns our network of a torch library's name, and its variables from that library's state.
 
     The number of classes and of input channels, and whether there are auxiliary heads, are read off
-    the state. Arrays are cast to the network's `param_dtype`. `num_batches_tracked` is ignored.
+    the state. Arrays are cast to the network's `param_dtype`. `num_batches_tracked` is ignored, and
+    so is a prefix of the keys, such as `module.` or `model.backbone.`. With `num_classes=0` the
+    classifier is left out, and may be missing.
 
     Args:
       state: key → array; convolutions (O, I, H, W), dense layers (O, I), as in a `state_dict`.
@@ -61,6 +65,9 @@ def from_torch(
     """
     chosen = find_network(library, name)
     overrides.setdefault("parent", None)  # its variables are here: it is nobody's submodule
+    state, dropped = without_prefix(state, library, name)
+    if dropped:
+        _log.warning("weights: the prefix %r of the keys is dropped", dropped)
     state = {_today(key, chosen): value for key, value in state.items()}
     state = {key: value for key, value in state.items() if not key.endswith(IGNORED)}
     for prefix, field in chosen.optional.items():
@@ -69,6 +76,13 @@ def from_torch(
             state = {key: value for key, value in state.items() if not key.startswith(prefix)}
     rules = _rules(_build(chosen, overrides), chosen)
     head, _ = name_in_torch(rules, "classifier")
+    if overrides.get("num_classes") == 0:
+        state = {key: value for key, value in state.items() if not key.startswith(f"{head}.")}
+    elif state and f"{head}.weight" not in state:
+        raise UserError(
+            f"this state of {library}'s {name} has no classifier ({head}.weight is missing): take"
+            " it without, for its features or a classifier of your own, by num_classes=0"
+        )
     model = _build(chosen, overrides, num_classes=_length(state, f"{head}.weight", 0))
     places = _places(model, rules, _length(state, f"{rules[0].key}.weight", 1), chosen)
     _compare(
@@ -81,6 +95,31 @@ def from_torch(
         for path, place in places.items()
     }
     return model, traverse_util.unflatten_dict(flat)
+
+
+def without_prefix(state: Mapping[str, Any], library: str, name: str) -> tuple[dict[str, Any], str]:
+    """Returns a state without what wrappers put in front of its keys, and that prefix.
+
+    The prefix is what stands before the network's first convolution, where most keys have it.
+
+    Raises:
+      UserError: for an unknown library or name, or several networks in one state.
+    """
+    chosen = find_network(library, name)
+    stem = f"{_rules(_build(chosen, {'parent': None}), chosen)[0].key}.weight"
+    if stem in state:
+        return dict(state), ""
+    found = [key.removesuffix(stem) for key in state if key.endswith(f".{stem}")]
+    counts = {prefix: sum(key.startswith(prefix) for key in state) for prefix in found}
+    most = max(counts.values(), default=0)
+    prefixes = [prefix for prefix, count in counts.items() if count == most > len(state) // 4]
+    if len(prefixes) > 1:
+        raise UserError(
+            f"this state holds several networks, under {' and '.join(map(repr, prefixes))}: give"
+            " the keys of one"
+        )
+    prefix = prefixes[0] if prefixes else ""
+    return {key.removeprefix(prefix): value for key, value in state.items()}, prefix
 
 
 def to_torch(

@@ -35,7 +35,8 @@ SAFETENSORS_DTYPES = {
 }
 # Before this version a crafted file could run code in spite of weights_only (CVE-2025-32434).
 SAFE_TORCH = (2, 6)
-WRAPPERS = ("state_dict", "model")
+# Entries of a training checkpoint that hold the weights, also one within another.
+WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "net", "network")
 PREFIX = "module."  # of torch's DataParallel
 
 
@@ -43,8 +44,8 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     """Returns the arrays of a file by their keys, in the types that it has.
 
     `.safetensors` needs the package safetensors; `.npz` nothing; `.pth`, `.pt` and `.bin` need
-    torch, which reads the tensors and nothing else. Of a torch checkpoint the entry `state_dict` or
-    `model` is taken, and a prefix `module.` common to all keys is dropped.
+    torch, which reads the tensors and nothing else. Of a torch checkpoint the entry `state_dict`,
+    `model` or the like is taken, and a prefix `module.` common to all keys is dropped.
 
     Raises:
       UserError: no such file, a package that is missing, an unknown kind of file, or one that is
@@ -166,9 +167,11 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
             f"it is damaged, or it brings code along, which is not run ({type(error).__name__}):"
             " save the state_dict alone, best as .safetensors, where it comes from"
         ) from error
-    for wrapper in WRAPPERS:
-        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
-            state = state[wrapper]
+    while isinstance(state, Mapping):
+        inner = next((state[w] for w in WRAPPERS if isinstance(state.get(w), Mapping)), None)
+        if inner is None:
+            break
+        state = inner
     if not isinstance(state, Mapping):
         raise UserError(f"it holds a {type(state).__name__} instead of a state_dict")
     for key, value in state.items():

@@ -90,7 +90,7 @@ def write_folder(
         "model": chosen.model,
         "library": library,
         "name": name,
-        "overrides": {**overrides, **optional},
+        "overrides": {k: v for k, v in {**overrides, **optional}.items() if k != "num_classes"},
         "num_classes": fields["num_classes"],
         "channels": input_channels(variables, model, chosen),
         "fields": fields,
