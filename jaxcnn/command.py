@@ -122,7 +122,7 @@ def _files(path: Path) -> str:
     """Returns the config files that may be meant."""
     folder = path.parent if path.parent.is_dir() else Path("configs")
     names = [file.stem for file in folder.glob("*.py")] if folder.is_dir() else []
-    return f"{nearest(path.stem, names)} in {folder}" if names else "see configs/"
+    return nearest(path.stem, names) if names else "see configs/"
 
 
 def read_config() -> ConfigDict:
