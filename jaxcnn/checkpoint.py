@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import orbax.checkpoint as ocp
 
-from jaxcnn import parallel, sealed
+from jaxcnn import parallel, retention, sealed
 from jaxcnn.errors import (
     EXIT_BAD_DATA,
     EXIT_PEER_LOST,
@@ -25,14 +25,7 @@ from jaxcnn.errors import (
     reason,
     system_errno,
 )
-from jaxcnn.retention import (
-    MOST_DELETED,
-    Retention,
-    end_replacement,
-    open_manager,
-    set_aside,
-    unwritable,
-)
+from jaxcnn.retention import MOST_DELETED, Retention, open_manager, unwritable
 from jaxcnn.sealed import Description
 from jaxcnn.workdir_files import flush, identity
 
@@ -88,7 +81,7 @@ class Checkpoints:
         self._directory = directory.resolve()
         if not read_only:
             try:
-                end_replacement(self._directory)
+                retention.end_replacement(self._directory)
                 self._manager = self._open()
             except OSError as error:
                 raise unwritable(self._directory, error) from error
@@ -170,7 +163,7 @@ class Checkpoints:
             self._fail(error, final=False)
         try:
             if again:
-                set_aside(self._directory, step)
+                retention.set_aside(self._directory, step)
                 self._reopen()
             if self.latest() != step:  # an interrupted run may save twice at a step
                 self._start(step, items, metrics)
@@ -395,10 +388,9 @@ class Checkpoints:
         if self._unflushed is None:
             return
         if jax.process_index() == 0:
-            # Orbax flushes arrays but neither its JSON files nor the renamed directory.
-            folder = self._directory / str(self._unflushed)
+            folder = self._directory / str(self._unflushed)  # of which Orbax flushes the arrays
             flush([*folder.rglob("*"), folder, self._directory])
             shutil.rmtree(self._directory / "trash", ignore_errors=True)
-            end_replacement(self._directory)
+            retention.end_replacement(self._directory)
         self._failures = 0
         self._unflushed = None

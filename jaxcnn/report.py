@@ -20,7 +20,7 @@ from jaxcnn.schedules import Plan
 from jaxcnn.state import TrainState, count_parameters
 
 MEANS = ("loss", "top1", "grad_norm")  # of the steps since the last record
-CALLS_IN_FLIGHT = 2  # more would only hold memory, and delay a signal
+CALLS_IN_FLIGHT = 2  # of short ones; a signal waits for them
 # A run says how long it will take after so many steps, or sooner if these take so many seconds.
 STEPS_TIMED, SECONDS_TIMED = 10, 20.0
 
@@ -55,14 +55,17 @@ class Window:
         self._closed = start  # step of the last record, or of the first step of this process
         self._start = self._timed = start  # speed is of the steps after
         self._waited = 0.0  # seconds for data
-        self._begun = self._opened = time.monotonic()
+        self._begun = self._opened = self._added = time.monotonic()
+        self._in_flight = CALLS_IN_FLIGHT
         self._estimated = False
 
     def add(self, steps: range, metrics: dict[str, jax.Array]) -> None:
         """Takes the metrics of a call, stacked if of several steps; waits for the last but two."""
         self._metrics.append((steps, metrics))
         first = steps[0] - 1 in (self._start, *self._plan.resized)
-        _, behind = self._metrics[-1 - CALLS_IN_FLIGHT :][0]
+        seconds, self._added = time.monotonic() - self._added, time.monotonic()
+        self._in_flight = CALLS_IN_FLIGHT if seconds < 1 else int(seconds < 4)
+        _, behind = self._metrics[-1 - self._in_flight :][0]
         jax.block_until_ready(metrics if first else behind)
         if first:  # leaves compilation out of the speed
             self._timed = steps[-1]
@@ -74,7 +77,7 @@ class Window:
 
         To be called after `add`, which has waited for the last call but two.
         """
-        finished, _ = self._metrics[-1 - CALLS_IN_FLIGHT :][0]
+        finished, _ = self._metrics[-1 - self._in_flight :][0]
         steps, seconds = finished[-1] - self._timed, time.monotonic() - self._begun
         if self._estimated or steps < 1 or (steps < STEPS_TIMED and seconds < SECONDS_TIMED):
             return ""

@@ -39,6 +39,7 @@ CONFIG_IS_KNOWN_IN = {
     "main",
 }
 PARTS = ("data", "losses", "optim", "metrics", "state", "schedules", "protocols", "scorecard")
+TEXT_MODES = {repr(mode) for mode in ("r", "w", "a", "x", "a+", "r+", "w+")}
 RUN = (
     "steps",
     "parallel",
@@ -190,6 +191,23 @@ def test_tensorflow_torch_and_pickle_are_never_imported():
     assert found == own | {f"jaxcnn.{module} imports torch" for module in readers}
     reader = MODULES["jaxcnn.interop.files"].read_text()
     assert reader.count("torch.load(") == reader.count("weights_only=True") == 1
+
+
+def test_text_files_have_an_encoding_of_their_own():
+    """Whatever the locale is: a file is read on another machine."""
+    methods = ("read_text", "write_text")
+    lacking = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in [*FILES, *(ROOT / "launch").glob("*.py")]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and (isinstance(node.func, ast.Attribute) and node.func.attr in (*methods, "open"))
+        and (node.func.attr in methods or any(ast.unparse(one) in TEXT_MODES for one in node.args))
+        and ast.unparse(node.func.value)
+        not in ("os", "gzip", "lzma", "tarfile", "archive", "safe_io")
+        and "encoding" not in {keyword.arg for keyword in node.keywords}
+    ]
+    assert not lacking
 
 
 def test_a_config_file_needs_the_package_only():

@@ -156,7 +156,10 @@ def run(
             in_use.append(error)
             continue
         begun = time.monotonic()
-        with (directory / "run.txt").open("a") as output, contextlib.redirect_stdout(output):
+        with (
+            (directory / "run.txt").open("a", encoding="utf-8") as output,
+            contextlib.redirect_stdout(output),
+        ):
             if ablation.trains:
                 train.run(config, directory, build=build_once)
             curve = _curve(ablation, config, directory)

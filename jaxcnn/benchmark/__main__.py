@@ -120,7 +120,9 @@ def main(argv: Sequence[str]) -> None:
             rows = [report.record(one, roofline) for one in found]
             content = {"machine": about, "roofline": roofline._asdict(), "measured": rows}
             flags.json.parent.mkdir(parents=True, exist_ok=True)
-            flags.json.write_text(json.dumps({**content, "mode": flags.mode}, indent=1))
+            flags.json.write_text(
+                json.dumps({**content, "mode": flags.mode}, indent=1), encoding="utf-8"
+            )
     if found:
         print(report.table(found, roofline))
     if failed:

@@ -103,7 +103,7 @@ def write_folder(
     try:
         partial.mkdir(parents=True)
         write_weights(traverse_util.flatten_dict(dict(variables), sep="/"), partial / WEIGHTS)
-        (partial / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+        (partial / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         partial.rename(folder)
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
@@ -123,7 +123,7 @@ def read_folder(folder: str | Path) -> Converted:
     if not path.is_file():
         raise UserError(f"{folder} is no folder of converted weights: there is no {RECORD} in it")
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
         network = record["library"], record["name"], record["num_classes"]
         overrides = {field: _tuples(value) for field, value in record["overrides"].items()}
         model = create_library_model(*network, **overrides)

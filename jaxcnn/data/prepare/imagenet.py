@@ -115,7 +115,7 @@ def _shipped(name: str) -> tuple[str, ...]:
     import tensorflow_datasets as tfds
 
     path = Path(tfds.core.tfds_path("datasets/imagenet2012")) / name
-    return tuple(path.read_text().split())
+    return tuple(path.read_text(encoding="utf-8").split())
 
 
 def _by_id(wnids: Sequence[str], numbers: Mapping[str, int], path: Path) -> list[int]:

@@ -140,4 +140,6 @@ def _copy_description(source: Path, target: Path, info: Note) -> None:
         if path.suffix in (".json", ".txt") and path.name != DESCRIPTION:
             (target / path.name).write_bytes(read_bytes(path, JSON_BYTES))
     info = {key: value for key, value in info.items() if key != "alternativeFileFormats"}
-    (target / DESCRIPTION).write_text(json.dumps({**info, "fileFormat": "array_record"}, indent=2))
+    (target / DESCRIPTION).write_text(
+        json.dumps({**info, "fileFormat": "array_record"}, indent=2), encoding="utf-8"
+    )

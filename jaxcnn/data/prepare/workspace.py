@@ -110,7 +110,7 @@ def open_workspace(target: Path, plan: Note) -> Iterator[Workspace]:
     hidden = target.parent / f".{target.name}.incomplete"
     try:
         hidden.mkdir(parents=True, exist_ok=True)
-        lock = (hidden / "lock").open("a+")
+        lock = (hidden / "lock").open("a+", encoding="utf-8")
     except OSError as error:
         raise not_writable(hidden, error) from error
     with lock:
@@ -184,7 +184,7 @@ def not_writable(path: Path, error: OSError) -> UserError:
 
 def _write(path: Path, text: str) -> None:
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text)
+    partial.write_text(text, encoding="utf-8")
     _sync(partial)
     os.replace(partial, path)
 
