@@ -78,6 +78,7 @@ class Checkpoints:
                         " link instead, or choose another --workdir",
                         EXIT_WORKDIR,
                     )
+        sealed.ignore_late_answers()
         self._directory = directory.resolve()
         if not read_only:
             try:
@@ -345,7 +346,6 @@ class Checkpoints:
         )
 
     def _reopen(self) -> None:
-        """Forgets what the manager remembers, such as a step that is no longer there."""
         with contextlib.suppress(Exception):  # what could not be written, again
             self._manager.close()
         self._manager = self._open()

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from jaxcnn import process
 from jaxcnn.data.tfds import PREPARED_HERE, READABLE, data_root
-from jaxcnn.errors import EXIT_USAGE, printable
+from jaxcnn.errors import EXIT_USAGE, UserError, printable
 from jaxcnn.safe_io import read_json
 
 OK, OPTIONAL, BROKEN = "ok", "--", "BROKEN"
@@ -175,6 +175,13 @@ def data_set(folder: Path, root: Path) -> Finding:
     return Finding(OK, f"{title}: array_record; {counts}")
 
 
+def _below(data: str) -> Iterator[Finding]:
+    try:
+        yield from data_sets(data_root(data))
+    except UserError as error:  # a user without a home folder
+        yield Finding(OPTIONAL, f"data {error}, or set TFDS_DATA_DIR")
+
+
 def main(argv: Sequence[str]) -> int:
     """Prints what it finds; returns the exit code.
 
@@ -190,7 +197,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--data", default="", help="the folder of TFDS (see TFDS_DATA_DIR)")
     flags = parser.parse_args(argv)
     broken = 0
-    for findings in (packages(), extras(), devices(), data_sets(data_root(flags.data))):
+    for findings in (packages(), extras(), devices(), _below(flags.data)):
         for state, text in findings:
             print(f"{state:<7} {printable(text)}", flush=True)
             broken += state == BROKEN

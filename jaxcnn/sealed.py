@@ -142,9 +142,6 @@ def read_state(directory: Path, described: Description, template: Any) -> Any:
     handler = ocp.StandardCheckpointHandler()
     try:
         found = handler.restore(folder / "state", args=ocp.args.StandardRestore(target))
-    except Exception:
-        _ignore_late_answers()
-        raise
     finally:
         handler.close()
     for path, digest in leaf_digests(found).items():
@@ -156,17 +153,20 @@ def read_state(directory: Path, described: Description, template: Any) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, _: leaves[name(path)], template)
 
 
-def _ignore_late_answers() -> None:
-    """Keeps Python from printing a traceback for each array that is read after the first failed.
+def ignore_late_answers() -> None:
+    """Keeps Python from printing a traceback for each array that ends after the first failed.
 
     Orbax's event loop, which they would report to, is closed by then.
     """
     hook = sys.unraisablehook
+    if getattr(hook, "ignores_late_answers", False):
+        return
 
     def filtered(unraisable: Any) -> None:
         if "Event loop is closed" not in str(unraisable.exc_value):
             hook(unraisable)
 
+    filtered.ignores_late_answers = True  # type: ignore[attr-defined]
     sys.unraisablehook = filtered
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from jaxcnn import paths, process, sealed, workdir, workdir_files
+from jaxcnn import doctor, paths, process, sealed, workdir, workdir_files
 from jaxcnn.checkpoint import Checkpoints
 from jaxcnn.errors import EXIT_PEER_LOST, EXIT_WORKDIR, UserError
 from jaxcnn.logbook import Logbook
@@ -443,3 +443,10 @@ def test_a_user_without_a_home_keeps_programs_in_a_folder_of_its_own(tmp_path, m
     folder.rmdir()
     folder.symlink_to(tmp_path)
     assert paths.cache_folder() is None
+
+
+def test_a_user_without_a_home_is_told_which_folder_to_name(monkeypatch):
+    monkeypatch.setattr(os.path, "expanduser", lambda text: text)
+    (finding,) = doctor._below("~/data")
+    assert finding.state == doctor.OPTIONAL
+    assert "HOME is not set" in finding.text
