@@ -1,6 +1,7 @@
 """Evaluations of what was trained: a checkpoint of a run, several runs together, given weights."""
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -127,6 +128,7 @@ def run_ensemble(
         _prepare(report, directories, split)
     results: Results = {"members": len(directories)}
     members, described = [], []
+    names: Sequence[str] = ()
     for directory in directories:
         with _opened(directory, checkpoint, split, changes) as opened:
             config, source, model, step, state, statistics, bias = opened
@@ -134,6 +136,8 @@ def run_ensemble(
             *_, (_, variables) = _weights(state)
             predictions = predict(parallel.replicate(variables))
             members.append(predictions)
+            names = names or source.class_names
+            check_same_names(names, source.class_names, directory)
         described.append(_described(config, directory, step=step, bias=bias))
         results[f"{split}/top1[{directory}]"] = scorecard.means(predictions)["top1"]
     together = scorecard.average(members)
@@ -267,6 +271,22 @@ def run_weights(config: ConfigDict, *, split: str = "test", report: Path | None 
             means = scorecard.means(predictions)
             _report(report, predictions, source, [_described(config, config.init_from)])
         return {f"{split}/{key}": value for key, value in means.items()}
+
+
+def check_same_names(first: Sequence[str], names: Sequence[str], where: Path) -> None:
+    """Refuses members of an ensemble whose classes are others, or stand in another order.
+
+    Raises:
+      UserError: naming the first class that differs.
+    """
+    if list(first) == list(names):
+        return
+    pairs = enumerate(itertools.zip_longest(first, names, fillvalue="missing"))
+    number, (one, other) = next(pair for pair in pairs if pair[1][0] != pair[1][1])
+    raise UserError(
+        f"the members of an ensemble must have the same classes in the same order: class {number} is"
+        f" {one!r} in the first one and {other!r} in {where}; evaluate runs on one data set together"
+    )
 
 
 def evaluate_state(evaluate: Evaluator, state: TrainState, split: str) -> Results:

@@ -182,6 +182,15 @@ def test_an_ensemble_is_the_mean_of_its_members(runs, tmp_path):
     assert facts["nll"] == pytest.approx(nll, rel=1e-5)
 
 
+def test_members_of_an_ensemble_have_the_same_classes_in_the_same_order():
+    evaluate.check_same_names(("cat", "dog"), ["cat", "dog"], "runs/b")
+    for names in (("dog", "cat"), ("ant", "dog")):
+        with pytest.raises(UserError, match=f"class 0 is 'cat' .* '{names[0]}' in runs/b"):
+            evaluate.check_same_names(("cat", "dog"), names, "runs/b")
+    with pytest.raises(UserError, match="class 1 is 'dog' .* 'missing'"):
+        evaluate.check_same_names(("cat", "dog"), ("cat",), "runs/b")
+
+
 def test_the_report_of_one_run_and_what_is_refused(runs, tmp_path):
     report = tmp_path / "report"
     results = evaluate.run(runs[1], report=report)
