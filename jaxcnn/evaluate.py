@@ -284,8 +284,9 @@ def check_same_names(first: Sequence[str], names: Sequence[str], where: Path) ->
     pairs = enumerate(itertools.zip_longest(first, names, fillvalue="missing"))
     number, (one, other) = next(pair for pair in pairs if pair[1][0] != pair[1][1])
     raise UserError(
-        f"the members of an ensemble must have the same classes in the same order: class {number} is"
-        f" {one!r} in the first one and {other!r} in {where}; evaluate runs on one data set together"
+        f"the members of an ensemble must have the same classes in the same order: class {number}"
+        f" is {one!r} in the first one and {other!r} in {where}; evaluate runs on one data set"
+        " together"
     )
 
 

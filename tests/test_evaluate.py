@@ -187,7 +187,7 @@ def test_members_of_an_ensemble_have_the_same_classes_in_the_same_order():
     for names in (("dog", "cat"), ("ant", "dog")):
         with pytest.raises(UserError, match=f"class 0 is 'cat' .* '{names[0]}' in runs/b"):
             evaluate.check_same_names(("cat", "dog"), names, "runs/b")
-    with pytest.raises(UserError, match="class 1 is 'dog' .* 'missing'"):
+    with pytest.raises(UserError, match=r"class 1 is 'dog' .* 'missing'"):
         evaluate.check_same_names(("cat", "dog"), ("cat",), "runs/b")
 
 
