@@ -5,7 +5,6 @@ import io
 import os
 import socket
 import struct
-import tarfile
 import zipfile
 
 import numpy as np
@@ -134,8 +133,16 @@ def bad_npz(seed=0):
     }
 
 
-def tar_member(name, kind=tarfile.REGTYPE, size=0, link=""):
-    """Returns a member of a tar with nothing behind it."""
-    member = tarfile.TarInfo(name)
-    member.type, member.size, member.linkname = kind, size, link
-    return member
+def scatter(folder, seed=0):
+    """Fills a folder with all of the above that is named like an image; returns the bad files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    bad = [path for path, _ in no_files(folder)]
+    for number, data in enumerate(bad_images(seed).values()):
+        path = folder / f"bad{number}.jpg"
+        path.write_bytes(data)
+        bad.append(path)
+    (folder / "folder.jpg").mkdir()
+    (folder / "self").symlink_to(folder)
+    (folder / "nothing.png").symlink_to(folder / "gone")
+    (folder / "notes.txt").write_text("no image")
+    return bad

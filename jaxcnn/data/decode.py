@@ -26,6 +26,8 @@ IMAGE_BYTES = 512 << 20  # of a file: twice an RGB image at Pillow's limit of 89
 # Of damaged tags and of sizes, which are compared below, in two lines for each file.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
+# Where Pillow looks for the tag.
+_TAGGED = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 _ORIENTATION = 0x0112  # the tag of EXIF
 _BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # of TIFF
 
@@ -84,6 +86,8 @@ def orientation(image: "Image") -> int:
         return 1
     if image.format == "PNG":
         image.load()
+    if not _TAGGED & image.info.keys():
+        return 1
     try:
         turn = int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # a damaged tag: as viewers do, the image as it is stored

@@ -19,6 +19,7 @@ from flax import traverse_util
 from jaxcnn.errors import UserError
 from jaxcnn.interop.exchange import create_library_model, find_network, input_channels
 from jaxcnn.interop.files import read_weights, write_weights
+from jaxcnn.safe_io import read_json
 from jaxcnn.state import state_sha256
 
 WEIGHTS = "weights.npz"
@@ -120,15 +121,15 @@ def read_folder(folder: str | Path) -> Converted:
     """
     folder = Path(folder)
     path = folder / RECORD
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{folder} is no folder of converted weights: there is no {RECORD} in it")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         network = record["library"], record["name"], record["num_classes"]
         overrides = {field: _tuples(value) for field, value in record["overrides"].items()}
         model = create_library_model(*network, **overrides)
         digest = record["sha256"]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} cannot be read ({error!r}): convert the weights again") from None
     flat = read_weights(folder / WEIGHTS)
     if state_sha256(flat) != digest:  # it names leaves as the keys do

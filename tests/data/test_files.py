@@ -12,6 +12,7 @@ from PIL import Image
 from jaxcnn.data.crops import Cropper
 from jaxcnn.data.files import find_images, map_images, say_problems
 from jaxcnn.errors import UserError
+from tests import hostile
 
 REASONS = (
     "not an image of a kind that is read (JPEG, PNG, WebP, BMP, GIF, TIFF and PPM)",
@@ -98,3 +99,13 @@ def test_a_name_of_any_bytes_is_found(tmp_path):
     Path(os.fsdecode(path)).touch()
     ((found,), _) = find_images([tmp_path])
     assert os.fsencode(found) == path
+
+
+def test_of_a_folder_of_a_stranger_only_whole_images_get_a_row(tmp_path):
+    bad = hostile.scatter(tmp_path / "photos")
+    whole = tmp_path / "photos" / "whole.png"
+    Image.new("L", (5, 4), 77).save(whole)
+    asked = find_images([tmp_path / "photos"]).files
+    found = dict(map_images(lambda images: images.mean((1, 2, 3)), asked, Cropper(3, 1), 4))
+    assert {file for file, row in found.items() if not isinstance(row, str)} == {whole}
+    assert set(found) - {whole} == {path for path in bad if path.is_file()}
