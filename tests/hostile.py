@@ -46,7 +46,7 @@ def no_files(folder):
     made = []
     os.mkfifo(folder / "fifo.jpg")
     made.append((folder / "fifo.jpg", "a FIFO"))
-    (folder / "link.jpg").symlink_to(folder / "fifo.jpg")
+    (folder / "link.jpg").symlink_to(folder.resolve() / "fifo.jpg")
     made.append((folder / "link.jpg", "a FIFO"))
     (folder / "zero.jpg").symlink_to("/dev/zero")
     made.append((folder / "zero.jpg", "a device"))
@@ -142,7 +142,7 @@ def scatter(folder, seed=0):
         path.write_bytes(data)
         bad.append(path)
     (folder / "folder.jpg").mkdir()
-    (folder / "self").symlink_to(folder)
+    (folder / "self").symlink_to(folder.resolve())
     (folder / "nothing.png").symlink_to(folder / "gone")
     (folder / "notes.txt").write_text("no image")
     return bad
