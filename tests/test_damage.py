@@ -197,15 +197,14 @@ def test_readers_beside_a_trainer_raise_no_false_alarm(tmp_path, caplog, steps):
 
 
 def test_a_step_that_is_deleted_while_it_is_read_is_not_damaged(copy, monkeypatch, caplog):
-    describe = sealed.describe
+    read = sealed.read_state
 
-    def slow(directory, step):
-        found = describe(directory, step)
-        if step == 3:
+    def slow(directory, described, template):
+        if described.step == 3:
             shutil.rmtree(copy / "3")
-        return found
+        return read(directory, described, template)
 
-    monkeypatch.setattr(sealed, "describe", slow)
+    monkeypatch.setattr(sealed, "read_state", slow)
     checkpoints = Checkpoints(copy, read_only=True)
     assert checkpoints.restore(state(0)).step == 2
     assert "damaged" not in caplog.text
