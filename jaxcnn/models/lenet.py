@@ -42,6 +42,7 @@ from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.initializers import Initialized, lecun_1998, uniform
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.pool import avg_pool, max_pool
+from jaxcnn.ops.sharding import is_explicit
 
 # The paper's table I: which of the six maps of S2 each map of C3 sees.
 C3_TABLE = (
@@ -110,8 +111,17 @@ class TableConv(nn.Module):
                 kernels = conv(seeing.size, self.kernel_size, name=f"map{number}")
                 part = kernels(jax.lax.slice_in_dim(x, number, number + 1, axis=-1))
                 y = y.astype(part.dtype) + jnp.zeros_like(part[..., :1])  # of every pixel
-                y = y.at[..., seeing].add(part)
+                y = _add_maps(y, seeing, part)
         return y
+
+
+def _add_maps(y: jax.Array, maps: np.ndarray, part: jax.Array) -> jax.Array:
+    """Adds (N, H, W, len(maps)) to those maps of y."""
+    if not is_explicit(part):
+        return y.at[..., maps].add(part)
+    none = jnp.zeros_like(part[..., :1])  # JAX does not scatter what a mesh shards explicitly
+    own = {number: part[..., i : i + 1] for i, number in enumerate(maps.tolist())}
+    return y + jnp.concatenate([own.get(i, none) for i in range(y.shape[-1])], axis=-1)
 
 
 class Subsampling(nn.Module):
