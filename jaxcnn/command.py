@@ -15,17 +15,6 @@ from jaxcnn import process
 from jaxcnn.errors import UserError, nearest
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file(
-    "config",
-    None,
-    "A file of configs/, with :DATASET behind it for another of its data sets. Any field can be"
-    " set: --config.train.batch_size=128.",
-    lock_config=False,
-    accept_new_attributes=True,  # so that a misspelt field gets our answer, not a traceback
-)
-flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
-
-
 # Flags of other programs, and the fields that they are here.
 FIELDS = {
     "batch": "train.batch_size",
@@ -40,6 +29,19 @@ FIELDS = {
     "pretrained": "init_from",
     "amp": "model.dtype=bfloat16",
 }
+
+
+def define_flags() -> None:
+    """Defines the flags of all commands; importing a module defines none."""
+    config_flags.DEFINE_config_file(
+        "config",
+        None,
+        "A file of configs/, with :DATASET behind it for another of its data sets. Any field can be"
+        " set: --config.train.batch_size=128.",
+        lock_config=False,
+        accept_new_attributes=True,  # so that a misspelt field gets our answer, not a traceback
+    )
+    flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
 def config_name() -> str:
@@ -156,8 +158,15 @@ def read_config() -> ConfigDict:
     return FLAGS.config.lock()
 
 
-def run(main: Callable[[list[str]], Any]) -> NoReturn:
-    """Runs a command; a mistake of the user ends in one line and its exit code."""
+def run(main: Callable[[list[str]], Any], define: Callable[[], None]) -> NoReturn:
+    """Runs a command; a mistake of the user ends in one line and its exit code.
+
+    Args:
+      main: takes what is left of the command line.
+      define: defines the flags that are the command's own.
+    """
+    define_flags()
+    define()
     with process.mistakes_in_one_line(debug="--debug" in joined(sys.argv)):
         app.run(main, flags_parser=parse_flags)
     sys.exit(0)

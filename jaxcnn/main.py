@@ -11,25 +11,29 @@ from jaxcnn.command import config_name, read_config, run
 from jaxcnn.errors import UserError, printable
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string(
-    "workdir",
-    "",
-    "Where the run lives; runs/<config>-<data> by default. For --mode=evaluate also several,"
-    " with commas: the mean of their probabilities.",
-)
-flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do in the workdir.")
-flags.DEFINE_string("checkpoint", "latest", "For --mode=evaluate: latest, best or a step.")
-flags.DEFINE_string("split", "test", "For --mode=evaluate: test, validation or train.")
-flags.DEFINE_string(
-    "report",
-    "",
-    "For --mode=evaluate: a folder for accuracy by class, confusion, calibration, predictions: new,"
-    " or with an earlier report of the same networks, which is replaced.",
-)
-flags.DEFINE_bool("profile", False, "Write a trace of a few steps to workdir/profile.")
-flags.DEFINE_string("coordinator", "", "Several processes: host:port of process 0, or auto.")
-flags.DEFINE_integer("num_processes", 1, "Several processes: how many.")
-flags.DEFINE_integer("process_id", 0, "Several processes: which one this is.")
+
+
+def define_flags() -> None:
+    """Defines the flags of this command."""
+    flags.DEFINE_string(
+        "workdir",
+        "",
+        "Where the run lives; runs/<config>-<data> by default. For --mode=evaluate also several,"
+        " with commas: the mean of their probabilities.",
+    )
+    flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do in the workdir.")
+    flags.DEFINE_string("checkpoint", "latest", "For --mode=evaluate: latest, best or a step.")
+    flags.DEFINE_string("split", "test", "For --mode=evaluate: test, validation or train.")
+    flags.DEFINE_string(
+        "report",
+        "",
+        "For --mode=evaluate: a folder for accuracy by class, confusion, calibration, predictions:"
+        " new, or with an earlier report of the same networks, which is replaced.",
+    )
+    flags.DEFINE_bool("profile", False, "Write a trace of a few steps to workdir/profile.")
+    flags.DEFINE_string("coordinator", "", "Several processes: host:port of process 0, or auto.")
+    flags.DEFINE_integer("num_processes", 1, "Several processes: how many.")
+    flags.DEFINE_integer("process_id", 0, "Several processes: which one this is.")
 
 
 def print_results() -> None:
@@ -81,4 +85,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, define_flags)

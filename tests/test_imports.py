@@ -237,3 +237,22 @@ def test_training_never_loads_tensorflow_or_torch():
     loaded = modules_after("import jaxcnn.train, jaxcnn.evaluate, jaxcnn.main")
     for name in ("tensorflow", "torch", "tensorflow_datasets", "grain", "sklearn", "matplotlib"):
         assert name not in loaded
+
+
+def test_importing_a_module_defines_no_flags():
+    names = sorted(name for name in MODULES if not name.endswith("__main__"))
+    program = (
+        "import importlib, sys\n"
+        "from absl import app, flags\n"
+        "from ml_collections import config_flags\n"
+        "import jax, orbax.checkpoint\n"
+        "before = set(flags.FLAGS)\n"
+        f"for name in {names}:\n"
+        "    importlib.import_module(name)\n"
+        "print(*(flag for flag in flags.FLAGS if any('jaxcnn' in module for module, defined in"
+        " flags.FLAGS.flags_by_module_dict().items() if flag in {one.name for one in defined})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert not done.stdout.split()

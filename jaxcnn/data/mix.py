@@ -2,8 +2,9 @@
 
 The partners are neighbours: rows 2j and 2j + 1 of the batch. Every device, process and microbatch
 gets an even number of rows, so that what becomes of a row depends on (seed, step) alone; as the
-order of an epoch is random, a neighbour is as good a partner as any. Each row draws its own share
-from its own key.
+order of an epoch is random, a neighbour is as good a partner as any; of several views of an example
+(`data.repeats`) each has another neighbour, see `pipeline`. Each row draws its own share from its
+own key.
 
 Zhang, Cisse, Dauphin and Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", 2018, arXiv
 1710.09412, whose code draws one share for a batch; Yun et al., "CutMix", 2019, arXiv 1905.04899.

@@ -12,7 +12,8 @@ in an order of its own, the labels hidden. So row i has a label if and only if i
 and whatever rows a process or device gets, a (1 + r)-th of them has one.
 
 With `repeats` = k > 1 a batch is k views of batch_size / k examples, one view after the other, and
-the stream moves on by batch_size / k a step (Hoffer et al., "Augment Your Batch", 2020).
+the stream moves on by batch_size / k a step (Hoffer et al., "Augment Your Batch", 2020). Each view
+has an order of its own, in which an example has another neighbour (`mix` pairs neighbours).
 """
 
 import functools
@@ -207,6 +208,38 @@ def _epoch_order(num_examples: int, seed: int, epoch: int, stream: int) -> np.nd
     return random_order(num_examples, random_bits((seed, epoch), stream=stream))
 
 
+@functools.lru_cache(maxsize=8)
+def _views(examples: int, repeats: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the example and the view of each row of a batch, int [examples * repeats].
+
+    Rows 2j and 2j + 1 are neighbours. No example is its own, and it meets another one in each of
+    its views, as long as there are others. An even number of examples meets as the players of a
+    tournament do (the circle method). Of an odd number there are pairs over two views at a time:
+    of all examples i and i + d, the distance d being another one each time.
+    """
+    if repeats == 1:
+        return np.arange(examples), np.zeros(examples, int)
+    if examples % 2 and repeats % 2 == 0:
+        circle = np.arange(examples)
+        distances = 1 + np.arange(repeats // 2) % max(1, examples // 2)
+        meetings = [np.stack([circle, (circle + d) % examples], axis=1) for d in distances]
+        row = np.concatenate(meetings).reshape(-1)
+        # The k-th time that an example comes is its view k.
+        repeat = np.empty_like(row)
+        repeat[np.argsort(row, kind="stable")] = np.tile(np.arange(repeats), examples)
+        return row, repeat
+    orders = [np.arange(examples)] * repeats  # of an odd number of rows, which are no pairs
+    if examples % 2 == 0:
+        last, far = examples - 1, np.arange(1, examples // 2)
+        orders = []
+        for turn in np.arange(repeats) % last:
+            pairs = np.stack([turn + far, turn - far], axis=1).reshape(-1) % last
+            orders.append(np.concatenate([[last, turn], pairs]))
+    place = np.argsort(orders[0])  # so that the first view is in the order of the epoch
+    row = np.concatenate([place[order] for order in orders])
+    return row, np.repeat(np.arange(repeats), examples)
+
+
 def _in_order(
     position: np.ndarray, num_examples: int, seed: int, stream: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -229,7 +262,7 @@ def _train_step(
     step: int,
 ) -> tuple[Batch, Problems]:
     examples = batch_size // repeats
-    repeat, row = np.divmod(rows, examples)
+    row, repeat = (places[rows] for places in _views(examples, repeats))
     group, place = np.divmod(step * examples + row, 1 + unlabelled)
     known = source.labelled
     index, epoch = _in_order(group, source.num_examples if known is None else len(known), seed, 0)

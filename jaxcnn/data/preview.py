@@ -27,10 +27,6 @@ from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import EXIT_WORKDIR, UserError, printable
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("out", "preview.png", "The sheet, a PNG file.")
-flags.DEFINE_integer("step", 0, "Of which step of the run.")
-flags.DEFINE_integer("count", 64, "How many rows of the batch, from its first.")
-
 SIDE = 96  # pixels that an image is enlarged to, at least
 LINE = 13  # pixels of a line of text
 GAP = 4
@@ -144,6 +140,13 @@ def sheet(shown: list[Cell], title: str) -> bytes:
     return file.getvalue()
 
 
+def define_flags() -> None:
+    """Defines the flags of this command."""
+    flags.DEFINE_string("out", "preview.png", "The sheet, a PNG file.")
+    flags.DEFINE_integer("step", 0, "Of which step of the run.")
+    flags.DEFINE_integer("count", 64, "How many rows of the batch, from its first.")
+
+
 def main(argv: list[str]) -> None:
     """Writes the sheet and says where."""
     del argv
@@ -162,4 +165,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, define_flags)

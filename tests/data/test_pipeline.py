@@ -232,9 +232,10 @@ def test_repeats_are_views_of_fewer_examples_each_passed_over_once(files, repeat
         for batch in batches
     ]
     for view in views:
-        assert np.all(view["index"] == view["index"][:1])
+        assert np.all(np.sort(view["index"]) == np.sort(view["index"][:1]))
         assert np.all(view["repeat"] == np.arange(repeats)[:, None])
-        images = view["image"][:, 0]
+        same = (view["index"] == view["index"][0, 0]) & (view["epoch"] == view["epoch"][0, 0])
+        images = view["image"][same]
         assert len({image.tobytes() for image in images}) == repeats
     index = np.concatenate([view["index"][0] for view in views])[: 2 * n]
     epoch = np.concatenate([view["epoch"][0] for view in views])[: 2 * n]
@@ -243,6 +244,25 @@ def test_repeats_are_views_of_fewer_examples_each_passed_over_once(files, repeat
     first = np.concatenate([view["image"][0] for view in views])
     plain = pipeline.train_batch(files, batch_size=size // repeats, seed=3, step=1)
     assert np.array_equal(first[size // repeats :][: size // repeats], plain["image"])
+
+
+@pytest.mark.parametrize("examples", [2, 3, 4, 5, 8, 9, 16, 64])
+@pytest.mark.parametrize("repeats", [2, 3, 4, 8])
+def test_an_example_meets_another_neighbour_in_each_of_its_views(digits, examples, repeats):
+    if examples * repeats % 2:
+        return  # no pairs
+    size = examples * repeats
+    batch = pipeline.train_batch(digits, batch_size=size, seed=3, step=1, repeats=repeats)
+    shown = list(zip(batch["index"], batch["repeat"], strict=True))
+    assert len(set(shown)) == size
+    pairs = batch["index"].reshape(-1, 2)
+    assert np.all(pairs[:, 0] != pairs[:, 1])
+    for index in np.unique(batch["index"]):
+        met = pairs[:, ::-1][pairs == index]
+        counts = np.unique(met, return_counts=True)[1]
+        assert len(met) == repeats
+        assert len(counts) == min(repeats, examples - 1)
+        assert counts.max() - counts.min() <= 1 + examples % 2
 
 
 @pytest.mark.parametrize(("num_workers", "start", "processes"), [(0, 4, 2), (2, 0, 1)])
