@@ -12,6 +12,7 @@ import PIL.ImageOps
 import pytest
 
 from jaxcnn.data import policies
+from jaxcnn.data.augment import augment
 from jaxcnn.data.policies import AUTOAUGMENT, OPERATIONS, WARPS, WIDE
 
 RNG = np.random.default_rng(0)
@@ -177,3 +178,12 @@ def test_photometric_distortion_has_the_amounts_and_an_order_that_varies():
     assert found.max() <= 1
     saturation = [x.max(-1) - x.min(-1) for x in found]
     assert np.std([s.mean() for s in saturation]) > 0.02
+
+
+@pytest.mark.parametrize("fields", [{"policy": "randaugment"}, {"photometric": 1.0}])
+def test_on_a_cpu_a_row_takes_one_branch(fields):
+    """Under `vmap` a switch becomes selects: all branches computed, for all rows."""
+    images = jnp.zeros((4, 8, 8, 3), jnp.uint8)
+    keys = jax.random.split(jax.random.key(0), 4)
+    program = jax.jit(lambda images, keys: augment(images, keys, mean=(0.5,), std=(1.0,), **fields))
+    assert "stablehlo.case" in program.lower(images, keys).as_text()
