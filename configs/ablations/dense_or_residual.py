@@ -32,6 +32,6 @@ def get_ablation():
                 "model.overrides.width": 13,
             },
         },
-        sizes=[Sizes("parameters")],
+        sizes=[Sizes("parameters", most=1.02)],
         quick=short(60),
     )
