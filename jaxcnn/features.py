@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from flax import traverse_util
 from ml_collections import ConfigDict
 
@@ -56,7 +57,7 @@ class Features(NamedTuple):
 def layer_shapes(config: ConfigDict, found: trained.Trained) -> dict[str, tuple[int, ...]]:
     """Returns the shape, for one image, of what each named layer puts out, in the order of use."""
     images = jax.ShapeDtypeStruct((1, *trained.image_shape(config)), jnp.float32)
-    order: list[str] = []
+    model, order = _with_named_units(found.model), list[str]()
 
     def wanted(module: Any, method: str) -> bool:
         if method == "__call__" and module.path:
@@ -64,7 +65,7 @@ def layer_shapes(config: ConfigDict, found: trained.Trained) -> dict[str, tuple[
         return method == "__call__"
 
     def all_layers(variables: Any, images: jax.Array) -> Any:
-        return found.model.apply(
+        return model.apply(
             variables, images, train=False, capture_intermediates=wanted, mutable=["intermediates"]
         )[1]["intermediates"]
 
@@ -102,7 +103,7 @@ def make_layer(
         if layer == LAST_HIDDEN:
             headless = found.model.clone(num_classes=0)
             return headless.apply(variables, images, train=False)
-        kept = found.model.apply(
+        kept = _with_named_units(found.model).apply(
             variables,
             images,
             train=False,
@@ -121,6 +122,11 @@ def make_layer(
     if layer != LAST_HIDDEN and layer not in (known := layer_shapes(config, found)):
         raise UserError(f"no layer {layer!r}: {nearest(layer, known)}; --layer=list names all")
     return trained.on_images(config, found, features)
+
+
+def _with_named_units(model: nn.Module) -> nn.Module:
+    """Returns the network without its loop over units, in which they have no names."""
+    return model.clone(scan_units=False) if getattr(model, "scan_units", False) else model
 
 
 def extract(

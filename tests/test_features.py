@@ -2,14 +2,17 @@
 
 import re
 import shutil
+import types
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxcnn import factories, inputs, trained
+from jaxcnn import factories, inputs, papers, trained
 from jaxcnn.errors import UserError
 from jaxcnn.features import BORDER, GAP, LINE, SIDE, layer_shapes, main, neighbours
 
@@ -54,6 +57,17 @@ def test_features_are_the_layer_s_outputs_averaged_over_space(photo_run, outputs
     if layer == "stage2":
         main([*common, "--no-pool", f"--out={tmp_path}/x.npz"])
         np.testing.assert_allclose(load(tmp_path / "x.npz")["features"], maps, atol=1e-5)
+
+
+def test_units_of_a_loop_are_layers_too():
+    config = papers.resnet("cifar_resnet110")
+    config.data.image_size = 8
+    config.model.overrides.stage_sizes = (1, 3)
+    model = factories.make_model(config, 10)
+    assert model.scan_units
+    form = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    found = types.SimpleNamespace(model=model, variables=form)
+    assert {"stage2/block1/conv1", "stage2/block3/conv2"} <= layer_shapes(config, found).keys()
 
 
 def test_the_last_hidden_layer_is_what_the_classifier_multiplies(photo_run, outputs, tmp_path):
