@@ -127,22 +127,23 @@ def _default_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def wait_until_gone(session: int, seconds: float = 5.0) -> list[str]:
-    """Returns the command lines of a session's processes that are there after some seconds."""
+def wait_until_gone(session: int, seconds: float = 5.0) -> dict[int, str]:
+    """Returns the processes of a session that are there after some seconds."""
     deadline = time.monotonic() + seconds
     while (left := of_session(session)) and time.monotonic() < deadline:
         time.sleep(0.05)
     return left
 
 
-def of_session(session: int) -> list[str]:
-    """Returns the command lines of the processes of a session that are alive."""
-    found = []
+def of_session(session: int) -> dict[int, str]:
+    """Returns {process id: command line} of the processes of a session that are alive."""
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             state, *fields = (folder / "stat").read_text().rpartition(")")[2].split()
             if int(fields[2]) == session and state != "Z":
-                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+                found[int(folder.name)] = line.decode(errors="replace")
         except (OSError, ValueError, IndexError):
             continue
     return found
