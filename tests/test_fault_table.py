@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
-from jaxcnn.config_fields import X
+from jaxcnn.fields import CHECKS
 from tests import faults, hostile
 from tests.photos import write_photos
 from tests.runs import ROOT, TINY, digest_of_newest, lasting, records
@@ -393,7 +393,7 @@ def test_a_disk_that_fills_up(tmp_path, lenet, kilobytes):
 ABSURD = ("nan", "inf", "-1", str(2**63), str(10**12), "-0.5", "''", "()", "3", "x")
 
 
-@pytest.mark.parametrize("field", sorted(FIELDS))
+@pytest.mark.parametrize("field", sorted(CHECKS))
 def test_an_absurd_value_is_refused_or_trains(tmp_path, field):
     """A trial for each field: one line that names it, or a run that ends."""
     value = random.Random(field).choice(ABSURD)  # noqa: S311
