@@ -6,6 +6,7 @@ Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolution
 ImageNet-1k validation error, top-1 / top-5 %: 40.7 / 18.2 with ten 224 crops in the paper (one
 network). A run here is tested on ten crops.
 The smallest images that leave anything are 64x64: digits are enlarged to 64x64.
+On digits and made-up images the hidden layers have 512 units instead of 4096.
 60,965,224 parameters; 724.4 MMACs per 227x227 image.
 
   python -m jaxcnn.main --config=configs/alexnet.py               # digits, offline

@@ -5,6 +5,7 @@ Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolution
 
 ImageNet-1k validation error: no published figure. A run here is tested on ten crops.
 The smallest images that leave anything are 64x64: digits are enlarged to 64x64.
+On digits and made-up images the hidden layers have 512 units instead of 4096.
 62,378,344 parameters; 1.135 GMACs per 227x227 image.
 
   python -m jaxcnn.main --config=configs/alexnet_one_tower.py               # digits, offline

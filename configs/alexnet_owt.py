@@ -5,6 +5,7 @@ Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2
 
 ImageNet-1k validation error: no published figure. A run here is tested on ten crops.
 The smallest images that leave anything are 63x63: digits are enlarged to 64x64.
+On digits and made-up images the hidden layers have 512 units instead of 4096.
 61,838,248 parameters; 838.8 MMACs per 224x224 image.
 
   python -m jaxcnn.main --config=configs/alexnet_owt.py               # digits, offline
