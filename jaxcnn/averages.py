@@ -15,15 +15,18 @@ from jaxcnn.state import TrainState
 # variance starts at 1, and those of MobileNet's depthwise layers are between 0.001 and 0.01. The
 # errors of the layers multiply: a share of 0.001 cost 10 % of the test accuracy.
 INITIAL_SHARE = 1e-5
+# Most networks' decay, with which statistics have settled after 110 steps, and not just at the end.
+USUAL_MOMENTUM = 0.9
 
 
 def norm_momentum(config: ConfigDict, own: float, total_steps: int) -> float:
     """Returns the decay of BatchNorm's statistics in a run of `total_steps`.
 
-    It is the network's own, unless this is for a longer run: then it is the largest that leaves
-    `INITIAL_SHARE` of the initial statistics. It depends on the config and the number of examples
-    alone, so a run that continues has the same. A value in `model.overrides` counts as it is, and
-    statistics that each evaluation measures anew (`eval.recalibrate_batches`) need none of this.
+    It is the network's own, unless that leaves more than `INITIAL_SHARE` of the initial statistics:
+    then it is the usual one, or if need be the largest that leaves no more. It depends on the
+    config and the number of examples alone, so a run that continues has the same. A value in
+    `model.overrides` counts as it is, and statistics that each evaluation measures anew
+    (`eval.recalibrate_batches`) need none of this.
 
     Args:
       config: the whole config.
@@ -32,7 +35,10 @@ def norm_momentum(config: ConfigDict, own: float, total_steps: int) -> float:
     """
     if "norm_momentum" in config.model.overrides or config.eval.recalibrate_batches:
         return own
-    return min(own, INITIAL_SHARE ** (1 / _updates(config, total_steps)))
+    updates = _updates(config, total_steps)
+    if own**updates <= INITIAL_SHARE:
+        return own
+    return min(own, USUAL_MOMENTUM, INITIAL_SHARE ** (1 / updates))
 
 
 def fit(model: nn.Module, config: ConfigDict, total_steps: int) -> nn.Module:
