@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -290,16 +290,30 @@ def check_same_names(first: Sequence[str], names: Sequence[str], where: Path) ->
     )
 
 
-def evaluate_state(evaluate: Evaluator, state: TrainState, split: str) -> Results:
-    """Returns `<split>/<metric>`, and `<split>/<metric>_ema` where the state keeps averages."""
+def evaluate_state(
+    evaluate: Evaluator, state: TrainState, split: str, feed: Callable[[], None] = lambda: None
+) -> Results:
+    """Returns `<split>/<metric>`, and `<split>/<metric>_ema` where the state keeps averages.
+
+    Args:
+      evaluate: see `passes.make_evaluator`.
+      state: replicated or not.
+      split: that is evaluated.
+      feed: see there.
+    """
     results = {}
     for suffix, variables in _weights(state):
-        for key, value in evaluate(parallel.replicate(variables)).items():
+        for key, value in evaluate(parallel.replicate(variables), feed).items():
             results[f"{split}/{key}{suffix}"] = value
     return results
 
 
-def recalibrated(recalibrate: Recalibrate | None, state: TrainState, step: int) -> TrainState:
+def recalibrated(
+    recalibrate: Recalibrate | None,
+    state: TrainState,
+    step: int,
+    feed: Callable[[], None] = lambda: None,
+) -> TrainState:
     """Returns the state with BatchNorm's statistics measured anew, if `recalibrate` does anything.
 
     They are those of the averages where the state keeps any, and else of the weights themselves.
@@ -307,7 +321,7 @@ def recalibrated(recalibrate: Recalibrate | None, state: TrainState, step: int) 
     if recalibrate is None:
         return state
     averaged = state.ema is not None
-    variables = recalibrate(parallel.replicate(state.variables(averaged)), step)
+    variables = recalibrate(parallel.replicate(state.variables(averaged)), step, feed)
     found = variables["batch_stats"]
     if averaged:
         return state.replace(ema={**state.ema, "batch_stats": found})

@@ -154,14 +154,23 @@ class Logbook:
             LOG.warning("%d lines of %s are no records and are left out", strange, self._path)
         return found
 
-    def rewind(self, step: int) -> None:
+    def rewind(self, step: int, result: bool = True) -> None:
         """Drops the records past a step: the run is about to make them again.
+
+        Args:
+          step: that the run is at.
+          result: keep a result at this step, which is of a shorter run, or drop it.
 
         Raises:
           UserError: if it cannot be written (exit code 73).
         """
         if self._active and self._path.exists():
-            kept = [record for record in self.records() if record["step"] <= step]
+            kept = [
+                record
+                for record in self.records()
+                if record["step"] < step
+                or (record["step"] == step and (result or "state_sha256" not in record))
+            ]
             with process.whole_file(self._path, EXIT_WORKDIR) as file:
                 file.writelines(json.dumps(record).encode() + b"\n" for record in kept)
 

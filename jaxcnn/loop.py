@@ -97,8 +97,10 @@ class Loop:
         self._watched = watched
         self._best = run.checkpoints.best_value()
         self._alone = jax.process_count() == 1
+        self._agreed = agreed_stop(run.stop)
         self._saved = 0  # step of the newest checkpoint
         self._evaluated = True  # as far as an evaluation was due
+        self._begun = 0
         self.state: TrainState
         self.step = 0
         self.results: Results = {}
@@ -112,6 +114,7 @@ class Loop:
           evaluated: False where the run was stopped during the evaluation that was due then.
         """
         self.state, self.step, self._saved, self._evaluated = state, step, step, evaluated
+        self._begun = step
 
     def run(self, batches: Iterator[Any], most: int) -> None:
         """Takes all steps that are left.
@@ -161,7 +164,8 @@ class Loop:
     def _take(self, steps: range, batch: Any) -> None:
         """Takes the steps of one call, and does what is due after them."""
         plan, log = self._plan, self._run.log
-        self.state, metrics = self._programs.train_step(self.state, batch)
+        with self._compiling():
+            self.state, metrics = self._programs.train_step(self.state, batch)
         self._window.add(steps, metrics)
         if estimate := self._window.estimate():
             log.say(estimate)
@@ -170,14 +174,11 @@ class Loop:
         self._watched.trace(self.step, metrics)
         evaluation_due = is_due(self.step, plan.evaluate) or self.step == plan.total
         self._evaluated = not evaluation_due
-        log_due = is_due(self.step, plan.log) or evaluation_due
-        if log_due:
+        if is_due(self.step, plan.log) or evaluation_due:
             log.record(self._window.close(self.step))
             if not evaluation_due:
                 log.progress(self._window.line)
-        # Processes agree only where they wait for each other anyway.
-        if not self._alone and log_due and parallel.agree(bool(self._run.stop)):
-            raise Stopped(self._run.stop.exit_code)
+        self._agreed()
         self._look()
 
     def _look(self, again: bool = False) -> None:
@@ -189,10 +190,9 @@ class Loop:
         config, log = self._run.config, self._run.log
         if not self._evaluated:
             with self._waiting(), log.waiting(f"evaluating {self._split}"):
-                state = recalibrated(self._recalibrate, self.state, self.step)
-                self._watched.feed()
-                results = evaluate_state(self._programs.evaluate, state, self._split)
-                self._watched.feed()
+                feed = fed(self._watched.feed, self._run.stop)
+                state = recalibrated(self._recalibrate, self.state, self.step, feed)
+                results = evaluate_state(self._programs.evaluate, state, self._split, feed)
             log.record(self._plan.stamp(self.step) | results)
             log.say("  ".join(filter(None, (self._window.line, report.score(results)))))
             shown = selection.plateau_value(config, results, self._split)
@@ -225,9 +225,44 @@ class Loop:
             self._save(final=True)
         return farewell(self._run, self.step)
 
+    def _compiling(self) -> contextlib.AbstractContextManager[None]:
+        """Lets a signal end the first step of several processes: it compiles, nothing is lost."""
+        if self._alone or self.step > self._begun:
+            return contextlib.nullcontext()
+        return self._run.stop.interruptible(lambda: farewell(self._run, self.step))
+
     def _waiting(self) -> contextlib.AbstractContextManager[None]:
         """Lets a signal end what is inside; of several processes all must end it, so not there."""
         return self._run.stop.interruptible(self._keep) if self._alone else contextlib.nullcontext()
+
+
+def agreed_stop(stop: StopRequest) -> Callable[[], None]:
+    """Returns what ends all processes of a run where one was asked to stop; see `Agreement`.
+
+    A single process needs it not: `StopRequest` ends it where it may.
+
+    Args:
+      stop: of this process.
+    """
+    agreed = parallel.Agreement(lambda: bool(stop))
+
+    def check() -> None:
+        """Raises Stopped."""
+        if jax.process_count() > 1 and agreed():
+            raise Stopped(stop.exit_code)
+
+    return check
+
+
+def fed(feed: Callable[[], None], stop: StopRequest) -> Callable[[], None]:
+    """Returns what is called after every batch of an evaluation: `feed`, and `agreed_stop`."""
+    check = agreed_stop(stop)
+
+    def after_batch() -> None:
+        feed()
+        check()
+
+    return after_batch
 
 
 def farewell(run: Run, step: int) -> str:

@@ -6,8 +6,10 @@ its first axis, in the order process 0 device 0, process 0 device 1, …, proces
 
 import collections
 import contextlib
+import ctypes
 import math
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +24,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxcnn.errors import EXIT_PEER_LOST, EXIT_STUCK, UserError
 
 AXIS = "batch"
+MOST_CALLS = 50  # without a word of other processes, which may become slower meanwhile
 
 
 def initialize(coordinator: str, num_processes: int, process_id: int) -> None:
@@ -40,6 +43,7 @@ def initialize(coordinator: str, num_processes: int, process_id: int) -> None:
             f"--process_id={process_id} with --num_processes={num_processes}: it must be 0 to"
             f" {num_processes - 1}"
         )
+    _exit_when_aborted()
     try:
         if coordinator == "auto":
             jax.distributed.initialize(heartbeat_timeout_seconds=30, shutdown_timeout_seconds=30)
@@ -63,6 +67,22 @@ def initialize(coordinator: str, num_processes: int, process_id: int) -> None:
             " check --coordinator (host:port), --num_processes and --process_id",
             EXIT_PEER_LOST,
         ) from error
+
+
+def _exit_when_aborted() -> None:
+    """Ends the process with an exit code where jax aborts it: the coordinator is lost.
+
+    It does so in a thread of its own, and takes no function of Python instead.
+    """
+    ctypes.CDLL(None).signal(signal.SIGABRT, _on_abort)
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_int)
+def _on_abort(number: int) -> None:
+    del number
+    with contextlib.suppress(OSError):
+        os.write(2, b"error: this or another process is lost: start the run again\n")
+    os._exit(EXIT_PEER_LOST)
 
 
 def _mesh() -> Mesh:
@@ -189,6 +209,36 @@ def agree(flag: bool) -> bool:
     if jax.process_count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+
+
+class Agreement:
+    """Tells all processes, about once a second, whether a flag is set on any of them.
+
+    Args:
+      flag: of this process.
+    """
+
+    def __init__(self, flag: Callable[[], bool]):
+        self._flag = flag
+        self._calls = self._left = 1  # from one gathering to the next
+        self._since = time.monotonic()
+
+    def __call__(self) -> bool:
+        """True if it is set. All processes must call it equally often: before the same step, say.
+
+        Most calls gather nothing and return False. How many do follows from the slowest process's
+        time for the calls before, so that all count alike.
+        """
+        self._left -= 1
+        if self._left:
+            return False
+        mine = np.array([self._flag(), time.monotonic() - self._since], np.float32)
+        if jax.process_count() > 1:
+            mine = multihost_utils.process_allgather(mine).max(axis=0)
+        most = min(2 * self._calls, MOST_CALLS)
+        self._calls = self._left = int(np.clip(self._calls / max(float(mine[1]), 1e-6), 1, most))
+        self._since = time.monotonic()
+        return bool(mine[0])
 
 
 def barrier(name: str) -> None:

@@ -25,8 +25,8 @@ from jaxcnn.scorecard import Predictions
 from jaxcnn.steps import make_eval_step, make_predict_step, make_statistics_step
 
 Results = dict[str, float]
-Evaluator = Callable[[Any], Results]
-Recalibrate = Callable[[Any, int], Any]
+Evaluator = Callable[..., Results]
+Recalibrate = Callable[..., Any]
 
 
 class _Part(NamedTuple):
@@ -52,13 +52,13 @@ def make_evaluator(
     statistics: Statistics | None = None,
     *,
     show_progress: bool = False,
-    feed: Callable[[], None] = lambda: None,
 ) -> Evaluator:
-    """Returns (replicated variables) → means over the split; compiled at the first call.
+    """Returns (replicated variables, feed) → means over the split; compiled at the first call.
 
     Results are `loss` (the main term of the objective), `nll` (cross entropy of the softmax of the
     scores, nats), `top1` and `top5` (fractions), over the examples that can be read; see
-    `factories.make_test_loss`.
+    `factories.make_test_loss`. The function `feed` may be left out; it is called after every batch,
+    at the same ones on every process, and may raise to end the evaluation.
 
     Args:
       config: the whole config; the batch size is rounded up to the devices.
@@ -66,11 +66,10 @@ def make_evaluator(
       source: the split, of `inputs.load_test_data`.
       statistics: of the training split; see `inputs.measure_statistics`.
       show_progress: a bar on the terminal while it lasts.
-      feed: called after every batch, of a watchdog for example.
     """
     outputs = _make_pass(make_eval_step, config, model, source, statistics, show_progress)
 
-    def evaluate(variables: Any) -> Results:
+    def evaluate(variables: Any, feed: Callable[[], None] = lambda: None) -> Results:
         totals: Results = collections.defaultdict(float)
         for sums in outputs(variables):
             for key, value in sums.items():
@@ -120,13 +119,13 @@ def make_predictor(
 def make_recalibrator(
     config: Any, model: Any, source: DataSource | None, statistics: Statistics | None = None
 ) -> Recalibrate | None:
-    """Returns (replicated variables, step) → the same, BatchNorm's statistics measured anew.
+    """Returns (replicated variables, step, feed) → the same, BatchNorm's statistics measured anew.
 
     They become the means over the `eval.recalibrate_batches` training batches from that step on,
     without regard to what they were; with 0 there is nothing to do, and None is returned. So
     averaged weights get the statistics of the network that they are, and not the average of those
     of others (Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization",
-    2018, §3.2).
+    2018, §3.2). For `feed` see `make_evaluator`.
 
     Args:
       config: the whole config.
@@ -163,7 +162,7 @@ def make_recalibrator(
         )
     )
 
-    def recalibrate(variables: Any, step: int) -> Any:
+    def recalibrate(variables: Any, step: int, feed: Callable[[], None] = lambda: None) -> Any:
         batches = train_batches(
             split,
             batch_size=batch_size,
@@ -184,6 +183,7 @@ def make_recalibrator(
                 found = parallel.fetch(measure(variables, batch))
                 wide = jax.tree.map(lambda value: value.astype(np.float64), found)
                 sums = wide if sums is None else jax.tree.map(np.add, sums, wide)
+                feed()
         means = jax.tree.map(lambda one, like: (one / count).astype(like.dtype), sums, found)
         return {**variables, "batch_stats": parallel.replicate(means)}
 

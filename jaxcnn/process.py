@@ -5,6 +5,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import shutil
 import signal
 import sys
@@ -19,6 +20,8 @@ from jaxcnn.errors import EXIT_PEER_LOST, EXIT_USAGE, EXIT_WORKDIR, UserError, p
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 30  # of progress, where there is no terminal
+# In the errors of collectives whose other side is gone, in small letters.
+OF_NETWORKS = ("gloo", "nccl", "rccl", "coordination", "heartbeat", "connection", "socket")
 PARTIAL: set[Path] = set()  # files of `whole_file` that are being written
 HUGE_PAGES = "glibc.malloc.hugetlb"  # 1: by madvise, 0: not
 
@@ -48,6 +51,7 @@ def begin() -> None:
     # A signal waits while the program starts again, for the handlers that it installs then.
     signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)
     restart_with_settings()
+    sys.excepthook = _on_uncaught  # of what is loaded before a command begins
     signals.CLEANERS.append(remove_partial_files)
     signals.install()
 
@@ -233,10 +237,43 @@ def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
                 " or raise --config.train.accumulate to take each batch in parts; of an evaluation,"
                 " lower --config.eval.batch_size",
             )
+        if line := _of_environment(error):
+            _leave(EXIT_USAGE, line)
         if _is_one_of_several():
-            traceback.print_exc()
-            _leave(EXIT_PEER_LOST, f"error: this or another process is lost: {error}")
+            lost = any(word in str(error).lower() for word in OF_NETWORKS)
+            if debug or not lost:
+                traceback.print_exc()
+            reason = " ".join(str(error).split())
+            _leave(
+                EXIT_PEER_LOST,
+                f"error: this or another process is lost: {reason}; start the run again",
+            )
         raise
+
+
+def _of_environment(error: BaseException) -> str:
+    """Returns what to say of a variable whose value jax cannot read, as it says when loaded."""
+    last = (traceback.extract_tb(error.__traceback__) or [None])[-1]
+    if not isinstance(error, ValueError) or last is None or "/jax/_src/config.py" not in last[0]:
+        return ""
+    reason = " ".join(str(error).split())
+    names = re.findall(r"(?i)\bjax_[a-z0-9_]+", reason)
+    set_here = [name.upper() for name in names if name.upper() in os.environ]
+    if not set_here:
+        return ""
+    name = set_here[-1]
+    return f"error: {name}={os.environ[name]}: jax does not take it ({reason}); unset it"
+
+
+def _on_uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Prints one line for a mistake in the environment, else a traceback; for `sys.excepthook`."""
+    line = _of_environment(error)
+    if not line:
+        sys.__excepthook__(kind, error, trace)
+        return
+    with contextlib.suppress(OSError):
+        signals.tell(line)
+    os._exit(EXIT_USAGE)
 
 
 def _unwritable(error: OSError) -> tuple[int, str]:

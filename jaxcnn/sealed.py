@@ -28,7 +28,7 @@ import orbax.checkpoint as ocp
 
 from jaxcnn import safe_io
 from jaxcnn.errors import UserError
-from jaxcnn.state import leaf_digests
+from jaxcnn.state import leaf_digests, sha256_of_digests
 
 SEAL = "seal"  # its key among the digests
 
@@ -47,6 +47,13 @@ class Description(NamedTuple):
     leaves: dict[str, Any]
     meta: dict[str, Any]
     metrics: dict[str, float]
+
+
+def variables_sha256(described: Description) -> str:
+    """Returns `state.state_sha256` of a checkpoint's parameters and statistics, unread."""
+    ours = ("params/", "batch_stats/")
+    digests = {path: leaf["sha256"] for path, leaf in described.leaves.items()}
+    return sha256_of_digests({path: sha for path, sha in digests.items() if path.startswith(ours)})
 
 
 def steps(directory: Path) -> list[int]:

@@ -171,7 +171,10 @@ def leaf_digests(tree: Any) -> dict[str, str]:
 
 def state_sha256(variables: Any) -> str:
     """One SHA-256 over parameters and BatchNorm statistics: equal if and only if all bits are."""
-    digests = sorted(leaf_digests(jax.device_get(variables)).items())
-    return hashlib.sha256(
-        "".join(f"{path}={value}\n" for path, value in digests).encode()
-    ).hexdigest()
+    return sha256_of_digests(leaf_digests(jax.device_get(variables)))
+
+
+def sha256_of_digests(digests: dict[str, str]) -> str:
+    """One SHA-256 over those of `leaf_digests`."""
+    text = "".join(f"{path}={value}\n" for path, value in sorted(digests.items()))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,6 +1,8 @@
 """A training run, from top to bottom."""
 
 import contextlib
+import hashlib
+import json
 import signal
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
@@ -28,13 +30,14 @@ from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import UserError
 from jaxcnn.evaluate import check_number_of_classes, evaluate_state
 from jaxcnn.logbook import Logbook, Record
-from jaxcnn.loop import InterruptedRunError, Loop, Run, Watched, farewell
+from jaxcnn.loop import InterruptedRunError, Loop, Run, Watched, farewell, fed
 from jaxcnn.numerics import check_environment, describe_environment, environment, numerics
 from jaxcnn.passes import Results, make_evaluator, make_recalibrator
 from jaxcnn.profiling import tracing
 from jaxcnn.programs import Build, Programs, build
 from jaxcnn.protocols import CENTER
 from jaxcnn.schedules import Plan
+from jaxcnn.sealed import variables_sha256
 from jaxcnn.signals import Stopped, stop_request
 from jaxcnn.state import TrainState, prepare_state, state_sha256, with_weights
 
@@ -105,7 +108,8 @@ def run(
 def _run(run: Run, scope: contextlib.ExitStack, profile: bool, build: Build) -> Record:
     config, directory = run.config, run.directory
     data = _load(run)
-    if finished := _finished(run, data):
+    finished = _finished(run, data)
+    if not parallel.agree(finished is None) and finished:
         run.log.say(f"{directory} is finished: nothing left to train")
         return _say_result(run, data, finished)
     statistics = _measure(run, data)
@@ -208,7 +212,7 @@ def _begin(run: Run, data: Data, programs: Programs) -> Begun:
     step = 0 if restored is None else restored.step
     if run.writes:
         workdir.write_config(directory, config)
-        log.rewind(step)
+        log.rewind(step, result=step < data.plan.total)
     if step > data.plan.total:
         raise UserError(
             f"{directory} is at step {step}, past the end of the run at step {data.plan.total}"
@@ -295,20 +299,37 @@ def _finish(
     """Records the result: of the last step, by the protocol of the config."""
     config, plan = run.config, data.plan
     run.checkpoints.wait()
-    if not results:  # the run was killed between its last checkpoint and here
-        with run.log.waiting(f"evaluating {data.watched.split}"):
-            results = evaluate_state(programs.evaluate, state, data.watched.split)
-    protocol = inputs.make_test_protocol(config)
-    if data.watched.split != data.reported.split or protocol != CENTER:
-        test = inputs.load_test_data(config, data.reported.split)
-        evaluate = make_evaluator(config, programs.model, test, statistics, feed=feed)
-        with run.log.waiting(f"testing by the protocol {protocol.name}"):
-            results |= evaluate_state(evaluate, state, data.reported.split)
+    with run.stop.deferred() if jax.process_count() > 1 else contextlib.nullcontext():
+        results = _test(run, data, programs, statistics, state, results, fed(feed, run.stop))
     digest = state_sha256(parallel.fetch(state.variables()))
     record = plan.stamp(plan.total) | results
     record |= {"protocol": _protocol(config), "state_sha256": digest}
+    record |= {"record_sha256": _record_sha256(record)}
     run.log.record(record)
     return _say_result(run, data, record)
+
+
+def _test(
+    run: Run,
+    data: Data,
+    programs: Programs,
+    statistics: Statistics | None,
+    state: TrainState,
+    results: Results,
+    feed: Callable[[], None],
+) -> Results:
+    """Returns what is missing of the results: by the protocol of the config, on another split."""
+    config = run.config
+    if not results:  # the run was killed between its last checkpoint and here
+        with run.log.waiting(f"evaluating {data.watched.split}"):
+            results = evaluate_state(programs.evaluate, state, data.watched.split, feed)
+    protocol = inputs.make_test_protocol(config)
+    if data.watched.split != data.reported.split or protocol != CENTER:
+        test = inputs.load_test_data(config, data.reported.split)
+        evaluate = make_evaluator(config, programs.model, test, statistics)
+        with run.log.waiting(f"testing by the protocol {protocol.name}"):
+            results = results | evaluate_state(evaluate, state, data.reported.split, feed)
+    return results
 
 
 def _say_result(run: Run, data: Data, record: Record) -> Record:
@@ -336,11 +357,20 @@ def _protocol(config: ConfigDict) -> str:
     return " ".join(map(str, (config.eval.protocol, *config.eval.scales)))
 
 
+def _record_sha256(record: Record) -> str:
+    """Returns a digest of a result: metrics.jsonl is under no seal, and one digit may change."""
+    rest = {key: value for key, value in record.items() if key != "record_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def _finished(run: Run, data: Data) -> Record | None:
-    """The last record, if it is the result of the last step, tested as the config says."""
+    """The last record, if it is the result of the last checkpoint, tested as the config says."""
     last = (run.log.records() or [{}])[-1]
+    described = run.checkpoints.describe()
+    if described is None or described.step != data.plan.total or last["step"] != data.plan.total:
+        return None
     numbers = (last.get(f"{data.reported.split}/{key}") for key in ("top1", "top5"))
-    whole = "state_sha256" in last and all(isinstance(value, float) for value in numbers)
-    whole = whole and last["step"] == data.plan.total == run.checkpoints.latest()
-    tested = last.get("protocol", _protocol(run.config))  # of older versions none is known
-    return last if whole and tested == _protocol(run.config) else None
+    whole = all(isinstance(value, float) for value in numbers)
+    whole = whole and last.get("state_sha256") == variables_sha256(described)
+    whole = whole and last.get("record_sha256") == _record_sha256(last)
+    return last if whole and last.get("protocol") == _protocol(run.config) else None

@@ -42,6 +42,23 @@ def test_a_platform_that_is_not_there_is_one_line(tmp_path, module, platform):
     assert done.returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "module"),
+    [
+        ("JAX_ENABLE_X64", "maybe", "predict"),
+        ("JAX_LOGGING_LEVEL", "loud", "main"),
+        pytest.param("JAX_NUM_CPU_DEVICES", "a", "doctor", marks=pytest.mark.exhaustive),
+        pytest.param("JAX_DEBUG_NANS", "2", "export", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_a_variable_that_jax_does_not_take_is_one_line(name, value, module):
+    flags = ["--config=configs/lenet5.py"] if module == "main" else []
+    done = command(f"jaxcnn.{module}", *flags, **{name: value})
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {name}={value}: ")
+    assert done.returncode == 2
+
+
 def test_the_config_decides_and_not_the_environment():
     config = base_config()
     with (

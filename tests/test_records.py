@@ -1,6 +1,7 @@
 """The records of a run that was interrupted are those of an unbroken one, but for times."""
 
 import os
+import shutil
 import signal
 import time
 
@@ -44,11 +45,11 @@ class Build:
 
         evaluate = self.built.evaluate
 
-        def evaluated(variables):
+        def evaluated(*given):
             self.evaluations -= 1
             if self.evaluations == 0:
                 self.happens()
-            return evaluate(variables)
+            return evaluate(*given)
 
         watched.lower = step.lower
         return self.built._replace(train_step=watched, evaluate=evaluated)
@@ -129,7 +130,7 @@ def test_the_last_test_that_was_stopped_is_done_again(tmp_path, build, monkeypat
     config = make_config(log="7steps", checkpoint="5steps")
     unbroken = train.run(config, tmp_path / "unbroken", build=build)
     with monkeypatch.context() as patch:
-        patch.setattr(train, "make_evaluator", lambda *_, **__: lambda variables: terminate())
+        patch.setattr(train, "make_evaluator", lambda *_, **__: lambda *_: terminate())
         with pytest.raises(train.InterruptedRunError, match="at step 20, saved"):
             train.run(config, tmp_path / "broken", build=build)
     assert train.run(config, tmp_path / "broken", build=build) == unbroken
@@ -144,3 +145,42 @@ def test_a_run_killed_after_its_last_checkpoint_has_the_whole_result(tmp_path, b
         with pytest.raises(CrashError):
             train.run(config, tmp_path / "broken", build=build)
     assert train.run(config, tmp_path / "broken", build=build) == unbroken
+
+
+DAMAGES = [
+    lambda line: line.replace('"test/top1": 0.', '"test/top1": 0.9'),
+    lambda line: line.replace('"state_sha256": "', '"state_sha256": "0'),
+    lambda line: line.replace('"protocol": "', '"protocol": "x'),
+    lambda line: line[: line.index(', "record_sha256"')] + "}",
+    lambda line: "",
+]
+
+
+@pytest.mark.parametrize(
+    "damage", [DAMAGES[0], *(pytest.param(d, marks=pytest.mark.exhaustive) for d in DAMAGES[1:])]
+)
+def test_a_result_is_believed_as_it_was_written_and_else_made_again(tmp_path, build, damage):
+    config = make_config(log="7steps", checkpoint="5steps")
+    train.run(config, tmp_path, build=build)
+    path = tmp_path / "metrics.jsonl"
+    before = path.read_text()
+    *lines, last = before.splitlines()
+    assert damage(last) != last
+    path.write_text("".join(f"{line}\n" for line in (*lines, damage(last)) if line))
+    train.run(config, tmp_path, build=build)
+    assert path.read_text() == before
+    train.run(config, tmp_path, build=build)
+    assert path.read_text() == before
+
+
+@pytest.mark.exhaustive
+def test_a_result_of_other_weights_is_not_the_checkpoint_s(tmp_path, build):
+    config = make_config(log="7steps", checkpoint="5steps")
+    train.run(config, tmp_path / "a", build=build)
+    other = make_config(log="7steps", checkpoint="5steps")
+    other.seed = config.seed + 1
+    train.run(other, tmp_path / "b", build=build)
+    shutil.copy(tmp_path / "a" / "metrics.jsonl", tmp_path / "b")
+    train.run(other, tmp_path / "b", build=build)
+    results = [records(tmp_path / name)[-1] for name in "ab"]
+    assert results[0]["state_sha256"] != results[1]["state_sha256"]

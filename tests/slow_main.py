@@ -1,0 +1,36 @@
+"""`python -m jaxcnn.main`, whose evaluations and recalibrations take SLOW seconds a batch."""
+
+import os
+import time
+
+from jaxcnn import process
+
+process.begin()
+
+from jaxcnn import passes  # noqa: E402
+from jaxcnn.command import run  # noqa: E402
+from jaxcnn.main import define_flags, main  # noqa: E402
+
+SLOW = float(os.environ["SLOW"])
+
+
+def _slowly(call):
+    def called(*given):
+        time.sleep(SLOW)
+        return call(*given)
+
+    return called
+
+
+def _slow_batches(make):
+    def made(*given, **named):
+        for batch in make(*given, **named):
+            time.sleep(SLOW)
+            yield batch
+
+    return made
+
+
+passes._fetched = _slowly(passes._fetched)
+passes.train_batches = _slow_batches(passes.train_batches)
+run(main, define_flags)
