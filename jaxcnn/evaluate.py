@@ -162,10 +162,11 @@ def _opened(
             check=partial(_check_classes, source, directory),
             split=split,
         )
-        recalibrate = make_recalibrator(config, found.model, None, found.statistics)
+        statistics = parallel.replicate(found.statistics)  # one copy for all programs
+        recalibrate = make_recalibrator(config, found.model, None, statistics)
         state = recalibrated(recalibrate, found.state, found.step)
         biased = selection.bias(found.selection, checkpoint, split)
-        yield Opened(config, source, found.model, found.step, state, found.statistics, biased)
+        yield Opened(config, source, found.model, found.step, state, statistics, biased)
 
 
 def _changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
@@ -258,7 +259,8 @@ def run_weights(config: ConfigDict, *, split: str = "test", report: Path | None 
             )
         statistics = None
         if config.data.preprocess != "channels":
-            statistics = inputs.measure_statistics(config, inputs.load_data(config, "train"))
+            measured = inputs.measure_statistics(config, inputs.load_data(config, "train"))
+            statistics = parallel.replicate(measured)
         variables = parallel.replicate({"batch_stats": {}, **variables})
         if recalibrate := make_recalibrator(config, model, None, statistics):
             variables = recalibrate(variables, 0)

@@ -150,8 +150,12 @@ def measure_statistics(config: ConfigDict, source: DataSource) -> whitening.Stat
 
 def make_augment(
     config: ConfigDict, statistics: whitening.Statistics | None = None
-) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Returns (uint8 images, keys) → images, for training."""
+) -> Callable[..., jax.Array]:
+    """Returns (uint8 images, keys, *, statistics) → images, for training.
+
+    A compiled function gives `statistics` in the call and has them as an argument: those that are
+    given here become part of its program.
+    """
     section = config.data
     return partial(
         augment,
@@ -205,8 +209,8 @@ def mixes(config: ConfigDict) -> bool:
 
 def make_normalize(
     config: ConfigDict, statistics: whitening.Statistics | None = None
-) -> Callable[[jax.Array], jax.Array]:
-    """Returns uint8 images → images, for evaluation."""
+) -> Callable[..., jax.Array]:
+    """Returns (uint8 images, *, statistics) → images, for evaluation; see `make_augment`."""
     return partial(normalize, mean=config.data.mean, std=config.data.std, statistics=statistics)
 
 

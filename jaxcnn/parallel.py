@@ -7,6 +7,7 @@ its first axis, in the order process 0 device 0, process 0 device 1, …, proces
 import collections
 import contextlib
 import ctypes
+import dataclasses
 import math
 import os
 import signal
@@ -90,7 +91,10 @@ def _mesh() -> Mesh:
 
 
 def replicate(tree: Any) -> Any:
-    """Places a tree on every local device, in the layout that a donating `pmap_step` keeps."""
+    """Places a tree on every local device, in the layout that a donating `pmap_step` keeps.
+
+    Arrays that are there already are returned as they are, not copied.
+    """
     return jax.device_put(tree, NamedSharding(_mesh(), PartitionSpec()))
 
 
@@ -99,9 +103,42 @@ def fetch(tree: Any) -> Any:
     return jax.device_get(jax.tree.map(lambda leaf: leaf.addressable_shards[0].data, tree))
 
 
-def pmap_train_step(step: Callable) -> Callable:
-    """Maps (state, batch) → (state, metrics) over devices; the state is donated."""
-    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=0)
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A function that is mapped over devices.
+
+    Attributes:
+      mapped: of `jax.pmap`.
+      fixed: its last arguments, the same in every call: trees of arrays on the devices.
+    """
+
+    mapped: Any
+    fixed: tuple[Any, ...]
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Calls the function with the fixed arguments after these."""
+        return self.mapped(*arguments, *self.fixed)
+
+    def lower(self, *arguments: Any) -> Any:
+        """Lowers the function for a call with these arguments; see `jax.stages.Lowered`."""
+        return self.mapped.lower(*arguments, *self.fixed)
+
+
+def pmap_train_step(step: Callable, *fixed: Any) -> Program:
+    """Maps (state, batch, *fixed) → (state, metrics) over devices; the state is donated.
+
+    Args:
+      step: the function.
+      fixed: its last arguments, the same in every call: trees of arrays, which are copied to the
+        devices once, or None.
+    """
+    return _program(step, fixed, donate_argnums=0)
+
+
+def _program(step: Callable, fixed: tuple[Any, ...], **options: Any) -> Program:
+    in_axes = (None, 0, *(None for _ in fixed))
+    mapped = jax.pmap(step, axis_name=AXIS, in_axes=in_axes, out_axes=None, **options)
+    return Program(mapped, replicate(fixed))
 
 
 def compile_train_step(step: Any, state: Any, batch: Any) -> None:
@@ -123,9 +160,9 @@ def _form(place: Any, leaf: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
 
 
-def pmap_eval_step(step: Callable) -> Callable:
-    """Maps (variables, batch) → sums over devices."""
-    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None)
+def pmap_eval_step(step: Callable, *fixed: Any) -> Program:
+    """Maps (variables, batch, *fixed) → sums over devices; `fixed` as in `pmap_train_step`."""
+    return _program(step, fixed)
 
 
 def check_batch(name: str, size: int, parts: int = 1, group: int = 1, pairs: bool = False) -> None:

@@ -20,9 +20,9 @@ from jaxcnn.data.views import aspects, with_views
 from jaxcnn.data.whitening import Statistics
 from jaxcnn.errors import UserError
 from jaxcnn.optim import matcher
-from jaxcnn.protocols import Protocol
+from jaxcnn.protocols import Protocol, applied
 from jaxcnn.scorecard import Predictions
-from jaxcnn.steps import make_eval_step, make_predict_step, make_statistics_step
+from jaxcnn.steps import Batch, make_eval_step, make_predict_step, make_statistics_step
 
 Results = dict[str, float]
 Evaluator = Callable[..., Results]
@@ -151,16 +151,15 @@ def make_recalibrator(
         )
     if getattr(model, "scan_units", False):  # whose units have no names inside the loop
         model = model.clone(scan_units=False)
-    frozen = config.optimizer.freeze
-    measure = parallel.pmap_eval_step(
-        make_statistics_step(
-            model,
-            inputs.make_augment(config, statistics),
-            seed=config.seed,
-            frozen=matcher(frozen, "freeze") if frozen else None,
-            axis_name=parallel.AXIS,
-        )
-    )
+    augment, seed = inputs.make_augment(config), config.seed
+    frozen = matcher(config.optimizer.freeze, "freeze") if config.optimizer.freeze else None
+
+    def step(variables: Any, batch: Batch, statistics: Statistics | None) -> Any:
+        own = functools.partial(augment, statistics=statistics)
+        made = make_statistics_step(model, own, seed=seed, frozen=frozen, axis_name=parallel.AXIS)
+        return made(variables, batch)
+
+    measure = parallel.pmap_eval_step(step, statistics)
 
     def recalibrate(variables: Any, step: int, feed: Callable[[], None] = lambda: None) -> Any:
         batches = train_batches(
@@ -219,23 +218,28 @@ def _make_pass(
     """
     devices = jax.device_count()
     protocol = inputs.make_test_protocol(config)
-    normalize = inputs.make_normalize(config, statistics)
+    applied(model, protocol)  # what cannot be is refused at once
+    normalize = inputs.make_normalize(config)
 
     def part_of(source: DataSource, positions: np.ndarray | None, protocol: Protocol) -> _Part:
         examples = max(int(config.eval.batch_size / protocol.cost), 1)
-        step = make_step(
+        make_own = functools.partial(
+            make_step,
             model,
-            normalize,
             protocol=protocol,
             rows=-(-config.eval.batch_size // devices),
             loss=factories.make_test_loss(config),
             axis_name=parallel.AXIS,
         )
+
+        def step(variables: Any, batch: Batch, statistics: Statistics | None) -> Any:
+            return make_own(functools.partial(normalize, statistics=statistics))(variables, batch)
+
         return _Part(
             source if protocol.views is None else with_views(source, protocol.views),
             positions,
             -(-min(examples, source.num_examples) // devices) * devices,
-            parallel.pmap_eval_step(step),
+            parallel.pmap_eval_step(step, statistics),
         )
 
     @functools.cache
@@ -249,7 +253,7 @@ def _make_pass(
             found.append(part_of(own, positions, protocol._replace(views=views)))
         return found
 
-    whole = part_of(source, None, protocol)  # here, so that what cannot be is refused at once
+    whole = part_of(source, None, protocol)
 
     def outputs(variables: Any) -> Iterator[dict[str, np.ndarray]]:
         waiting: list[tuple[_Part, Any]] = []

@@ -1,6 +1,7 @@
 """The pure functions of a run, made of its config and data."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from flax import linen as nn
@@ -14,8 +15,8 @@ from jaxcnn.optim import Optimizer
 from jaxcnn.passes import Evaluator, make_evaluator
 from jaxcnn.protocols import applied
 from jaxcnn.schedules import Plan
-from jaxcnn.state import Initial, initial_state
-from jaxcnn.steps import make_train_step, make_train_steps
+from jaxcnn.state import Initial, TrainState, initial_state
+from jaxcnn.steps import Batch, Metrics, make_train_step, make_train_steps
 
 
 class Programs(NamedTuple):
@@ -66,11 +67,12 @@ def build(
         steps_per_epoch=plan.steps_per_epoch,
         batch_size=config.train.batch_size,
     )
-    train_step = make_train_step(
+    augment = inputs.make_augment(config)
+    make_step = partial(
+        make_train_step,
         model,
         optimizer,
         factories.make_loss(config),
-        inputs.make_augment(config, statistics),
         mix=inputs.make_mix(config),
         total_steps=plan.total,
         semi_supervised=config.data.unlabelled_per_labelled > 0,
@@ -79,9 +81,14 @@ def build(
         ema_warmup=config.train.ema_warmup,
         axis_name=parallel.AXIS,
     )
-    if config.train.steps_per_call > 1:
-        train_step = make_train_steps(train_step)
-    train_step = parallel.pmap_train_step(train_step)
+    several = config.train.steps_per_call > 1
+
+    def train_step(
+        state: TrainState, batch: Batch, statistics: Statistics | None
+    ) -> tuple[TrainState, Metrics]:
+        step = make_step(partial(augment, statistics=statistics))
+        return (make_train_steps(step) if several else step)(state, batch)
+
     evaluate = make_evaluator(inputs.during_training(config), model, watched, statistics)
     applied(model, inputs.make_test_protocol(config))  # what cannot be tested is not begun
     initial = initial_state(model, optimizer, source.image_shape, config.train.ema_decay > 0)
@@ -90,4 +97,5 @@ def build(
     for _, size in plan.sizes:
         if size != config.data.image_size:
             check_train_size(model, initial.form.variables(), size, config.data.channels)
-    return Programs(model, optimizer, train_step, evaluate, initial)
+    mapped = parallel.pmap_train_step(train_step, statistics)
+    return Programs(model, optimizer, mapped, evaluate, initial)

@@ -112,7 +112,7 @@ def _run(run: Run, scope: contextlib.ExitStack, profile: bool, build: Build) -> 
     if not parallel.agree(finished is None) and finished:
         run.log.say(f"{directory} is finished: nothing left to train")
         return _say_result(run, data, finished)
-    statistics = _measure(run, data)
+    statistics = parallel.replicate(_measure(run, data))  # one copy for all programs
     programs = build(config, data.source, data.watched, data.plan, statistics)
     begun = _begin(run, data, programs)
     watchdog = scope.enter_context(parallel.watchdog(_patience(config), run.log.say))

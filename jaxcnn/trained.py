@@ -152,14 +152,18 @@ def on_images(
       found: its network.
       compute: a pure function.
     """
-    normalize = inputs.make_normalize(config, found.statistics)
-    program = jax.jit(lambda variables, images: compute(variables, normalize(images)))
+    normalize = inputs.make_normalize(config)
+
+    @jax.jit
+    def program(variables: Any, statistics: Statistics | None, images: jax.Array) -> Any:
+        return compute(variables, normalize(images, statistics=statistics))
+
     with numerics(config):
-        variables = jax.device_put(found.variables)
+        fixed = jax.device_put((found.variables, found.statistics))
 
     def run(images: np.ndarray) -> Any:
         with numerics(config):
-            return program(variables, images)
+            return program(*fixed, images)
 
     return run
 

@@ -87,11 +87,18 @@ def test_averages_start_at_the_weights_and_the_state_can_be_donated():
 
 @pytest.mark.parametrize("ahead", [True, False])
 def test_a_step_that_was_compiled_ahead_is_not_compiled_again(ahead, caplog):
-    def add(state, batch):
+    def add(state, batch, shift, nothing):
+        assert nothing is None
         total = jax.lax.pmean(batch["image"].sum(), parallel.AXIS)
-        return state.replace(step=state.step + 1), {"loss": total}
+        return state.replace(step=state.step + 1), {"loss": total + shift.sum()}
 
-    step = parallel.pmap_train_step(add)
+    shift = parallel.replicate(np.array([3.0, 4.0], np.float32))
+    step = parallel.pmap_train_step(add, shift, None)
+    other = parallel.pmap_eval_step(add, shift, None)
+    for one, again in zip(
+        step.fixed[0].addressable_shards, other.fixed[0].addressable_shards, strict=True
+    ):
+        assert one.data.unsafe_buffer_pointer() == again.data.unsafe_buffer_pointer()  # no copy
     initial = initial_state(LeNet5Modern(), optimizer_of(), SHAPE)
     batch = parallel.shard({"image": np.ones((8, 2), np.float32)})
     state = prepare_state(initial, jax.random.key(0))
@@ -105,7 +112,7 @@ def test_a_step_that_was_compiled_ahead_is_not_compiled_again(ahead, caplog):
             state, metrics = step(state, batch)
     compilations = [line for line in caplog.messages if "Finished XLA compilation" in line]
     assert any("_fun" in line for line in compilations) is not ahead
-    assert (parallel.fetch(state.step), metrics["loss"]) == (2, 4)
+    assert (parallel.fetch(state.step), metrics["loss"]) == (2, 11)
 
 
 def test_a_state_that_cannot_be_compiled_ends_the_run(monkeypatch):

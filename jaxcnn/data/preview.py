@@ -72,7 +72,8 @@ def cells(config: ConfigDict, step: int = 0, count: int = 64) -> list[Cell]:
     root = jax.random.fold_in(jax.random.key(config.seed), augment.ROOT)
     places = (jnp.asarray(batch[name]) for name in ("epoch", "index", "repeat"))
     keys = augment.example_keys(root, *places)
-    images = jax.jit(inputs.make_augment(config, statistics))(batch["image"], keys)
+    augmented = jax.jit(inputs.make_augment(config))
+    images = augmented(batch["image"], keys, statistics=statistics)
     labels, partners, shares = batch["label"], batch["label"], np.ones(len(keys))
     mix = inputs.make_mix(config)
     if mix is not None:

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,17 @@ EVEN = 1e-4  # an image whose values are no longer than this has no contrast to 
 _BATCH = 500
 
 
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("mean", "whiten"),
+    meta_fields=("kind", "scale"),
+)
 @dataclasses.dataclass(frozen=True, eq=False)
 class Statistics:
     """What an image is normalised with; see `preprocess`.
+
+    A tree of arrays, to be an argument of a compiled program: a matrix that a traced function
+    closes over would become part of the program, and of each file of the compilation cache.
 
     Attributes:
       kind: "mean_image", "gcn" or "zca".
@@ -44,8 +53,8 @@ class Statistics:
 
     kind: str
     scale: float = 55.0
-    mean: np.ndarray | None = None
-    whiten: np.ndarray | None = None
+    mean: np.ndarray | jax.Array | None = None
+    whiten: np.ndarray | jax.Array | None = None
 
 
 def preprocess(

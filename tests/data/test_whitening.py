@@ -1,12 +1,18 @@
 """Statistics of the training split against NumPy, and the same ones wherever they are used."""
 
+import re
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
-from jaxcnn.data import load, whitening
+from jaxcnn import averages, factories, inputs, papers, parallel, passes, programs, trained
+from jaxcnn.data import load, preview, whitening
 from jaxcnn.data.augment import augment, example_keys, normalize
+from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
 
 PLAIN = {"mean": (0.5,), "std": (0.25,)}
@@ -113,3 +119,91 @@ def test_other_sizes_are_refused(source):
     statistics = whitening.measure(source, "mean_image")
     with pytest.raises(UserError, match="measured on images of 6x6x3 and these are 96x96x3"):
         normalize(large.images, statistics=statistics, **PLAIN)
+
+
+class Normed(nn.Module):
+    """A linear network with BatchNorm."""
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        x = nn.BatchNorm(use_running_average=not train)(images.reshape(len(images), -1))
+        return nn.Dense(10)(x)
+
+
+def large(text):
+    """Returns the bytes of each constant over 2 KB of a lowered program."""
+    return [len(digits) // 2 for digits in re.findall(r'dense<"0x([0-9A-F]{4096,})', text)]
+
+
+class LoweredError(Exception):
+    """Raised in place of a call of a compiled program."""
+
+
+@pytest.fixture
+def large_constants(monkeypatch):
+    """A function that lowers the program which another one would run; it returns `large`."""
+
+    def lower(program, *arguments):
+        lower.texts.append(program.lower(*arguments).as_text())
+        raise LoweredError
+
+    def found(call, *arguments):
+        lower.texts = []
+        with pytest.raises(LoweredError):
+            call(*arguments)
+        (text,) = lower.texts
+        return large(text)
+
+    monkeypatch.setattr(parallel.Program, "__call__", lower)
+    return found
+
+
+@pytest.mark.parametrize(("kind", "steps"), [("zca", 1), ("zca", 2), ("mean_image", 1)])
+def test_statistics_are_no_constants_of_compiled_programs(
+    kind, steps, large_constants, monkeypatch
+):
+    """At 32x32 the matrix would add 38 MB to every program, and to every file of the cache."""
+    config = papers.lenet("lenet5_modern")
+    config.data.update(image_size=32, pad=0, preprocess=kind, num_examples=64)
+    config.data.kind = "synthetic"
+    config.train.update(batch_size=8, steps_per_call=steps)
+    config.eval.recalibrate_batches = 1
+    source = inputs.load_data(config, "train")
+    size = np.prod(source.image_shape)
+    whiten = np.random.default_rng(0).random((size, size), np.float32) if kind == "zca" else None
+    statistics = whitening.Statistics(kind, 55.0, np.ones(source.image_shape, np.float32), whiten)
+    monkeypatch.setattr(factories, "make_model", lambda *_: Normed())
+    monkeypatch.setattr(averages, "fit", lambda model, *_: model)
+    plan = factories.make_plan(config, source.num_examples)
+    built = programs.build(config, source, source, plan, statistics)
+    state = built.initial.form
+    variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), state.variables())
+    rows = [train_batch(source, batch_size=8, seed=0, step=step) for step in range(steps)]
+    batch = parallel.shard(*rows) if steps == 1 else parallel.shard_steps(rows, steps)
+    predict = passes.make_predictor(config, built.model, source, statistics)
+    recalibrate = passes.make_recalibrator(config, built.model, source, statistics)
+    assert large_constants(built.train_step, state, batch) == []
+    assert large_constants(built.evaluate, variables) == []
+    assert large_constants(predict, variables) == []
+    assert large_constants(recalibrate, variables, 0) == []
+
+
+def test_statistics_are_no_constants_of_the_programs_of_commands(tmp_path):
+    """Of a prediction, of features and of a preview."""
+    config = papers.lenet("lenet5_modern")
+    config.data.update(image_size=8, pad=0, preprocess="zca", num_examples=32)
+    statistics = inputs.measure_statistics(config, inputs.load_data(config, "train"))
+    found = SimpleNamespace(variables={}, statistics=statistics)
+    images = np.zeros((2, 8, 8, 1), np.uint8)
+    jax.config.update("jax_dump_ir_to", str(tmp_path))
+    try:
+        flat = trained.on_images(config, found, lambda _, images: images.reshape(2, -1))(images)
+        preview.cells(config, count=1)
+    finally:
+        jax.config.update("jax_dump_ir_to", "")
+    expected = normalize(images, statistics=statistics, **PLAIN).reshape(2, -1)
+    np.testing.assert_allclose(flat, expected, atol=1e-4)
+    texts = {path.name: path.read_text() for path in tmp_path.glob("*.mlir")}
+    for program in ("jit_program", "jit_augment"):
+        assert any(program in name for name in texts)
+    assert {name: large(text) for name, text in texts.items() if large(text)} == {}
