@@ -4,6 +4,7 @@ Those of the data are in `inputs`.
 """
 
 import inspect
+from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -55,7 +56,7 @@ def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
         if callable(getattr(plain, field, None)) and not callable(value):
             if field not in BY_NAME:
                 raise UserError(f"model.overrides.{field} takes a function: set it in Python")
-            overrides[field] = BY_NAME[field](str(value))
+            overrides[field] = _named(f"model.overrides.{field}", BY_NAME[field], str(value))
     if section.kernel_init:
         conv = overrides.get("conv", getattr(plain, "conv", None))
         overrides["conv"] = _initialized(plain, conv, section.kernel_init)
@@ -92,11 +93,19 @@ def takes_labelled(model: nn.Module) -> bool:
     return "labelled" in inspect.signature(type(model).__call__).parameters
 
 
+def _named(field: str, make: Callable[[str], Any], name: str) -> Any:
+    """Returns what a name stands for; a mistake in it is one of the field."""
+    try:
+        return make(name)
+    except UserError as error:
+        raise UserError(f"{field}: {error}") from None
+
+
 def _initialized(model: nn.Module, conv: Any, name: str) -> Initialized:
     """Returns a network's constructor of convolutions, with another start of their kernels."""
     if conv is None:
         raise UserError(f"model.kernel_init={name}: a {type(model).__name__} has no field conv")
-    return Initialized(conv, initializer(name))
+    return Initialized(conv, _named("model.kernel_init", initializer, name))
 
 
 def make_loss(config: ConfigDict) -> Objective:

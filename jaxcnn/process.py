@@ -6,7 +6,6 @@ import errno
 import logging
 import os
 import re
-import shutil
 import signal
 import sys
 import time
@@ -282,14 +281,6 @@ def _unwritable(error: OSError) -> tuple[int, str]:
     What is written to the workdir raises errors of its own.
     """
     name = "" if error.filename is None else os.fsdecode(error.filename)
-    shared = Path("/dev/shm")  # noqa: S108
-    if not name or name.startswith((str(shared), "/psm_")):
-        with contextlib.suppress(OSError):
-            if shutil.disk_usage(shared).free < 1 << 20:
-                return EXIT_USAGE, (
-                    f"error: {shared}, by which data workers hand over images, is full: enlarge it"
-                    " (docker run --shm-size=1g), or set --config.data.num_workers=0"
-                )
     return EXIT_WORKDIR, (
         f"error: cannot write {name or 'a file'}: {error.strerror}; free space, or make it writable"
     )
@@ -307,6 +298,8 @@ def _leave(code: Any, line: str) -> NoReturn:
             signals.tell(line)
     with contextlib.suppress(OSError):
         sys.stdout.flush()
-    if _is_one_of_several():
-        os._exit(code)  # an orderly exit would wait for the other processes
+    # An orderly exit would wait for the other processes; and a thread in which XLA compiles may
+    # crash when Python is taken down.
+    if _is_one_of_several() or code >= 128:
+        os._exit(code)
     sys.exit(code)

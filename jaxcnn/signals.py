@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import NoReturn
 
 from jaxcnn import stdio
 
@@ -71,13 +72,14 @@ class StopRequest:
         Raises:
           Stopped: unless something is unsaved.
         """
-        del frame
         if self.signal is not None:
             if time.monotonic() - self._first > TOGETHER:
                 os._exit(128 + number)
             return
         self._first, self.signal = time.monotonic(), signal.Signals(number)
         if not self._holding:
+            if self is _of_process and _imports(frame):
+                self._leave(f"stopped by {self.name}")
             raise Stopped(self.exit_code)
         with contextlib.suppress(RuntimeError, OSError):  # it may come while the run itself prints
             self.say(f"{self.name}: finishing the step and saving (once more: leave at once)")
@@ -158,13 +160,26 @@ class StopRequest:
             said = self._keep() if self._keep else f"stopped by {self.name}"
         except BaseException as error:
             said = f"stopped by {self.name}; what was not saved yet could not be: {error}"
+        self._leave(said)
+
+    def _leave(self, line: str) -> NoReturn:
+        """Ends the process without unwinding it."""
         for clean in CLEANERS:
             with contextlib.suppress(Exception):
                 clean()
         with contextlib.suppress(Exception):
-            tell(said)
+            tell(line)
             sys.stdout.flush()
         os._exit(self.exit_code)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Tells whether a module is being loaded: C++ that an exception interrupts there may crash."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 CLEANERS: list[Callable[[], None]] = []  # called before a process ends without unwinding

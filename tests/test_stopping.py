@@ -18,6 +18,21 @@ def test_a_command_that_is_still_loading_ends_at_once(tmp_path, number):
     assert run.said.count("\n") == 1
 
 
+def test_a_module_that_is_half_loaded_is_not_unwound(tmp_path):
+    """C++ that initialises an extension module may crash there."""
+    (tmp_path / "half.py").write_text(
+        "import os, signal\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGTERM)\n    os.getpid()\n"
+        "except BaseException:\n    print('unwound')\n"
+    )
+    (tmp_path / "program.py").write_text(
+        "from jaxcnn import signals\nsignals.install()\nimport half\n"
+    )
+    run = faults.start(str(tmp_path / "program.py"), folder=tmp_path)
+    assert run.end() == 143
+    assert run.said == "stopped by SIGTERM\n"
+
+
 DEAF = """
 import hashlib, sys, time
 from jaxcnn import signals
