@@ -67,7 +67,7 @@ def lines(config: ConfigDict, form: TrainState, num_classes: int, plan: Plan) ->
         if left > INITIAL_SHARE:
             found["averages"] = (
                 f"warning: with train.ema_decay={config.train.ema_decay:g} and no train.ema_warmup"
-                f" the averaged weights are still {100 * left:.2g} % the initial ones after"
+                f" the averaged weights are still {100 * left:.3g} % the initial ones after"
                 f" {plan.total:,} steps: set --config.train.ema_warmup=True"
             )
     return {title: line for title, line in found.items() if line}
@@ -79,13 +79,13 @@ def _statistics_line(config: ConfigDict, own: float, total: int) -> str:
     if fitted != own:
         return (
             f"norm_momentum {fitted:.4g}, not the network's {own:g}, which is for longer runs and"
-            f" would leave {100 * left:.2g} % of the initial statistics after {total:,} steps"
+            f" would leave {100 * left:.3g} % of the initial statistics after {total:,} steps"
         )
     if left <= INITIAL_SHARE or config.eval.recalibrate_batches:
         return ""
     settled = math.floor(1e4 * INITIAL_SHARE ** (1 / _updates(config, total))) / 1e4
     return (
-        f"warning: with norm_momentum={own:g} {100 * left:.2g} % of the initial statistics are left"
+        f"warning: with norm_momentum={own:g} {100 * left:.3g} % of the initial statistics are left"
         f" after {total:,} steps, and evaluation uses them: lower it to {settled:g} or less, or set"
         " --config.eval.recalibrate_batches"
     )
