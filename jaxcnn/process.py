@@ -280,9 +280,9 @@ def _unwritable(error: OSError) -> tuple[int, str]:
 
     What is written to the workdir raises errors of its own.
     """
-    name = "" if error.filename is None else os.fsdecode(error.filename)
+    name = "a file" if error.filename is None else os.fsdecode(error.filename)
     return EXIT_WORKDIR, (
-        f"error: cannot write {name or 'a file'}: {error.strerror}; free space, or make it writable"
+        f"error: cannot write {name}: {error.strerror}; free space, or make it writable"
     )
 
 

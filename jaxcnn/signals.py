@@ -48,6 +48,7 @@ class StopRequest:
         self.signal: signal.Signals | None = None
         self.say = say
         self._first = 0.0
+        self._announced = False
         self._holding = False  # something is unsaved: the signal waits
         self._keep: Callable[[], str] | None = None  # saves it, and tells
         self._turn = threading.Lock()  # of who saves: the main thread, or the one that watches
@@ -81,8 +82,16 @@ class StopRequest:
             if self is _of_process and _imports(frame):
                 self._leave(f"stopped by {self.name}")
             raise Stopped(self.exit_code)
+        self._announce(self.signal)
+
+    def _announce(self, number: int) -> None:
+        """Says once that the process ends later, and how it ends at once."""
+        if self._announced:
+            return
+        self._announced = True
+        name = f"{signal.Signals(number).name}{MEANING.get(signal.Signals(number), '')}"
         with contextlib.suppress(RuntimeError, OSError):  # it may come while the run itself prints
-            self.say(f"{self.name}: finishing the step and saving (once more: leave at once)")
+            self.say(f"{name}: finishing the step and saving (once more: leave at once)")
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
@@ -147,6 +156,8 @@ class StopRequest:
                 continue
             if self._holding:
                 free = now
+                if now - first > PATIENCE:  # the main thread is in a step that takes long
+                    self._announce(number)
             elif now - max(first, free) > PATIENCE:
                 self._end(number)
 

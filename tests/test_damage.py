@@ -423,6 +423,24 @@ def test_a_full_disk_elsewhere_is_not_the_workdir_s_fault(name, capfd):
     assert info.value.code == EXIT_WORKDIR
 
 
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EMFILE])
+def test_a_file_server_that_is_away_sets_nothing_aside(copy, monkeypatch, number):
+    before = sorted(path.name for path in copy.iterdir())
+
+    def away(*args):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sealed.safe_io, "read_json", away)
+        with pytest.raises(UserError, match="cannot be read") as info:
+            Checkpoints(copy, read_only=True).restore(None)
+        assert info.value.exit_code == EXIT_WORKDIR
+        with pytest.raises(UserError) as info:
+            Checkpoints(copy)
+        assert info.value.exit_code == EXIT_WORKDIR
+    assert sorted(path.name for path in copy.iterdir()) == before
+
+
 # Containers -------------------------------------------------------------------------------------
 
 

@@ -54,6 +54,8 @@ with stop.deferred():
         time.sleep(1)
         print("saved", flush=True)
         sys.exit(0)
+    elif sys.argv[1] == "computes":
+        compile_something()
 compile_something()
 """
 
@@ -94,6 +96,18 @@ def test_two_signals_at_once_are_one_and_a_second_one_leaves(tmp_path):
     run.send(signal.SIGINT)
     assert run.end() == 130
     assert run.said.split()[-1] != "saved"
+
+
+def test_a_long_step_says_how_to_leave_at_once(tmp_path):
+    script = tmp_path / "deaf.py"
+    script.write_text(DEAF)
+    run = faults.start(str(script), "computes", folder=tmp_path)
+    run.wait_for("ready")
+    run.send(signal.SIGTERM)
+    run.wait_for("SIGTERM: finishing the step and saving (once more: leave at once)")
+    run.send(signal.SIGTERM)
+    assert run.end(2) == 143
+    assert run.said.count("once more") == 1
 
 
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
