@@ -10,6 +10,7 @@ Krizhevsky's technical report of 2009), in the constants of their code.
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -186,7 +187,7 @@ def read(path: Path) -> tuple[Statistics, dict[str, Any]] | None:
         saved = json.loads(str(arrays.pop("json")))
         found = Statistics(saved["kind"], float(saved["scale"]), **arrays)
         return (found, dict(saved["about"])) if _is_whole(found) else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # another shape of JSON
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):  # other JSON
         return None
 
 
@@ -197,7 +198,7 @@ def _is_whole(found: Statistics) -> bool:
     square = mean is None or whiten is None or whiten.shape == (mean.size, mean.size)
     arrays = [array for array in (mean, whiten) if array is not None]
     finite = all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays)
-    known = found.kind in KINDS[1:] and found.scale > 0
+    known = found.kind in KINDS[1:] and 0 < found.scale < math.inf
     return known and square and finite and (mean is None or mean.ndim == 3)
 
 

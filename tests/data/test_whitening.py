@@ -14,6 +14,7 @@ from jaxcnn.data import load, preview, whitening
 from jaxcnn.data.augment import augment, example_keys, normalize
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
+from tests import hostile
 
 PLAIN = {"mean": (0.5,), "std": (0.25,)}
 
@@ -92,6 +93,43 @@ def test_what_is_written_is_read_to_the_bit_and_damage_is_noticed(source, kind, 
     assert list(tmp_path.iterdir()) == [path]
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
+    assert whitening.read(path) is None
+
+
+GOOD = '{"kind": "gcn", "scale": 55.0, "about": {}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "5",
+        "[]",
+        "null",
+        "[" * 100_000,
+        GOOD.replace("{}", "5"),
+        GOOD.replace("55.0", "[]"),
+        GOOD.replace("55.0", "1" + "0" * 400),
+        GOOD.replace("55.0", "1" + "0" * 5000),
+        GOOD.replace("55.0", "Infinity"),
+        GOOD.replace("55.0", "-1"),
+        GOOD.replace("gcn", "zca"),
+        GOOD.replace('"gcn"', "{}"),
+        GOOD.replace('"about"', '"More"'),
+    ],
+)
+def test_statistics_of_another_shape_are_none(tmp_path, text):
+    path = tmp_path / "statistics.npz"
+    np.savez(path, json=np.array(GOOD))
+    assert whitening.read(path) is not None
+    np.savez(path, json=np.array(text))
+    assert whitening.read(path) is None
+
+
+@pytest.mark.parametrize("damage", hostile.bad_npz())
+def test_damaged_statistics_are_none(tmp_path, damage):
+    path = tmp_path / "statistics.npz"
+    path.write_bytes(hostile.bad_npz()[damage])
     assert whitening.read(path) is None
 
 
