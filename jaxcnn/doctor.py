@@ -36,6 +36,7 @@ REQUIRED = {
     "importlib_resources": "importlib_resources",
     "flatbuffers": "flatbuffers",
     "grain": "grain",
+    "cloudpickle": "cloudpickle",
     "numpy": "numpy",
     "scikit-learn": "sklearn",
     "pillow": "PIL",
