@@ -16,7 +16,7 @@ EXIT_STUCK = 74  # no step finished within the watchdog's time, or no data came
 EXIT_PEER_LOST = 75  # another process of the same run is gone: start the run again
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """One clear line for the person at the terminal.
 
     Args:
@@ -46,6 +46,18 @@ def _escaped(character: str) -> str:
     if 0xDC80 <= number <= 0xDCFF:  # a byte that is not UTF-8, as Python keeps it in file names
         return f"\\x{number - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
+
+
+def check_whole(name: str, number: int, least: int = 1, most: int = 2**31 - 1) -> None:
+    """Checks a whole number of the command line.
+
+    Raises:
+      UserError: naming the nearest number that is allowed.
+    """
+    if number < least:
+        raise UserError(f"{name}={number} is too small: {least:,} or more")
+    if number > most:
+        raise UserError(f"{name}={number} is too large: {most:,} or less")
 
 
 class MissingSplitError(UserError):

@@ -248,9 +248,10 @@ def run_weights(config: ConfigDict, *, split: str = "test", report: Path | None 
     fields.check(config)
     with numerics(config):
         source = inputs.load_test_data(config, split)
-        model = factories.make_model(config, source.num_classes)
         images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)
-        form = jax.eval_shape(model.init, jax.random.key(0), images)
+        with factories.network_of(config):
+            model = factories.make_model(config, source.num_classes)
+            form = jax.eval_shape(model.init, jax.random.key(0), images)
         variables, title, done = pretrained.load(config, model, form)
         if done.new:
             raise UserError(

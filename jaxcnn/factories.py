@@ -3,8 +3,9 @@
 Those of the data are in `inputs`.
 """
 
+import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
+from flax.errors import FlaxError
 from ml_collections import ConfigDict
 
-from jaxcnn.errors import UserError, nearest
+from jaxcnn.errors import UserError, nearest, reason
 from jaxcnn.inputs import make_test_protocol, mixes
 from jaxcnn.interop.exchange import create_library_model
 from jaxcnn.layers.activations import activation
@@ -75,6 +77,35 @@ def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
             " --config.model.overrides.scan_units=False"
         )
     return model
+
+
+@contextlib.contextmanager
+def network_of(config: ConfigDict) -> Iterator[None]:
+    """Gives a context in which a network fails in one line if its overrides make it impossible.
+
+    Raises:
+      UserError: whatever layer met the value that it cannot have.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        FlaxError,
+    ) as error:
+        overrides = config.model.overrides
+        if not overrides:
+            raise
+        given = ", ".join(f"{field}={value!r}" for field, value in overrides.items())
+        raise UserError(
+            f"there is no {config.model.name} with {given} on these images ({reason(error)}):"
+            " correct model.overrides"
+        ) from error
 
 
 def _synchronised(norm: Any) -> Any:

@@ -19,6 +19,8 @@ Check = Callable[[Any], str]
 LARGEST_SIDE = 4096  # pixels
 LARGEST_ARRAY = 2**36  # bytes of a batch, or of a synthetic split
 LARGEST_OVERRIDE = 100_000  # of a field of a network
+MOST_UNITS = 2000  # of a network, which takes minutes to trace; the deepest here has 600
+DEPTHS = ("bases", "depth", "stage_sizes")
 
 
 def whole(least: int, most: int) -> Check:
@@ -130,7 +132,7 @@ def length(value: Any) -> str:
     """Checks a length such as "8epochs"."""
     try:
         found = _steps(value)
-    except (UserError, TypeError, AttributeError, ValueError):
+    except (ValueError, TypeError, AttributeError):
         return "a length: write it as 8epochs, 1000steps or never"
     return "" if found is None or found < 2**31 else "a length below 2,147,483,648steps"
 
@@ -310,12 +312,18 @@ def _check_override(field: str, value: Any) -> None:
         check = real(0, 1)
     elif re.search("dropout|drop_path", own):
         check = decay
+    elif own == "columns":  # each doubles the depth of a FractalNet
+        check = whole(1, 10)
+    elif own in DEPTHS:
+        check = whole(0, MOST_UNITS)
     else:
         check = real(-LARGEST_OVERRIDE, LARGEST_OVERRIDE)
-    for one in _leaves(value):
-        number = isinstance(one, int | float) and not isinstance(one, bool)
-        if number and (wanted := check(one)):
-            raise UserError(f"{field}={_shown(value)} is not {wanted}")
+    numbers = [one for one in _leaves(value) if type(one) in (int, float)]
+    if wanted := next(filter(None, map(check, numbers)), ""):
+        part = "has a part that is not" if isinstance(value, tuple | list) else "is not"
+        raise UserError(f"{field}={_shown(value)} {part} {wanted}")
+    if own in DEPTHS and (units := sum(numbers)) > MOST_UNITS:
+        raise UserError(f"{field}={_shown(value)} makes {units:,} units: {MOST_UNITS:,} at most")
 
 
 def _leaves(value: Any) -> Sequence[Any]:

@@ -149,7 +149,8 @@ def _write_csv(
         text.detach()
         if len(problems) == total:  # no file of no images
             say_problems(problems, total)
-    print(f"{printable(path)}: {total - len(problems)} images")
+    count = total - len(problems)
+    print(f"{printable(path)}: {count} image{'s' * (count != 1)}")
     return problems
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar
 
 from jaxcnn import paths, signals, stdio
-from jaxcnn.errors import EXIT_PEER_LOST, EXIT_USAGE, EXIT_WORKDIR, UserError, printable
+from jaxcnn.errors import EXIT_PEER_LOST, EXIT_USAGE, EXIT_WORKDIR, UserError, nearest, printable
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 30  # of progress, where there is no terminal
@@ -29,7 +29,13 @@ class Parser(argparse.ArgumentParser):
     """A parser whose complaints are `UserError`s."""
 
     def error(self, message: str) -> NoReturn:
-        """Raises what it complains of."""
+        """Raises what it complains of, with the nearest flag for one that it does not have."""
+        if match := re.match(r"unrecognized arguments: (--?[\w-]+)", message):
+            flags = {text for action in self._actions for text in action.option_strings}
+            message = f"no flag {match[1]}: {nearest(match[1], flags - {'-h'})}"
+        elif match := re.match(r"argument (\S+): invalid (int|float) value: '(.*)'", message):
+            kind = {"int": "whole number", "float": "number"}[match[2]]
+            message = f"{match[1]}={match[3]} is not a {kind}"
         raise UserError(message)
 
 

@@ -15,7 +15,7 @@ from jaxcnn.optim import Optimizer
 from jaxcnn.passes import Evaluator, make_evaluator
 from jaxcnn.protocols import applied
 from jaxcnn.schedules import Plan
-from jaxcnn.state import Initial, TrainState, initial_state
+from jaxcnn.state import Initial, TrainState, check_memory, initial_state
 from jaxcnn.steps import Batch, Metrics, make_train_step, make_train_steps
 
 
@@ -60,7 +60,8 @@ def build(
     Raises:
       UserError: for a network, optimizer, loss or augmentation that cannot be.
     """
-    model = averages.fit(factories.make_model(config, source.num_classes), config, plan.total)
+    with factories.network_of(config):
+        model = averages.fit(factories.make_model(config, source.num_classes), config, plan.total)
     optimizer = factories.make_optimizer(
         config,
         total_steps=plan.total,
@@ -90,8 +91,10 @@ def build(
         return (make_train_steps(step) if several else step)(state, batch)
 
     evaluate = make_evaluator(inputs.during_training(config), model, watched, statistics)
-    applied(model, inputs.make_test_protocol(config))  # what cannot be tested is not begun
-    initial = initial_state(model, optimizer, source.image_shape, config.train.ema_decay > 0)
+    with factories.network_of(config):
+        applied(model, inputs.make_test_protocol(config))  # what cannot be tested is not begun
+        initial = initial_state(model, optimizer, source.image_shape, config.train.ema_decay > 0)
+    check_memory(initial.form)
     if watched.image_shape != source.image_shape:
         check_size(model, initial.form.variables(), watched)
     for _, size in plan.sizes:

@@ -185,7 +185,7 @@ def belongs_to(folder: Path, weights: Sequence[str], split: str) -> bool:
         facts = json.loads(read_text(folder / SUMMARY))
         kept = [os.path.abspath(member["weights"]) for member in facts["members"]]
         return kept == list(map(os.path.abspath, weights)) and facts["split"] == split
-    except (OSError, UserError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError):
         return False
 
 

@@ -2,6 +2,8 @@
 
 import functools
 import hashlib
+import math
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
@@ -12,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jaxcnn.errors import UserError
 from jaxcnn.optim import Optimizer
 
 T = TypeVar("T")
@@ -98,6 +101,23 @@ def initial_state(
 
     program = jax.jit(functools.partial(make, whole=True))
     return Initial(make, program, program.eval_shape(jax.random.key(0)))
+
+
+def check_memory(form: TrainState) -> None:
+    """Refuses a state that is larger than the memory of a CPU, before it is allocated.
+
+    Raises:
+      UserError: with both sizes.
+    """
+    if jax.default_backend() != "cpu":
+        return  # a device says so itself
+    wanted = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(form))
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if wanted > there:
+        raise UserError(
+            f"the parameters and the optimizer's averages are {wanted / 2**30:,.0f} GiB, and this"
+            f" machine has {there / 2**30:,.0f}: take a smaller network, or lower model.overrides"
+        )
 
 
 def prepare_state(initial: Initial, rng: jax.Array) -> Callable[[], TrainState]:

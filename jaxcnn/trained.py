@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from jaxcnn import factories, inputs, process, workdir
 from jaxcnn.checkpoint import Checkpoints
 from jaxcnn.data.whitening import Statistics
-from jaxcnn.errors import UserError
+from jaxcnn.errors import UserError, check_whole
 from jaxcnn.numerics import numerics
 from jaxcnn.selection import bias, description
 from jaxcnn.state import TrainState, initial_state
@@ -214,8 +214,7 @@ def check_positive(flags: argparse.Namespace, *names: str) -> None:
     """Checks numbers of the command line.
 
     Raises:
-      UserError: for one below 1.
+      UserError: for one below 1, or absurdly large.
     """
     for name in names:
-        if getattr(flags, name) < 1:
-            raise UserError(f"--{name}={getattr(flags, name)} is too small: 1 or more")
+        check_whole(f"--{name}", getattr(flags, name))

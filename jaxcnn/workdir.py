@@ -146,6 +146,8 @@ def _why(error: Exception) -> str:
 def _parsed(saved: Any, where: str) -> ConfigDict:
     try:
         return recipes.from_saved(saved)
+    except UserError:
+        raise
     except (
         ValueError,
         TypeError,

@@ -29,7 +29,7 @@ if __name__ == "__main__" and PARENT not in os.environ:  # before what takes sec
     process.begin()
 
 from jaxcnn import ablation, process, signals  # noqa: E402
-from jaxcnn.errors import UserError, nearest  # noqa: E402
+from jaxcnn.errors import UserError, check_whole, nearest  # noqa: E402
 
 if TYPE_CHECKING:
     from jaxcnn.ablation.progress import Progress
@@ -37,8 +37,10 @@ if TYPE_CHECKING:
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Returns the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = process.Parser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("file", type=Path, help="one of configs/ablations")
     parser.add_argument("--quick", action="store_true", help="the short form, for a laptop")
@@ -62,9 +64,8 @@ def main(args: argparse.Namespace) -> None:
     from jaxcnn.ablation import runs  # jax reads the environment when it is loaded
 
     plan, text = ablation.load(args.file)
-    for flag, least in (("seeds", 1), ("jobs", 1)):
-        if getattr(args, flag) < least:
-            raise UserError(f"--{flag}={getattr(args, flag)} is too small: {least} or more")
+    check_whole("--seeds", args.seeds, 1, 1000)
+    check_whole("--jobs", args.jobs, 1, 1000)
     every = runs.tasks(plan, args.seeds)
     out = args.out or Path("runs/ablations") / (args.file.stem + "-quick" * args.quick)
     todo = every

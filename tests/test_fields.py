@@ -82,7 +82,41 @@ def test_a_wrong_value_is_one_line_that_names_the_field(field, tmp_path):
         ("model.overrides.dropout_rates", (0.1, math.nan), "model.overrides.dropout_rates=(0.1, n"),
         ("model.overrides.survival_probability", -0.1, "model.overrides.survival_probability="),
         ("model.overrides.width", 10**9, "model.overrides.width=1000000000 is not a number"),
-        ("model.overrides.stages", ((1, math.inf),), "model.overrides.stages=((1, inf),) is not"),
+        (
+            "model.overrides.stages",
+            ((1, math.inf),),
+            "model.overrides.stages=((1, inf),) has a part that is not",
+        ),
+        (
+            "model.overrides.stage_sizes",
+            (100_000,),
+            "model.overrides.stage_sizes=(100000,) has a part that is not a whole number",
+        ),
+        (
+            "model.overrides.stage_sizes",
+            (1, -1),
+            "model.overrides.stage_sizes=(1, -1) has a part that is not a whole number",
+        ),
+        (
+            "model.overrides.stage_sizes",
+            (1.5,),
+            "model.overrides.stage_sizes=(1.5,) has a part that is not a whole number",
+        ),
+        (
+            "model.overrides.stage_sizes",
+            (1500, 1500),
+            "model.overrides.stage_sizes=(1500, 1500) makes 3,000 units: 2,000 at most",
+        ),
+        (
+            "model.overrides.depth",
+            10**5,
+            "model.overrides.depth=100000 is not a whole number from 0 to 2,000",
+        ),
+        (
+            "model.overrides.columns",
+            40,
+            "model.overrides.columns=40 is not a whole number from 1 to 10",
+        ),
     ],
 )
 def test_messages(field, value, message):

@@ -68,7 +68,7 @@ def finished(ablation: Ablation, task: Task, out: Path, *, quick: bool) -> Resul
         value, kept = float(saved["value"]), dict(saved["config"])
         curve = [(float(x), float(y)) for x, y in saved["curve"]]
         seconds = float(saved.get("seconds", 0))
-    except (OSError, ValueError, TypeError, KeyError, UserError):
+    except (OSError, ValueError, TypeError, KeyError):
         raise UserError(f"{file} is damaged: remove it, and the run is done again") from None
     config = ablation.config(*task, quick=quick)
     try:

@@ -42,9 +42,10 @@ def measure(ablation: Ablation, *, quick: bool) -> dict[str, Size]:
         shape = (config.data.image_size, config.data.image_size, config.data.channels)
         network = json.dumps([config.model.to_dict(), shape, classes[data]], default=repr)
         if network not in known:
-            model = factories.make_model(config, classes[data])
             images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-            variables = jax.eval_shape(model.init, jax.random.key(0), images)
+            with factories.network_of(config):
+                model = factories.make_model(config, classes[data])
+                variables = jax.eval_shape(model.init, jax.random.key(0), images)
             parameters = count_parameters(variables["params"])
             known[network] = Size(parameters, count_macs(model, shape))
         found[variant] = known[network]

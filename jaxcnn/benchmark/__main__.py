@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxcnn import process
-from jaxcnn.errors import UserError, nearest
+from jaxcnn.errors import UserError, check_whole, nearest
 
 AGAINST = ("none", "xla", "torch", "torchvision", "timm")
 
@@ -62,9 +62,15 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         setattr(flags, name, [] if values == ["none"] else values)
     if flags.mode == "input" and not {"torch", "torchvision"}.issuperset(flags.against):
         raise UserError("--mode=input is measured --against=torch or none")
-    for name, least in (("batch", 1), ("rounds", 1), ("size", 0), ("threads", 0)):
-        if getattr(flags, name) < least:
-            raise UserError(f"--{name}={getattr(flags, name)} is too small: {least} or more")
+    for name, least, most in (
+        ("batch", 1, 65_536),
+        ("rounds", 1, 100_000),
+        ("size", 0, 4096),
+        ("threads", 0, 4096),
+    ):
+        check_whole(f"--{name}", getattr(flags, name), least, most)
+    if not 0 < flags.seconds <= 3600:  # nor NaN
+        raise UserError(f"--seconds={flags.seconds:g} is not a number above 0 and to 3600")
     return flags
 
 

@@ -24,7 +24,7 @@ from jaxcnn.command import config_name, read_config, run
 from jaxcnn.data import augment
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.data.whitening import Statistics
-from jaxcnn.errors import EXIT_WORKDIR, UserError, printable
+from jaxcnn.errors import EXIT_WORKDIR, UserError, check_whole, printable
 
 FLAGS = flags.FLAGS
 SIDE = 96  # pixels that an image is enlarged to, at least
@@ -55,9 +55,8 @@ def cells(config: ConfigDict, step: int = 0, count: int = 64) -> list[Cell]:
     Raises:
       UserError: for data or augmentation that cannot be, or a number out of range.
     """
-    for name, value, least in (("step", step, 0), ("count", count, 1)):
-        if value < least:
-            raise UserError(f"--{name}={value} is too small: {least} or more")
+    check_whole("--step", step, 0)
+    check_whole("--count", count)
     source = inputs.load_data(config, "train")
     factories.make_plan(config, source.num_examples)  # refuses fields that a run would
     statistics = inputs.measure_statistics(config, source)

@@ -185,6 +185,8 @@ def _check_features(path: Path) -> None:
                             " with those"
                         )
                 waiting += value.values()
+    except UserError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         raise _unreadable(path, error) from None
 

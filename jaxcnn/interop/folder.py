@@ -129,6 +129,8 @@ def read_folder(folder: str | Path) -> Converted:
         overrides = {field: _tuples(value) for field, value in record["overrides"].items()}
         model = create_library_model(*network, **overrides)
         digest = record["sha256"]
+    except UserError:
+        raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} cannot be read ({error!r}): convert the weights again") from None
     flat = read_weights(folder / WEIGHTS)

@@ -26,7 +26,7 @@ from jaxcnn.data.prepare.imagenet import read_imagenet
 from jaxcnn.data.prepare.original import Original
 from jaxcnn.data.prepare.svhn import read_svhn
 from jaxcnn.data.tfds import data_root
-from jaxcnn.errors import UserError, nearest, printable
+from jaxcnn.errors import UserError, check_whole, nearest, printable
 
 READERS: dict[str, Callable[[Path], Original]] = {
     "mnist": read_mnist,
@@ -72,8 +72,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         raise UserError(f"no data set {flags.dataset!r}: {nearest(flags.dataset, VERBS)}")
     if flags.name and flags.dataset != "folder":
         raise UserError(f"--name is for folder: {flags.dataset} has its name")
-    if flags.allow_bad < 0:
-        raise UserError(f"--allow-bad={flags.allow_bad} is too small: 0 or more")
+    check_whole("--allow-bad", flags.allow_bad, 0)
     flags.source = Path(paths.expand(str(flags.source)))
     return flags
 

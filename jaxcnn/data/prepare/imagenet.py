@@ -201,6 +201,8 @@ def _members(file: IO[bytes], path: Path, end: int | None = None) -> Iterator[tu
         file.seek(after)
         if not inner and file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise tarfile.ReadError("it has no end")
+    except UserError:
+        raise
     except (tarfile.TarError, EOFError, ValueError, OverflowError, MemoryError) as error:
         raise damaged(path, error) from error
 
