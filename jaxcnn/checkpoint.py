@@ -31,18 +31,7 @@ from jaxcnn.workdir_files import flush, identity
 
 LOG = logging.getLogger("jaxcnn")
 ALLOWED_FAILURES = 3
-NOT_DAMAGE = (
-    errno.EACCES,
-    errno.EPERM,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-    errno.ESTALE,  # these of a file server that is away
-    errno.ENOTCONN,
-    errno.EHOSTDOWN,
-    errno.EHOSTUNREACH,
-)
-OF_DISKS = (*NOT_DAMAGE, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+OF_DISKS = (*sealed.NOT_DAMAGE, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 
 
 class Restored(NamedTuple):
@@ -116,7 +105,7 @@ class Checkpoints:
         try:
             sealed.describe(self._directory, step)
         except (OSError, ValueError) as error:
-            if _is_no_damage(error):
+            if sealed.is_no_damage(error):
                 raise
             return reason(error)
         return ""
@@ -305,7 +294,7 @@ class Checkpoints:
         except UserError:
             raise
         except Exception as error:  # Orbax has no common class for damage
-            if _is_no_damage(error):
+            if sealed.is_no_damage(error):
                 raise UserError(
                     f"checkpoint {folder} cannot be read: {reason(error)}", EXIT_WORKDIR
                 ) from error
@@ -404,9 +393,3 @@ class Checkpoints:
             retention.end_replacement(self._directory)
         self._failures = 0
         self._unflushed = None
-
-
-def _is_no_damage(error: Exception) -> bool:
-    """Tells whether a checkpoint could not be read for a reason that is not its own."""
-    elsewhere = (ConnectionError, TimeoutError, MemoryError)
-    return system_errno(error) in NOT_DAMAGE or isinstance(error, elsewhere)

@@ -11,6 +11,7 @@ digests: Orbax does not notice a flipped bit. It shows damage, but not a forgery
 computes it anew.
 """
 
+import errno
 import hashlib
 import json
 import math
@@ -27,8 +28,20 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxcnn import safe_io
-from jaxcnn.errors import UserError
+from jaxcnn.errors import UserError, system_errno
 from jaxcnn.state import leaf_digests, sha256_of_digests
+
+NOT_DAMAGE = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ESTALE,  # these of a file server that is away
+    errno.ENOTCONN,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+)
 
 SEAL = "seal"  # its key among the digests
 
@@ -205,3 +218,9 @@ def compare(saved: dict[str, Any], wanted: Any, where: str) -> None:
             f"checkpoint {where} is of another network or optimizer: {'; '.join(differing[:3])}"
             f"{more}; use the config it was saved with, or another --workdir"
         )
+
+
+def is_no_damage(error: Exception) -> bool:
+    """Tells whether a checkpoint could not be read for a reason that is not its own."""
+    elsewhere = (ConnectionError, TimeoutError, MemoryError)
+    return system_errno(error) in NOT_DAMAGE or isinstance(error, elsewhere)

@@ -20,6 +20,7 @@ from jaxcnn import (
     pretrained,
     recipes,
     report,
+    resume,
     selection,
     workdir,
 )
@@ -144,7 +145,7 @@ def _open(config: ConfigDict, directory: Path, scope: contextlib.ExitStack) -> R
     scope.callback(checkpoints.close)
     if described := checkpoints.describe():
         saved = workdir.config_of(described.meta, directory)
-        workdir.check_unchanged(config, recipes.to_saved(saved), str(directory))
+        resume.check_unchanged(config, recipes.to_saved(saved), str(directory))
     return Run(config, directory, writes, log, checkpoints, stop)
 
 
@@ -170,7 +171,7 @@ def _load(run: Run) -> Data:
     )
     data = Data(source, watched, inputs.load_reported(config, watched), plan)
     if described := run.checkpoints.describe():
-        workdir.check_data(config, described.meta.get("data"), data.contents(), directory)
+        resume.check_data(config, described.meta.get("data"), data.contents(), directory)
     return data
 
 
@@ -195,7 +196,7 @@ def _begin(run: Run, data: Data, programs: Programs) -> Begun:
         log.say(f"{'variables':<10} {'; '.join(found)}")
 
     def check(meta: dict[str, Any]) -> None:
-        workdir.check_unchanged(config, meta["config"], f"the checkpoint in {directory}")
+        resume.check_unchanged(config, meta["config"], f"the checkpoint in {directory}")
         check_environment(meta.get("numerics"), config.allow_change, str(directory))
         check_number_of_classes(data.source, meta, directory)
 

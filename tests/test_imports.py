@@ -23,6 +23,7 @@ CONFIG_IS_KNOWN_IN = {
     "pretrained",
     "recipes",
     "papers",
+    "resume",
     "workdir",
     "report",
     "numerics",

@@ -10,7 +10,7 @@ from jaxcnn import evaluate, factories, inputs, papers, parallel, passes, recipe
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.layers import BatchNorm
-from jaxcnn.workdir import check_unchanged
+from jaxcnn.resume import check_unchanged
 
 COUNT, STEP, EPSILON = 3, 7, 1e-3
 

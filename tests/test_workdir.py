@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from jaxcnn import inputs, papers, recipes, workdir
+from jaxcnn import inputs, papers, recipes, resume, workdir
 from jaxcnn.errors import EXIT_WORKDIR, UserError
 
 HOLD = """
@@ -158,9 +158,9 @@ def test_a_field_that_this_version_does_not_have_is_said_and_refused(caplog, mon
     assert recipes.to_saved(found) == recipes.to_saved(config_with())
     assert "left out: train.lookahead=5, quantum={'bits': 3}" in caplog.text
     with pytest.raises(UserError, match=r"train\.lookahead 5 → unset"):
-        workdir.check_unchanged(config_with(), saved, "runs/x")
+        resume.check_unchanged(config_with(), saved, "runs/x")
     here = config_with(allow_change="train.lookahead,quantum")
-    workdir.check_unchanged(here, saved, "runs/x")
+    resume.check_unchanged(here, saved, "runs/x")
 
 
 def test_other_data_are_refused_with_the_difference():
@@ -169,8 +169,8 @@ def test_other_data_are_refused_with_the_difference():
         "test": {"parts": {"3": 5}, "version": "mnist 3.0.1"},
     }
     config = config_with()
-    workdir.check_data(config, None, before, "runs/x")
-    workdir.check_data(config, before, before, "runs/x")
+    resume.check_data(config, None, before, "runs/x")
+    resume.check_data(config, before, before, "runs/x")
     for changes, message in [
         ({"train": {"parts": {"cat": 21, "dog": 20}}}, "train: cat 20 → 21 examples"),
         ({"train": {"parts": {"cat": 20}}}, "train: dog 20 → 0 examples"),
@@ -180,8 +180,8 @@ def test_other_data_are_refused_with_the_difference():
     ]:
         match = f"^runs/x was begun with other data: {message}. .*--config.allow_change=data$"
         with pytest.raises(UserError, match=match):
-            workdir.check_data(config, before, before | changes, "runs/x")
-        workdir.check_data(config_with(allow_change="data"), before, before | changes, "runs/x")
+            resume.check_data(config, before, before | changes, "runs/x")
+        resume.check_data(config_with(allow_change="data"), before, before | changes, "runs/x")
 
 
 def test_a_directory_without_a_config_is_no_workdir(tmp_path):
@@ -208,7 +208,7 @@ def test_the_description_of_a_run_is_json():
 
 
 def check(here, there):
-    workdir.check_unchanged(here, recipes.to_saved(there), "runs/x")
+    resume.check_unchanged(here, recipes.to_saved(there), "runs/x")
 
 
 @pytest.mark.parametrize(
@@ -282,4 +282,4 @@ def test_a_change_is_allowed_by_field_or_section(allowed, passes):
 def test_a_run_of_an_older_version_can_go_on():
     saved = recipes.to_saved(config_with())
     del saved["train"]["max_skipped"], saved["schedule"]["power"]
-    workdir.check_unchanged(config_with(), saved, "runs/x")
+    resume.check_unchanged(config_with(), saved, "runs/x")

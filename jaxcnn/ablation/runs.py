@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from jaxcnn import process, recipes, safe_io, workdir
+from jaxcnn import process, recipes, resume, safe_io, workdir
 from jaxcnn.ablation import Ablation, Curve
 from jaxcnn.errors import EXIT_WORKDIR, UserError, nearest
 from jaxcnn.logbook import Logbook, duration
@@ -72,7 +72,7 @@ def finished(ablation: Ablation, task: Task, out: Path, *, quick: bool) -> Resul
         raise UserError(f"{file} is damaged: remove it, and the run is done again") from None
     config = ablation.config(*task, quick=quick)
     try:
-        workdir.check_unchanged(config, kept, str(file.parent))
+        resume.check_unchanged(config, kept, str(file.parent))
     except UserError as error:
         difference = str(error).partition(". Use another")[0]
         raise UserError(f"{difference}: choose another --out, or remove that one") from None
