@@ -25,15 +25,15 @@ def norm_momentum(config: ConfigDict, own: float, total_steps: int) -> float:
     It is the network's own, unless that leaves more than `INITIAL_SHARE` of the initial statistics:
     then it is the usual one, or if need be the largest that leaves no more. It depends on the
     config and the number of examples alone, so a run that continues has the same. A value in
-    `model.overrides` counts as it is, and statistics that each evaluation measures anew
-    (`eval.recalibrate_batches`) need none of this.
+    `model.overrides` counts as it is. So does the network's own where each evaluation measures the
+    statistics anew, which it does for those of averaged weights alone if there are any.
 
     Args:
       config: the whole config.
       own: the network's.
       total_steps: length of the run.
     """
-    if "norm_momentum" in config.model.overrides or config.eval.recalibrate_batches:
+    if "norm_momentum" in config.model.overrides or _measured_anew(config):
         return own
     updates = _updates(config, total_steps)
     if own**updates <= INITIAL_SHARE:
@@ -81,7 +81,7 @@ def _statistics_line(config: ConfigDict, own: float, total: int) -> str:
             f"norm_momentum {fitted:.4g}, not the network's {own:g}, which is for longer runs and"
             f" would leave {100 * left:.3g} % of the initial statistics after {total:,} steps"
         )
-    if left <= INITIAL_SHARE or config.eval.recalibrate_batches:
+    if left <= INITIAL_SHARE or _measured_anew(config):
         return ""
     settled = math.floor(1e4 * INITIAL_SHARE ** (1 / _updates(config, total))) / 1e4
     return (
@@ -89,6 +89,10 @@ def _statistics_line(config: ConfigDict, own: float, total: int) -> str:
         f" after {total:,} steps, and evaluation uses them: lower it to {settled:g} or less, or set"
         " --config.eval.recalibrate_batches"
     )
+
+
+def _measured_anew(config: ConfigDict) -> bool:
+    return bool(config.eval.recalibrate_batches) and not config.train.ema_decay
 
 
 def _updates(config: ConfigDict, total_steps: int) -> int:

@@ -152,7 +152,7 @@ def test_training_images_alone(folder, tmp_path, capsys):
         train.run(config, tmp_path / "refused")
     config.data.holdout = 3
     record, out = run(config, tmp_path / "run", capsys)
-    before, _, after = out.partition("compiling")
+    before, _, after = out.partition("\nstep ")
     assert "chosen on the validation split, which is also reported: there is no test" in before
     assert "there is no test split" in after
     assert out.splitlines()[-1].startswith("step 4: validation top1")

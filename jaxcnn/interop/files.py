@@ -60,6 +60,8 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     if reader is None:
         raise UserError(f"{path} is no weights file by its name: {_choices(READERS)} are read")
     try:
+        with open_regular(path):  # before a reader asks for a library
+            pass
         weights = reader(path)
         for key, array in weights.items():
             _check_numbers(key, array)

@@ -11,7 +11,8 @@ class Dropout(nn.Dropout):
     """Flax's `Dropout`: same fields, draws and values.
 
     Under `jax.set_mesh` with explicit axes, Flax draws a replicated mask and cannot lay it over
-    sharded inputs. Here it is sharded as they are.
+    sharded inputs. Here it is sharded as they are. (Flax's method is not called: whoever intercepts
+    or captures calls would see two.)
     """
 
     @nn.compact
@@ -19,9 +20,17 @@ class Dropout(nn.Dropout):
         self, inputs: jax.Array, deterministic: bool | None = None, rng: jax.Array | None = None
     ) -> jax.Array:
         """Drops values; see `flax.linen.Dropout`."""
-        context = jax.sharding.get_abstract_mesh()
-        if not context.explicit_axes or not is_explicit(inputs):
-            return super().__call__(inputs, deterministic, rng)
-        factors = super().__call__(jnp.ones(inputs.shape, inputs.dtype), deterministic, rng)
-        factors = jax.sharding.reshard(factors, jax.typeof(inputs).sharding)
-        return jnp.where(factors > 0, inputs * factors, jnp.zeros_like(inputs))
+        deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)
+        if self.rate == 0 or deterministic:
+            return inputs
+        if self.rate == 1:
+            return jnp.zeros_like(inputs)
+        keep = 1.0 - self.rate
+        shape = [
+            1 if axis in self.broadcast_dims else size for axis, size in enumerate(inputs.shape)
+        ]
+        key = self.make_rng(self.rng_collection) if rng is None else rng
+        mask = jnp.broadcast_to(jax.random.bernoulli(key, p=keep, shape=shape), inputs.shape)
+        if jax.sharding.get_abstract_mesh().explicit_axes and is_explicit(inputs):
+            mask = jax.sharding.reshard(mask, jax.typeof(inputs).sharding)
+        return jax.lax.select(mask, inputs / keep, jnp.zeros_like(inputs))

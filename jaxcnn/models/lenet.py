@@ -102,7 +102,7 @@ class TableConv(nn.Module):
             )
         fan_in = math.prod(self.kernel_size) * np.array([len(row) for row in self.table])
         y = self.param("bias", nn.initializers.zeros, (len(self.table),), self.param_dtype)
-        y = y[None, None, None]
+        y = y.reshape(1, 1, 1, -1)
         for number in known:
             seeing = np.array([i for i, row in enumerate(self.table) if number in row])
             if seeing.size:
@@ -110,7 +110,8 @@ class TableConv(nn.Module):
                 conv = partial(self.conv, use_bias=False, kernel_init=uniform(bounds), padding=0)
                 kernels = conv(seeing.size, self.kernel_size, name=f"map{number}")
                 part = kernels(jax.lax.slice_in_dim(x, number, number + 1, axis=-1))
-                y = y.astype(part.dtype) + jnp.zeros_like(part[..., :1])  # of every pixel
+                pixels = jnp.zeros_like(jax.lax.slice_in_dim(part, 0, 1, axis=-1))
+                y = y.astype(part.dtype) + pixels
                 y = _add_maps(y, seeing, part)
         return y
 

@@ -13,7 +13,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from jaxcnn.data import ahead, load, pipeline
+from jaxcnn.data import ahead, load, pipeline, worker
 from jaxcnn.errors import EXIT_STUCK, UserError
 from jaxcnn.loop import Loop
 from jaxcnn.signals import StopRequest
@@ -67,6 +67,7 @@ def test_closing_the_iterator_stops_the_workers(files):
 
 def test_a_killed_worker_is_started_again_and_the_batches_are_the_same(files, caplog, monkeypatch):
     logging.getLogger("jaxcnn").propagate = True
+    monkeypatch.setattr(worker, "PIPE_BYTES", 4096)  # or a worker ends before it is killed
     whole = list(pipeline.train_batches(files, num_steps=30, **FIELDS))
     stream = pipeline.train_batches(files, num_steps=30, num_workers=2, **FIELDS)
     batches = []

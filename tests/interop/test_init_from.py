@@ -114,7 +114,7 @@ def test_a_start_says_what_it_takes(trained, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     names = [line.split(maxsplit=1)[0] for line in lines]
     first = names.index("taken")
-    assert names[first - 1 : first + 3] == ["workdir", "taken", "adapted", "new"]
+    assert names[first : first + 3] == ["taken", "adapted", "new"]
     assert lines[first].endswith(" 14 of 17 arrays from resnet18, step 3, averaged")
     assert lines[first + 1].endswith(" stem/conv: shared out among 3 input channels")
     assert lines[first + 2].endswith(" classifier: 7 classes instead of 10")

@@ -12,6 +12,7 @@ from jaxcnn import create_model
 from jaxcnn.errors import UserError
 from jaxcnn.layers import BatchNorm
 from jaxcnn.layers.drop_path import draw_live_inputs, join_mean
+from jaxcnn.layers.dropout import Dropout
 from jaxcnn.models.fractalnet import FractalBlock, FractalNet, join_sizes
 
 TINY = {
@@ -277,7 +278,7 @@ def test_dropout_of_a_block_stands_between_convolution_and_norm():
     with nn.intercept_methods(collect):
         jax.eval_shape(create_model("fractalnet20_cifar10").init, jax.random.key(0), x)
     kinds = [kind for path, kind in calls]
-    assert kinds == [nn.Conv, nn.Dropout, BatchNorm] * 35
+    assert kinds == [nn.Conv, Dropout, BatchNorm] * 35
 
 
 def test_ends_of_the_imagenet_network_are_resnets(trace):
