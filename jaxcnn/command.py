@@ -65,11 +65,13 @@ def parse_flags(argv: list[str]) -> list[str]:
     except flags.UnrecognizedFlagError as error:
         raise UserError(f"no flag --{error.flagname}: {_instead(error.flagname)}") from None
     except flags.Error as error:
+        if own := _mistake_within(error):
+            raise own from None
         text = str(error)  # with the whole traceback, if a config file raised a ValueError
         text = text.splitlines()[-1] if "Traceback" in text else " ".join(text.split())
         raise UserError(text) from error
-    except UserError:
-        raise
+    except UserError as error:
+        raise _mistake_within(error) or error from None
     except FileNotFoundError as error:
         file = next((flag[9:] for flag in argv if flag.startswith("--config=")), "")
         if Path(path := file.split(":")[0]).exists():  # the config file itself misses another
@@ -125,6 +127,15 @@ def _files(path: Path) -> str:
     folder = path.parent if path.parent.is_dir() else Path("configs")
     names = [file.stem for file in folder.glob("*.py")] if folder.is_dir() else []
     return nearest(path.stem, names) if names else "see configs/"
+
+
+def _mistake_within(error: BaseException | None) -> UserError | None:
+    """Returns the mistake that a config file raised, which ml_collections and absl wrap."""
+    found = None
+    while error is not None:
+        found = error if isinstance(error, UserError) else found
+        error = error.__cause__ or error.__context__
+    return found
 
 
 def read_config() -> ConfigDict:

@@ -53,9 +53,9 @@ def test_ablate(ablate, flag, message, monkeypatch):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--seconds=nan", "--seconds=nan is not a number above 0"),
-        ("--seconds=inf", "--seconds=inf is not a number above 0"),
-        ("--seconds=-1", "--seconds=-1 is not a number above 0"),
+        ("--seconds=nan", "--seconds=nan is not a number from 0"),
+        ("--seconds=inf", "--seconds=inf is not a number from 0"),
+        ("--seconds=-1", "--seconds=-1 is not a number from 0"),
         ("--batch=10000000000", "--batch=10000000000 is too large"),
         ("--rounds=1e9", "--rounds=1e9 is not a whole number"),
         ("--size=-1", "--size=-1 is too small: 0 or more"),

@@ -69,8 +69,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         ("threads", 0, 4096),
     ):
         check_whole(f"--{name}", getattr(flags, name), least, most)
-    if not 0 < flags.seconds <= 3600:  # nor NaN
-        raise UserError(f"--seconds={flags.seconds:g} is not a number above 0 and to 3600")
+    if not 0 <= flags.seconds <= 3600:  # nor NaN
+        raise UserError(f"--seconds={flags.seconds:g} is not a number from 0 to 3600")
     return flags
 
 
