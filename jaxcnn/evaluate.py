@@ -288,8 +288,7 @@ def check_same_names(first: Sequence[str], names: Sequence[str], where: Path) ->
     number, (one, other) = next(pair for pair in pairs if pair[1][0] != pair[1][1])
     raise UserError(
         f"the members of an ensemble must have the same classes in the same order: class {number}"
-        f" is {one!r} in the first one and {other!r} in {where}; evaluate runs on one data set"
-        " together"
+        f" is {one!r} in the first one and {other!r} in {where}; give runs on one data set"
     )
 
 

@@ -189,7 +189,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     ending = flags.out.suffix.lower().removeprefix(".")
     if ending not in FORMATS and not flags.format:
         raise UserError(
-            f"--out={flags.out}: what is to be written? End the name with .stablehlo or .onnx, or"
+            f"--out={flags.out}: the format is not clear. End the name with .stablehlo or .onnx, or"
             " add --format=stablehlo or --format=onnx"
         )
     if ending in FORMATS and flags.format and ending != flags.format:

@@ -1,10 +1,10 @@
-"""The command that keeps what a layer of a run's network makes of images, and finds similar ones.
+"""Saves the activations of a layer of a run's network, and finds similar images.
 
   python -m jaxcnn.features --workdir=runs/resnet18-photos --layer=list
   python -m jaxcnn.features --workdir=runs/resnet18-photos --layer=stage3 photos/ --out=features.npz
   python -m jaxcnn.features --workdir=runs/resnet18-photos photos/ --query=cat.jpg --figure=near.png
 
-Without --layer it is what the classifier sees: the last hidden layer. Maps are averaged over space,
+Without --layer it is the classifier's input, the last hidden layer. Maps are averaged over space,
 or kept whole with --no-pool. The file holds `files` [n], `features` [n, …] and `layer`, for
 `numpy.load`. --query lists the nearest of the images by the Euclidean distance of their features,
 and --figure draws them with names and distances, a row for each query, as figure 4 of Krizhevsky et

@@ -75,7 +75,7 @@ def several(check_one: Check, *, least: int = 0, most: int = 1000) -> Check:
         if not isinstance(value, tuple | list) or not least <= len(value) <= most:
             return f"a tuple of {count}"
         problem = next(filter(None, map(check_one, value)), "")
-        return problem and f"a tuple, each of it {problem}"
+        return problem and f"a tuple, each value of it {problem}"
 
     return check
 

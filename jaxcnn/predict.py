@@ -1,4 +1,4 @@
-"""The command that names what is on images, by the network of a run.
+"""Classifies images with the network of a run.
 
   python -m jaxcnn.predict --workdir=runs/resnet18-photos photos/ cat.jpg
   python -m jaxcnn.predict --workdir=runs/resnet18-photos photos/ --csv=predictions.csv

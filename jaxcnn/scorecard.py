@@ -87,7 +87,7 @@ def average(members: Sequence[Predictions]) -> Predictions:
         ):
             raise UserError(
                 "the members of an ensemble must see the same examples, and the data of these runs"
-                " differ: evaluate runs on one data set together"
+                " differ: give runs on one data set"
             )
         np.logaddexp(total, member.log_probabilities, out=total)
     total -= math.log(len(members))

@@ -32,7 +32,7 @@ def warning(config: ConfigDict, watched: str, reported: str) -> str:
     if reported == "validation":
         none = "there is no test split"
         return f"{line}: {none}" if names else f"{none}: the validation split is reported"
-    return f"{line}: set --config.data.holdout=N for an unbiased one" if names else ""
+    return f"{line}: set --config.data.holdout=N to choose on other images" if names else ""
 
 
 def description(config: ConfigDict, watched: str) -> dict[str, Any]:

@@ -210,7 +210,7 @@ def test_variants_override_what_is_quick():
         (SMALL.replace('"slow"', '"fast"'), "1 variants"),
         (SMALL.replace("quick=", 'baseline="medium", quick='), "medium"),
         (SMALL.replace("quick=", 'baseline={"slow": "fats"}, quick='), "fats.*fast"),
-        (SMALL.replace('"slow"', '"../slow"'), "names a folder elsewhere"),
+        (SMALL.replace('"slow"', '"../slow"'), "must name a folder within --out"),
         (SMALL.replace("return Ablation", "return dict"), "returns no Ablation"),
         ("def get_ablation(:", "cannot read.*SyntaxError"),
         (

@@ -69,7 +69,11 @@ def test_a_wrong_value_is_one_line_that_names_the_field(field, tmp_path):
         ("train.length", "3", "train.length='3' is not a length: write it as 8epochs"),
         ("train.length", "never", "train.length='never' is not positive"),
         ("log.every", "2", "log.every='2' is not a length"),
-        ("schedule.boundaries", ("3",), r"schedule.boundaries=('3',) is not a tuple, each of it a"),
+        (
+            "schedule.boundaries",
+            ("3",),
+            r"schedule.boundaries=('3',) is not a tuple, each value of",
+        ),
         ("optimizer.name", "sdg", "optimizer.name='sdg' is not possible: did you mean sgd"),
         ("optimizer.weight_decay", -1e-4, "optimizer.weight_decay=-0.0001 is not a number from 0"),
         ("data.mixup", math.nan, "data.mixup=nan is not"),

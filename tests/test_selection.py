@@ -70,7 +70,7 @@ def test_what_is_chosen_is_named():
     assert selection.warning(config, "validation", "test") == ""
     assert selection.warning(config, "test", "test") == (
         "the best checkpoint is chosen on the test split, which is also reported:"
-        " set --config.data.holdout=N for an unbiased one"
+        " set --config.data.holdout=N to choose on other images"
     )
     config.schedule.name = "plateau"
     both = "the learning rate and the best checkpoint are chosen on the test split"

@@ -161,7 +161,7 @@ def load(file: Path) -> tuple[Ablation, str]:
                 raise UserError(f"{file}: no variant {name!r} for {purpose}: {near}")
     for variant in ablation.variants:  # a misspelt field is better said before the first run
         if Path(variant).is_absolute() or {"..", ""} & {*Path(variant).parts, variant}:
-            raise UserError(f"{file}: the variant {variant!r} names a folder elsewhere: rename it")
+            raise UserError(f"{file}: the variant {variant!r} must name a folder within --out")
         for quick in (False, True):
             recipes.to_saved(ablation.config(variant, 0, quick=quick))
     return ablation, content["__doc__"] or ""

@@ -186,7 +186,7 @@ def _remedy(code: int, hung: bool) -> str:
         return "look at the file and its disk"
     if code == -signal.SIGKILL:
         return "the memory may be full; lower data.num_workers or the batch"
-    return "its last words are above; data.num_workers=0 reads in threads"
+    return "its output is above; data.num_workers=0 reads in threads"
 
 
 def read_ahead(

@@ -59,7 +59,7 @@ def find_images(paths: Sequence[Path]) -> Found:
             continue
         listing.say_left_out(path, below.left_out, below.special)
         if not below.files:
-            reason = f"there is no image below: none of its files ends as one of {READ} does"
+            reason = f"no file in this folder has the ending of an image ({READ})"
             problems.append((printable(path), reason))
         found += [path / name for name in below.files]
     if not found:

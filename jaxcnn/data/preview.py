@@ -143,8 +143,8 @@ def sheet(shown: list[Cell], title: str) -> bytes:
 def define_flags() -> None:
     """Defines the flags of this command."""
     flags.DEFINE_string("out", "preview.png", "The sheet, a PNG file.")
-    flags.DEFINE_integer("step", 0, "Of which step of the run.")
-    flags.DEFINE_integer("count", 64, "How many rows of the batch, from its first.")
+    flags.DEFINE_integer("step", 0, "The training step whose batch is shown.")
+    flags.DEFINE_integer("count", 64, "Number of images, from the first one of the batch.")
 
 
 def main(argv: list[str]) -> None:

@@ -126,10 +126,10 @@ def main(argv: Sequence[str]) -> int:
                     progress=progress,
                 )
     except KeyboardInterrupt:  # without the handlers of a command
-        signals.tell("stopped; the same command goes on")
+        signals.tell("stopped; the same command continues")
         return 128 + signal.SIGINT
     except signals.Stopped as stopped:
-        signals.say_goodbye("the same command goes on")
+        signals.say_goodbye("the same command continues")
         raise stopped
     print(f"prepared {printable(folder)}")
     return 0

@@ -122,7 +122,7 @@ def test_an_interruption_says_that_it_goes_on(raw, tmp_path, monkeypatch, capsys
 
     monkeypatch.setattr(writer, "prepare", interrupt)
     assert main(["mnist", f"--source={raw}", f"--out={tmp_path}"]) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command continues" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("small_shards")
