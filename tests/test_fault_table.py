@@ -28,7 +28,7 @@ pytestmark = pytest.mark.exhaustive
 
 HANG = 60  # seconds after which a command that was asked to stop, or that failed, hangs
 LONGEST = 300  # seconds for a run that is not disturbed, with other work on the machine
-CODES = {0, 2, 65, 73, 74, 75}  # those of the README; a signal adds 130 or 143
+CODES = {0, 2, 65, 73, 74, 75}  # those of the README; a signal adds its own
 LENET = (f"--config={ROOT}/configs/lenet5.py", "--config.train.length=60steps")
 LENET += ("--config.checkpoint.every=10steps", "--config.eval.every=20steps")
 

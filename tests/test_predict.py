@@ -133,7 +133,7 @@ MISTAKES = {
     "no flag": (["{image}"], "--workdir"),
     "no images": (["--workdir={run}"], "IMAGE"),
     "no such image": (["--workdir={run}", "gone.png"], "gone.png: there is no such file"),
-    "empty folder": (["--workdir={run}", "{run}"], "no image below"),
+    "empty folder": (["--workdir={run}", "{run}"], "no file in this folder"),
     "no such step": (["--workdir={run}", "--checkpoint=3", "{image}"], r"there are \[2, 4\]"),
     "no such choice": (["--workdir={run}", "--checkpoint=worst", "{image}"], "latest, best or"),
     "no checkpoint": (["--workdir={bare}", "{image}"], "there is no checkpoint in"),
