@@ -100,6 +100,7 @@ class Loop:
         self._agreed = agreed_stop(run.stop)
         self._saved = 0  # step of the newest checkpoint
         self._evaluated = True  # as far as an evaluation was due
+        self._looked = False  # at an evaluation: its programs are compiled
         self._begun = 0
         self.state: TrainState
         self.step = 0
@@ -131,7 +132,7 @@ class Loop:
         with self._run.stop.deferred():
             try:
                 if not self._evaluated:
-                    self._look(again=True)
+                    self._look()
                 for steps in self._plan.calls(begun, most):
                     resized = steps[0] - 1 in self._plan.resized and steps[0] - 1 > begun
                     self._take(steps, self._next(batches, resized))
@@ -141,7 +142,7 @@ class Loop:
 
     def _next(self, batches: Iterator[Any], resized: bool) -> Any:
         """Waits for a batch, and for the compiler if its images have another size."""
-        with self._waiting():
+        with self._waiting(compiles=resized):
             try:
                 batch = next(batches)
             except Exception:
@@ -164,7 +165,8 @@ class Loop:
     def _take(self, steps: range, batch: Any) -> None:
         """Takes the steps of one call, and does what is due after them."""
         plan, log = self._plan, self._run.log
-        with self._compiling():
+        first = self.step == self._begun and not self._alone  # it compiles, nothing is lost
+        with self._waiting(compiles=True) if first else contextlib.nullcontext():
             self.state, metrics = self._programs.train_step(self.state, batch)
         self._window.add(steps, metrics)
         if estimate := self._window.estimate():
@@ -181,15 +183,15 @@ class Loop:
         self._agreed()
         self._look()
 
-    def _look(self, again: bool = False) -> None:
-        """Evaluates and saves, if that is due.
-
-        Args:
-          again: the checkpoint of this step is there, saved before its evaluation.
-        """
+    def _look(self) -> None:
+        """Evaluates and saves, if that is due."""
         config, log = self._run.config, self._run.log
+        again = False  # whether the checkpoint of this step was saved before its evaluation
         if not self._evaluated:
-            with self._waiting(), log.waiting(f"evaluating {self._split}"):
+            with (
+                self._waiting(compiles=not self._looked),
+                log.waiting(f"evaluating {self._split}"),
+            ):
                 feed = fed(self._watched.feed, self._run.stop)
                 state = recalibrated(self._recalibrate, self.state, self.step, feed)
                 results = evaluate_state(self._programs.evaluate, state, self._split, feed)
@@ -197,7 +199,8 @@ class Loop:
             log.say("  ".join(filter(None, (self._window.line, report.score(results)))))
             shown = selection.plateau_value(config, results, self._split)
             self.state = selection.observe(state, self._programs.optimizer, shown)
-            self.results, self._evaluated = results, True
+            self.results, self._evaluated, self._looked = results, True, True
+            again = self._saved == self.step
         value = self.results.get(selection.key(config, self._split))
         better = value is not None and config.checkpoint.keep_best and value > self._best
         save_due = is_due(self.step, self._plan.save) or self.step == self._plan.total
@@ -225,15 +228,23 @@ class Loop:
             self._save(final=True)
         return farewell(self._run, self.step)
 
-    def _compiling(self) -> contextlib.AbstractContextManager[None]:
-        """Lets a signal end the first step of several processes: it compiles, nothing is lost."""
-        if self._alone or self.step > self._begun:
-            return contextlib.nullcontext()
-        return self._run.stop.interruptible(lambda: farewell(self._run, self.step))
+    def _waiting(self, compiles: bool = False) -> contextlib.AbstractContextManager[None]:
+        """Lets a signal end what is inside.
 
-    def _waiting(self) -> contextlib.AbstractContextManager[None]:
-        """Lets a signal end what is inside; of several processes all must end it, so not there."""
-        return self._run.stop.interruptible(self._keep) if self._alone else contextlib.nullcontext()
+        Of several processes all must end it at the same call, which a compilation would put off. So
+        they are held there, but where one compiles: what is unsaved is saved before, and each ends
+        by itself.
+
+        Args:
+          compiles: whether something is compiled inside.
+        """
+        if self._alone:
+            return self._run.stop.interruptible(self._keep)
+        if not compiles:
+            return contextlib.nullcontext()
+        if self.step > self._saved:
+            self._save(final=True)
+        return self._run.stop.interruptible(lambda: farewell(self._run, self.step))
 
 
 def agreed_stop(stop: StopRequest) -> Callable[[], None]:

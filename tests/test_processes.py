@@ -93,10 +93,14 @@ def start_two(folder, *flags, module="tests/slow_main.py", slow=0.3):
 
 
 CONV = "--config.model.name=cifar_resnet20"  # has BatchNorm
+RECALIBRATED = (*SMALL, CONV, "--config.eval.recalibrate_batches=150")
+# Last record before the signal, flags, and seconds from that record to the signal.
 MOMENTS = {
-    "evaluation": (5, (*SMALL,)),
-    "final test": (12, (*SMALL, "--config.eval.every=never", "--config.eval.protocol=flip")),
-    "recalibration": (5, (*SMALL, CONV, "--config.eval.recalibrate_batches=150")),
+    "compiles the evaluation": (5, (*SMALL, CONV), 1),
+    "evaluation": (10, SMALL, 3),
+    "final test": (12, (*SMALL, "--config.eval.every=never", "--config.eval.protocol=flip"), 3),
+    "compiles the recalibration": (5, RECALIBRATED, 1),
+    "recalibration": (10, RECALIBRATED, 3),
 }
 
 
@@ -104,10 +108,10 @@ MOMENTS = {
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_two_processes_wherever_they_are(tmp_path, moment, number):
-    step, flags = MOMENTS[moment]
+    step, flags, seconds = MOMENTS[moment]
     runs = start_two(tmp_path, *flags)
-    runs[0].wait_for(lambda: len(records(tmp_path / "run")) >= step)
-    time.sleep(20 if moment == "recalibration" else 3)  # a compilation is not cut short
+    runs[0].wait_for(lambda: any(each["step"] == step for each in records(tmp_path / "run")))
+    time.sleep(seconds)
     for run in runs:
         run.send(number)
     assert [run.end() for run in runs] == [128 + number] * 2
