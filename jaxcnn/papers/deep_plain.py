@@ -138,9 +138,11 @@ def highway(model: str, dataset: str = "digits") -> ConfigDict:
     def longer(config: ConfigDict) -> None:
         config.data.channels = 1
         config.train.length = "30epochs"
+        if model == "highway_fc100":  # gates at -2 let 1e-6 of the input through so many layers
+            config.model.overrides.gate_bias = -4.0
 
     if model.startswith("highway_cifar"):
-        small = common.small(rate=1e-3, folder=0)
+        small = common.small(rate=1e-3, folder=0, kernel_init="he_normal")
         return common.start(model, dataset, small | common.cifar(cifar))
     small = common.small(28, rate=3e-3, folder=0, also=longer, sets=common.GREY)
     if model.startswith("highway_mnist"):

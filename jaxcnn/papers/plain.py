@@ -127,8 +127,10 @@ def vgg(model: str, dataset: str = "digits") -> ConfigDict:
 
     if model.endswith("_bn"):
         small = common.small(rate=1e-3, also=_narrow)
-    else:
+    elif model.startswith("vgg11"):
         small = common.small(also=_narrow, **common.WITHOUT_NORM)
+    else:  # the deeper ones cannot take net A's rate
+        small = common.small(also=_narrow, **common.WITHOUT_NORM | {"digits_rate": 0.0})
     return common.start(model, dataset, small | {"imagenet2012": imagenet})
 
 
