@@ -129,7 +129,7 @@ def restart_with_settings() -> None:
         missing["GLIBC_TUNABLES"] = ":".join(filter(None, (tunables, f"{HUGE_PAGES}=1")))
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":  # jax sets it to 1
         missing["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    if sys.platform == "linux" and missing:
+    if sys.platform == "linux" and missing and sys.executable:
         os.environ.update(missing)
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
