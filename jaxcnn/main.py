@@ -11,6 +11,7 @@ from jaxcnn.command import config_name, read_config, run
 from jaxcnn.errors import UserError, printable
 
 FLAGS = flags.FLAGS
+OF_MODE = {"train": ("profile",), "evaluate": ("checkpoint", "split", "report")}
 
 
 def define_flags() -> None:
@@ -34,6 +35,14 @@ def define_flags() -> None:
     flags.DEFINE_string("coordinator", "", "Several processes: host:port of process 0, or auto.")
     flags.DEFINE_integer("num_processes", 1, "Several processes: how many.")
     flags.DEFINE_integer("process_id", 0, "Several processes: which one this is.")
+
+
+def check_mode() -> None:
+    """Raises `UserError` for a flag of the other mode, which would be passed over."""
+    for mode, names in OF_MODE.items():
+        for name in names:
+            if mode != FLAGS.mode and FLAGS[name].present:
+                raise UserError(f"--{name} is for --mode={mode}: add that, or leave --{name} out")
 
 
 def print_results() -> None:
@@ -65,6 +74,8 @@ def print_results() -> None:
         else:
             results = evaluate.run(*workdirs, **wanted)
     else:
+        if FLAGS["checkpoint"].present:
+            raise UserError("--checkpoint is of a run: name its --workdir")
         results = evaluate.run_weights(config, **wanted)
     for name, value in results.items():
         print(f"{printable(name)} {value:.6g}")
@@ -73,6 +84,7 @@ def print_results() -> None:
 def main(argv: list[str]) -> None:
     """Trains or evaluates."""
     del argv
+    check_mode()
     if FLAGS.mode == "evaluate":
         print_results()
         return

@@ -68,6 +68,9 @@ def set_up(coordinator: str = "", num_processes: int = 1, process_id: int = 0) -
       coordinator: host:port of process 0, "auto" or, in a single process, "".
       num_processes: how many.
       process_id: which one this is.
+
+    Raises:
+      UserError: if there is a number but no coordinator, or the processes do not find each other.
     """
     import jax
     from absl import logging as absl_logging
@@ -85,6 +88,10 @@ def set_up(coordinator: str = "", num_processes: int = 1, process_id: int = 0) -
         logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    if not coordinator and (num_processes, process_id) != (1, 0):
+        raise UserError(
+            "--num_processes and --process_id need --coordinator=HOST:PORT, that of process 0"
+        )
     if coordinator:
         parallel.initialize(coordinator, num_processes, process_id)
         signals.install_again()  # jax has a handler of its own for SIGTERM

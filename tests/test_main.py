@@ -42,6 +42,22 @@ MISTAKES = {
     "unknown section": ([CONFIG, "--config.trian.batch_size=8"], "trian", 'mean "train"'),
     "wrong type": ([CONFIG, "--config.train.batch_size=many"], "batch_size", "many"),
     "wrong choice": ([CONFIG, "--mode=predict"], "mode", "evaluate"),
+    "evaluation's flag in training": ([CONFIG, "--report=r"], "--report", "--mode=evaluate"),
+    "training's flag in evaluation": (
+        ["--mode=evaluate", "--workdir=w", "--profile"],
+        "--profile",
+        "--mode=train",
+    ),
+    "a checkpoint without its run": (
+        ["--mode=evaluate", CONFIG, "--config.init_from=w", "--checkpoint=best"],
+        "--checkpoint",
+        "--workdir",
+    ),
+    "processes without a coordinator": (
+        [CONFIG, "--num_processes=2", "--process_id=1"],
+        "--num_processes",
+        "--coordinator",
+    ),
     "no config": ([], "--config is missing", "configs/"),
     "empty config": (["--config="], "", ""),
     "no such file": (["--config=configs/nothing.py"], "no config file 'configs/nothing.py'", ""),
