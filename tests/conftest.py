@@ -1,6 +1,7 @@
 """Every test sees four CPU devices, no implicit rank promotion, and no network."""
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -17,6 +18,13 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import pytest
+
+# The commands under test inherit what `nohup` and background shells ignore, and would obey that.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(
+            number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        )
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_enable_compilation_cache", False)  # but of runs, see below
