@@ -138,7 +138,7 @@ def highway(model: str, dataset: str = "digits") -> ConfigDict:
     def longer(config: ConfigDict) -> None:
         config.data.channels = 1
         config.train.length = "30epochs"
-        if model == "highway_fc100":  # gates at -2 let 1e-6 of the input through so many layers
+        if model == "highway_fc100":  # gates at -2 let 3e-6 of the input through so many layers
             config.model.overrides.gate_bias = -4.0
 
     if model.startswith("highway_cifar"):
