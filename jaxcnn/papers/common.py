@@ -37,7 +37,8 @@ def start(model: str, dataset: str, recipes: Mapping[str, Recipe]) -> ConfigDict
 
 # Side of the images and epochs on digits, for networks that 8 epochs at the side of `small` do not
 # suit. Large ones see small images, as the scans are of 8x8 pixels: so that a run ends within ten
-# minutes on two cores. Deep ones without normalisation or shortcuts, and MobileNets, need more steps.
+# minutes on two cores. MobileNets, and deep ones without normalisation or shortcuts, need more
+# steps.
 DIGITS = {
     "wrn_16_8": (16, 8),
     "wrn_22_8": (16, 8),
