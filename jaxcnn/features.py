@@ -235,6 +235,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     flags = parser.parse_args(argv)
     trained.check_positive(flags, "neighbours", "batch")
     if flags.layer == "list":
+        if flags.out or flags.query or flags.figure:
+            raise UserError("--layer=list takes no --out, --query or --figure")
         return flags
     if not flags.images:
         raise UserError("name images, or folders of them; --layer=list needs none")
