@@ -230,13 +230,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--no-pool", action="store_true", help="keep maps whole")
     parser.add_argument("--out", type=Path, help="an .npz file for the features")
     parser.add_argument("--query", action="append", default=[], type=Path, metavar="IMAGE")
-    parser.add_argument("--neighbours", type=int, default=6, help="of each query (6)")
+    parser.add_argument("--neighbours", type=int, help="of each query (6)")
     parser.add_argument("--figure", type=Path, help="a .png file for queries and neighbours")
     flags = parser.parse_args(argv)
+    if flags.neighbours is not None and not flags.query:
+        raise UserError("--neighbours counts those of a --query=IMAGE")
+    flags.neighbours = 6 if flags.neighbours is None else flags.neighbours
     trained.check_positive(flags, "neighbours", "batch")
     if flags.layer == "list":
-        if flags.out or flags.query or flags.figure:
-            raise UserError("--layer=list takes no --out, --query or --figure")
+        if flags.out or flags.query or flags.figure or flags.no_pool:
+            raise UserError("--layer=list takes no --out, --query, --figure or --no-pool")
         return flags
     if not flags.images:
         raise UserError("name images, or folders of them; --layer=list needs none")

@@ -198,6 +198,7 @@ def test_an_operation_with_another_output_is_not_timed(monkeypatch):
         ("--mode=op", "--mode=op needs --model=NAME"),
         ("--model=resnet50 --mode=input", "takes no --model=resnet50"),
         ("--mode=input --against=timm", "against=torch or none"),
+        ("--mode=input --dtype=bfloat16", "takes no --dtype=bfloat16"),
         ("--model=resnet50 --batch=0", "--batch=0"),
         ("--model=resnet50 --batch=x", "--batch"),
         ("--model=resnet50 --threads=100000", "--threads=100000"),

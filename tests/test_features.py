@@ -142,6 +142,7 @@ MISTAKES = {
     "nothing asked": (["{images}"], "--out=features.npz"),
     "no images": (["--out={out}"], "name images"),
     "figure of nothing": (["{images}", "--out={out}", "--figure=x.png"], "--query=IMAGE"),
+    "neighbours of nothing": (["{images}", "--out={out}", "--neighbours=3"], "--query"),
     "a list is no file": (["--layer=list", "--out={out}"], "--layer=list"),
     "out is a folder": (["{images}", "--out={images}"], "cannot write"),
     "figure below a file": (["{images}", "--query={one}", "--figure={one}/x"], "cannot write"),

@@ -62,6 +62,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         setattr(flags, name, [] if values == ["none"] else values)
     if flags.mode == "input" and not {"torch", "torchvision"}.issuperset(flags.against):
         raise UserError("--mode=input is measured --against=torch or none")
+    if flags.mode == "input" and flags.dtype != "float32":
+        raise UserError(f"--mode=input takes no --dtype={flags.dtype}: images stay uint8")
     for name, least, most in (
         ("batch", 1, 65_536),
         ("rounds", 1, 100_000),
