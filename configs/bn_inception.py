@@ -15,8 +15,8 @@ ImageNet-1k validation error, top-1 / top-5 %: 25.2 / 7.82 with one 224 crop in 
 By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.bn_inception("bn_inception", dataset)
+    return recipes.bn_inception("bn_inception", dataset)

@@ -14,8 +14,8 @@ is the point of the comparison. CIFAR-100: not in the paper.
 By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.resnet("cifar_plain110", dataset)
+    return recipes.resnet("cifar_plain110", dataset)

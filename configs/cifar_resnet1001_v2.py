@@ -14,10 +14,10 @@ with flips and crops of the image padded by 4; whole images are tested.
 By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    config = papers.preact_resnet("cifar_resnet1001_v2", dataset)
+    config = recipes.preact_resnet("cifar_resnet1001_v2", dataset)
     config.model.overrides.scan_units = True  # one unit of each stage is compiled
     return config

@@ -14,8 +14,8 @@ and crops of the image padded by 4; whole images are tested. CIFAR-100: not in t
 By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.resnet("cifar_resnet110", dataset)
+    return recipes.resnet("cifar_resnet110", dataset)

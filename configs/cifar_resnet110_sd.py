@@ -17,8 +17,8 @@ flips and crops of the image padded by 4; whole images are tested. A later versi
 By a recipe of ours: :mnist and :fashion_mnist.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.stochastic_depth("cifar_resnet110_sd", dataset)
+    return recipes.stochastic_depth("cifar_resnet110_sd", dataset)

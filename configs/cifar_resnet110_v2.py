@@ -14,8 +14,8 @@ CIFAR-10 test error 6.37 % in the paper (median of 5), with flips and crops of t
 By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.preact_resnet("cifar_resnet110_v2", dataset)
+    return recipes.preact_resnet("cifar_resnet110_v2", dataset)

@@ -15,10 +15,10 @@ in the paper.
 By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    config = papers.resnet("cifar_resnet1202", dataset)
+    config = recipes.resnet("cifar_resnet1202", dataset)
     config.model.overrides.scan_units = True  # unrolled it would not compile in 20 GB
     return config

@@ -16,10 +16,10 @@ are tested. CIFAR-100: not in the paper.
 By a recipe of ours: :mnist and :fashion_mnist.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    config = papers.stochastic_depth("cifar_resnet1202_sd", dataset)
+    config = recipes.stochastic_depth("cifar_resnet1202_sd", dataset)
     config.model.overrides.scan_units = True  # unrolled it would not compile in 20 GB
     return config

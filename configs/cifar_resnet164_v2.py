@@ -14,8 +14,8 @@ the image padded by 4; whole images are tested.
 By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.preact_resnet("cifar_resnet164_v2", dataset)
+    return recipes.preact_resnet("cifar_resnet164_v2", dataset)

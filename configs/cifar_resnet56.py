@@ -14,8 +14,8 @@ are tested. CIFAR-100: not in the paper.
 By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.resnet("cifar_resnet56", dataset)
+    return recipes.resnet("cifar_resnet56", dataset)

@@ -18,8 +18,8 @@ no published figure.
 By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.densenet("densenet121", dataset)
+    return recipes.densenet("densenet121", dataset)

@@ -16,8 +16,8 @@ padded by 4; whole images are tested.
 By a recipe of ours: :mnist and :fashion_mnist.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.densenet("densenet_40_12", dataset)
+    return recipes.densenet("densenet_40_12", dataset)

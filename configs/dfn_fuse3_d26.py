@@ -13,8 +13,8 @@ No error of this network is published; it is the released code's. Whole images a
 By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.dfn("dfn_fuse3_d26", dataset)
+    return recipes.dfn("dfn_fuse3_d26", dataset)

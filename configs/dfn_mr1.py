@@ -15,8 +15,8 @@ padded by 4; whole images are tested.
 By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.dfn("dfn_mr1", dataset)
+    return recipes.dfn("dfn_mr1", dataset)

@@ -15,8 +15,8 @@ here is tested on one centre crop.
 By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.dfn("dfn_mr_imagenet", dataset)
+    return recipes.dfn("dfn_mr_imagenet", dataset)

@@ -15,8 +15,8 @@ with shifts and flips; CIFAR-100 34.57 %. Whole images are tested.
 By a recipe of ours: :mnist and :fashion_mnist.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.dsn("dsn_cifar10", dataset)
+    return recipes.dsn("dsn_cifar10", dataset)

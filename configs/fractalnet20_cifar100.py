@@ -18,8 +18,8 @@ fractalnet_narrow_c3 is the one to try.
 By a recipe of ours: :mnist and :fashion_mnist.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.fractalnet("fractalnet20_cifar100", dataset)
+    return recipes.fractalnet("fractalnet20_cifar100", dataset)

@@ -15,8 +15,8 @@ here is tested on ten crops.
 By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.fractalnet("fractalnet34", dataset)
+    return recipes.fractalnet("fractalnet34", dataset)

@@ -16,8 +16,8 @@ Whole images are tested.
 By a recipe of ours: :mnist and :fashion_mnist.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.fractalnet("fractalnet_narrow_c1", dataset)
+    return recipes.fractalnet("fractalnet_narrow_c1", dataset)

@@ -17,8 +17,8 @@ Whole images are tested, with all columns; the deepest alone:
 By a recipe of ours: :mnist and :fashion_mnist.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.fractalnet("fractalnet_narrow_c6", dataset)
+    return recipes.fractalnet("fractalnet_narrow_c6", dataset)

@@ -14,8 +14,8 @@ ImageNet-1k validation error, top-1 / top-5 %: – / 10.07 with one crop and one
 By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.googlenet("googlenet", dataset)
+    return recipes.googlenet("googlenet", dataset)

@@ -13,8 +13,8 @@ ImageNet-1k validation error: no published figure. A run here is tested on 144 c
 By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.googlenet("googlenet_bn", dataset)
+    return recipes.googlenet("googlenet_bn", dataset)

@@ -14,8 +14,8 @@ weights of Caffe's recipe). A run here is tested on one centre crop.
 By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.googlenet("googlenet_torchvision", dataset)
+    return recipes.googlenet("googlenet_torchvision", dataset)

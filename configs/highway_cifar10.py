@@ -14,8 +14,8 @@ are tested.
 By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.highway("highway_cifar10", dataset)
+    return recipes.highway("highway_cifar10", dataset)

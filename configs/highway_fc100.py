@@ -12,8 +12,8 @@ twin of 71 units (562,543 parameters) is `--config.model.overrides.highway=False
 By a recipe of ours: :mnist and :fashion_mnist.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.highway("highway_fc100", dataset)
+    return recipes.highway("highway_fc100", dataset)

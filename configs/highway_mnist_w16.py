@@ -12,8 +12,8 @@ MNIST test error 0.57 % in the paper.
 By a recipe of ours: :fashion_mnist.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.highway("highway_mnist_w16", dataset)
+    return recipes.highway("highway_mnist_w16", dataset)

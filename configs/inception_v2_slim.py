@@ -15,8 +15,8 @@ is tested on one centre crop.
 By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.bn_inception("inception_v2_slim", dataset)
+    return recipes.bn_inception("inception_v2_slim", dataset)

@@ -16,8 +16,8 @@ The smallest images that leave anything are 75x75: digits are enlarged to 96x96.
 By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.inception("inception_v3", dataset)
+    return recipes.inception("inception_v3", dataset)

@@ -12,8 +12,8 @@ and which are whitened; 23.33 % without the unlabelled images.
   python -m jaxcnn.main --config=configs/ladder_conv_large_gamma.py:synthetic  # made-up images
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.ladder("ladder_conv_large_gamma", dataset)
+    return recipes.ladder("ladder_conv_large_gamma", dataset)

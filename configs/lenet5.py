@@ -14,8 +14,8 @@ published): digits of 28x28 centred in 32x32, no distortions.
 By a recipe of ours: :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.lenet("lenet5_modern", dataset)
+    return recipes.lenet("lenet5_modern", dataset)

@@ -14,8 +14,8 @@ MNIST test error 0.95 % in the paper, 0.8 % with distorted digits: 28x28 pixels 
 By a recipe of ours: :fashion_mnist.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.lenet("lenet5", dataset)
+    return recipes.lenet("lenet5", dataset)

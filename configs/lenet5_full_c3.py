@@ -13,8 +13,8 @@ MNIST test error: none is published of this form (0.95 % of the paper's own).
 By a recipe of ours: :fashion_mnist.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.lenet("lenet5_full_c3", dataset)
+    return recipes.lenet("lenet5_full_c3", dataset)

@@ -15,8 +15,8 @@ ImageNet-1k validation error, top-1 / top-5 %: 31.6 / – with one 224 crop in t
 By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.mobilenet("mobilenet_v1_075", dataset)
+    return recipes.mobilenet("mobilenet_v1_075", dataset)

@@ -14,8 +14,8 @@ with shifts and flips (`--config.data.pad=4 --config.data.flip`). Whole images a
 By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.nin("nin_cifar10", dataset)
+    return recipes.nin("nin_cifar10", dataset)

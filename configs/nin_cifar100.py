@@ -13,8 +13,8 @@ CIFAR-100 test error 35.68 % in the paper, without augmentation. Whole images ar
 By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.nin("nin_cifar100", dataset)
+    return recipes.nin("nin_cifar100", dataset)

@@ -14,8 +14,8 @@ no figure. A run here is tested on one centre crop.
 By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.nin("nin_imagenet", dataset)
+    return recipes.nin("nin_imagenet", dataset)

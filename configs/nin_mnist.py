@@ -13,8 +13,8 @@ the authors' code: rates and lengths are of the code for CIFAR-100.
 By a recipe of ours: :fashion_mnist.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.nin("nin_mnist", dataset)
+    return recipes.nin("nin_mnist", dataset)

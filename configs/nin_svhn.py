@@ -14,8 +14,8 @@ normalisation.
 By a recipe of ours: :mnist, :fashion_mnist, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.nin("nin_svhn", dataset)
+    return recipes.nin("nin_svhn", dataset)

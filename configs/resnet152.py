@@ -18,8 +18,8 @@ this network: no published figure.
 By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.resnet("resnet152", dataset)
+    return recipes.resnet("resnet152", dataset)

@@ -14,8 +14,8 @@ augmentation). A run here is tested on one 320 crop.
 By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.preact_resnet("resnet152_v2", dataset)
+    return recipes.preact_resnet("resnet152_v2", dataset)

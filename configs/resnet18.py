@@ -18,8 +18,8 @@ published figure.
 By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.resnet("resnet18", dataset)
+    return recipes.resnet("resnet18", dataset)

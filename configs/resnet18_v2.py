@@ -13,8 +13,8 @@ ImageNet-1k validation error: no published figure. A run here is tested on one 3
 By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.preact_resnet("resnet18_v2", dataset)
+    return recipes.preact_resnet("resnet18_v2", dataset)

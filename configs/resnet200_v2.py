@@ -14,8 +14,8 @@ augmentation; 20.1 / 4.8 with scale and aspect). A run here is tested on one 320
 By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.preact_resnet("resnet200_v2", dataset)
+    return recipes.preact_resnet("resnet200_v2", dataset)

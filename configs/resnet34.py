@@ -17,8 +17,8 @@ crops. CIFAR at 32x32 with this network: no published figure.
 By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.resnet("resnet34", dataset)
+    return recipes.resnet("resnet34", dataset)

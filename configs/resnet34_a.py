@@ -16,8 +16,8 @@ here is tested on ten crops. CIFAR at 32x32 with this network: no published figu
 By a recipe of ours: :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.resnet("resnet34_a", dataset)
+    return recipes.resnet("resnet34_a", dataset)

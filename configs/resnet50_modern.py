@@ -17,8 +17,8 @@ run here is tested on one centre crop.
 By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.modern("resnet50", dataset)
+    return recipes.modern("resnet50", dataset)

@@ -15,8 +15,8 @@ is tested on one centre crop.
 By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.resnext("resnext101_32x4d", dataset)
+    return recipes.resnext("resnext101_32x4d", dataset)

@@ -16,8 +16,8 @@ On digits and made-up images the hidden layers have 512 units instead of 4096.
 By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.vgg("vgg13", dataset)
+    return recipes.vgg("vgg13", dataset)

@@ -14,8 +14,8 @@ another recipe). A run here is tested on one centre crop.
 By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.wide_resnet("wide_resnet101_2", dataset)
+    return recipes.wide_resnet("wide_resnet101_2", dataset)

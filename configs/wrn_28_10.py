@@ -16,8 +16,8 @@ images are tested.
 By a recipe of ours: :mnist and :fashion_mnist.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.wide_resnet("wrn_28_10", dataset)
+    return recipes.wide_resnet("wrn_28_10", dataset)

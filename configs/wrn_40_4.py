@@ -15,8 +15,8 @@ padded by 4; whole images are tested.
 By a recipe of ours: :mnist and :fashion_mnist.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.wide_resnet("wrn_40_4", dataset)
+    return recipes.wide_resnet("wrn_40_4", dataset)

@@ -14,8 +14,8 @@ CIFAR test error: not in the paper's tables.
 By a recipe of ours: :mnist and :fashion_mnist.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.wide_resnet("wrn_40_8", dataset)
+    return recipes.wide_resnet("wrn_40_8", dataset)

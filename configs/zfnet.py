@@ -16,8 +16,8 @@ by He's initialisation.
 By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    return papers.zfnet("zfnet", dataset)
+    return recipes.zfnet("zfnet", dataset)

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from jaxcnn.models import create_model, list_models, model_info
 
 if sys.argv[:1] == ["-m"]:  # Python is looking for the module of `python -m jaxcnn.<command>`
-    from jaxcnn import process
+    from jaxcnn.run import cli
 
-    process.begin()
+    cli.begin()
 
 ROOMS = ("analysis", "interop")
 

@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxcnn import process
 from jaxcnn.data.tfds import PREPARED_HERE, READABLE, data_root
 from jaxcnn.errors import EXIT_USAGE, UserError, printable
-from jaxcnn.safe_io import read_json
+from jaxcnn.io.safe_files import read_json
+from jaxcnn.run import cli
 
 OK, OPTIONAL, BROKEN = "ok", "--", "BROKEN"
 
@@ -189,7 +189,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
       UserError: for a flag that does not exist.
     """
-    parser = process.Parser(
+    parser = cli.Parser(
         prog="python -m jaxcnn.doctor",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -207,5 +207,5 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    with process.mistakes_in_one_line(debug=False):
+    with cli.mistakes_in_one_line(debug=False):
         sys.exit(main(sys.argv[1:]))

@@ -36,10 +36,11 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, inputs, process, recipes, trained
+from jaxcnn.config import build, build_data, defaults
 from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.interop import onnx
-from jaxcnn.numerics import numerics
+from jaxcnn.run import cli, restore
+from jaxcnn.run.precision import numerics
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 BATCHES = (1, 5)  # that a program is tried on
@@ -47,10 +48,10 @@ ATOL = {"bfloat16": 2e-2}  # of logits of size one; other formats 1e-5
 
 
 def _network(
-    config: ConfigDict, found: trained.Trained, model: nn.Module, variables: dict[str, Any]
+    config: ConfigDict, found: restore.Trained, model: nn.Module, variables: dict[str, Any]
 ) -> Callable[[jax.Array], jax.Array]:
     """Returns uint8 images → logits, float32."""
-    normalize = inputs.make_normalize(config, found.statistics)
+    normalize = build_data.make_normalize(config, found.statistics)
 
     def network(images: jax.Array) -> jax.Array:
         logits: Any = model.apply(variables, normalize(images), train=False)
@@ -62,12 +63,12 @@ def _network(
 Facts = dict[str, Any]
 
 
-def facts(config: ConfigDict, found: trained.Trained, directory: Path) -> Facts:
+def facts(config: ConfigDict, found: restore.Trained, directory: Path) -> Facts:
     """Returns what the user of a program must know, JSON: its classes, input, output and origin."""
-    height, width, channels = trained.image_shape(config)
-    digest = hashlib.sha256(json.dumps(recipes.to_saved(config), sort_keys=True).encode())
+    height, width, channels = restore.image_shape(config)
+    digest = hashlib.sha256(json.dumps(defaults.to_saved(config), sort_keys=True).encode())
     return {
-        "classes": list(trained.class_names(directory, found)),
+        "classes": list(restore.class_names(directory, found)),
         "input": f"images, uint8 [n, {height}, {width}, {channels}] in RGB, pixels from 0 to 255,"
         " resized and cropped as in the run's evaluation",
         "normalization": "inside of the program",
@@ -79,13 +80,13 @@ def facts(config: ConfigDict, found: trained.Trained, directory: Path) -> Facts:
     }
 
 
-def to_stablehlo(config: ConfigDict, found: trained.Trained, about: Facts) -> bytes:
+def to_stablehlo(config: ConfigDict, found: restore.Trained, about: Facts) -> bytes:
     """Returns a network as a serialised program of `jax.export`, which holds no facts."""
     del about
     from jax import export as exporting
 
     (batch,) = exporting.symbolic_shape("n")
-    images = jax.ShapeDtypeStruct((batch, *trained.image_shape(config)), jnp.uint8)
+    images = jax.ShapeDtypeStruct((batch, *restore.image_shape(config)), jnp.uint8)
     with numerics(config):
         network = jax.jit(_network(config, found, found.model, found.variables))
         exported = exporting.export(network, platforms=PLATFORMS)(images)
@@ -99,7 +100,7 @@ def from_stablehlo(program: bytes) -> Callable[[np.ndarray], Any]:
     return exporting.deserialize(bytearray(program)).call
 
 
-def to_onnx(config: ConfigDict, found: trained.Trained, about: Facts) -> bytes:
+def to_onnx(config: ConfigDict, found: restore.Trained, about: Facts) -> bytes:
     """Returns a network as a serialised ONNX model that computes in float32, with its facts.
 
     Raises:
@@ -108,7 +109,7 @@ def to_onnx(config: ConfigDict, found: trained.Trained, about: Facts) -> bytes:
     config = config.copy_and_resolve_references()
     config.model.dtype = "float32"
     variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), found.variables)
-    model = factories.make_model(config, found.num_classes)
+    model = build.make_model(config, found.num_classes)
     if getattr(model, "scan_units", False):  # ONNX has no such loops
         model = model.clone(scan_units=False)
     with numerics(config):
@@ -117,7 +118,7 @@ def to_onnx(config: ConfigDict, found: trained.Trained, about: Facts) -> bytes:
             name: fact if isinstance(fact, str) else json.dumps(fact)
             for name, fact in about.items()
         }
-        return onnx.convert(network, trained.image_shape(config), np.uint8, texts)
+        return onnx.convert(network, restore.image_shape(config), np.uint8, texts)
 
 
 def from_onnx(program: bytes) -> Callable[[np.ndarray], Any]:
@@ -139,7 +140,7 @@ class Format(NamedTuple):
       runs_on: for the message.
     """
 
-    write: Callable[[ConfigDict, trained.Trained, Facts], bytes]
+    write: Callable[[ConfigDict, restore.Trained, Facts], bytes]
     read: Callable[[bytes], Callable[[np.ndarray], Any]]
     packages: tuple[str, ...]
     runs_on: str
@@ -155,19 +156,19 @@ FORMATS = {
 
 
 def difference(
-    program: Callable[[np.ndarray], Any], config: ConfigDict, found: trained.Trained
+    program: Callable[[np.ndarray], Any], config: ConfigDict, found: restore.Trained
 ) -> float:
     """Returns by how much a program's logits are off, of several batches of noise.
 
     It is the largest difference, as a fraction of the largest logit where that is above one.
     """
-    network = trained.on_images(
+    network = restore.on_images(
         config, found, lambda variables, images: found.model.apply(variables, images, train=False)
     )
     rng = np.random.default_rng(0)
     worst = 0.0
     for count in BATCHES:
-        images = rng.integers(0, 256, (count, *trained.image_shape(config)), np.uint8)
+        images = rng.integers(0, 256, (count, *restore.image_shape(config)), np.uint8)
         wanted = np.asarray(network(images), np.float64)
         off = np.abs(np.asarray(program(images), np.float64) - wanted).max()
         worst = max(worst, float(off / max(1.0, np.abs(wanted).max())))
@@ -180,7 +181,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
       UserError: for a flag that does not exist or a value that it does not take.
     """
-    parser = trained.parser("python -m jaxcnn.export", __doc__)
+    parser = restore.parser("python -m jaxcnn.export", __doc__)
     parser.add_argument("--out", required=True, type=Path, help="the file to write")
     parser.add_argument("--format", default="", help="stablehlo or onnx (the ending of --out)")
     flags = parser.parse_args(argv)
@@ -208,15 +209,15 @@ def main(argv: Sequence[str]) -> None:
       UserError: for whatever the user can put right, or if the program is not the network.
     """
     flags = parse(argv)
-    config = trained.read_config(flags.workdir, flags.checkpoint)
+    config = restore.read_config(flags.workdir, flags.checkpoint)
     form = FORMATS[flags.format]
     missing = [name for name in form.packages if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
             f"{flags.format} needs {' and '.join(missing)}: pip install {' '.join(missing)}"
         )
-    with process.whole_file(flags.out) as file:
-        found = trained.restore(flags.workdir, config, checkpoint=flags.checkpoint)
+    with cli.whole_file(flags.out) as file:
+        found = restore.restore(flags.workdir, config, checkpoint=flags.checkpoint)
         about = facts(config, found, flags.workdir)
         program = form.write(config, found, about)
         off = difference(form.read(program), config, found)
@@ -227,9 +228,9 @@ def main(argv: Sequence[str]) -> None:
             )
         file.write(program)
         if form.beside:
-            with process.whole_file(Path(f"{flags.out}{form.beside}")) as second:
+            with cli.whole_file(Path(f"{flags.out}{form.beside}")) as second:
                 second.write((json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode())
-    height, width, channels = trained.image_shape(config)
+    height, width, channels = restore.image_shape(config)
     print(
         f"{printable(flags.out)}: {config.model.name}, step {found.step}, for {form.runs_on};"
         f" uint8 [n, {height}, {width}, {channels}] → logits, float32 [n, {found.num_classes}];"
@@ -238,6 +239,6 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    with process.mistakes_in_one_line(debug="--debug" in sys.argv):
-        process.set_up()
+    with cli.mistakes_in_one_line(debug="--debug" in sys.argv):
+        cli.set_up()
         main(sys.argv[1:])

@@ -27,13 +27,14 @@ from flax import linen as nn
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from jaxcnn import inputs, process, trained
-from jaxcnn.data.crops import Cropper
-from jaxcnn.data.decode import IMAGE_BYTES
-from jaxcnn.data.files import find_images, map_images, say_problems
+from jaxcnn.config import build_data
+from jaxcnn.data.images.decode import IMAGE_BYTES
+from jaxcnn.data.images.files import find_images, map_images, say_problems
+from jaxcnn.data.images.transforms import Cropper
 from jaxcnn.errors import UserError, nearest, printable
-from jaxcnn.numerics import numerics
-from jaxcnn.safe_io import read_bytes
+from jaxcnn.io.safe_files import read_bytes
+from jaxcnn.run import cli, restore
+from jaxcnn.run.precision import numerics
 
 LAST_HIDDEN = ""  # the layer without a name of its own
 GAP, BORDER = 16, 4  # pixels of a figure: behind the queries, around each image
@@ -54,9 +55,9 @@ class Features(NamedTuple):
     problems: list[tuple[str, str]]
 
 
-def layer_shapes(config: ConfigDict, found: trained.Trained) -> dict[str, tuple[int, ...]]:
+def layer_shapes(config: ConfigDict, found: restore.Trained) -> dict[str, tuple[int, ...]]:
     """Returns the shape, for one image, of what each named layer puts out, in the order of use."""
-    images = jax.ShapeDtypeStruct((1, *trained.image_shape(config)), jnp.float32)
+    images = jax.ShapeDtypeStruct((1, *restore.image_shape(config)), jnp.float32)
     model, order = _with_named_units(found.model), list[str]()
 
     def wanted(module: Any, method: str) -> bool:
@@ -83,7 +84,7 @@ def layer_shapes(config: ConfigDict, found: trained.Trained) -> dict[str, tuple[
 
 
 def make_layer(
-    config: ConfigDict, found: trained.Trained, layer: str = LAST_HIDDEN, *, pool: bool = True
+    config: ConfigDict, found: restore.Trained, layer: str = LAST_HIDDEN, *, pool: bool = True
 ) -> Callable[[np.ndarray], jax.Array]:
     """Returns images, uint8 [b, H, W, C] of the evaluation's size → features, float32 [b, …].
 
@@ -121,7 +122,7 @@ def make_layer(
 
     if layer != LAST_HIDDEN and layer not in (known := layer_shapes(config, found)):
         raise UserError(f"no layer {layer!r}: {nearest(layer, known)}; --layer=list names all")
-    return trained.on_images(config, found, features)
+    return restore.on_images(config, found, features)
 
 
 def _with_named_units(model: nn.Module) -> nn.Module:
@@ -142,9 +143,9 @@ def extract(
     """
     kept, rows, problems = [], [], []
     found = map_images(function, files, cropper, batch_size)
-    for file, row in process.track(found, len(files), "images"):
+    for file, row in cli.track(found, len(files), "images"):
         if isinstance(row, str):
-            problems.append((process.shown(file), row))
+            problems.append((cli.shown(file), row))
         else:
             kept.append(file)
             rows.append(row)
@@ -224,7 +225,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
       UserError: for a flag that does not exist or a value that it does not take.
     """
-    parser = trained.parser("python -m jaxcnn.features", __doc__)
+    parser = restore.parser("python -m jaxcnn.features", __doc__)
     parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE|DIR")
     parser.add_argument("--layer", default=LAST_HIDDEN, help="a layer's name, or list")
     parser.add_argument("--no-pool", action="store_true", help="keep maps whole")
@@ -236,7 +237,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if flags.neighbours is not None and not flags.query:
         raise UserError("--neighbours counts those of a --query=IMAGE")
     flags.neighbours = 6 if flags.neighbours is None else flags.neighbours
-    trained.check_positive(flags, "neighbours", "batch")
+    restore.check_positive(flags, "neighbours", "batch")
     if flags.layer == "list":
         if flags.out or flags.query or flags.figure or flags.no_pool:
             raise UserError("--layer=list takes no --out, --query, --figure or --no-pool")
@@ -257,19 +258,19 @@ def main(argv: Sequence[str]) -> None:
       UserError: for whatever the user can put right; if not one image, or query, can be read.
     """
     flags = parse(argv)
-    config = trained.read_config(flags.workdir, flags.checkpoint)
+    config = restore.read_config(flags.workdir, flags.checkpoint)
     files, problems = find_images(flags.images) if flags.images else ([], [])
     queries, unasked = find_images(flags.query) if flags.query else ([], [])
-    found = trained.restore(flags.workdir, config, checkpoint=flags.checkpoint)
+    found = restore.restore(flags.workdir, config, checkpoint=flags.checkpoint)
     if flags.layer == "list":
         for name, shape in layer_shapes(config, found).items():
             print(f"{printable(name)}  {'x'.join(map(str, shape))}")
         return
     function = make_layer(config, found, flags.layer, pool=not flags.no_pool)
-    cropper = inputs.make_cropper(config)
+    cropper = build_data.make_cropper(config)
     with contextlib.ExitStack() as scope:
-        figure = scope.enter_context(process.whole_file(flags.figure)) if flags.figure else None
-        out = process.whole_file(flags.out) if flags.out else contextlib.nullcontext()
+        figure = scope.enter_context(cli.whole_file(flags.figure)) if flags.figure else None
+        out = cli.whole_file(flags.out) if flags.out else contextlib.nullcontext()
         with out as file:
             asked = extract(function, queries, cropper, flags.batch) if queries else None
             kept = extract(function, files, cropper, flags.batch)
@@ -308,12 +309,12 @@ def _near(query: Path, value: np.ndarray, kept: Features, count: int) -> list[tu
     order, distances = neighbours(value.ravel(), flat[others], count)
     near = [kept.files[others[place]] for place in order]
     pairs = [(file, f"{distance:.4g}") for file, distance in zip(near, distances, strict=True)]
-    said = (f"{process.shown(file)} {distance}" for file, distance in pairs)
-    print(f"{process.shown(query)}  " + "  ".join(said), flush=True)
+    said = (f"{cli.shown(file)} {distance}" for file, distance in pairs)
+    print(f"{cli.shown(query)}  " + "  ".join(said), flush=True)
     return [(query, "query"), *pairs]
 
 
 if __name__ == "__main__":
-    with process.mistakes_in_one_line(debug="--debug" in sys.argv):
-        process.set_up()
+    with cli.mistakes_in_one_line(debug="--debug" in sys.argv):
+        cli.set_up()
         main(sys.argv[1:])

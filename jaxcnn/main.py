@@ -6,9 +6,10 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from jaxcnn import process, recipes
-from jaxcnn.command import config_name, read_config, run
+from jaxcnn.config import defaults
+from jaxcnn.config.flags import config_name, read_config, run
 from jaxcnn.errors import UserError, printable
+from jaxcnn.run import cli
 
 FLAGS = flags.FLAGS
 OF_MODE = {"train": ("profile",), "evaluate": ("checkpoint", "split", "report")}
@@ -57,8 +58,8 @@ def print_results() -> None:
             "--mode=evaluate needs the --workdir of a run, or --config with --config.init_from=DIR"
             " for weights of python -m jaxcnn.interop.convert"
         )
-    process.set_up(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
-    from jaxcnn import evaluate
+    cli.set_up(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+    from jaxcnn.evaluation import evaluate
 
     wanted: dict[str, Any] = {"split": FLAGS.split}
     if FLAGS.report:
@@ -89,9 +90,9 @@ def main(argv: list[str]) -> None:
         print_results()
         return
     config = read_config()
-    directory = Path(FLAGS.workdir or f"runs/{config_name()}-{recipes.data_label(config)}")
-    process.set_up(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
-    from jaxcnn import train
+    directory = Path(FLAGS.workdir or f"runs/{config_name()}-{defaults.data_label(config)}")
+    cli.set_up(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+    from jaxcnn.training import train
 
     train.run(config, directory, profile=FLAGS.profile)
 

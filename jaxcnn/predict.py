@@ -22,10 +22,11 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcnn import inputs, process, trained
-from jaxcnn.data.files import find_images, map_images, say_problems
+from jaxcnn.config import build_data
+from jaxcnn.data.images.files import find_images, map_images, say_problems
 from jaxcnn.errors import printable
-from jaxcnn.safe_io import csv_cell
+from jaxcnn.io.safe_files import csv_cell
+from jaxcnn.run import cli, restore
 
 
 class Guess(NamedTuple):
@@ -38,7 +39,7 @@ class Guess(NamedTuple):
 
 
 def make_classifier(
-    config: ConfigDict, found: trained.Trained
+    config: ConfigDict, found: restore.Trained
 ) -> Callable[[np.ndarray], jax.Array]:
     """Returns images, uint8 [b, H, W, C] of the evaluation's size → probabilities [b, classes]."""
 
@@ -46,7 +47,7 @@ def make_classifier(
         logits: Any = found.model.apply(variables, images, train=False)
         return jax.nn.softmax(logits)
 
-    return trained.on_images(config, found, probabilities)
+    return restore.on_images(config, found, probabilities)
 
 
 def predict(
@@ -69,10 +70,10 @@ def predict(
     Raises:
       UserError: no such workdir or checkpoint, or a damaged one.
     """
-    config = trained.read_config(directory, checkpoint)
-    found = trained.restore(directory, config, checkpoint=checkpoint)
-    names = trained.class_names(directory, found)
-    cropper = inputs.make_cropper(config)
+    config = restore.read_config(directory, checkpoint)
+    found = restore.restore(directory, config, checkpoint=checkpoint)
+    names = restore.class_names(directory, found)
+    cropper = build_data.make_cropper(config)
     for file, row in map_images(make_classifier(config, found), files, cropper, batch_size):
         if isinstance(row, str):
             yield file, row
@@ -91,12 +92,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
       UserError: for a flag that does not exist or a value that it does not take.
     """
-    parser = trained.parser("python -m jaxcnn.predict", __doc__)
+    parser = restore.parser("python -m jaxcnn.predict", __doc__)
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE|DIR")
     parser.add_argument("--topk", type=int, default=5, help="classes for each image (5)")
     parser.add_argument("--csv", type=Path, help="a file for all of it, instead of lines")
     flags = parser.parse_args(argv)
-    trained.check_positive(flags, "topk", "batch")
+    restore.check_positive(flags, "topk", "batch")
     return flags
 
 
@@ -107,7 +108,7 @@ def main(argv: Sequence[str]) -> None:
       UserError: for whatever the user can put right; if not one image can be read.
     """
     flags = parse(argv)
-    trained.check_workdir(flags.workdir)  # before images are looked for
+    restore.check_workdir(flags.workdir)  # before images are looked for
     images = find_images(flags.images)
     found = predict(
         flags.workdir,
@@ -124,7 +125,7 @@ def main(argv: Sequence[str]) -> None:
 def _print(found: Iterator[tuple[Path, list[Guess] | str]]) -> list[tuple[str, str]]:
     problems = []
     for file, guesses in found:
-        name = process.shown(file)
+        name = cli.shown(file)
         if isinstance(guesses, str):
             problems.append((name, guesses))
             continue
@@ -137,13 +138,13 @@ def _write_csv(
     found: Iterator[tuple[Path, list[Guess] | str]], path: Path, total: int
 ) -> list[tuple[str, str]]:
     problems = []
-    with process.whole_file(path) as file:
+    with cli.whole_file(path) as file:
         text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="", write_through=True)
         rows = csv.writer(text)
         rows.writerow(("file", "rank", "class", "label", "probability"))
-        for image, guesses in process.track(found, total, "images"):
+        for image, guesses in cli.track(found, total, "images"):
             if isinstance(guesses, str):
-                problems.append((process.shown(image), guesses))
+                problems.append((cli.shown(image), guesses))
             else:
                 rows.writerows(map(csv_cell, (str(image), *guess)) for guess in guesses)
         text.detach()
@@ -155,6 +156,6 @@ def _write_csv(
 
 
 if __name__ == "__main__":
-    with process.mistakes_in_one_line(debug="--debug" in sys.argv):
-        process.set_up()
+    with cli.mistakes_in_one_line(debug="--debug" in sys.argv):
+        cli.set_up()
         main(sys.argv[1:])

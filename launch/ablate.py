@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING
 
 PARENT = "JAXCNN_ABLATE_PARENT"  # set for the processes that must not outlive this one
 if __name__ == "__main__" and PARENT not in os.environ:  # before what takes seconds to load
-    from jaxcnn import process
+    from jaxcnn.run import cli
 
-    process.begin()
+    cli.begin()
 
-from jaxcnn import ablation, process, signals  # noqa: E402
+from jaxcnn import ablation  # noqa: E402
 from jaxcnn.errors import UserError, check_whole, nearest  # noqa: E402
+from jaxcnn.run import cli, preemption  # noqa: E402
 
 if TYPE_CHECKING:
     from jaxcnn.ablation.progress import Progress
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Returns the command line."""
-    parser = process.Parser(
+    parser = cli.Parser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -89,7 +90,7 @@ def main(args: argparse.Namespace) -> None:
     elif PARENT in os.environ:
         run_for_parent(plan, todo, out, quick=args.quick)
     else:
-        process.set_up()
+        cli.set_up()
         compared(plan, quick=args.quick)
         runs.run(plan, todo, out, quick=args.quick, say=lambda line: print(line, flush=True))
 
@@ -122,7 +123,7 @@ def run_all(
     done = len(every) - len(progress.left)
     print(f"{len(every)} runs, {done} of them done already  ({out})", flush=True)
     waiting = list(dict.fromkeys(task.variant for task in progress.left))
-    with signals.stop_request(print) as stop, stop.deferred():  # the runs save first
+    with preemption.stop_request(print) as stop, stop.deferred():  # the runs save first
         failed = run_variants(waiting, args, out, progress)
     results = [runs.finished(plan, task, out, quick=args.quick) for task in every]
     kept = [result for result in results if result is not None]
@@ -152,7 +153,7 @@ def run_variants(
     command = [sys.executable, str(Path(__file__)), str(args.file), f"--seeds={args.seeds}"]
     command += [f"--out={out}", *["--quick"] * args.quick, *["--debug"] * args.debug]
     told = False
-    with signals.stop_request(lambda line: None) as stop, stop.deferred():
+    with preemption.stop_request(lambda line: None) as stop, stop.deferred():
         while running or (left and not stop):
             while left and len(running) < args.jobs and not stop:
                 variant = left.pop(0)
@@ -186,7 +187,7 @@ def run_variants(
 @contextlib.contextmanager
 def blocked() -> Iterator[None]:
     """Lets signals wait, in this process until the end and in those started until they say so."""
-    kept = signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)
+    kept = signal.pthread_sigmask(signal.SIG_BLOCK, preemption.SIGNALS)
     try:
         yield
     finally:
@@ -209,10 +210,10 @@ def run_for_parent(plan: ablation.Ablation, todo: list, out: Path, *, quick: boo
     Raises:
       UserError: see `runs.run`, but for a signal, which ends this process.
     """
-    from jaxcnn import train
     from jaxcnn.ablation import runs
+    from jaxcnn.training import train
 
-    process.set_up()
+    cli.set_up()
     try:
         runs.run(plan, todo, out, quick=quick, say=lambda line: None)
     except train.InterruptedRunError as stopped:
@@ -229,15 +230,15 @@ def obey_parent() -> None:
         os.read(0, 1)
         os._exit(1)
 
-    for number in signals.SIGNALS:
+    for number in preemption.SIGNALS:
         signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, preemption.SIGNALS)
     threading.Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":
     if PARENT in os.environ:
-        process.restart_with_settings()
+        cli.restart_with_settings()
         obey_parent()
-    with process.mistakes_in_one_line(debug="--debug" in sys.argv):
+    with cli.mistakes_in_one_line(debug="--debug" in sys.argv):
         main(parse())

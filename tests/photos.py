@@ -6,8 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from jaxcnn import evaluate, papers, recipes, train
-from jaxcnn.checkpoint import Checkpoints
+from jaxcnn.config import defaults, recipes
+from jaxcnn.evaluation import evaluate
+from jaxcnn.run.checkpoint import Checkpoints
+from jaxcnn.training import train
 
 CLASSES = ("black cat", "dog", "eel")
 
@@ -28,7 +30,7 @@ class PhotoRun(NamedTuple):
             checkpoints.close()
 
     def config(self):
-        return recipes.from_saved(recipes.to_saved(make_config(self.images.parent)))
+        return defaults.from_saved(defaults.to_saved(make_config(self.images.parent)))
 
 
 def write_photos(root, each=4):
@@ -46,7 +48,7 @@ def write_photos(root, each=4):
 
 
 def make_config(root):
-    config = papers.resnet("resnet18", "folder")
+    config = recipes.resnet("resnet18", "folder")
     config.model.overrides.update(stage_sizes=(1, 1), width=4)
     config.data.update(dir=str(root), image_size=16, num_workers=0)
     config.train.update(length="4steps", batch_size=8, ema_decay=0.5)

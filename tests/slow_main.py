@@ -3,12 +3,12 @@
 import os
 import time
 
-from jaxcnn import process
+from jaxcnn.run import cli
 
-process.begin()
+cli.begin()
 
-from jaxcnn import passes  # noqa: E402
-from jaxcnn.command import run  # noqa: E402
+from jaxcnn.config.flags import run  # noqa: E402
+from jaxcnn.evaluation import evaluator  # noqa: E402
 from jaxcnn.main import define_flags, main  # noqa: E402
 
 SLOW = float(os.environ["SLOW"])
@@ -31,6 +31,6 @@ def _slow_batches(make):
     return made
 
 
-passes._fetched = _slowly(passes._fetched)
-passes.train_batches = _slow_batches(passes.train_batches)
+evaluator._fetched = _slowly(evaluator._fetched)
+evaluator.train_batches = _slow_batches(evaluator.train_batches)
 run(main, define_flags)

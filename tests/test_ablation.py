@@ -15,22 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn import (
-    ablation,
-    create_model,
-    factories,
-    inputs,
-    papers,
-    pretrained,
-    recipes,
-    train,
-    workdir,
-)
+from jaxcnn import ablation, create_model
 from jaxcnn.ablation import Ablation, Sizes, measures, progress, report, runs, sizes
-from jaxcnn.data import whitening
+from jaxcnn.config import build, build_data, defaults, recipes
+from jaxcnn.data import normalization
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
-from jaxcnn.losses import cross_entropy
+from jaxcnn.run import init_from, workdir
+from jaxcnn.training import train
+from jaxcnn.training.losses import cross_entropy
 from tests.interop import small as weights
 
 ROOT = Path(__file__).parents[1]
@@ -61,7 +54,7 @@ def result(variant, seed, *values):
 
 def two(**fields):
     variants = {"a": {}, "b": {"seed": 1}}
-    return Ablation(**{"base": papers.lenet("lenet5_modern"), "variants": variants, **fields})
+    return Ablation(**{"base": recipes.lenet("lenet5_modern"), "variants": variants, **fields})
 
 
 # Reports ----------------------------------------------------------------------------------------
@@ -235,13 +228,11 @@ def test_every_file_says_its_claim_and_source_and_its_variants_can_be_made(file)
     assert "\nFound: " in text
     for variant in found.variants:
         config = found.config(variant, 0, quick=True)
-        factories.make_model(config, 10)
-        factories.make_loss(config)
-        inputs.make_augment(config)
-        factories.make_plan(config, 1437)
-        factories.make_optimizer(
-            config, total_steps=10, steps_per_epoch=Fraction(10), batch_size=64
-        )
+        build.make_model(config, 10)
+        build.make_loss(config)
+        build_data.make_augment(config)
+        build.make_plan(config, 1437)
+        build.make_optimizer(config, total_steps=10, steps_per_epoch=Fraction(10), batch_size=64)
 
 
 def test_the_table_in_the_docs_is_that_of_the_files():
@@ -270,20 +261,20 @@ def test_layers_are_listed_from_the_image_to_the_logits():
 
 def whitened(config):
     config.data.update(image_size=8, preprocess="zca")
-    return config, inputs.load_data(config, "train")
+    return config, build_data.load_data(config, "train")
 
 
 def normalised(images, statistics):
-    see = jax.vmap(lambda image: whitening.preprocess(image, (0.0,), (1.0,), statistics))
+    see = jax.vmap(lambda image: normalization.preprocess(image, (0.0,), (1.0,), statistics))
     return see(jnp.asarray(images, jnp.float32) / 255)
 
 
 def test_gradient_flow_is_of_the_images_as_training_sees_them(tmp_path):
-    config, source = whitened(papers.highway("highway_fc10"))
+    config, source = whitened(recipes.highway("highway_fc10"))
     config.model.overrides.depth = 2
     batch = train_batch(source, batch_size=config.train.batch_size, seed=config.seed, step=0)
-    images = normalised(batch["image"], whitening.measure(source, "zca"))
-    model = factories.make_model(config, source.num_classes)
+    images = normalised(batch["image"], normalization.measure(source, "zca"))
+    model = build.make_model(config, source.num_classes)
     variables = jax.jit(model.init)(jax.random.key(config.seed), images)
 
     def loss(params):
@@ -298,17 +289,17 @@ def test_gradient_flow_is_of_the_images_as_training_sees_them(tmp_path):
 
 
 def test_lesions_are_of_the_images_as_the_run_saw_them(tmp_path, monkeypatch):
-    config, source = whitened(papers.resnet("cifar_resnet20"))
+    config, source = whitened(recipes.resnet("cifar_resnet20"))
     config.model.overrides.update(stage_sizes=(1,), width=4)
     workdir.keep_statistics(tmp_path, config, source, lambda text: None)
-    model = factories.make_model(config, 10)
+    model = build.make_model(config, 10)
     variables = weights.filled(
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
     )
-    monkeypatch.setattr(pretrained, "read", lambda path: pretrained.Source("it", variables))
+    monkeypatch.setattr(init_from, "read", lambda path: init_from.Source("it", variables))
     monkeypatch.setattr(measures, "LESIONS", 1)
-    test = inputs.load_data(config, "test")
-    logits = model.apply(variables, normalised(test.images, whitening.measure(source, "zca")))
+    test = build_data.load_data(config, "test")
+    logits = model.apply(variables, normalised(test.images, normalization.measure(source, "zca")))
     wrong = np.mean(np.argmax(logits, -1) != test.labels)
     assert measures.lesion(config, tmp_path)[0] == (0.0, pytest.approx(wrong))
 
@@ -319,7 +310,7 @@ def test_lesions_are_of_the_images_as_the_run_saw_them(tmp_path, monkeypatch):
 def finish(plan, task, out, value, seconds=60.0):
     """Leaves what a run leaves."""
     record = {"value": value, "curve": [[1, value]], "seconds": seconds}
-    record["config"] = recipes.to_saved(plan.config(*task, quick=True))
+    record["config"] = defaults.to_saved(plan.config(*task, quick=True))
     file = task.directory(out) / runs.RESULT
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(record))
@@ -355,7 +346,7 @@ def test_a_second_runner_is_refused_and_the_runs_of_others_are_left_to_them(tmp_
     with runs.held(tmp_path), again, runs.held(tmp_path):
         pass
 
-    def train_nothing(config, directory, build):
+    def train_nothing(config, directory, make_programs):
         (directory / "metrics.jsonl").write_text('{"step": 1, "epoch": 1.0, "test/top1": 0.5}\n')
 
     monkeypatch.setattr(train, "run", train_nothing)

@@ -9,8 +9,8 @@ from flax import traverse_util
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxcnn.adapt import adapt
 from jaxcnn.errors import UserError
+from jaxcnn.interop.transfer import adapt
 
 SHAPES = {
     "params/stem/conv/kernel": (3, 3, 3, 4),

@@ -6,15 +6,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn import averages, factories, papers, report
-from jaxcnn.recipes import base_config
-from jaxcnn.schedules import Plan
+from jaxcnn.config import build, recipes
+from jaxcnn.config.defaults import base_config
+from jaxcnn.run import progress
+from jaxcnn.training import averages
+from jaxcnn.training.schedules import Plan
 
 STATISTICS = {"stem": {"norm": {"mean": np.zeros(2), "var": np.ones(2)}}}
 
 
 def mobilenet(**overrides):
-    config = papers.mobilenet("mobilenet_v1_025")
+    config = recipes.mobilenet("mobilenet_v1_025")
     config.model.overrides.update(overrides)
     return config
 
@@ -27,7 +29,7 @@ def said(config, total=180, batch_stats=STATISTICS):
 @pytest.mark.parametrize("total", [1, 2, 7, 180, 600])
 def test_statistics_of_a_short_run_forget_their_initial_values(total):
     config = mobilenet()
-    model = averages.fit(factories.make_model(config, 10), config, total)
+    model = averages.fit(build.make_model(config, 10), config, total)
     assert model.norm_momentum == pytest.approx(min(0.9, averages.INITIAL_SHARE ** (1 / total)))
     assert model.norm_momentum**total < 1.01e-5
     assert model.name is None
@@ -39,7 +41,7 @@ def test_statistics_of_a_short_run_forget_their_initial_values(total):
 
 def test_statistics_of_a_long_run_are_the_networks():
     config = mobilenet()
-    model = factories.make_model(config, 10)
+    model = build.make_model(config, 10)
     assert averages.fit(model, config, 1150) is model
     assert said(config, 1150) == {}
 
@@ -47,7 +49,7 @@ def test_statistics_of_a_long_run_are_the_networks():
 def test_microbatches_count():
     config = mobilenet()
     config.train.accumulate = 4
-    model = factories.make_model(config, 10)
+    model = build.make_model(config, 10)
     assert averages.fit(model, config, 287) is model
     assert averages.fit(model, config, 280).norm_momentum == 0.9
     assert averages.fit(model, config, 10).norm_momentum ** 40 == pytest.approx(1e-5)
@@ -55,7 +57,7 @@ def test_microbatches_count():
 
 def test_a_given_momentum_counts_and_is_warned_of():
     config = mobilenet(norm_momentum=0.9997)
-    model = averages.fit(factories.make_model(config, 10), config, 180)
+    model = averages.fit(build.make_model(config, 10), config, 180)
     assert model.norm_momentum == 0.9997
     line = said(config)["statistics"]
     assert line.startswith("warning: with norm_momentum=0.9997 94.7 % of the initial statistics")
@@ -76,7 +78,7 @@ def test_statistics_measured_anew_or_frozen_or_absent_are_left_alone():
 
 
 def test_averaged_weights_that_are_still_the_initial_ones_are_warned_of():
-    config = papers.modern("resnet50")
+    config = recipes.modern("resnet50")
     config.train.ema_decay = 0.9999
     assert said(config, 150) == {}, "the warm-up forgets them"
     config.train.ema_warmup = False
@@ -99,8 +101,8 @@ def test_averaged_weights_that_are_still_the_initial_ones_are_warned_of():
 )
 def test_a_run_says_early_how_long_it_will_take(per_step, said_at, expected, monkeypatch):
     now = 100.0
-    monkeypatch.setattr(report.time, "monotonic", lambda: now)
-    window = report.Window(base_config(), None, Plan(180, 23, None, None, None), 0)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    window = progress.Window(base_config(), None, Plan(180, 23, None, None, None), 0)
     found = {}
     now += 60  # compilation
     for step in range(1, 20):

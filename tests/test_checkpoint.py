@@ -12,9 +12,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from jaxcnn import factories, recipes, retention
-from jaxcnn.checkpoint import ALLOWED_FAILURES, Checkpoints
+from jaxcnn.config import build, defaults
 from jaxcnn.errors import EXIT_BAD_DATA, EXIT_WORKDIR, UserError
+from jaxcnn.run import retention
+from jaxcnn.run.checkpoint import ALLOWED_FAILURES, Checkpoints
 
 META = {"config": {"seed": 0, "data": {"mean": [0.5]}}, "num_classes": 10, "git": ""}
 
@@ -126,9 +127,9 @@ def test_a_refusal_of_the_meta_data_is_passed_on_and_harms_nothing(open_checkpoi
 
 
 def test_a_plateau_goes_on_where_it_was(open_checkpoints):
-    config = recipes.base_config()
+    config = defaults.base_config()
     config.schedule.update(name="plateau", learning_rate=1.0, patience=2)
-    optimizer = factories.make_optimizer(
+    optimizer = build.make_optimizer(
         config, total_steps=9, steps_per_epoch=Fraction(1), batch_size=1
     )
     state = jax.tree.map(np.asarray, optimizer.init({"w": np.zeros(2, np.float32)}))

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxcnn import factories, features, predict, programs, recipes
+from jaxcnn import features, predict, preview
 from jaxcnn.benchmark import __main__ as benchmark
-from jaxcnn.data import preview
+from jaxcnn.config import build, defaults, programs
 from jaxcnn.data.prepare import __main__ as prepare
 from jaxcnn.data.synthetic import load_synthetic
 from jaxcnn.errors import UserError
-from jaxcnn.state import check_memory
+from jaxcnn.training.state import check_memory
 
 SPEC = importlib.util.spec_from_file_location(
     "ablate_command", Path(__file__).parents[1] / "launch" / "ablate.py"
@@ -71,7 +71,7 @@ def test_benchmark(flag, message):
 @pytest.mark.parametrize(("name", "number"), [("step", 10**21), ("step", -1), ("count", 10**21)])
 def test_preview(name, number):
     with pytest.raises(UserError, match=f"--{name}={number} is too (small|large)"):
-        preview.cells(recipes.base_config(), **{name: number})
+        preview.cells(defaults.base_config(), **{name: number})
 
 
 def test_prepare():
@@ -91,16 +91,16 @@ def test_commands_of_trained_networks(command, flag):
     "overrides", [{"stage_sizes": 2}, {"width": 0}, {"width": 1.5}, {"stage_sizes": (0, 0)}]
 )
 def test_a_network_that_its_overrides_make_impossible_is_one_line(overrides):
-    config = recipes.base_config()
+    config = defaults.base_config()
     config.model.name = "resnet18"
     config.model.overrides = {"stage_sizes": (1, 1), **overrides}
     source = load_synthetic("train", image_size=16, channels=1, num_classes=2, num_examples=64)
     config.train.batch_size = 8
-    plan = factories.make_plan(config, source.num_examples)
+    plan = build.make_plan(config, source.num_examples)
     with pytest.raises(
         UserError, match=r"no resnet18 with .* \(\w+Error: .*model\.overrides"
     ) as info:
-        programs.build(config, source, source, plan)
+        programs.make_programs(config, source, source, plan)
     assert "\n" not in str(info.value)
 
 

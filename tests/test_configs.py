@@ -13,12 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn import create_model, factories, inputs, parallel, recipes
+from jaxcnn import create_model
+from jaxcnn.config import build, build_data, defaults
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
-from jaxcnn.passes import make_evaluator
-from jaxcnn.state import initial_state, prepare_state
-from jaxcnn.steps import make_train_step
+from jaxcnn.evaluation.evaluator import make_evaluator
+from jaxcnn.run import distributed
+from jaxcnn.training.state import initial_state, prepare_state
+from jaxcnn.training.steps import make_train_step
 from tests.models.test_contracts import SMALL
 
 FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
@@ -64,7 +66,7 @@ AS_IN_THE_RECIPE = {
 
 def offered(file):
     found = {}
-    for dataset in recipes.DATASETS:
+    for dataset in defaults.DATASETS:
         with contextlib.suppress(UserError):
             found[dataset] = runpy.run_path(str(file))["get_config"](dataset)
     return found
@@ -96,7 +98,7 @@ def test_sizes_in_the_texts_of_configs_are_right():
             continue
         checked.add(config.model.name)
         assert config.data.image_size == enlarged
-        model = factories.make_model(config, 10)
+        model = build.make_model(config, 10)
         images = jax.ShapeDtypeStruct((2, least - 1, least, config.data.channels), jnp.float32)
         with pytest.raises(UserError, match=f"takes {least}x{least} or larger"):
             jax.eval_shape(model.init, jax.random.key(0), images)
@@ -130,7 +132,7 @@ def test_network_of_every_data_set_is_built(stem):
         seen.add((section, channels))
         if config.dataset == "digits":
             size = least or size
-        model = factories.make_model(config, classes)
+        model = build.make_model(config, classes)
         images = jax.ShapeDtypeStruct((2, size, size, channels), jnp.float32)
         logits, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), images)
         assert logits.shape == (2, classes)
@@ -170,37 +172,37 @@ def two_steps(config, evaluated=True, **fields):
     unlabelled = config.data.unlabelled_per_labelled
     # Two images of each kind on each device, or BN sees one.
     size = config.train.batch_size = config.eval.batch_size = 8 * (1 + unlabelled)
-    source = inputs.load_data(config, "train")
+    source = build_data.load_data(config, "train")
     if config.data.preprocess == "zca":  # whitening 3,072 values takes long to measure
         config.data.preprocess = "gcn"
-    statistics = inputs.measure_statistics(config, source)
-    model = factories.make_model(config, source.num_classes).clone(**fields)
-    optimizer = factories.make_optimizer(
+    statistics = build_data.measure_statistics(config, source)
+    model = build.make_model(config, source.num_classes).clone(**fields)
+    optimizer = build.make_optimizer(
         config, total_steps=2, steps_per_epoch=Fraction(2), batch_size=size
     )
-    step = parallel.pmap_train_step(
+    step = distributed.pmap_train_step(
         make_train_step(
             model,
             optimizer,
-            factories.make_loss(config),
-            inputs.make_augment(config, statistics),
-            mix=inputs.make_mix(config),
+            build.make_loss(config),
+            build_data.make_augment(config, statistics),
+            mix=build_data.make_mix(config),
             total_steps=2,
             semi_supervised=unlabelled > 0,
             ema_decay=config.train.ema_decay,
-            axis_name=parallel.AXIS,
+            axis_name=distributed.AXIS,
         )
     )
     averaged = config.train.ema_decay > 0
     initial = initial_state(model, optimizer, source.image_shape, averaged)
-    state = parallel.replicate(prepare_state(initial, jax.random.key(0))())
-    before = parallel.fetch(state.params)
+    state = distributed.replicate(prepare_state(initial, jax.random.key(0))())
+    before = distributed.fetch(state.params)
     for number in range(2):
         batch = train_batch(source, batch_size=size, seed=0, step=number, unlabelled=unlabelled)
-        state, metrics = step(state, parallel.shard(batch))
+        state, metrics = step(state, distributed.shard(batch))
         assert np.isfinite(metrics["loss"])
         assert not metrics["skipped"]
-    moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), before, parallel.fetch(state.params))
+    moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), before, distributed.fetch(state.params))
     # Drop-path may leave the same columns out of both steps, stochastic depth the same units.
     leaves_out = getattr(model, "drop_path_rate", 0) > 0 or getattr(model, "survival", None)
     flat = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(moved)}
@@ -209,8 +211,8 @@ def two_steps(config, evaluated=True, **fields):
     assert any(flat.values()) if leaves_out else not still
     if not evaluated:
         return
-    results = make_evaluator(inputs.during_training(config), model, source, statistics)(
-        parallel.replicate(state.variables())
+    results = make_evaluator(build_data.during_training(config), model, source, statistics)(
+        distributed.replicate(state.variables())
     )
     assert 0 <= results["top1"] <= results["top5"] <= 1
 

@@ -16,10 +16,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from jaxcnn import doctor, paths, process, sealed, workdir, workdir_files
-from jaxcnn.checkpoint import Checkpoints
+from jaxcnn import doctor
 from jaxcnn.errors import EXIT_PEER_LOST, EXIT_WORKDIR, UserError
-from jaxcnn.logbook import Logbook
+from jaxcnn.io import append, paths
+from jaxcnn.run import checkpoint_files, cli, workdir
+from jaxcnn.run.checkpoint import Checkpoints
+from jaxcnn.run.metric_writer import Logbook
 from tests.checkpoints import seal_as_before
 
 META = {"config": {"seed": 0}, "num_classes": 2, "class_names": ["a", "b"]}
@@ -56,7 +58,7 @@ def restored(directory, **options):
 @pytest.mark.parametrize("item", ["metrics/metrics", "meta/metadata", "digests/metadata"])
 def test_no_flipped_bit_beside_the_arrays_is_believed(copy, item):
     path = copy / "2" / item
-    whole, wanted = path.read_bytes(), sealed.describe(copy, 2)
+    whole, wanted = path.read_bytes(), checkpoint_files.describe(copy, 2)
     bits = range(0, 8 * len(whole), max(1, len(whole) // 20))
     noticed = 0
     for bit in bits:
@@ -64,7 +66,7 @@ def test_no_flipped_bit_beside_the_arrays_is_believed(copy, item):
         data[bit // 8] ^= 1 << bit % 8
         path.write_bytes(data)
         try:
-            assert sealed.describe(copy, 2) == wanted
+            assert checkpoint_files.describe(copy, 2) == wanted
         except (OSError, ValueError):
             noticed += 1
     assert noticed > 0.9 * len(bits)
@@ -114,7 +116,7 @@ def test_metrics_that_were_made_up_choose_nothing_and_end_no_run(copy, text):
     checkpoints = Checkpoints(copy)
     checkpoints.save(4, state(4), META, {"top1": 0.1}, final=True)
     checkpoints.close()
-    assert sealed.steps(copy) == [2, 4]
+    assert checkpoint_files.steps(copy) == [2, 4]
 
 
 def test_checkpoints_of_an_older_version_are_restored_and_chosen(copy):
@@ -133,7 +135,7 @@ def test_what_else_lies_among_the_checkpoints_is_none(copy, tmp_path):
     checkpoints = Checkpoints(copy, keep_latest=9)
     checkpoints.save(4, state(4), META, final=True)
     checkpoints.close()
-    assert sealed.steps(copy) == [1, 2, 3, 4]
+    assert checkpoint_files.steps(copy) == [1, 2, 3, 4]
     assert (copy / "notes.txt").read_text() == "mine"
     assert (copy / "007").is_dir()
 
@@ -197,14 +199,14 @@ def test_readers_beside_a_trainer_raise_no_false_alarm(tmp_path, caplog, steps):
 
 
 def test_a_step_that_is_deleted_while_it_is_read_is_not_damaged(copy, monkeypatch, caplog):
-    read = sealed.read_state
+    read = checkpoint_files.read_state
 
     def slow(directory, described, template):
         if described.step == 3:
             shutil.rmtree(copy / "3")
         return read(directory, described, template)
 
-    monkeypatch.setattr(sealed, "read_state", slow)
+    monkeypatch.setattr(checkpoint_files, "read_state", slow)
     checkpoints = Checkpoints(copy, read_only=True)
     assert checkpoints.restore(state(0)).step == 2
     assert "damaged" not in caplog.text
@@ -300,7 +302,7 @@ def test_a_record_waits_for_space_and_the_last_one_must_have_it(tmp_path, monkey
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(workdir_files, "append", full)
+        patch.setattr(append, "append", full)
         log.record({"step": 1})
         log.record({"step": 2})
         assert caplog.text.count("No space left") == 1
@@ -316,7 +318,7 @@ def test_a_log_that_becomes_read_only_ends_the_run(tmp_path, monkeypatch, number
     def refuse(path, content):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(workdir_files, "append", refuse)
+    monkeypatch.setattr(append, "append", refuse)
     with pytest.raises(UserError, match=r"cannot write .*metrics\.jsonl") as info:
         Logbook(tmp_path).record({"step": 1})
     assert info.value.exit_code == EXIT_WORKDIR
@@ -373,16 +375,16 @@ def test_a_disk_that_is_full_to_the_last_byte_is_tried_again(small_disk, left, c
     checkpoints.save(2, big, META)
     checkpoints.save(3, big, META)
     assert "was not written, the run goes on and tries again: No space left" in caplog.text
-    assert 1 in sealed.steps(directory)
+    assert 1 in checkpoint_files.steps(directory)
     (small_disk / "full").unlink()
     checkpoints.save(4, big, META, final=True)
-    assert sealed.steps(directory) == [4]
+    assert checkpoint_files.steps(directory) == [4]
     fill()
     with pytest.raises(UserError, match="No space left on device; free space") as info:
         checkpoints.save(5, big, META, final=True)
     assert info.value.exit_code == EXIT_WORKDIR
     checkpoints.close()
-    assert sealed.steps(directory) == [4]
+    assert checkpoint_files.steps(directory) == [4]
 
 
 @pytest.mark.parametrize(
@@ -414,7 +416,7 @@ def test_a_lost_peer_is_no_full_disk(tmp_path, monkeypatch, error, code, text):
 @pytest.mark.parametrize("name", ["/elsewhere/file", None])
 def test_a_full_disk_elsewhere_is_not_the_workdir_s_fault(name, capfd):
     error = OSError(errno.ENOSPC, "No space left on device", name)
-    with pytest.raises(SystemExit) as info, process.mistakes_in_one_line(debug=False):
+    with pytest.raises(SystemExit) as info, cli.mistakes_in_one_line(debug=False):
         raise error
     (line,) = capfd.readouterr().err.splitlines()
     assert "workdir" not in line
@@ -431,7 +433,7 @@ def test_a_file_server_that_is_away_sets_nothing_aside(copy, monkeypatch, number
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(sealed.safe_io, "read_json", away)
+        patch.setattr(checkpoint_files.safe_io, "read_json", away)
         with pytest.raises(UserError, match="cannot be read") as info:
             Checkpoints(copy, read_only=True).restore(None)
         assert info.value.exit_code == EXIT_WORKDIR

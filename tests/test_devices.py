@@ -11,16 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn import parallel
+from jaxcnn.config.build import make_optimizer
+from jaxcnn.config.defaults import base_config
 from jaxcnn.data import load
-from jaxcnn.data.augment import augment
+from jaxcnn.data.augmentation.augment import augment
 from jaxcnn.data.pipeline import train_batch
-from jaxcnn.factories import make_optimizer
-from jaxcnn.losses import make_objective
 from jaxcnn.models.resnet import BasicBlock, ResNet
-from jaxcnn.recipes import base_config
-from jaxcnn.state import initial_state, leaf_digests, prepare_state
-from jaxcnn.steps import make_train_step
+from jaxcnn.run import distributed
+from jaxcnn.training.losses import make_objective
+from jaxcnn.training.state import initial_state, leaf_digests, prepare_state
+from jaxcnn.training.steps import make_train_step
 from tests.runs import ROOT, environment, finish, losses, records, start
 
 PLAIN = f"--config={ROOT}/configs/lenet5.py"
@@ -98,7 +98,7 @@ def test_sigterm_to_two_processes_saves_one_step_and_exits_143(tmp_path):
 def test_devices_see_the_global_batch_in_order():
     source = load("digits", "train", channels=1)
     whole = train_batch(source, batch_size=8, seed=0, step=3)
-    split = parallel.shard(whole)
+    split = distributed.shard(whole)
     assert split["image"].shape == (4, 2, 32, 32, 1)
     for device, shard in enumerate(split["image"].addressable_shards):
         np.testing.assert_array_equal(shard.data[0], whole["image"][2 * device : 2 * device + 2])
@@ -116,14 +116,14 @@ def test_replicas_stay_bit_equal_for_20_steps():
         lambda images, keys: augment(images, keys, mean=(0.3,), std=(0.3,), pad=1),
         total_steps=20,
         ema_decay=0.9,
-        axis_name=parallel.AXIS,
+        axis_name=distributed.AXIS,
     )
     source = load("digits", "train", channels=1, image_size=8)
     state = prepare_state(initial_state(model, optimizer, (8, 8, 1), True), jax.random.key(0))()
     stacked = jax.tree.map(lambda x: jnp.stack([x] * 4), state)
-    mapped = jax.pmap(step, axis_name=parallel.AXIS)
+    mapped = jax.pmap(step, axis_name=distributed.AXIS)
     for number in range(20):
-        batch = parallel.shard(train_batch(source, batch_size=16, seed=0, step=number))
+        batch = distributed.shard(train_batch(source, batch_size=16, seed=0, step=number))
         stacked, _ = mapped(stacked, batch)
     host = jax.device_get(stacked)
     replicas = [leaf_digests(jax.tree.map(lambda x, d=d: x[d], host)) for d in range(4)]
@@ -145,4 +145,4 @@ def test_a_nan_stops_the_run_and_debug_nans_names_its_line(tmp_path):
     assert "10 steps in a row" in err
     found = (*flags, f"--workdir={tmp_path / 'b'}", "--config.debug_nans=True")
     _, err = finish(start(*found), code=65)
-    assert "jaxcnn/losses.py:" in err.splitlines()[-1]
+    assert "jaxcnn/training/losses.py:" in err.splitlines()[-1]

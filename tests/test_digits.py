@@ -14,10 +14,11 @@ import time
 import jax
 import pytest
 
-from jaxcnn import factories, inputs, parallel, programs
+from jaxcnn.config import build, build_data, programs
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.models import bn_inception, googlenet
-from jaxcnn.state import prepare_state
+from jaxcnn.run import distributed
+from jaxcnn.training.state import prepare_state
 from tests.runs import ROOT, environment, records
 
 FILES = sorted((ROOT / "configs").glob("*.py"))
@@ -73,16 +74,16 @@ def test_a_small_network_of_each_family_learns_digits(stem):
     config.model.overrides.update(fields)
     config.schedule.learning_rate *= 4  # so narrow a network can take it
     config.train.length = f"{epochs}epochs"
-    source, test = (inputs.load_data(config, split) for split in ("train", "test"))
-    plan = factories.make_plan(config, source.num_examples)
-    made = programs.build(config, source, test, plan)
-    state = parallel.replicate(prepare_state(made.initial, jax.random.key(0))())
+    source, test = (build_data.load_data(config, split) for split in ("train", "test"))
+    plan = build.make_plan(config, source.num_examples)
+    made = programs.make_programs(config, source, test, plan)
+    state = distributed.replicate(prepare_state(made.initial, jax.random.key(0))())
     size = config.train.batch_size
     for step in range(plan.total):
         batch = train_batch(source, batch_size=size, seed=0, step=step)
-        state, metrics = made.train_step(state, parallel.shard(batch))
+        state, metrics = made.train_step(state, distributed.shard(batch))
         jax.block_until_ready(metrics)  # or devices wait for each other's too many steps
-    top1 = made.evaluate(parallel.replicate(state.variables()))["top1"]
+    top1 = made.evaluate(distributed.replicate(state.variables()))["top1"]
     assert top1 > 0.4
 
 

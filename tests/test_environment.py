@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxcnn import numerics, paths, stdio
+from jaxcnn.config.defaults import base_config
 from jaxcnn.errors import UserError
-from jaxcnn.recipes import base_config
+from jaxcnn.io import paths, stdio
+from jaxcnn.run import precision
 from tests.runs import ROOT
 
 
@@ -67,7 +68,7 @@ def test_the_config_decides_and_not_the_environment():
         jax.default_prng_impl("rbg"),
         jax.threefry_partitionable(False),
         jax.numpy_dtype_promotion("strict"),
-        numerics.numerics(config),
+        precision.numerics(config),
     ):
         assert jnp.ones(2).dtype == jnp.float32
         assert jax.config.jax_default_matmul_precision is None
@@ -77,19 +78,19 @@ def test_the_config_decides_and_not_the_environment():
 
 
 def test_a_run_goes_on_under_the_variables_it_was_begun_with(monkeypatch):
-    for name in numerics.RECORDED:
+    for name in precision.RECORDED:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
-    assert numerics.environment() == {}
+    assert precision.environment() == {}
     monkeypatch.setenv("XLA_FLAGS", "--xla_b=1 --xla_dump_to=x --xla_a=2")
-    assert numerics.environment() == {"XLA_FLAGS": "--xla_a=2 --xla_b=1"}
-    numerics.check_environment(numerics.environment(), "", "run")
-    numerics.check_environment(None, "", "run")
+    assert precision.environment() == {"XLA_FLAGS": "--xla_a=2 --xla_b=1"}
+    precision.check_environment(precision.environment(), "", "run")
+    precision.check_environment(None, "", "run")
     with pytest.raises(UserError, match=r"XLA_FLAGS unset → --xla_a=2 --xla_b=1.*=XLA_FLAGS"):
-        numerics.check_environment({}, "", "run")
-    numerics.check_environment({}, "train, XLA_FLAGS", "run")
+        precision.check_environment({}, "", "run")
+    precision.check_environment({}, "train, XLA_FLAGS", "run")
     with pytest.raises(UserError, match="NPROC 2 → unset"):
-        numerics.check_environment({**numerics.environment(), "NPROC": "2"}, "", "run")
+        precision.check_environment({**precision.environment(), "NPROC": "2"}, "", "run")
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,20 @@ import PIL.Image
 import pytest
 from flax import linen as nn
 
-from jaxcnn import evaluate, factories, inputs, papers, parallel, passes, train
+from jaxcnn.config import build, build_data, recipes
 from jaxcnn.data import load
 from jaxcnn.data.views import aspect_of
 from jaxcnn.errors import UserError
-from jaxcnn.protocols import make_scores
+from jaxcnn.evaluation import evaluate, evaluator
+from jaxcnn.evaluation.multicrop import make_scores
+from jaxcnn.run import distributed
+from jaxcnn.training import train
 from tests.runs import finish, start
 
 
 def config_of(size, seed=0, **fields):
     """A highway network of three layers on small digits; sixty steps."""
-    config = papers.highway("highway_fc10")
+    config = recipes.highway("highway_fc10")
     config.seed = seed
     config.model.overrides.depth = 3
     config.data.update(image_size=size, pad=0)
@@ -52,8 +55,8 @@ def predictions_of(directory, protocol):
     changes = {"eval.protocol": protocol}
     with evaluate._opened(directory, "latest", "test", changes) as opened:
         averaged = opened.state.ema is not None
-        predict = passes.make_predictor(opened.config, opened.model, opened.source)
-        return predict(parallel.replicate(opened.state.variables(averaged)))
+        predict = evaluator.make_predictor(opened.config, opened.model, opened.source)
+        return predict(distributed.replicate(opened.state.variables(averaged)))
 
 
 def test_a_run_is_tested_by_its_own_protocol_unless_another_is_asked_for(runs):
@@ -120,23 +123,23 @@ def folder(tmp_path_factory):
     ],
 )
 def test_four_devices_in_small_portions_see_what_one_sees_at_once(kind, protocol, folder):
-    config = papers.resnet("resnet18", "digits")
+    config = recipes.resnet("resnet18", "digits")
     config.model.overrides.update(stage_sizes=(1,), width=4)
     config.data.update(image_size=8, mean=(0.5,), std=(0.5,), **SOURCES[kind])
     config.eval.update(protocol=protocol, batch_size=64)
     config.data.dir = str(folder)
-    source = inputs.load_test_data(config, "test")
+    source = build_data.load_test_data(config, "test")
     count = min(source.num_examples, 10)
     source = source.subset(np.arange(count), "test")
-    model = factories.make_model(config, source.num_classes)
+    model = build.make_model(config, source.num_classes)
     shape = jnp.zeros((1, *source.image_shape))
     variables = jax.jit(model.init)(jax.random.key(0, impl="rbg"), shape)
     assert jax.device_count() == 4
-    predictions = passes.make_predictor(config, model, source)(parallel.replicate(variables))
+    predictions = evaluator.make_predictor(config, model, source)(distributed.replicate(variables))
     assert predictions.indices.tolist() == [i for i in range(count) if kind != "folder" or i != 2]
 
-    test = inputs.make_test_protocol(config)
-    normalize = inputs.make_normalize(config)
+    test = build_data.make_test_protocol(config)
+    normalize = build_data.make_normalize(config)
     found = {}
     for i in predictions.indices:
         image = source.read(int(i), None)[0] if source.images is None else source.images[i]

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from jax import export as exporting
 
-from jaxcnn import create_model, export, factories, inputs, papers
-from jaxcnn.data.whitening import Statistics
+from jaxcnn import create_model, export
+from jaxcnn.config import build, build_data, recipes
+from jaxcnn.data.normalization import Statistics
 from jaxcnn.errors import UserError
 from jaxcnn.interop import onnx
 from jaxcnn.layers.activations import ACTIVATIONS, maxout
 from jaxcnn.ops.pool import avg_pool, max_pool
-from jaxcnn.trained import Trained
+from jaxcnn.run.restore import Trained
 from tests import photos
 from tests.interop import small
 
@@ -50,7 +51,7 @@ def test_a_python_without_jaxcnn_gets_the_network_s_logits(photo_run, tmp_path, 
     assert known["classes"] == list(photos.CLASSES)
     assert known["normalization"] == "inside of the program"
     config = photo_run.config()
-    cropper = inputs.make_cropper(config)
+    cropper = build_data.make_cropper(config)
     files = sorted(path for path in photo_run.images.rglob("*") if path.is_file())
     images = np.stack([cropper(file.read_bytes(), None, "") for file in files])
     np.save(tmp_path / "images.npy", images)
@@ -60,9 +61,9 @@ def test_a_python_without_jaxcnn_gets_the_network_s_logits(photo_run, tmp_path, 
         **{name: str(path) for name, path in names.items()},
     )
     subprocess.run([sys.executable, "-I", "-c", script], check=True, timeout=99, cwd=tmp_path)
-    model = factories.make_model(config, 3)
+    model = build.make_model(config, 3)
     wanted = model.apply(
-        photo_run.state()["ema"], inputs.make_normalize(config)(images), train=False
+        photo_run.state()["ema"], build_data.make_normalize(config)(images), train=False
     )
     with np.load(tmp_path / "logits.npz") as found:
         for count in (1, 3, 12):
@@ -75,11 +76,11 @@ def test_a_python_without_jaxcnn_gets_the_network_s_logits(photo_run, tmp_path, 
 
 def untrained(name, size, dtype="float32", **overrides):
     """A network with random weights, as if restored."""
-    config = papers.resnet("resnet18")
+    config = recipes.resnet("resnet18")
     config.model.update(name=name, dtype=dtype)
     config.model.overrides.update(overrides)
     config.data.update(image_size=size, channels=3, mean=(0.4,), std=(0.2,))
-    model = create_model(name, 5, dtype=factories.DTYPES[dtype], **overrides)
+    model = create_model(name, 5, dtype=build.DTYPES[dtype], **overrides)
     images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     variables = small.filled(jax.eval_shape(model.init, jax.random.key(0), images))
     variables = {"batch_stats": {}, **variables}
@@ -145,8 +146,8 @@ def test_onnx_of_a_run_has_the_network_s_logits(photo_run, tmp_path, capsys):
     assert "for ONNX; uint8 [n, 16, 16, 3] → logits, float32 [n, 3]" in capsys.readouterr().out
     config = photo_run.config()
     images = np.random.default_rng(1).integers(0, 256, (7, 16, 16, 3), np.uint8)
-    wanted = factories.make_model(config, 3).apply(
-        photo_run.state()["ema"], inputs.make_normalize(config)(images), train=False
+    wanted = build.make_model(config, 3).apply(
+        photo_run.state()["ema"], build_data.make_normalize(config)(images), train=False
     )
     for count in (1, 7):
         logits = export.from_onnx(out.read_bytes())(images[:count])
@@ -262,8 +263,8 @@ def test_onnx_of_activations_pools_and_preprocessing():
     same(network, (4, 5, 3))
     rng = np.random.default_rng(0)
     mean, whiten = rng.random((4, 5, 3), np.float32), rng.random((60, 60), np.float32) / 30
-    config = papers.resnet("resnet18")
-    normalize = inputs.make_normalize(config, Statistics("zca", 9.0, mean, whiten))
+    config = recipes.resnet("resnet18")
+    normalize = build_data.make_normalize(config, Statistics("zca", 9.0, mean, whiten))
     same(lambda images: normalize(images).reshape(-1, 60), (4, 5, 3))
 
 

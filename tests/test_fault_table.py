@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
-from jaxcnn.fields import CHECKS
+from jaxcnn.config.fields import CHECKS
 from tests import faults, hostile
 from tests.photos import write_photos
 from tests.runs import ROOT, TINY, digest_of_newest, lasting, records
@@ -155,7 +155,7 @@ COMMANDS = {
     "features": ("jaxcnn.features", "--workdir={run}", "{photos}", "--out={out}/f.npz"),
     "export": ("jaxcnn.export", "--workdir={run}", "--out={out}/model.stablehlo"),
     "preview": (
-        *("jaxcnn.data.preview", f"--config={ROOT}/configs/cifar_resnet20.py"),
+        *("jaxcnn.preview", f"--config={ROOT}/configs/cifar_resnet20.py"),
         "--out={out}/p.png",
     ),
     "prepare": ("jaxcnn.data.prepare", "folder", "--source={photos}/..", "--out={out}/prepared"),

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxcnn import factories, inputs, papers, trained
+from jaxcnn.config import build, build_data, recipes
 from jaxcnn.errors import UserError
 from jaxcnn.features import BORDER, GAP, LINE, SIDE, layer_shapes, main, neighbours
+from jaxcnn.run import restore
 
 
 def load(path):
@@ -26,13 +27,13 @@ def load(path):
 def outputs(photo_run):
     """The test images, and what every layer makes of them by Flax's own account."""
     config = photo_run.config()
-    cropper = inputs.make_cropper(config)
+    cropper = build_data.make_cropper(config)
     files = sorted(path for path in photo_run.images.rglob("*") if path.is_file())
     pixels = np.stack([cropper(file.read_bytes(), None, "") for file in files])
-    model = factories.make_model(config, 3)
+    model = build.make_model(config, 3)
     logits, kept = model.apply(
         photo_run.state()["ema"],
-        inputs.make_normalize(config)(pixels),
+        build_data.make_normalize(config)(pixels),
         train=False,
         capture_intermediates=True,
         mutable=["intermediates"],
@@ -60,10 +61,10 @@ def test_features_are_the_layer_s_outputs_averaged_over_space(photo_run, outputs
 
 
 def test_units_of_a_loop_are_layers_too():
-    config = papers.resnet("cifar_resnet110")
+    config = recipes.resnet("cifar_resnet110")
     config.data.image_size = 8
     config.model.overrides.stage_sizes = (1, 3)
-    model = factories.make_model(config, 10)
+    model = build.make_model(config, 10)
     assert model.scan_units
     form = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
     found = types.SimpleNamespace(model=model, variables=form)
@@ -86,7 +87,7 @@ def test_layers_are_listed_in_the_order_of_use(photo_run, capsys):
     assert lines["stage2/block1/proj/norm"] == "2x2x8"
     assert list(lines.items())[-1] == ("classifier", "3")
     config = photo_run.config()
-    found = trained.restore(photo_run.workdir, config)
+    found = restore.restore(photo_run.workdir, config)
     assert list(layer_shapes(config, found)) == list(lines)
 
 

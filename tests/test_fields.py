@@ -5,10 +5,14 @@ import time
 
 import pytest
 
-from jaxcnn import fields, losses, optim, protocols, recipes, train
-from jaxcnn.data import KINDS, augment, crops, whitening
+from jaxcnn.config import defaults, fields
+from jaxcnn.config.build import DTYPES
+from jaxcnn.data import KINDS, normalization
+from jaxcnn.data.augmentation import augment
+from jaxcnn.data.images import transforms
 from jaxcnn.errors import UserError
-from jaxcnn.factories import DTYPES
+from jaxcnn.evaluation import multicrop
+from jaxcnn.training import losses, optim, train
 
 VALUES = (
     *(math.nan, math.inf, -math.inf, -1, -0.5, 0, 2**63, 10**12, 1e300, True, None),
@@ -26,9 +30,9 @@ def put(config, field, value):
 
 
 def test_every_field_is_in_the_table():
-    declared = set(fields.flatten(recipes.base_config())) - {"model.overrides"}
+    declared = set(fields.flatten(defaults.base_config())) - {"model.overrides"}
     assert declared == set(fields.CHECKS)
-    fields.check(recipes.base_config())
+    fields.check(defaults.base_config())
 
 
 def refusal(config):
@@ -46,7 +50,7 @@ def leaves(value):
 @pytest.mark.parametrize("field", fields.CHECKS)
 def test_a_wrong_value_is_one_line_that_names_the_field(field, tmp_path):
     for value in VALUES:
-        config = recipes.base_config()
+        config = defaults.base_config()
         put(config, field, value)
         begun = time.monotonic()
         if line := refusal(config):
@@ -124,7 +128,7 @@ def test_a_wrong_value_is_one_line_that_names_the_field(field, tmp_path):
     ],
 )
 def test_messages(field, value, message):
-    config = recipes.base_config()
+    config = defaults.base_config()
     put(config, field, value)
     with pytest.raises(UserError) as caught:
         fields.check(config)
@@ -132,7 +136,7 @@ def test_messages(field, value, message):
 
 
 def test_what_does_not_fit_into_memory_is_refused():
-    config = recipes.base_config()
+    config = defaults.base_config()
     config.data.update(image_size=4096)
     config.train.batch_size = 10**6
     with pytest.raises(UserError, match=r"train\.batch_size=1000000 of 4096x4096x3 are 46,875 GiB"):
@@ -145,7 +149,7 @@ def test_what_does_not_fit_into_memory_is_refused():
 
 def test_choices_are_those_of_the_code():
     def names(field):
-        config = recipes.base_config()
+        config = defaults.base_config()
         put(config, field, None)
         with pytest.raises(UserError) as caught:
             fields.check(config)
@@ -155,10 +159,10 @@ def test_choices_are_those_of_the_code():
     assert names("loss.name") == set(losses.LOSSES)
     assert names("loss.aux_decay") == set(losses.AUX_DECAYS)
     assert names("optimizer.name") == set(optim.OPTIMIZERS)
-    assert names("eval.protocol") == set(protocols.PROTOCOLS)
+    assert names("eval.protocol") == set(multicrop.PROTOCOLS)
     assert names("model.dtype") == set(DTYPES)
     assert names("data.policy") == {"none", *augment.POLICIES}
     assert names("data.erase_fill") == set(augment.FILLS)
-    assert names("data.train_crop") == set(crops.TRAIN_CROPS)
-    assert names("data.eval_crop") == set(crops.EVAL_CROPS)
-    assert names("data.preprocess") == set(whitening.KINDS)
+    assert names("data.train_crop") == set(transforms.TRAIN_CROPS)
+    assert names("data.eval_crop") == set(transforms.EVAL_CROPS)
+    assert names("data.preprocess") == set(normalization.KINDS)

@@ -9,16 +9,16 @@ import pytest
 from flax import linen as nn
 from flax import traverse_util
 
-from jaxcnn import factories, papers
+from jaxcnn.config import build, recipes
 from jaxcnn.errors import UserError
 from jaxcnn.layers import BatchNorm
 from jaxcnn.layers.norm import by_running_statistics
 from jaxcnn.layers.split_norm import SplitBatchNorm
-from jaxcnn.losses import cross_entropy, make_objective
-from jaxcnn.ops.sums import norm
-from jaxcnn.optim import OPTIMIZERS
-from jaxcnn.state import initial_state, prepare_state
-from jaxcnn.steps import make_train_step
+from jaxcnn.ops.reductions import norm
+from jaxcnn.training.losses import cross_entropy, make_objective
+from jaxcnn.training.optim import OPTIMIZERS
+from jaxcnn.training.state import initial_state, prepare_state
+from jaxcnn.training.steps import make_train_step
 
 FREEZE = ("^stem/", "^stage1/")
 
@@ -42,7 +42,7 @@ class Net(nn.Module):
 
 
 def make_config(name="sgd", **fields):
-    config = papers.resnet("resnet18")
+    config = recipes.resnet("resnet18")
     config.optimizer.update(name=name, freeze=FREEZE, weight_decay=0.1, clip_norm=1.0, **fields)
     config.optimizer.decay_mask = ("",)  # everything decays
     config.schedule.update(name="constant", learning_rate=0.3, warmup="0steps", reference_batch=0)
@@ -50,7 +50,7 @@ def make_config(name="sgd", **fields):
 
 
 def make_optimizer(config):
-    return factories.make_optimizer(config, total_steps=10, steps_per_epoch=1, batch_size=8)
+    return build.make_optimizer(config, total_steps=10, steps_per_epoch=1, batch_size=8)
 
 
 def make_batch(seed):
@@ -220,7 +220,7 @@ def test_patterns_that_cannot_be_are_answered(patterns, message):
 
 def test_units_in_a_loop_cannot_be_frozen():
     config = make_config()
-    factories.make_model(config, 10)
+    build.make_model(config, 10)
     config.model.overrides.scan_units = True
     with pytest.raises(UserError, match=r"optimizer.freeze .*scan_units=False"):
-        factories.make_model(config, 10)
+        build.make_model(config, 10)

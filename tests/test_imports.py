@@ -94,7 +94,7 @@ def offending(paths, allowed):
 def test_the_reader_of_imports_reads_them(tmp_path):
     source = tmp_path / "x.py"
     source.write_text("import a.b\ndef f():\n    from jaxcnn import steps\n    from c import d\n")
-    assert imports(source) == {"a.b", "jaxcnn.steps", "c"}
+    assert imports(source) == {"a.b", "jaxcnn.training.steps", "c"}
     assert len(FILES) > 20
 
 
@@ -154,29 +154,33 @@ def test_steps_stand_below_devices_below_the_run():
 
 def test_nothing_imports_the_command_line():
     assert not offending(FILES, lambda name: not within(name, ["jaxcnn.main"]))
-    found = offending(FILES, lambda name: not within(name, ["jaxcnn.command"]))
-    assert found == {f"jaxcnn.{name} imports jaxcnn.command" for name in ("main", "data.preview")}
+    found = offending(FILES, lambda name: not within(name, ["jaxcnn.config.flags"]))
+    assert found == {
+        f"jaxcnn.{name} imports jaxcnn.config.flags" for name in ("main", "data.preview")
+    }
 
 
 def test_configs_stop_at_the_factories():
     rooms = {path: path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES}
-    commands = [MODULES["jaxcnn.data.preview"]]
+    commands = [MODULES["jaxcnn.preview"]]
     rest = [path for path in FILES if rooms[path] not in CONFIG_IS_KNOWN_IN]
     rest = [path for path in rest if path not in commands]
     assert set(rooms.values()) >= CONFIG_IS_KNOWN_IN
     known = (
         "ml_collections",
-        "jaxcnn.factories",
-        "jaxcnn.inputs",
-        "jaxcnn.recipes",
-        "jaxcnn.papers",
+        "jaxcnn.config.build",
+        "jaxcnn.config.build_data",
+        "jaxcnn.config.defaults",
+        "jaxcnn.config.recipes",
     )
-    known = (*known, "jaxcnn.command", *(module_name(path) for path in commands))
+    known = (*known, "jaxcnn.config.flags", *(module_name(path) for path in commands))
     assert not offending(rest, lambda name: not within(name, known))
 
 
 def test_a_pure_step_knows_no_files_and_no_devices():
-    known = {name for name in imports(MODULES["jaxcnn.steps"]) if not name.startswith("jaxcnn.")}
+    known = {
+        name for name in imports(MODULES["jaxcnn.training.steps"]) if not name.startswith("jaxcnn.")
+    }
     pure = {"contextlib", "collections.abc", "typing", "jax", "jax.numpy", "optax", "flax"}
     assert known <= pure
 
@@ -235,7 +239,7 @@ def test_importing_the_package_costs_jax_and_flax():
 
 
 def test_training_never_loads_tensorflow_or_torch():
-    loaded = modules_after("import jaxcnn.train, jaxcnn.evaluate, jaxcnn.main")
+    loaded = modules_after("import jaxcnn.training.train, jaxcnn.evaluation.evaluate, jaxcnn.main")
     for name in ("tensorflow", "torch", "tensorflow_datasets", "grain", "sklearn", "matplotlib"):
         assert name not in loaded
 

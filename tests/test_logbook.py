@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from jaxcnn.logbook import Logbook, duration
+from jaxcnn.run.metric_writer import Logbook, duration
 
 RECORDS = [
     {"step": 10, "train/loss": 0.1 + 0.2, "epoch": 0.5},

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxcnn.errors import UserError
-from jaxcnn.losses import (
+from jaxcnn.training.losses import (
     cross_entropy,
     make_objective,
     mixed_labels,

@@ -143,7 +143,7 @@ def test_the_last_of_two_values_of_a_field_counts(tmp_path):
 
 
 def test_values_may_stand_behind_their_flags():
-    from jaxcnn.command import joined
+    from jaxcnn.config.flags import joined
 
     plain = "main --mode=evaluate --config.seed=-1 --debug --config.data.mean=(1, 2) --x= --y"
     spaced = ["main", "-mode", "evaluate", "--config.seed", "-1", "--debug", "-config.data.mean"]
@@ -163,11 +163,11 @@ def test_values_may_stand_behind_their_flags():
     ],
 )
 def test_the_default_workdir_is_called_by_the_data(kind, dir, label):
-    from jaxcnn import papers, recipes
+    from jaxcnn.config import defaults, recipes
 
-    config = papers.resnet("resnet18", kind)
+    config = recipes.resnet("resnet18", kind)
     config.data.dir = dir
-    assert recipes.data_label(config) == label
+    assert defaults.data_label(config) == label
 
 
 def test_help_lists_the_flags(tmp_path):

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn.metrics import classification_sums, top_k_hits
+from jaxcnn.training.metrics import classification_sums, top_k_hits
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])

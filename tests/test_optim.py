@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn import factories, recipes
+from jaxcnn.config import build, defaults
 from jaxcnn.errors import UserError
-from jaxcnn.optim import decay_mask, limit_rms, make_transform
+from jaxcnn.training.optim import decay_mask, limit_rms, make_transform
 
 RATES = (0.1, 0.1, 0.02, 0.05, 0.3)
 SHAPES = {"conv/kernel": (3, 2), "conv/bias": (2,), "norm/scale": (2,)}
@@ -251,10 +251,10 @@ def test_a_filter_of_zeros_has_no_strange_gradient():
 
 
 def test_a_config_limits_filters_and_varies_the_rate():
-    config = recipes.base_config()
+    config = defaults.base_config()
     config.optimizer.update(momentum=0.0, weight_decay=0.0, max_rms=0.1)
     config.optimizer.update(max_rms_mask=("^first/",), rate_factors=(("bias$", 2.0),))
-    optimizer = factories.make_optimizer(
+    optimizer = build.make_optimizer(
         config, total_steps=9, steps_per_epoch=Fraction(3), batch_size=4
     )
     params = filters()
@@ -267,7 +267,7 @@ def test_a_config_limits_filters_and_varies_the_rate():
     np.testing.assert_allclose(new["last"]["kernel"], 0.99, rtol=1e-6)
     config.optimizer.max_rms = -1.0
     with pytest.raises(UserError, match=r"max_rms=-1\.0"):
-        factories.make_optimizer(config, total_steps=9, steps_per_epoch=Fraction(3), batch_size=4)
+        build.make_optimizer(config, total_steps=9, steps_per_epoch=Fraction(3), batch_size=4)
 
 
 def test_unknown_names_and_patterns_are_answered():
@@ -278,12 +278,12 @@ def test_unknown_names_and_patterns_are_answered():
 
 
 def plateau_optimizer(**schedule):
-    config = recipes.base_config()
+    config = defaults.base_config()
     config.schedule.update(
         name="plateau", learning_rate=2.0, factor=0.1, patience=2, threshold=0.01, max_drops=2
     )
     config.schedule.update(**schedule)
-    return factories.make_optimizer(
+    return build.make_optimizer(
         config, total_steps=100, steps_per_epoch=Fraction(10), batch_size=64
     )
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcnn import train
 from jaxcnn.data import contents
 from jaxcnn.errors import UserError
+from jaxcnn.training import train
 from tests import photos
 from tests.test_selection import make_config
 

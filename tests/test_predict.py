@@ -11,9 +11,13 @@ import jax
 import numpy as np
 import pytest
 
-from jaxcnn import evaluate, factories, inputs, predict, train, workdir
+from jaxcnn import predict
+from jaxcnn.config import build, build_data
 from jaxcnn.errors import UserError
+from jaxcnn.evaluation import evaluate
 from jaxcnn.predict import main
+from jaxcnn.run import workdir
+from jaxcnn.training import train
 from tests import photos
 from tests.checkpoints import seal_as_before
 
@@ -26,10 +30,10 @@ def read(path):
 def by_hand(run, split="test"):
     """Probabilities by the data's own reader and the network's plain call, and the files."""
     config = run.config()
-    source = inputs.load_data(config, split)
+    source = build_data.load_data(config, split)
     images = np.stack([source.read(index, None)[0] for index in range(source.num_examples)])
-    model = factories.make_model(config, 3)
-    images = inputs.make_normalize(config)(images)
+    model = build.make_model(config, 3)
+    images = build_data.make_normalize(config)(images)
     logits = model.apply(run.state()["ema"], images, train=False)
     files = [source.describe(index) for index in range(source.num_examples)]
     labels = [source.read(index, None)[1] for index in range(source.num_examples)]
@@ -125,7 +129,7 @@ def test_names_of_an_old_run_that_cannot_be_read_are_said(copy, photo_run, text)
 def test_an_image_that_has_another_size_than_a_data_set_without_crop_is_resized(photo_run):
     config = photo_run.config()
     config.data.eval_crop = "none"
-    assert inputs.make_cropper(config).evaluate == "resize"
+    assert build_data.make_cropper(config).evaluate == "resize"
 
 
 MISTAKES = {

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxcnn import parallel
+from jaxcnn.run import distributed
 from tests import faults
 from tests.runs import ROOT, digest_of_newest, lasting, records
 
@@ -28,11 +28,11 @@ class Clocks:
         self.flags = [False, False]
         self.agreements = []
         monkeypatch.setattr(jax, "process_count", lambda: 2)
-        monkeypatch.setattr(parallel.time, "monotonic", lambda: self.now[self.turn])
-        monkeypatch.setattr(parallel.multihost_utils, "process_allgather", self.gather)
+        monkeypatch.setattr(distributed.time, "monotonic", lambda: self.now[self.turn])
+        monkeypatch.setattr(distributed.multihost_utils, "process_allgather", self.gather)
         for self.turn in (0, 1):
             flag = lambda turn=self.turn: self.flags[turn]  # noqa: E731
-            self.agreements.append(parallel.Agreement(flag))
+            self.agreements.append(distributed.Agreement(flag))
 
     def gather(self, mine):
         other = np.array([self.flags[1 - self.turn], 0.0], np.float32)
@@ -60,7 +60,7 @@ def test_processes_agree_at_the_same_calls_about_once_a_second(monkeypatch, seco
         assert clocks.call() == [False, False]
     assert clocks.gathered == [0, 1] * (len(clocks.gathered) // 2)
     most = max(2.0, 300 * max(seconds))
-    assert len(clocks.gathered) // 2 <= most + 2 * np.log2(parallel.MOST_CALLS) + 300 / 50
+    assert len(clocks.gathered) // 2 <= most + 2 * np.log2(distributed.MOST_CALLS) + 300 / 50
     begun, clocks.flags[1] = clocks.now[0], True
     while not any(heard := clocks.call()):
         pass

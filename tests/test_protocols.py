@@ -9,10 +9,10 @@ import pytest
 from flax import linen as nn
 
 from jaxcnn import create_model
-from jaxcnn.data.augment import normalize
+from jaxcnn.data.augmentation.augment import normalize
 from jaxcnn.data.views import grid
 from jaxcnn.errors import UserError
-from jaxcnn.protocols import PROTOCOLS, applied, make_protocol, make_scores
+from jaxcnn.evaluation.multicrop import PROTOCOLS, applied, make_protocol, make_scores
 
 SIZE = 16
 

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxcnn import evaluate, factories, inputs, papers, parallel, passes, recipes, train
+from jaxcnn.config import build, build_data, defaults, recipes
+from jaxcnn.config.resume import check_unchanged
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
+from jaxcnn.evaluation import evaluate, evaluator
 from jaxcnn.layers import BatchNorm
-from jaxcnn.resume import check_unchanged
+from jaxcnn.run import distributed
+from jaxcnn.training import train
 
 COUNT, STEP, EPSILON = 3, 7, 1e-3
 
@@ -31,7 +34,7 @@ class Normed(nn.Module):
 
 
 def config_of(**fields):
-    config = papers.lenet("lenet5_modern")
+    config = recipes.lenet("lenet5_modern")
     config.data.update(image_size=8, pad=0)
     config.train.batch_size = 32
     config.eval.update(recalibrate_batches=COUNT, **fields)
@@ -41,24 +44,24 @@ def config_of(**fields):
 @pytest.fixture(scope="module")
 def parts():
     """A network whose weights and statistics are anything, and its data."""
-    source = inputs.load_data(config_of(), "train")
+    source = build_data.load_data(config_of(), "train")
     model = Normed()
     fresh = model.init(jax.random.key(0), jnp.zeros((2, 8, 8, 1)))
     rng = np.random.default_rng(0)
     shaken = jax.tree.map(lambda x: np.float32(np.abs(x + rng.normal(size=x.shape))), fresh)
-    return model, source, parallel.replicate(shaken)
+    return model, source, distributed.replicate(shaken)
 
 
 def recalibrated(config, parts, variables=None, step=STEP):
     model, source, given = parts
-    found = passes.make_recalibrator(config, model, source)(variables or given, step)
-    return parallel.fetch(found["batch_stats"]), found
+    found = evaluator.make_recalibrator(config, model, source)(variables or given, step)
+    return distributed.fetch(found["batch_stats"]), found
 
 
 def by_numpy(config, parts):
     """Means over batches and devices of the statistics of each device's share."""
     _, source, variables = parts
-    params = parallel.fetch(variables["params"])
+    params = distributed.fetch(variables["params"])
     found = []
     for step in range(STEP, STEP + COUNT):
         batch = train_batch(source, batch_size=32, seed=config.seed, step=step)
@@ -82,7 +85,7 @@ def test_statistics_are_the_means_over_the_batches(parts):
         strict=True,
     ):
         np.testing.assert_allclose(stats[norm][name], value, rtol=2e-4, atol=1e-4)
-    before = parallel.fetch(parts[2]["batch_stats"])
+    before = distributed.fetch(parts[2]["batch_stats"])
     np.testing.assert_array_equal(stats["auxiliary"]["var"], before["auxiliary"]["var"])
 
 
@@ -92,7 +95,7 @@ def test_they_depend_on_the_seed_and_the_step_alone_and_frozen_ones_stay(parts):
         **parts[2],
         "batch_stats": jax.tree.map(lambda x: x * np.nan, parts[2]["batch_stats"]),
     }
-    again, _ = recalibrated(config_of(), parts, parallel.replicate(spoiled))
+    again, _ = recalibrated(config_of(), parts, distributed.replicate(spoiled))
     for norm in ("first", "second"):
         jax.tree.map(np.testing.assert_array_equal, stats[norm], again[norm])
     later, _ = recalibrated(config_of(), parts, step=STEP + 1)
@@ -100,7 +103,7 @@ def test_they_depend_on_the_seed_and_the_step_alone_and_frozen_ones_stay(parts):
     config = config_of()
     config.optimizer.freeze = ("^first/",)
     frozen, _ = recalibrated(config, parts)
-    before = parallel.fetch(parts[2]["batch_stats"])
+    before = distributed.fetch(parts[2]["batch_stats"])
     jax.tree.map(np.testing.assert_array_equal, frozen["first"], before["first"])
     assert np.abs(frozen["second"]["mean"] - stats["second"]["mean"]).max() > 1e-3
 
@@ -108,8 +111,8 @@ def test_they_depend_on_the_seed_and_the_step_alone_and_frozen_ones_stay(parts):
 def test_a_network_with_spoiled_statistics_is_right_again(parts):
     model, _, _ = parts
     config = config_of()
-    test = inputs.load_test_data(config, "test")
-    measure = passes.make_evaluator(config, model, test)
+    test = build_data.load_test_data(config, "test")
+    measure = evaluator.make_evaluator(config, model, test)
     _, right = recalibrated(config, parts)
     spoiled = {**right, "batch_stats": jax.tree.map(lambda x: 5 * x + 1, right["batch_stats"])}
     _, mended = recalibrated(config, parts, spoiled)
@@ -118,7 +121,7 @@ def test_a_network_with_spoiled_statistics_is_right_again(parts):
 
 
 def run_of(directory, batches):
-    config = papers.resnet("cifar_resnet20")
+    config = recipes.resnet("cifar_resnet20")
     config.model.overrides.update(stage_sizes=(1,), width=4)
     config.data.update(image_size=8, pad=1)
     config.train.update(length="8steps", batch_size=32, ema_decay=0.9, ema_warmup=False)
@@ -139,7 +142,7 @@ def test_a_run_recalibrates_its_averages_and_keeps_that(tmp_path):
 
 def test_a_run_that_recalibrates_keeps_its_times_of_evaluation():
     config = config_of()
-    saved = recipes.to_saved(config)
+    saved = defaults.to_saved(config)
     config.eval.every = "5epochs"
     with pytest.raises(UserError, match=r"eval\.every"):
         check_unchanged(config, saved, "here")
@@ -148,21 +151,21 @@ def test_a_run_that_recalibrates_keeps_its_times_of_evaluation():
 
 
 @pytest.mark.parametrize(
-    "recipe", [papers.highway("highway_fc10"), papers.ladder("ladder_mnist_mlp")]
+    "recipe", [recipes.highway("highway_fc10"), recipes.ladder("ladder_mnist_mlp")]
 )
 def test_a_network_without_batch_norm_is_refused(recipe):
     recipe.eval.recalibrate_batches = 2
-    source = inputs.load_data(recipe, "train")
-    model = factories.make_model(recipe, source.num_classes)
+    source = build_data.load_data(recipe, "train")
+    model = build.make_model(recipe, source.num_classes)
     with pytest.raises(UserError, match=r"recalibrate_batches=2: a \w+ has no BatchNorm"):
-        passes.make_recalibrator(recipe, model, source)
+        evaluator.make_recalibrator(recipe, model, source)
     recipe.eval.recalibrate_batches = -1
     with pytest.raises(UserError, match="too small"):
-        passes.make_recalibrator(recipe, model, source)
+        evaluator.make_recalibrator(recipe, model, source)
 
 
 def test_batches_that_do_not_divide_are_refused(parts):
     config = config_of()
     config.train.batch_size = 30
     with pytest.raises(UserError, match=r"recalibrate_batches=\d+: training batches of 30 do not"):
-        passes.make_recalibrator(config, *parts[:2])
+        evaluator.make_recalibrator(config, *parts[:2])

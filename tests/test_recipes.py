@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from jaxcnn import averages, data, factories, inputs, list_models, model_info, papers, recipes
+from jaxcnn import data, list_models, model_info
+from jaxcnn.config import build, build_data, defaults, recipes
 from jaxcnn.errors import UserError
-from jaxcnn.schedules import length_in_steps
+from jaxcnn.training import averages
+from jaxcnn.training.schedules import length_in_steps
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "configs").glob("*.py"))
@@ -40,7 +42,7 @@ def load(file):
 def offered(get_config):
     """The data sets for which a file has a recipe."""
     found = {}
-    for name in recipes.DATASETS:
+    for name in defaults.DATASETS:
         with contextlib.suppress(UserError):
             found[name] = get_config(name)
     return found
@@ -48,8 +50,8 @@ def offered(get_config):
 
 def optimizer_of(config, examples=None):
     examples = examples or EXAMPLES.get(config.dataset, 1437) - config.data.holdout
-    plan = factories.make_plan(config, examples)
-    optimizer = factories.make_optimizer(
+    plan = build.make_plan(config, examples)
+    optimizer = build.make_optimizer(
         config,
         total_steps=plan.total,
         steps_per_epoch=plan.steps_per_epoch,
@@ -64,7 +66,7 @@ def test_a_file_loads_anywhere_for_all_its_data_sets_and_builds(file):
     configs = offered(get_config)
     assert {"digits", "synthetic"} <= configs.keys()
     assert get_config().to_dict() == configs["digits"].to_dict(), "digits are the default"
-    fields = recipes.base_config().to_dict()
+    fields = defaults.base_config().to_dict()
     for dataset, config in configs.items():
         assert config.dataset == dataset
         assert config.model.name in list_models()
@@ -81,8 +83,8 @@ def test_a_file_loads_anywhere_for_all_its_data_sets_and_builds(file):
         optimizer, total = optimizer_of(config)
         assert total > 0
         assert float(optimizer.learning_rate(total // 2)) > 0
-        model = factories.make_model(config, section.num_classes)
-        factories.make_loss(config)
+        model = build.make_model(config, section.num_classes)
+        build.make_loss(config)
         fitted = averages.fit(model, config, total)
         if dataset == "imagenet2012" or dataset.startswith("cifar"):
             assert fitted is model, "the paper's statistics, over the paper's length"
@@ -126,10 +128,10 @@ def test_an_unknown_data_set_is_answered_with_the_nearest():
 
 
 def test_two_configs_share_nothing():
-    first, second = recipes.base_config(), recipes.base_config()
+    first, second = defaults.base_config(), defaults.base_config()
     first.model.overrides.dropout_rate = 0.2
     first.data.image_size = 8
-    assert second.to_dict() == recipes.base_config().to_dict()
+    assert second.to_dict() == defaults.base_config().to_dict()
 
 
 # How each network is tested in its paper; all others see one centre crop, and so do those that have
@@ -164,7 +166,7 @@ def test_every_network_is_tested_as_its_paper_tested_it_and_its_text_says_so():
         name = wanted.get(file.stem, "center")
         imagenet, digits = get_config("imagenet2012"), get_config("digits")
         assert (imagenet.eval.protocol, digits.eval.protocol) == (name, "center"), file.stem
-        protocol = inputs.make_test_protocol(imagenet)
+        protocol = build_data.make_test_protocol(imagenet)
         if protocol.views is not None and name != "googlenet144":
             assert protocol.views.scales == (256,)
         words = IN_WORDS[name]
@@ -174,7 +176,7 @@ def test_every_network_is_tested_as_its_paper_tested_it_and_its_text_says_so():
         text = " ".join((ast.get_docstring(ast.parse(file.read_text())) or "").split())
         assert f"A run here is tested {words}." in text, file.stem
     assert wanted.keys() <= seen
-    for model, family in (("vgg16", papers.vgg), ("resnet50", papers.resnet)):
+    for model, family in (("vgg16", recipes.vgg), ("resnet50", recipes.resnet)):
         values(family(model, "cifar10"), eval__protocol="center")
 
 
@@ -196,7 +198,7 @@ def rates(config, steps):
 
 
 def test_ladder_on_cifar():
-    config = papers.ladder("ladder_conv_large_gamma", "cifar10")
+    config = recipes.ladder("ladder_conv_large_gamma", "cifar10")
     values(
         config,
         optimizer__name="adam",
@@ -216,26 +218,26 @@ def test_ladder_on_cifar():
 
 def test_preprocessing_is_the_papers_and_small_sets_fit_the_network():
     for family, model, kind in (
-        (papers.nin, "nin_cifar10", "zca"),
-        (papers.dsn, "dsn_cifar10", "gcn"),
-        (papers.highway, "highway_cifar10", "gcn"),
-        (papers.ladder, "ladder_conv_large_gamma", "zca"),
-        (papers.resnet, "cifar_resnet20", "mean_image"),
-        (papers.preact_resnet, "cifar_resnet164_v2", "channels"),
+        (recipes.nin, "nin_cifar10", "zca"),
+        (recipes.dsn, "dsn_cifar10", "gcn"),
+        (recipes.highway, "highway_cifar10", "gcn"),
+        (recipes.ladder, "ladder_conv_large_gamma", "zca"),
+        (recipes.resnet, "cifar_resnet20", "mean_image"),
+        (recipes.preact_resnet, "cifar_resnet164_v2", "channels"),
     ):
         values(family(model, "cifar10"), data__preprocess=kind)
     values(
-        papers.lenet("lenet5", "mnist"),
+        recipes.lenet("lenet5", "mnist"),
         train__length="20epochs",
         data__image_size=32,
         data__train_crop="frame",
         data__eval_crop="frame",
         data__pad=0,
     )
-    values(papers.nin("nin_mnist", "mnist"), data__train_crop="none", data__image_size=28)
-    values(papers.vgg("vgg16", "mnist"), data__train_crop="frame", data__flip=False)
-    values(papers.alexnet("alexnet", "cifar10"), data__train_crop="resize", data__image_size=64)
-    values(papers.vgg("vgg16", "svhn"), train__length="40epochs", data__flip=False, data__pad=4)
+    values(recipes.nin("nin_mnist", "mnist"), data__train_crop="none", data__image_size=28)
+    values(recipes.vgg("vgg16", "mnist"), data__train_crop="frame", data__flip=False)
+    values(recipes.alexnet("alexnet", "cifar10"), data__train_crop="resize", data__image_size=64)
+    values(recipes.vgg("vgg16", "svhn"), train__length="40epochs", data__flip=False, data__pad=4)
 
 
 def test_plain_networks_on_small_images_go_by_their_authors_code():
@@ -246,7 +248,7 @@ def test_plain_networks_on_small_images_go_by_their_authors_code():
         ("nin_mnist", "mnist", None, {}),
         ("nin_svhn", "svhn", 0.1, {}),
     ):
-        config = papers.nin(model, dataset)
+        config = recipes.nin(model, dataset)
         assert dict(config.optimizer.rate_factors).get("^classifier/") == classifier
         assert config.model.overrides.to_dict() == start
         if dataset != "svhn":
@@ -255,21 +257,21 @@ def test_plain_networks_on_small_images_go_by_their_authors_code():
             wanted = pytest.approx([0.02, 0.02, 0.002, 0.0002])
             assert rates(config, [0, 199 * epoch, 201 * epoch, 231 * epoch]) == wanted
     for dataset, loss in (("cifar10", "squared_hinge"), ("svhn", "cross_entropy")):
-        config = papers.dsn("dsn_cifar10", dataset)
+        config = recipes.dsn("dsn_cifar10", dataset)
         values(config, train__length="200000steps", loss__name=loss)
         wanted = pytest.approx([0.025, 0.025, 0.00158, 1e-4], rel=1e-2)
         assert rates(config, [0, 149_999, 150_001, 170_001]) == wanted
-    values(papers.stochastic_depth("cifar_resnet110_sd", "svhn"), eval__every="200steps")
+    values(recipes.stochastic_depth("cifar_resnet110_sd", "svhn"), eval__every="200steps")
 
 
 def test_papers_on_svhn_augment_nothing():
     for config, length, batch, first in (
-        (papers.densenet("densenet_40_12", "svhn"), "40epochs", 64, 0.1),
-        (papers.wide_resnet("wrn_16_8", "svhn"), "160epochs", 128, 0.01),
-        (papers.stochastic_depth("cifar_resnet110_sd", "svhn"), "50epochs", 128, 0.1),
-        (papers.fractalnet("fractalnet20_cifar10", "svhn"), "20epochs", 100, 0.02),
-        (papers.nin("nin_svhn", "svhn"), "120000steps", 128, 0.1),
-        (papers.dsn("dsn_cifar10", "svhn"), "200000steps", 100, 0.025),
+        (recipes.densenet("densenet_40_12", "svhn"), "40epochs", 64, 0.1),
+        (recipes.wide_resnet("wrn_16_8", "svhn"), "160epochs", 128, 0.01),
+        (recipes.stochastic_depth("cifar_resnet110_sd", "svhn"), "50epochs", 128, 0.1),
+        (recipes.fractalnet("fractalnet20_cifar10", "svhn"), "20epochs", 100, 0.02),
+        (recipes.nin("nin_svhn", "svhn"), "120000steps", 128, 0.1),
+        (recipes.dsn("dsn_cifar10", "svhn"), "200000steps", 100, 0.025),
     ):
         values(
             config,
@@ -281,41 +283,41 @@ def test_papers_on_svhn_augment_nothing():
             data__train_split="train+extra",
             data__test_split="test",
         )
-    assert papers.wide_resnet("wrn_16_8", "svhn").model.overrides.dropout_rate == 0.4
-    assert papers.densenet("densenet_40_12", "svhn").model.overrides.dropout_rate == 0.2
+    assert recipes.wide_resnet("wrn_16_8", "svhn").model.overrides.dropout_rate == 0.4
+    assert recipes.densenet("densenet_40_12", "svhn").model.overrides.dropout_rate == 0.2
 
 
 def test_what_papers_hold_out_of_svhn():
     sermanet = {"data__holdout": 0, "data__holdout_per_class": (400, 200)}
-    values(papers.stochastic_depth("cifar_resnet110_sd", "svhn"), **sermanet)
-    values(papers.nin("nin_svhn", "svhn"), **sermanet, optimizer__weight_decay=1e-4)
-    values(papers.dsn("dsn_cifar10", "svhn"), **sermanet)
-    values(papers.densenet("densenet_40_12", "svhn"), data__holdout=6000)
+    values(recipes.stochastic_depth("cifar_resnet110_sd", "svhn"), **sermanet)
+    values(recipes.nin("nin_svhn", "svhn"), **sermanet, optimizer__weight_decay=1e-4)
+    values(recipes.dsn("dsn_cifar10", "svhn"), **sermanet)
+    values(recipes.densenet("densenet_40_12", "svhn"), data__holdout=6000)
     for config in (
-        papers.wide_resnet("wrn_16_8", "svhn"),
-        papers.fractalnet("fractalnet20_cifar10", "svhn"),
+        recipes.wide_resnet("wrn_16_8", "svhn"),
+        recipes.fractalnet("fractalnet20_cifar10", "svhn"),
     ):
         values(config, data__holdout=0, data__holdout_per_class=())
-        assert inputs.watched_split(config) == "test"
+        assert build_data.watched_split(config) == "test"
     for config in (
-        papers.nin("nin_svhn", "svhn"),
-        papers.densenet("densenet_40_12", "svhn"),
+        recipes.nin("nin_svhn", "svhn"),
+        recipes.densenet("densenet_40_12", "svhn"),
     ):
-        assert inputs.watched_split(config) == "validation"
+        assert build_data.watched_split(config) == "validation"
 
 
 def test_pixels_are_scaled_as_published():
     zero_to_one = {"data__mean": (0.0,), "data__std": (1.0,), "data__preprocess": "channels"}
-    values(papers.highway("highway_mnist_w32", "mnist"), **zero_to_one)
-    values(papers.densenet("densenet_40_12", "svhn"), **zero_to_one)
-    values(papers.wide_resnet("wrn_16_8", "svhn"), **zero_to_one)
+    values(recipes.highway("highway_mnist_w32", "mnist"), **zero_to_one)
+    values(recipes.densenet("densenet_40_12", "svhn"), **zero_to_one)
+    values(recipes.wide_resnet("wrn_16_8", "svhn"), **zero_to_one)
     for dataset in ("cifar10", "svhn"):
-        config = papers.stochastic_depth("cifar_resnet110_sd", dataset)
+        config = recipes.stochastic_depth("cifar_resnet110_sd", dataset)
         values(config, data__preprocess="mean_image")
 
 
 def test_the_modern_recipe_is_torchvisions():
-    config = papers.modern("resnet50", "imagenet2012")
+    config = recipes.modern("resnet50", "imagenet2012")
     values(
         config,
         optimizer__name="sgd",
@@ -343,7 +345,7 @@ def test_the_modern_recipe_is_torchvisions():
 @pytest.mark.parametrize("model", ["densenet_40_12", "densenet_bc_190_40"])
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
 def test_densenet_on_cifar(model, dataset):
-    config = papers.densenet(model, dataset)
+    config = recipes.densenet(model, dataset)
     values(
         config,
         optimizer__name="sgd",
@@ -366,7 +368,7 @@ def test_densenet_on_cifar(model, dataset):
 
 
 def test_densenet_on_imagenet():
-    config = papers.densenet("densenet121", "imagenet2012")
+    config = recipes.densenet("densenet121", "imagenet2012")
     values(
         config,
         optimizer__momentum=0.9,
@@ -403,7 +405,7 @@ def test_densenet_on_imagenet():
     ],
 )
 def test_resnet_on_cifar(model, first):
-    config = papers.resnet(model, "cifar10")
+    config = recipes.resnet(model, "cifar10")
     values(
         config,
         optimizer__name="sgd",
@@ -423,7 +425,7 @@ def test_resnet_on_cifar(model, first):
 
 def test_resnet_on_imagenet():
     values(
-        papers.resnet("resnet50", "imagenet2012"),
+        recipes.resnet("resnet50", "imagenet2012"),
         optimizer__momentum=0.9,
         optimizer__nesterov=False,
         optimizer__weight_decay=1e-4,
@@ -443,7 +445,7 @@ def test_resnet_on_imagenet():
 
 PAPERS = {
     "alexnet": (
-        papers.alexnet("alexnet", "imagenet2012"),
+        recipes.alexnet("alexnet", "imagenet2012"),
         {
             "data__image_size": 227,
             "data__scale_range": (256, 256),
@@ -455,7 +457,7 @@ PAPERS = {
         },
     ),
     "vgg": (
-        papers.vgg("vgg16", "imagenet2012"),
+        recipes.vgg("vgg16", "imagenet2012"),
         {
             "data__scale_range": (256, 256),
             "train__batch_size": 256,
@@ -467,7 +469,7 @@ PAPERS = {
         },
     ),
     "googlenet": (
-        papers.googlenet("googlenet", "imagenet2012"),
+        recipes.googlenet("googlenet", "imagenet2012"),
         {
             "data__train_crop": "random_resized",
             "train__batch_size": 32,
@@ -477,7 +479,7 @@ PAPERS = {
         },
     ),
     "inception_v3": (
-        papers.inception("inception_v3", "imagenet2012"),
+        recipes.inception("inception_v3", "imagenet2012"),
         {
             "data__image_size": 299,
             "data__mean": (0.5, 0.5, 0.5),
@@ -492,15 +494,15 @@ PAPERS = {
         },
     ),
     "inception_v4": (
-        papers.inception("inception_v4", "imagenet2012"),
+        recipes.inception("inception_v4", "imagenet2012"),
         {"train__batch_size": 20 * 32, "optimizer__clip_norm": 0.0, "loss__label_smoothing": 0.1},
     ),
     "preact_resnet": (
-        papers.preact_resnet("resnet152_v2", "imagenet2012"),
+        recipes.preact_resnet("resnet152_v2", "imagenet2012"),
         {"data__color_jitter": 0.4, "train__batch_size": 256, "optimizer__nesterov": False},
     ),
     "wide_resnet": (
-        papers.wide_resnet("wrn_28_10", "cifar10"),
+        recipes.wide_resnet("wrn_28_10", "cifar10"),
         {
             "data__pad_mode": "reflect",
             "data__holdout": 0,
@@ -510,7 +512,7 @@ PAPERS = {
         },
     ),
     "resnext29": (
-        papers.resnext("resnext29_8x64d", "cifar10"),
+        recipes.resnext("resnext29_8x64d", "cifar10"),
         {"train__batch_size": 128, "optimizer__weight_decay": 5e-4, "data__pad": 4},
     ),
 }
@@ -535,7 +537,7 @@ def test_values_of_the_paper(family):
 
 
 def test_batch_normalised_inception_decays_six_times_as_fast():
-    config = papers.bn_inception("bn_inception", "imagenet2012")
+    config = recipes.bn_inception("bn_inception", "imagenet2012")
     values(config, train__batch_size=32, optimizer__weight_decay=4e-5, loss__label_smoothing=0.0)
     epoch = 1281167 / 32
     first, later = rates(config, [0, int(8.1 * epoch)])
@@ -546,13 +548,13 @@ def test_batch_normalised_inception_decays_six_times_as_fast():
     ("model", "first"), [("cifar_resnet110_v2", 0.01), ("cifar_resnet164_v2", 0.01)]
 )
 def test_preactivation_on_cifar_warms_up(model, first):
-    config = papers.preact_resnet(model, "cifar10")
+    config = recipes.preact_resnet(model, "cifar10")
     values(config, train__length="64000steps", data__holdout=0, optimizer__nesterov=False)
     assert rates(config, [0, 399, 400, 32000]) == pytest.approx([first, first, 0.1, 0.01])
 
 
 def test_mobilenet_decays_no_depthwise_kernel():
-    config = papers.mobilenet("mobilenet_v1_100", "imagenet2012")
+    config = recipes.mobilenet("mobilenet_v1_100", "imagenet2012")
     values(config, optimizer__name="rmsprop", optimizer__weight_decay=4e-5)
     (pattern,) = config.optimizer.decay_mask
     assert not re.search(pattern, "stage1/block1/depthwise/conv/kernel")
@@ -563,9 +565,9 @@ def test_mobilenet_decays_no_depthwise_kernel():
 @pytest.mark.parametrize(
     ("config", "size"),
     [
-        (papers.alexnet("alexnet"), 64),
-        (papers.inception("inception_v3"), 96),
-        (papers.vgg("vgg11"), 32),
+        (recipes.alexnet("alexnet"), 64),
+        (recipes.inception("inception_v3"), 96),
+        (recipes.vgg("vgg11"), 32),
     ],
 )
 def test_digits_are_as_large_as_the_network_needs(config, size):
@@ -573,7 +575,7 @@ def test_digits_are_as_large_as_the_network_needs(config, size):
 
 
 def test_a_rate_for_another_batch_is_scaled():
-    config = papers.densenet("densenet_40_12", "cifar10")
+    config = recipes.densenet("densenet_40_12", "cifar10")
     config.train.batch_size = 256
     assert rates(config, [0]) == pytest.approx([0.4])
 
@@ -620,7 +622,7 @@ def test_every_field_is_read_and_every_field_that_is_read_exists():
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.FunctionDef):
                     read |= fields_read(node)
-    base = recipes.base_config().to_dict()
+    base = defaults.base_config().to_dict()
     sections = {name for name, value in base.items() if isinstance(value, dict)}
     fields = {f"{section}.{field}" for section in sections for field in base[section]}
     fields |= base.keys() - sections

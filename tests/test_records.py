@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from jaxcnn import papers, programs, train
-from jaxcnn.checkpoint import Checkpoints
+from jaxcnn.config import programs, recipes
+from jaxcnn.run.checkpoint import Checkpoints
+from jaxcnn.training import train
 from tests.runs import digest_of_newest, lasting, records
 
 
@@ -34,7 +35,7 @@ class Build:
 
     def __call__(self, *given):
         if self.built is None:
-            self.built = programs.build(*given)
+            self.built = programs.make_programs(*given)
         step = self.built.train_step
 
         def watched(state, batch):
@@ -61,7 +62,7 @@ def build():
 
 
 def make_config(**lengths):
-    config = papers.deep_plain.highway("highway_fc10", "digits")
+    config = recipes.deep_plain.highway("highway_fc10", "digits")
     config.data.update(image_size=8, pad=0, holdout=40)
     config.train.update(length="20steps", batch_size=16)
     config.eval.every = "10steps"
@@ -87,21 +88,21 @@ def test_an_interrupted_run_has_the_records_of_an_unbroken_one(
     tmp_path, build, log, checkpoint, stops
 ):
     config = make_config(log=log, checkpoint=checkpoint)
-    train.run(config, tmp_path / "unbroken", build=build)
+    train.run(config, tmp_path / "unbroken", make_programs=build)
     expected = lasting(tmp_path / "unbroken")
     assert {"train/loss", "validation/loss", "test/loss"} <= {key for r in expected for key in r}
     for build.happens, build.at in stops:
         before = build.at
         ends = CrashError if build.happens is crash else train.InterruptedRunError
         with pytest.raises(ends):
-            train.run(config, tmp_path / "broken", build=build)
+            train.run(config, tmp_path / "broken", make_programs=build)
         assert (
             lasting(tmp_path / "broken")
             == [record for record in expected if record["step"] <= before][
                 : len(lasting(tmp_path / "broken"))
             ]
         )
-    train.run(config, tmp_path / "broken", build=build)
+    train.run(config, tmp_path / "broken", make_programs=build)
     assert lasting(tmp_path / "broken") == expected
 
 
@@ -110,16 +111,16 @@ def test_an_evaluation_that_was_stopped_is_done_again(tmp_path, build, checkpoin
     config = make_config(log="7steps", checkpoint=checkpoint)
     config.checkpoint.keep_best = 1
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    train.run(config, unbroken, build=build)
+    train.run(config, unbroken, make_programs=build)
     build.evaluations, build.happens = number, terminate
     with pytest.raises(train.InterruptedRunError, match=f"SIGTERM at step {10 * number}, saved"):
-        train.run(config, broken, build=build)
+        train.run(config, broken, make_programs=build)
     assert records(broken)[-1]["step"] == 10 * number, "the steps before it are recorded"
     assert "validation/loss" not in records(broken)[-1]
     build.evaluations, build.happens = 1, crash  # what was saved says what is to be done
     with pytest.raises(CrashError):
-        train.run(config, broken, build=build)
-    train.run(config, broken, build=build)
+        train.run(config, broken, make_programs=build)
+    train.run(config, broken, make_programs=build)
     assert lasting(broken) == lasting(unbroken)
     assert digest_of_newest(broken) == digest_of_newest(unbroken)
     kept = [Checkpoints(folder / "checkpoints", read_only=True) for folder in (broken, unbroken)]
@@ -128,23 +129,23 @@ def test_an_evaluation_that_was_stopped_is_done_again(tmp_path, build, checkpoin
 
 def test_the_last_test_that_was_stopped_is_done_again(tmp_path, build, monkeypatch):
     config = make_config(log="7steps", checkpoint="5steps")
-    unbroken = train.run(config, tmp_path / "unbroken", build=build)
+    unbroken = train.run(config, tmp_path / "unbroken", make_programs=build)
     with monkeypatch.context() as patch:
         patch.setattr(train, "make_evaluator", lambda *_, **__: lambda *_: terminate())
         with pytest.raises(train.InterruptedRunError, match="at step 20, saved"):
-            train.run(config, tmp_path / "broken", build=build)
-    assert train.run(config, tmp_path / "broken", build=build) == unbroken
+            train.run(config, tmp_path / "broken", make_programs=build)
+    assert train.run(config, tmp_path / "broken", make_programs=build) == unbroken
     assert lasting(tmp_path / "broken") == lasting(tmp_path / "unbroken")
 
 
 def test_a_run_killed_after_its_last_checkpoint_has_the_whole_result(tmp_path, build, monkeypatch):
     config = make_config(log="7steps", checkpoint="5steps")
-    unbroken = train.run(config, tmp_path / "unbroken", build=build)
+    unbroken = train.run(config, tmp_path / "unbroken", make_programs=build)
     with monkeypatch.context() as patch:
         patch.setattr(train, "state_sha256", lambda variables: crash())
         with pytest.raises(CrashError):
-            train.run(config, tmp_path / "broken", build=build)
-    assert train.run(config, tmp_path / "broken", build=build) == unbroken
+            train.run(config, tmp_path / "broken", make_programs=build)
+    assert train.run(config, tmp_path / "broken", make_programs=build) == unbroken
 
 
 DAMAGES = [
@@ -161,26 +162,26 @@ DAMAGES = [
 )
 def test_a_result_is_believed_as_it_was_written_and_else_made_again(tmp_path, build, damage):
     config = make_config(log="7steps", checkpoint="5steps")
-    train.run(config, tmp_path, build=build)
+    train.run(config, tmp_path, make_programs=build)
     path = tmp_path / "metrics.jsonl"
     before = path.read_text()
     *lines, last = before.splitlines()
     assert damage(last) != last
     path.write_text("".join(f"{line}\n" for line in (*lines, damage(last)) if line))
-    train.run(config, tmp_path, build=build)
+    train.run(config, tmp_path, make_programs=build)
     assert path.read_text() == before
-    train.run(config, tmp_path, build=build)
+    train.run(config, tmp_path, make_programs=build)
     assert path.read_text() == before
 
 
 @pytest.mark.exhaustive
 def test_a_result_of_other_weights_is_not_the_checkpoint_s(tmp_path, build):
     config = make_config(log="7steps", checkpoint="5steps")
-    train.run(config, tmp_path / "a", build=build)
+    train.run(config, tmp_path / "a", make_programs=build)
     other = make_config(log="7steps", checkpoint="5steps")
     other.seed = config.seed + 1
-    train.run(other, tmp_path / "b", build=build)
+    train.run(other, tmp_path / "b", make_programs=build)
     shutil.copy(tmp_path / "a" / "metrics.jsonl", tmp_path / "b")
-    train.run(other, tmp_path / "b", build=build)
+    train.run(other, tmp_path / "b", make_programs=build)
     results = [records(tmp_path / name)[-1] for name in "ab"]
     assert results[0]["state_sha256"] != results[1]["state_sha256"]

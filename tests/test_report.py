@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxcnn.config.defaults import base_config
 from jaxcnn.data import load
-from jaxcnn.recipes import base_config
-from jaxcnn.report import Window
-from jaxcnn.schedules import Plan
+from jaxcnn.run.progress import Window
+from jaxcnn.training.schedules import Plan
 
 PLAN = Plan(100, Fraction(10), log=None, evaluate=None, save=None)
 

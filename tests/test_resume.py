@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from jaxcnn import evaluate
-from jaxcnn.data import whitening
+from jaxcnn.data import normalization
 from jaxcnn.errors import UserError
-from jaxcnn.workdir import STATISTICS
+from jaxcnn.evaluation import evaluate
+from jaxcnn.run.workdir import STATISTICS
 from tests.runs import TINY, digest_of_newest, finish, lasting, records, start
 
 
@@ -60,9 +60,9 @@ def test_an_evaluation_normalises_with_the_statistics_of_the_run(unbroken):
     path = unbroken / STATISTICS
     kept = path.read_bytes()
     try:
-        statistics, about = whitening.read(path)
+        statistics, about = normalization.read(path)
         other = dataclasses.replace(statistics, whiten=2 * statistics.whiten)
-        whitening.write(path, other, about)
+        normalization.write(path, other, about)
         with pytest.raises(UserError, match=r"statistics\.npz is not what the checkpoint was"):
             evaluate.run(unbroken)
     finally:

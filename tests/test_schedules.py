@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxcnn.errors import UserError
-from jaxcnn.schedules import Plan, is_due, length_in_steps, make_schedule
+from jaxcnn.training.schedules import Plan, is_due, length_in_steps, make_schedule
 
 EPOCH = Fraction(1437, 64)  # no whole number of steps
 

@@ -9,9 +9,9 @@ import warnings
 import numpy as np
 import pytest
 
-from jaxcnn import scorecard
 from jaxcnn.errors import UserError
-from jaxcnn.scorecard import Predictions
+from jaxcnn.evaluation import report
+from jaxcnn.evaluation.report import Predictions
 
 NAMES = ("ant", "b$e", "cow, brown")
 
@@ -35,7 +35,7 @@ def rows(file):
 
 
 def test_means_by_hand(four):
-    means = scorecard.means(four)
+    means = report.means(four)
     # Of the bins, 1/15 wide, 0.75 and 0.7 lie in different ones, as all others do.
     assert means["ece"] == pytest.approx((0.25 + 0.7 + 0.58 + 0.5) / 4)
     assert means["top1"] == 0.5
@@ -47,7 +47,7 @@ def test_calibration_sorts_by_confidence_and_certainty_belongs_to_the_last_bin()
     confidence = np.array([0.5, 0.59, 0.61, 0.79, 0.78, 1.0])
     hits = np.array([1, 0, 1, 1, 0, 1])
     predictions = of(np.stack([confidence, 1 - confidence + 1e-30], 1), 1 - hits)
-    found = scorecard.calibration(predictions, bins=5)
+    found = report.calibration(predictions, bins=5)
     assert found.examples.tolist() == [0, 0, 2, 3, 1]
     np.testing.assert_allclose(found.accuracy, [0, 0, 1 / 2, 2 / 3, 1])
     np.testing.assert_allclose(found.confidence, [0, 0, 0.545, 2.18 / 3, 1], rtol=1e-6)
@@ -59,13 +59,13 @@ def test_an_honest_forecaster_has_no_calibration_error():
     confidence = rng.uniform(0.5, 1, 200_000)
     labels = (rng.random(len(confidence)) > confidence).astype(int)
     predictions = of(np.stack([confidence, 1 - confidence], 1), labels)
-    assert scorecard.means(predictions)["ece"] < 0.005
+    assert report.means(predictions)["ece"] < 0.005
     boaster = of(np.stack([confidence**0.1, 1 - confidence**0.1], 1), labels)
-    assert scorecard.means(boaster)["ece"] > 0.15
+    assert report.means(boaster)["ece"] > 0.15
 
 
 def test_files_of_a_report(four, tmp_path):
-    scorecard.write(tmp_path, four, NAMES, {"split": "test"})
+    report.write(tmp_path, four, NAMES, {"split": "test"})
     assert rows(tmp_path / "confusion.csv") == [
         ["true \\ predicted", *NAMES],
         ["ant", "1", "1", "0"],
@@ -92,7 +92,7 @@ def test_files_of_a_report(four, tmp_path):
 
 def test_the_figure_has_no_names_of_many_classes(tmp_path):
     counts = np.eye(200, dtype=int)
-    scorecard.draw(counts, [str(i) for i in range(200)], tmp_path / "x.png", ["runs/a"])
+    report.draw(counts, [str(i) for i in range(200)], tmp_path / "x.png", ["runs/a"])
     assert (tmp_path / "x.png").stat().st_size > 1000
 
 
@@ -113,27 +113,27 @@ def test_names_of_strangers_are_shown_in_a_figure_and_obeyed_nowhere(tmp_path, m
     names = ["$x^{$", "\x1b[31mred\n", "一丁\U0001f600", "n" * 300, r"$\frac"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        scorecard.draw(np.eye(5, dtype=int), names, tmp_path / "x.png", ["runs/$a$", "test top1"])
+        report.draw(np.eye(5, dtype=int), names, tmp_path / "x.png", ["runs/$a$", "test top1"])
     assert {r"\$x^{\$", r"\x1b[31mred\n", r"\$\frac", "runs/\\$a\\$\ntest top1"} <= set(shown)
     assert max(map(len, shown)) < 50
 
 
 def test_a_report_of_ours_is_told_from_other_folders(four, tmp_path):
     facts = {"members": [{"weights": "runs/a"}], "split": "test"}
-    assert not scorecard.belongs_to(tmp_path, ["runs/a"], "test")
-    scorecard.write(tmp_path, four, NAMES, facts)
-    assert scorecard.belongs_to(tmp_path, ["./runs/a"], "test")
-    assert not scorecard.belongs_to(tmp_path, ["runs/b"], "test")
-    assert not scorecard.belongs_to(tmp_path, ["runs/a"], "train")
+    assert not report.belongs_to(tmp_path, ["runs/a"], "test")
+    report.write(tmp_path, four, NAMES, facts)
+    assert report.belongs_to(tmp_path, ["./runs/a"], "test")
+    assert not report.belongs_to(tmp_path, ["runs/b"], "test")
+    assert not report.belongs_to(tmp_path, ["runs/a"], "train")
     for text in ("5", "{", '{"members": 3}', '{"members": [{}], "split": "test"}'):
         (tmp_path / "report.json").write_text(text)
-        assert not scorecard.belongs_to(tmp_path, ["runs/a"], "test")
+        assert not report.belongs_to(tmp_path, ["runs/a"], "test")
 
 
 def test_without_matplotlib_one_line_says_what_is_missing(four, tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with caplog.at_level(logging.WARNING, logger="jaxcnn"):
-        scorecard.write(tmp_path, four, NAMES, {})
+        report.write(tmp_path, four, NAMES, {})
     (line,) = caplog.messages
     assert "pip install 'jaxcnn[plots]'" in line
     written = {path.name for path in tmp_path.iterdir()}
@@ -144,7 +144,7 @@ def test_without_matplotlib_one_line_says_what_is_missing(four, tmp_path, monkey
 
 def test_an_average_is_of_probabilities_and_of_the_same_examples(four):
     other = of([[0.2, 0.2, 0.6]] * 4, four.labels)
-    mean = scorecard.average([four, other, other])
+    mean = report.average([four, other, other])
     expected = (np.exp(four.log_probabilities) + 2 * np.exp(other.log_probabilities)) / 3
     np.testing.assert_allclose(np.exp(mean.log_probabilities), expected, rtol=1e-5)
     for changed in (
@@ -153,13 +153,13 @@ def test_an_average_is_of_probabilities_and_of_the_same_examples(four):
         other._replace(log_probabilities=other.log_probabilities[:, :2]),
     ):
         with pytest.raises(UserError, match="same examples"):
-            scorecard.average([four, changed])
+            report.average([four, changed])
 
 
 def test_what_cannot_be_reported_says_so(four, tmp_path):
     four.log_probabilities[2, 1] = np.nan
     with pytest.raises(UserError, match=r"1 of 4 examples are not finite.*index 2"):
-        scorecard.write(tmp_path, four, NAMES, {})
+        report.write(tmp_path, four, NAMES, {})
     four.log_probabilities[2, 1] = -1
     with pytest.raises(UserError, match=r"cannot write the report"):
-        scorecard.write(tmp_path / "missing", four, NAMES, {})
+        report.write(tmp_path / "missing", four, NAMES, {})

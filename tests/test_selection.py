@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from jaxcnn import evaluate, inputs, recipes, selection, train, trained
+from jaxcnn.config import build_data, defaults
 from jaxcnn.errors import UserError
+from jaxcnn.evaluation import evaluate
+from jaxcnn.run import restore
+from jaxcnn.training import selection, train
 from tests import photos
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
@@ -29,7 +32,7 @@ def pairs():
     """All configs on all data."""
     for file in CONFIGS:
         get_config = runpy.run_path(str(file))["get_config"]
-        for dataset in recipes.DATASETS:
+        for dataset in defaults.DATASETS:
             try:
                 config = get_config(dataset)
             except UserError:
@@ -40,7 +43,7 @@ def pairs():
 def test_every_recipe_holds_out_or_says_so():
     number, plateaus = 0, 0
     for name, dataset, config in pairs():
-        watched = inputs.watched_split(config)
+        watched = build_data.watched_split(config)
         line = selection.warning(config, watched, "test")
         assert ("chosen on the test split, which is also reported" in line) == (watched == "test")
         number += 1
@@ -51,22 +54,24 @@ def test_every_recipe_holds_out_or_says_so():
     assert plateaus > 20
 
 
-@pytest.mark.parametrize("dataset", recipes.HOLDOUTS)
+@pytest.mark.parametrize("dataset", defaults.HOLDOUTS)
 def test_a_plateau_s_part_is_held_out_of_every_data_set(dataset, monkeypatch):
-    from jaxcnn.papers import common
+    from jaxcnn.config.recipes import common
 
     def recipe(config):
         config.schedule.name = "plateau"
 
     config = common.start("lenet5_modern", dataset, {dataset: recipe})
-    assert config.data.holdout == recipes.HOLDOUTS[dataset]
+    assert config.data.holdout == defaults.HOLDOUTS[dataset]
     if dataset in ("digits", "synthetic"):
-        sizes = [inputs.load_data(config, split).num_examples for split in ("train", "validation")]
+        sizes = [
+            build_data.load_data(config, split).num_examples for split in ("train", "validation")
+        ]
         assert sizes == ([1293, 144] if dataset == "digits" else [1792, 256])
 
 
 def test_what_is_chosen_is_named():
-    config = recipes.base_config()
+    config = defaults.base_config()
     assert selection.warning(config, "validation", "test") == ""
     assert selection.warning(config, "test", "test") == (
         "the best checkpoint is chosen on the test split, which is also reported:"
@@ -83,7 +88,7 @@ def test_what_is_chosen_is_named():
 
 
 def test_results_on_a_split_that_was_chosen_on_are_too_good():
-    config = recipes.base_config()
+    config = defaults.base_config()
     found = selection.description(config, "validation")
     assert "best was selected on this split, validation" in selection.bias(
         found, "best", "validation"
@@ -125,7 +130,7 @@ def test_folders_with_and_without_each_split(folder, tmp_path, capsys, caplog, m
     evaluate.run_ensemble([tmp_path / "test"] * 2, checkpoint="best")
     assert caplog.text.count("best was selected on this split, test") == 2
     caplog.clear()
-    trained.restore(tmp_path / "test", config, checkpoint="best")
+    restore.restore(tmp_path / "test", config, checkpoint="best")
     assert "best was selected on the test split" in caplog.text
 
     shutil.copytree(folder, tmp_path / "three")

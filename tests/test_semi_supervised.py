@@ -10,14 +10,15 @@ import optax
 import pytest
 from flax import linen as nn
 
-from jaxcnn import factories, inputs, papers, parallel
+from jaxcnn.config import build, build_data, recipes
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.layers.split_norm import SplitBatchNorm
-from jaxcnn.losses import make_objective
-from jaxcnn.optim import Optimizer
-from jaxcnn.state import TrainState
-from jaxcnn.steps import make_train_step
+from jaxcnn.run import distributed
+from jaxcnn.training.losses import make_objective
+from jaxcnn.training.optim import Optimizer
+from jaxcnn.training.state import TrainState
+from jaxcnn.training.steps import make_train_step
 
 
 class Told(nn.Module):
@@ -93,7 +94,7 @@ def test_others_are_told_nothing():
 
 
 def config_of(**fields):
-    config = papers.ladder("ladder_mnist_mlp")
+    config = recipes.ladder("ladder_mnist_mlp")
     config.data.update(**fields)
     return config
 
@@ -108,44 +109,44 @@ def config_of(**fields):
     ],
 )
 def test_an_epoch_is_a_pass_over_the_rows_without_label(fields, expected):
-    assert factories.make_plan(config_of(**fields), 1437).steps_per_epoch == expected
+    assert build.make_plan(config_of(**fields), 1437).steps_per_epoch == expected
 
 
 def test_the_runs_seed_draws_the_labels_of_the_training_split_alone():
     config = config_of(holdout=200)
-    train = inputs.load_data(config, "train")
+    train = build_data.load_data(config, "train")
     assert np.bincount(train.labels[train.labelled]).tolist() == [10] * 10
-    assert inputs.load_data(config, "validation").labelled is None
-    assert inputs.load_data(config, "test").labelled is None
+    assert build_data.load_data(config, "validation").labelled is None
+    assert build_data.load_data(config, "test").labelled is None
     config.seed = 1
-    assert not np.array_equal(train.labelled, inputs.load_data(config, "train").labelled)
+    assert not np.array_equal(train.labelled, build_data.load_data(config, "train").labelled)
 
 
 def test_a_network_that_takes_no_unlabelled_rows_says_so():
     config = config_of()
-    factories.make_model(config, 10)
+    build.make_model(config, 10)
     config.model.name, config.model.overrides = "lenet5_modern", {}
     with pytest.raises(UserError, match="lenet5_modern learns nothing from images without label"):
-        factories.make_model(config, 10)
+        build.make_model(config, 10)
     config.data.unlabelled_per_labelled = 0
-    factories.make_model(config, 10)
+    build.make_model(config, 10)
 
 
 def test_a_batch_that_devices_cannot_share_in_groups_says_what_fits():
     group = 3 * jax.device_count()
-    parallel.check_batch("train.batch_size", 2 * group, group=3)
-    parallel.check_batch("train.batch_size", 2 * jax.device_count(), pairs=True)
+    distributed.check_batch("train.batch_size", 2 * group, group=3)
+    distributed.check_batch("train.batch_size", 2 * jax.device_count(), pairs=True)
     with pytest.raises(UserError, match=r"in pairs of rows to be mixed: set .*=16"):
-        parallel.check_batch("train.batch_size", jax.device_count() * 3, parts=2, pairs=True)
+        distributed.check_batch("train.batch_size", jax.device_count() * 3, parts=2, pairs=True)
     with pytest.raises(UserError, match=f"1 row with label and 2 without: set .*={2 * group}"):
-        parallel.check_batch("train.batch_size", 2 * group + 1, group=3)
+        distributed.check_batch("train.batch_size", 2 * group + 1, group=3)
 
 
 def test_synchronised_norm_is_the_networks_own():
     config = config_of()
     config.train.sync_bn = True
-    norm = factories.make_model(config, 10).norm
-    assert norm.keywords == {"axis_name": parallel.AXIS}
+    norm = build.make_model(config, 10).norm
+    assert norm.keywords == {"axis_name": distributed.AXIS}
     assert norm.func is SplitBatchNorm
 
 
@@ -158,20 +159,20 @@ def test_devices_train_the_ladder_as_one_with_synchronised_norm():
     config = config_of(image_size=4)
     config.train.sync_bn = True
     config.model.overrides.update(features=(16, 8), noise=0.0, denoising=(1.0, 1.0, 0.1, 0.1))
-    source = inputs.load_data(config, "train")
+    source = build_data.load_data(config, "train")
     batch = train_batch(source, batch_size=8 * devices, seed=0, step=0, unlabelled=1)
     results = []
     for count in (1, devices):
-        model = factories.make_model(config, 10)
+        model = build.make_model(config, 10)
         optimizer = Optimizer(optax.sgd, lambda step: 0.1, None)
         step = make_train_step(
             model,
             optimizer,
             make_objective(),
-            inputs.make_augment(config),
+            build_data.make_augment(config),
             total_steps=1,
             semi_supervised=True,
-            axis_name=parallel.AXIS,
+            axis_name=distributed.AXIS,
         )
         variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
         state = TrainState(
@@ -183,7 +184,7 @@ def test_devices_train_the_ladder_as_one_with_synchronised_norm():
             rng=jax.random.key_data(jax.random.key(0)),
         )
         shards = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)  # noqa: B023
-        run = jax.pmap(step, axis_name=parallel.AXIS, in_axes=(None, 0), out_axes=None)
+        run = jax.pmap(step, axis_name=distributed.AXIS, in_axes=(None, 0), out_axes=None)
         results.append(jax.device_get(run(state, shards)))
     (one, of_one), (several, of_several) = results
     close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5)

@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn import create_model, data, factories, inputs, papers, programs, train
+from jaxcnn import create_model, data
+from jaxcnn.config import build, build_data, programs, recipes
 from jaxcnn.data.pipeline import staged_batches, train_batch
 from jaxcnn.errors import UserError
-from jaxcnn.evaluate import check_train_size
-from jaxcnn.schedules import Plan, size_stages
+from jaxcnn.evaluation.evaluate import check_train_size
+from jaxcnn.training import train
+from jaxcnn.training.schedules import Plan, size_stages
 
 
 def test_stages_begin_at_shares_of_the_run():
@@ -37,20 +39,20 @@ def test_stages_begin_at_shares_of_the_run():
     ],
 )
 def test_what_cannot_be_says_so(schedule, fields, message):
-    config = papers.resnet("cifar_resnet20")
+    config = recipes.resnet("cifar_resnet20")
     config.data.update(size_schedule=schedule, **fields)
     with pytest.raises(UserError, match=rf"size_schedule=.*{message}"):
-        factories.make_plan(config, 100)
+        build.make_plan(config, 100)
 
 
 def sizes_of(schedule, total=9):
     """Sources of digits and their plan."""
-    config = papers.resnet("cifar_resnet20")
+    config = recipes.resnet("cifar_resnet20")
     config.data.update(image_size=12, size_schedule=schedule)
     config.train.update(length=f"{total}steps", batch_size=8)
-    source = inputs.load_data(config, "train")
-    plan = factories.make_plan(config, source.num_examples)
-    return inputs.load_stages(config, source, plan)
+    source = build_data.load_data(config, "train")
+    plan = build.make_plan(config, source.num_examples)
+    return build_data.load_stages(config, source, plan)
 
 
 def test_batches_have_the_size_of_their_step_and_go_on_from_any():
@@ -113,7 +115,7 @@ class Watched:
 
 
 def test_a_run_goes_on_bit_for_bit_over_a_change_of_size(tmp_path, caplog):
-    config = papers.resnet("cifar_resnet20")
+    config = recipes.resnet("cifar_resnet20")
     config.model.overrides.update(stage_sizes=(1,), width=4)
     config.data.update(image_size=12, pad=1, size_schedule=((0.0, 8), (0.5, 12)))
     config.train.update(length="8steps", batch_size=16, ema_decay=0.9)
@@ -124,21 +126,21 @@ def test_a_run_goes_on_bit_for_bit_over_a_change_of_size(tmp_path, caplog):
 
     def once(*given):
         if not built:
-            made = programs.build(*given)
+            made = programs.make_programs(*given)
             built.append(made._replace(train_step=Watched(made.train_step, caplog)))
         else:
             built.append(built[0])
         return built[0]
 
-    unbroken = train.run(config, tmp_path / "unbroken", build=once)
+    unbroken = train.run(config, tmp_path / "unbroken", make_programs=once)
     assert built[0].train_step.compiled == []  # both sizes are compiled ahead of their first step
     shutil.copytree(tmp_path / "unbroken", tmp_path / "broken")
     for step in (tmp_path / "broken" / "checkpoints").iterdir():
         if step.name in ("6", "8"):
             shutil.rmtree(step)
-    assert train.run(config, tmp_path / "broken", build=once) == unbroken
+    assert train.run(config, tmp_path / "broken", make_programs=once) == unbroken
     assert len(built) == 2
     alone = config.copy_and_resolve_references()
     alone.data.size_schedule = ()
-    other = train.run(alone, tmp_path / "alone", build=once)
+    other = train.run(alone, tmp_path / "alone", make_programs=once)
     assert other["state_sha256"] != unbroken["state_sha256"]

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxcnn import parallel, recipes
-from jaxcnn.factories import make_optimizer
+from jaxcnn.config import defaults
+from jaxcnn.config.build import make_optimizer
 from jaxcnn.models.densenet import DenseNet
 from jaxcnn.models.lenet import LeNet5Modern
-from jaxcnn.state import (
+from jaxcnn.run import distributed
+from jaxcnn.training.state import (
     count_parameters,
     initial_state,
     leaf_digests,
@@ -24,7 +25,7 @@ def small_densenet():
 
 
 def optimizer_of(name="sgd", schedule="cosine"):
-    config = recipes.base_config()
+    config = defaults.base_config()
     config.optimizer.name, config.schedule.name = name, schedule
     return make_optimizer(config, total_steps=10, steps_per_epoch=10, batch_size=8)
 
@@ -37,7 +38,7 @@ def fresh(model, optimizer=None, averaged=False, seed=0):
 @pytest.mark.parametrize("many", [0, 2000], ids=["one by one", "compiled"])
 @pytest.mark.parametrize("model", [small_densenet(), LeNet5Modern()], ids=["densenet", "lenet"])
 def test_a_fresh_state_has_the_values_of_the_model_s_own_init(model, many, monkeypatch):
-    monkeypatch.setattr("jaxcnn.state.MANY_LEAVES", many)
+    monkeypatch.setattr("jaxcnn.training.state.MANY_LEAVES", many)
     state = fresh(model, seed=3)
     plain = model.init(jax.random.key(3), jnp.zeros((1, *SHAPE)))
 
@@ -65,7 +66,7 @@ def test_different_seeds_give_different_parameters():
 def test_what_is_saved_has_the_promised_form(name, schedule, averaged):
     initial = initial_state(small_densenet(), optimizer_of(name, schedule), SHAPE, averaged)
     form = initial.form
-    real = parallel.fetch(parallel.replicate(prepare_state(initial, jax.random.key(0))()))
+    real = distributed.fetch(distributed.replicate(prepare_state(initial, jax.random.key(0))()))
     assert jax.tree.structure(form) == jax.tree.structure(real)
 
     def same(promised, leaf):
@@ -80,39 +81,39 @@ def test_averages_start_at_the_weights_and_the_state_can_be_donated():
     pairs = zip(jax.tree.leaves(state.variables()), jax.tree.leaves(state.ema), strict=True)
     for leaf, average in pairs:
         np.testing.assert_array_equal(leaf, average)
-    step = parallel.pmap_train_step(lambda state, batch: (state.replace(step=state.step + 1), 0))
-    state, _ = step(parallel.replicate(state), jnp.zeros((4, 1)))  # no buffer handed over twice
-    assert parallel.fetch(state.step) == 1
+    step = distributed.pmap_train_step(lambda state, batch: (state.replace(step=state.step + 1), 0))
+    state, _ = step(distributed.replicate(state), jnp.zeros((4, 1)))  # no buffer handed over twice
+    assert distributed.fetch(state.step) == 1
 
 
 @pytest.mark.parametrize("ahead", [True, False])
 def test_a_step_that_was_compiled_ahead_is_not_compiled_again(ahead, caplog):
     def add(state, batch, shift, nothing):
         assert nothing is None
-        total = jax.lax.pmean(batch["image"].sum(), parallel.AXIS)
+        total = jax.lax.pmean(batch["image"].sum(), distributed.AXIS)
         return state.replace(step=state.step + 1), {"loss": total + shift.sum()}
 
-    shift = parallel.replicate(np.array([3.0, 4.0], np.float32))
-    step = parallel.pmap_train_step(add, shift, None)
-    other = parallel.pmap_eval_step(add, shift, None)
+    shift = distributed.replicate(np.array([3.0, 4.0], np.float32))
+    step = distributed.pmap_train_step(add, shift, None)
+    other = distributed.pmap_eval_step(add, shift, None)
     for one, again in zip(
         step.fixed[0].addressable_shards, other.fixed[0].addressable_shards, strict=True
     ):
         assert one.data.unsafe_buffer_pointer() == again.data.unsafe_buffer_pointer()  # no copy
     initial = initial_state(LeNet5Modern(), optimizer_of(), SHAPE)
-    batch = parallel.shard({"image": np.ones((8, 2), np.float32)})
+    batch = distributed.shard({"image": np.ones((8, 2), np.float32)})
     state = prepare_state(initial, jax.random.key(0))
     if ahead:
-        form, batches = parallel.peek(iter([batch]))
-        parallel.compile_train_step(step, initial.form, form)
+        form, batches = distributed.peek(iter([batch]))
+        distributed.compile_train_step(step, initial.form, form)
         assert next(batches) is batch
-    state = parallel.replicate(state())
+    state = distributed.replicate(state())
     with jax.log_compiles():
         for _ in range(2):
             state, metrics = step(state, batch)
     compilations = [line for line in caplog.messages if "Finished XLA compilation" in line]
     assert any("_fun" in line for line in compilations) is not ahead
-    assert (parallel.fetch(state.step), metrics["loss"]) == (2, 11)
+    assert (distributed.fetch(state.step), metrics["loss"]) == (2, 11)
 
 
 def test_a_state_that_cannot_be_compiled_ends_the_run(monkeypatch):

@@ -11,19 +11,21 @@ import pytest
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from jaxcnn import create_model, factories, papers, parallel
-from jaxcnn.data import augment as augmentation
+from jaxcnn import create_model
+from jaxcnn.config import build, recipes
 from jaxcnn.data import load
-from jaxcnn.data.augment import augment, normalize
-from jaxcnn.data.mix import mix
+from jaxcnn.data.augmentation import augment as augmentation
+from jaxcnn.data.augmentation.augment import augment, normalize
+from jaxcnn.data.augmentation.mixup import mix
 from jaxcnn.errors import UserError
-from jaxcnn.evaluate import check_size
-from jaxcnn.losses import cross_entropy, make_objective
+from jaxcnn.evaluation.evaluate import check_size
 from jaxcnn.models.densenet import DenseNet
-from jaxcnn.optim import Optimizer, decay_mask, make_transform
-from jaxcnn.schedules import make_schedule
-from jaxcnn.state import initial_state, prepare_state
-from jaxcnn.steps import make_eval_step, make_train_step, make_train_steps
+from jaxcnn.run import distributed
+from jaxcnn.training.losses import cross_entropy, make_objective
+from jaxcnn.training.optim import Optimizer, decay_mask, make_transform
+from jaxcnn.training.schedules import make_schedule
+from jaxcnn.training.state import initial_state, prepare_state
+from jaxcnn.training.steps import make_eval_step, make_train_step, make_train_steps
 
 NAN_PIXEL = 255  # `to_unit` reads it as not a number
 
@@ -84,7 +86,7 @@ class Draws(nn.Module):
             kept = self.variable("batch_stats", name, jnp.zeros, shape)
             if train:
                 drawn = jax.random.uniform(self.make_rng(name))
-                device = jax.lax.axis_index(parallel.AXIS) if self.devices > 1 else 0
+                device = jax.lax.axis_index(distributed.AXIS) if self.devices > 1 else 0
                 row = jnp.zeros((1, self.devices)).at[0, device].set(drawn)
                 kept.value = jnp.concatenate([kept.value[1:], row])
         return nn.Dense(5)(images.reshape(len(images), -1))
@@ -353,10 +355,10 @@ def test_draws_depend_on_seed_step_and_microbatch_and_on_nothing_else():
 
 def test_dropout_differs_by_device_and_stochastic_depth_does_not():
     model = Draws(parts=2, devices=4)
-    step = parallel.pmap_train_step(make_step(model, accumulate=2, axis_name=parallel.AXIS))
-    state = parallel.replicate(start(model))
-    state, _ = step(state, parallel.shard(make_batch()))
-    found = draws(parallel.fetch(state))
+    step = distributed.pmap_train_step(make_step(model, accumulate=2, axis_name=distributed.AXIS))
+    state = distributed.replicate(start(model))
+    state, _ = step(state, distributed.shard(make_batch()))
+    found = draws(distributed.fetch(state))
     assert len(np.unique(found["dropout"])) == 8
     assert len(np.unique(found["drop_path"])) == 2
     assert (found["drop_path"] == found["drop_path"][:, :1]).all()
@@ -398,64 +400,64 @@ def test_four_devices_take_the_step_that_one_takes():
     model, optimizer = Linear(), make_sgd(momentum=0.9)
     batch = make_batch(weight=[0, 0, 0, 0, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0])
     alone, expected = jax.jit(make_step(model, optimizer))(start(model, optimizer), batch)
-    step = parallel.pmap_train_step(make_step(model, optimizer, axis_name=parallel.AXIS))
-    state, metrics = step(parallel.replicate(start(model, optimizer)), parallel.shard(batch))
-    assert_close(parallel.fetch(state), alone, rtol=1e-5, atol=1e-6)
-    assert_close(parallel.fetch(metrics), expected, rtol=1e-5, atol=1e-6)
+    step = distributed.pmap_train_step(make_step(model, optimizer, axis_name=distributed.AXIS))
+    state, metrics = step(distributed.replicate(start(model, optimizer)), distributed.shard(batch))
+    assert_close(distributed.fetch(state), alone, rtol=1e-5, atol=1e-6)
+    assert_close(distributed.fetch(metrics), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_steps_in_one_call_are_those_of_several():
     model, optimizer = Normed(dropout_rate=0.3), make_sgd(rate=0.1, momentum=0.9)
-    one = make_step(model, optimizer, ema_decay=0.9, axis_name=parallel.AXIS)
+    one = make_step(model, optimizer, ema_decay=0.9, axis_name=distributed.AXIS)
     batches = [make_batch(number) for number in range(3)]
     batches[1]["image"][0] = NAN_PIXEL
 
-    step = parallel.pmap_train_step(one)
-    state, expected = parallel.replicate(start(model, optimizer, averaged=True)), []
+    step = distributed.pmap_train_step(one)
+    state, expected = distributed.replicate(start(model, optimizer, averaged=True)), []
     for batch in batches:
-        state, metrics = step(state, parallel.shard(batch))
-        expected.append(parallel.fetch(metrics))
+        state, metrics = step(state, distributed.shard(batch))
+        expected.append(distributed.fetch(metrics))
 
-    steps = parallel.pmap_train_step(make_train_steps(one))
-    again = parallel.replicate(start(model, optimizer, averaged=True))
-    again, metrics = steps(again, parallel.shard_steps(batches, 5))
-    assert_close(parallel.fetch(again), parallel.fetch(state), rtol=1e-6, atol=1e-7)
-    assert int(parallel.fetch(again.step)) == 3
+    steps = distributed.pmap_train_step(make_train_steps(one))
+    again = distributed.replicate(start(model, optimizer, averaged=True))
+    again, metrics = steps(again, distributed.shard_steps(batches, 5))
+    assert_close(distributed.fetch(again), distributed.fetch(state), rtol=1e-6, atol=1e-7)
+    assert int(distributed.fetch(again.step)) == 3
     for number, metric in enumerate(expected):
-        found = {key: values[number] for key, values in parallel.fetch(metrics).items()}
+        found = {key: values[number] for key, values in distributed.fetch(metrics).items()}
         assert_close(found, metric, rtol=1e-6, atol=1e-7)
     assert [bool(metric["skipped"]) for metric in expected] == [False, True, False]
 
 
 def test_replicas_stay_equal_and_a_donated_state_can_be_used():
     model, optimizer = Normed(dropout_rate=0.3), make_sgd(rate=0.1, momentum=0.9)
-    step = parallel.pmap_train_step(
-        make_step(model, optimizer, ema_decay=0.9, axis_name=parallel.AXIS)
+    step = distributed.pmap_train_step(
+        make_step(model, optimizer, ema_decay=0.9, axis_name=distributed.AXIS)
     )
-    state = parallel.replicate(start(model, optimizer, averaged=True))
+    state = distributed.replicate(start(model, optimizer, averaged=True))
     for number in range(3):
         given = state.params["hidden"]["kernel"]
-        state, metrics = step(state, parallel.shard(make_batch(number)))
+        state, metrics = step(state, distributed.shard(make_batch(number)))
         assert given.is_deleted(), "the old state must not need memory of its own"
     first, *others = replicas(state)
     for other in others:
         assert_same_bits(other, first)
     assert len(others) == 3
     assert int(first.step) == 3
-    assert_same_bits(parallel.fetch(metrics), replicas(metrics)[-1])
+    assert_same_bits(distributed.fetch(metrics), replicas(metrics)[-1])
 
 
 def test_a_poisoned_share_of_one_device_makes_all_skip():
     model = Normed()
-    step = parallel.pmap_train_step(make_step(model, axis_name=parallel.AXIS))
+    step = distributed.pmap_train_step(make_step(model, axis_name=distributed.AXIS))
     state = start(model)
     before = host(state)
     poisoned = make_batch()
     poisoned["image"][-1, 0, 0, 0] = NAN_PIXEL
-    after, metrics = step(parallel.replicate(state), parallel.shard(poisoned))
+    after, metrics = step(distributed.replicate(state), distributed.shard(poisoned))
     for replica in replicas(after):
         assert_same_bits(replica.replace(step=before.step), before)
-    assert parallel.fetch(metrics)["skipped"] == 1
+    assert distributed.fetch(metrics)["skipped"] == 1
 
 
 def test_statistics_are_the_mean_over_devices():
@@ -464,8 +466,8 @@ def test_statistics_are_the_mean_over_devices():
     hidden = host(state.params["hidden"])
     shares = np.split((batch["image"] / 255.0).reshape(16, -1), 4)
     outputs = [share @ hidden["kernel"] + hidden["bias"] for share in shares]
-    step = parallel.pmap_train_step(make_step(model, axis_name=parallel.AXIS))
-    after = parallel.fetch(step(parallel.replicate(state), parallel.shard(batch))[0])
+    step = distributed.pmap_train_step(make_step(model, axis_name=distributed.AXIS))
+    after = distributed.fetch(step(distributed.replicate(state), distributed.shard(batch))[0])
     norm = after.batch_stats["norm"]
     mean = np.mean([0.1 * x.mean(0) for x in outputs], axis=0)
     var = np.mean([0.9 + 0.1 * x.var(0) for x in outputs], axis=0)
@@ -474,7 +476,7 @@ def test_statistics_are_the_mean_over_devices():
 
 
 def small_densenet_config(**train):
-    config = papers.densenet("densenet121", "synthetic")
+    config = recipes.densenet("densenet121", "synthetic")
     config.model.overrides.update(growth_rate=4, stage_sizes=(1,), stem_features=4, cifar_stem=True)
     config.train.update(**train)
     return config
@@ -484,23 +486,21 @@ def small_densenet_config(**train):
 def test_sync_bn_gives_no_norm_to_a_network_without(name):
     config = small_densenet_config(sync_bn=True)
     config.model.name, config.model.overrides = name, ConfigDict()
-    model = factories.make_model(config, 10)
+    model = build.make_model(config, 10)
     assert getattr(model, "norm", None) is None
 
 
 def test_with_sync_bn_four_devices_are_one():
     batch, optimizer = make_batch(), make_sgd(rate=0.1)
-    models = [
-        factories.make_model(small_densenet_config(sync_bn=sync), 5) for sync in (False, True)
-    ]
+    models = [build.make_model(small_densenet_config(sync_bn=sync), 5) for sync in (False, True)]
     state = start(models[0], optimizer)
     alone, _ = jax.jit(make_step(models[0], optimizer))(state, batch)
     alone = host(alone)
 
     def of_four(model):
-        step = parallel.pmap_train_step(make_step(model, optimizer, axis_name=parallel.AXIS))
-        fresh = parallel.replicate(start(model, optimizer))
-        return parallel.fetch(step(fresh, parallel.shard(batch))[0])
+        step = distributed.pmap_train_step(make_step(model, optimizer, axis_name=distributed.AXIS))
+        fresh = distributed.replicate(start(model, optimizer))
+        return distributed.fetch(step(fresh, distributed.shard(batch))[0])
 
     assert_close(of_four(models[1]), alone, rtol=1e-4, atol=1e-5)
     apart = of_four(models[0]).batch_stats["final_norm"]["var"]
@@ -551,8 +551,8 @@ def test_an_evaluation_step_sums_what_counts_and_counts_what_is_seen():
         "seen": 6,
     }
     alone = jax.jit(make_eval_step(model, to_float))(variables, batch)
-    step = parallel.pmap_eval_step(make_eval_step(model, to_float, axis_name=parallel.AXIS))
-    together = parallel.fetch(step(parallel.replicate(variables), parallel.shard(batch)))
+    step = distributed.pmap_eval_step(make_eval_step(model, to_float, axis_name=distributed.AXIS))
+    together = distributed.fetch(step(distributed.replicate(variables), distributed.shard(batch)))
     for sums in (alone, together):
         assert {key: float(value) for key, value in sums.items()} == pytest.approx(
             expected, rel=1e-4

@@ -6,20 +6,22 @@ import numpy as np
 import optax
 import pytest
 
-from jaxcnn import factories, inputs, losses, papers, scorecard, selection
-from jaxcnn.parallel import replicate
-from jaxcnn.passes import make_evaluator, make_predictor
+from jaxcnn.config import build, build_data, recipes
+from jaxcnn.evaluation import report
+from jaxcnn.evaluation.evaluator import make_evaluator, make_predictor
+from jaxcnn.run.distributed import replicate
+from jaxcnn.training import losses, selection
 
 
 def make(name, smoothing=0.0, protocol="center"):
-    config = papers.plain.lenet("lenet5_modern", "synthetic")
+    config = recipes.plain.lenet("lenet5_modern", "synthetic")
     config.model.name = "highway_fc10"
     config.data.update(image_size=4, num_examples=30, num_classes=3, channels=1)
     config.loss.update(name=name, label_smoothing=smoothing, aux_weight=9.0)
     config.eval.update(protocol=protocol, batch_size=8)
-    source = inputs.load_data(config, "test")
-    model = factories.make_model(config, 3)
-    images = inputs.make_normalize(config)(jnp.asarray(source.images))
+    source = build_data.load_data(config, "test")
+    model = build.make_model(config, 3)
+    images = build_data.make_normalize(config)(jnp.asarray(source.images))
     start = jax.tree.map(lambda x: 3 * x, model.init(jax.random.key(1), images))
     variables = {"batch_stats": {}, **start}
     return config, source, model, variables, model.apply(variables, images)
@@ -37,8 +39,8 @@ def test_an_evaluation_s_loss_is_the_objective_s_main_term(name, smoothing):
     nll = float(optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean())
     assert wanted != pytest.approx(nll, rel=1e-2) or (name, smoothing) == ("cross_entropy", 0.0)
     found = make_evaluator(config, model, source)(replicate(variables))
-    report = scorecard.means(make_predictor(config, model, source)(replicate(variables)))
-    for results in (found, report):
+    reported = report.means(make_predictor(config, model, source)(replicate(variables)))
+    for results in (found, reported):
         assert results["loss"] == pytest.approx(wanted, rel=1e-5)
         assert results["nll"] == pytest.approx(nll, rel=1e-5)
     config.schedule.update(name="plateau", metric="loss")
@@ -54,7 +56,7 @@ def test_of_several_views_cross_entropy_alone_has_a_loss(name):
     predictions = make_predictor(config, model, source)(replicate(variables))
     own = -np.take_along_axis(predictions.log_probabilities, predictions.labels[:, None], 1).mean()
     assert found["nll"] == pytest.approx(own, rel=1e-5)
-    assert scorecard.means(predictions).keys() == found.keys() | {"ece"}
-    alone = scorecard.means(scorecard.average([predictions, predictions]))
+    assert report.means(predictions).keys() == found.keys() | {"ece"}
+    alone = report.means(report.average([predictions, predictions]))
     assert "loss" not in alone
     assert alone["nll"] == pytest.approx(own, rel=1e-5)

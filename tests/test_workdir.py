@@ -8,13 +8,14 @@ import sys
 import numpy as np
 import pytest
 
-from jaxcnn import inputs, papers, recipes, resume, workdir
+from jaxcnn.config import build_data, defaults, recipes, resume
 from jaxcnn.errors import EXIT_WORKDIR, UserError
+from jaxcnn.run import workdir
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from jaxcnn.workdir import locked
+from jaxcnn.run.workdir import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
@@ -50,11 +51,11 @@ def test_a_held_workdir_is_refused_until_its_holder_is_killed(tmp_path, holder):
 
 
 def test_statistics_are_measured_once_and_again_for_other_images(tmp_path):
-    config, said = papers.lenet("lenet5_modern", "synthetic"), []
+    config, said = recipes.lenet("lenet5_modern", "synthetic"), []
     config.data.update(preprocess="mean_image", num_examples=40, image_size=4)
 
     def keep():
-        source = inputs.load_data(config, "train")
+        source = build_data.load_data(config, "train")
         workdir.keep_statistics(tmp_path, config, source, said.append)
         return source, workdir.read_statistics(tmp_path, config)
 
@@ -98,7 +99,7 @@ def test_a_file_where_the_workdir_should_be_is_refused(tmp_path):
 
 def config_with(**changes):
     """A config with fields changed: section__field=value."""
-    config = papers.densenet("densenet_40_12", "cifar10")
+    config = recipes.densenet("densenet_40_12", "cifar10")
     config.model.overrides.dropout_rate = 0.2
     for name, value in changes.items():
         *sections, field = name.split("__")
@@ -119,43 +120,45 @@ def typed(values):
 @pytest.mark.parametrize(
     "config",
     [
-        recipes.base_config(),
+        defaults.base_config(),
         config_with(),
-        papers.resnet("resnet50", "imagenet2012"),
+        recipes.resnet("resnet50", "imagenet2012"),
         config_with(schedule__learning_rate=1.0, data__mean=(), optimizer__decay_mask=("a", "b")),
     ],
     ids=["base", "densenet", "resnet", "changed"],
 )
 def test_a_saved_config_comes_back_with_its_types(tmp_path, config):
-    assert typed(recipes.from_saved(recipes.to_saved(config)).to_dict()) == typed(config.to_dict())
+    assert typed(defaults.from_saved(defaults.to_saved(config)).to_dict()) == typed(
+        config.to_dict()
+    )
     workdir.write_config(tmp_path, config)
     assert typed(workdir.read_config(tmp_path).to_dict()) == typed(config.to_dict())
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
 def test_nested_tuples_come_back_as_tuples():
-    config = recipes.base_config()
+    config = defaults.base_config()
     config.model.overrides.stages = ((1, 64), (2, 128))
-    found = recipes.from_saved(recipes.to_saved(config))
+    found = defaults.from_saved(defaults.to_saved(config))
     assert found.model.overrides.stages == ((1, 64), (2, 128))
 
 
 def test_a_field_that_an_older_config_does_not_have_gets_its_default():
-    saved = recipes.to_saved(config_with(train__batch_size=17))
+    saved = defaults.to_saved(config_with(train__batch_size=17))
     del saved["train"]["max_skipped"], saved["log"]
-    found = recipes.from_saved(saved)
+    found = defaults.from_saved(saved)
     assert found.train.batch_size == 17
-    assert found.train.max_skipped == recipes.base_config().train.max_skipped
-    assert found.log.every == recipes.base_config().log.every
+    assert found.train.max_skipped == defaults.base_config().train.max_skipped
+    assert found.log.every == defaults.base_config().log.every
 
 
 def test_a_field_that_this_version_does_not_have_is_said_and_refused(caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("jaxcnn"), "propagate", True)
-    saved = recipes.to_saved(config_with())
+    saved = defaults.to_saved(config_with())
     saved["train"]["lookahead"], saved["quantum"] = 5, {"bits": 3}
-    found = recipes.from_saved(saved)
+    found = defaults.from_saved(saved)
     assert "lookahead" not in found.train
-    assert recipes.to_saved(found) == recipes.to_saved(config_with())
+    assert defaults.to_saved(found) == defaults.to_saved(config_with())
     assert "left out: train.lookahead=5, quantum={'bits': 3}" in caplog.text
     with pytest.raises(UserError, match=r"train\.lookahead 5 → unset"):
         resume.check_unchanged(config_with(), saved, "runs/x")
@@ -200,7 +203,7 @@ def test_the_description_of_a_run_is_json():
     config = config_with()
     meta = workdir.describe_run(config, 10)
     assert json.loads(json.dumps(meta)) == meta
-    assert meta["config"] == recipes.to_saved(config)
+    assert meta["config"] == defaults.to_saved(config)
     assert {"python", "jax", "flax", "optax", "orbax-checkpoint"} <= meta["versions"].keys()
 
 
@@ -208,7 +211,7 @@ def test_the_description_of_a_run_is_json():
 
 
 def check(here, there):
-    resume.check_unchanged(here, recipes.to_saved(there), "runs/x")
+    resume.check_unchanged(here, defaults.to_saved(there), "runs/x")
 
 
 @pytest.mark.parametrize(
@@ -280,6 +283,6 @@ def test_a_change_is_allowed_by_field_or_section(allowed, passes):
 
 
 def test_a_run_of_an_older_version_can_go_on():
-    saved = recipes.to_saved(config_with())
+    saved = defaults.to_saved(config_with())
     del saved["train"]["max_skipped"], saved["schedule"]["power"]
     resume.check_unchanged(config_with(), saved, "runs/x")

@@ -12,13 +12,13 @@ run.
 Ours: thin VGG-A (16 to 64 maps), AdamW at 1e-3, the same initialisation (He, for ReLU) for all.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.vgg("vgg11"), size=32)
+    config = on_digits(recipes.vgg("vgg11"), size=32)
     config.model.overrides.update(stage_features=(16, 32, 64, 64, 64), pool_size=(1, 1))
     config.model.overrides.update(hidden_features=(128, 128), dropout_rate=0.0)
     config.model.kernel_init = ""

@@ -9,13 +9,13 @@ Found: agrees about shifts. Quick, 3 seeds, test accuracy: none 0.929 ± 0.017; 
 Ours: ResNet-20 on 16x16 digits, 200 training examples.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.resnet("cifar_resnet20"), examples=200)
+    config = on_digits(recipes.resnet("cifar_resnet20"), examples=200)
     return Ablation(
         base=config,
         variants={

@@ -9,13 +9,13 @@ Ours: thin VGG-A (16 to 64 maps, He initialisation) on digits instead of Incepti
 run whose loss is not finite goes on without moving.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.vgg("vgg11"), size=32)
+    config = on_digits(recipes.vgg("vgg11"), size=32)
     config.model.overrides.update(stage_features=(16, 32, 64, 64, 64), pool_size=(1, 1))
     config.model.overrides.update(hidden_features=(), dropout_rate=0.0)
     config.model.kernel_init = "he_normal"

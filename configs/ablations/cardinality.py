@@ -10,13 +10,13 @@ digits. At these sizes the widths of the paper's table leave up to 8 % between t
 variants, and 7 % between their multiply-adds (4 % and 5 % without --quick).
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.resnext("resnext29_8x64d"), examples=300)
+    config = on_digits(recipes.resnext("resnext29_8x64d"), examples=300)
     config.model.overrides.update(stage_sizes=(2, 2, 2), width=32)
     config.optimizer.update(name="sgd", weight_decay=1e-4)
     config.schedule.update(name="cosine", learning_rate=0.1)

@@ -8,13 +8,13 @@ Ours: a quarter of the width, 300 training examples. The companions' classifiers
 parameters, in training alone; what is tested is equal.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.dsn("dsn_cifar10"), size=16, examples=300)
+    config = on_digits(recipes.dsn("dsn_cifar10"), size=16, examples=300)
     config.model.overrides.features = ((48, 40, 24), (48, 48, 48), (48, 48))
     return Ablation(
         base=config,

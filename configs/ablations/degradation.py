@@ -7,13 +7,13 @@ Found: agrees. Quick, 3 seeds: training loss of plain-56 1.82 ± 0.47, of residu
 difference 1.72 ± 0.50; plain-20 0.33 ± 0.18, residual-20 0.075 ± 0.059.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.resnet("cifar_plain20"))
+    config = on_digits(recipes.resnet("cifar_plain20"))
     config.optimizer.update(name="sgd", weight_decay=1e-4)
     config.schedule.update(name="cosine", learning_rate=0.1)
     return Ablation(

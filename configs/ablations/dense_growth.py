@@ -12,13 +12,13 @@ than the interval.
 Ours: three blocks of six layers, 300 training examples.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.densenet("densenet_40_12"), examples=300)
+    config = on_digits(recipes.densenet("densenet_40_12"), examples=300)
     config.model.overrides.update(stage_sizes=(6, 6, 6), growth_rate=12)
     config.optimizer.update(name="sgd", weight_decay=1e-4)
     config.schedule.update(name="cosine", learning_rate=0.1)

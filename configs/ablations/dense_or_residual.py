@@ -8,13 +8,13 @@ Ours: 0.18 million parameters each. That a DenseNet also needs fewer multiply-ad
 this size it has 2.7 times as many.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.densenet("densenet_bc_100_12"), examples=300)
+    config = on_digits(recipes.densenet("densenet_bc_100_12"), examples=300)
     config.optimizer.update(name="sgd", weight_decay=1e-4)
     config.schedule.update(name="cosine", learning_rate=0.1)
     return Ablation(

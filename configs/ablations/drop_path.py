@@ -10,13 +10,13 @@ a pixel, where the paper gains most without augmentation; no dropout. A network 
 with global drop-path alone has statistics for single columns only, so its deepest is tested.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.fractalnet("fractalnet_narrow_c3"), size=16, examples=300)
+    config = on_digits(recipes.fractalnet("fractalnet_narrow_c3"), size=16, examples=300)
     config.model.overrides.update(stage_features=(16, 32, 64), dropout_rates=(0.0, 0.0, 0.0))
     return Ablation(
         base=config,

@@ -9,13 +9,13 @@ worse, with 0.75 0.031 ± 0.008.
 Ours: a thin AlexNet (32 to 96 maps), 200 training examples.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.alexnet("alexnet"), size=64, examples=200)
+    config = on_digits(recipes.alexnet("alexnet"), size=64, examples=200)
     config.model.overrides.update(features=(32, 64, 96, 96, 64), hidden_features=(512, 512))
     config.model.kernel_init = "he_normal"
     config.schedule.learning_rate = 1e-3

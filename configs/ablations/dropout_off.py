@@ -7,14 +7,14 @@ Found: does not show. Quick, 3 seeds: the training loss rose in 9.5 ± 0 % of th
 (2 of 21) and in 5 ± 12 % without.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.ablation.measures import rises
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.alexnet("alexnet"), size=64)
+    config = on_digits(recipes.alexnet("alexnet"), size=64)
     config.data.pad = 0
     config.model.overrides.update(features=(32, 64, 96, 96, 64), hidden_features=(256, 256))
     config.model.kernel_init = "he_normal"

@@ -13,14 +13,14 @@ Ours: highway layers of 50 units and plain ones of 71, about equally many parame
 paper; the curves go from the classifier down, so the values compared are those of the first layer.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits
 from jaxcnn.ablation.measures import gradient_flow
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.highway("highway_fc50"), size=28)
+    config = on_digits(recipes.highway("highway_fc50"), size=28)
     config.train.batch_size = 256
     maps = {"model.overrides.width": 8, "data.image_size": 16}
     return Ablation(

@@ -8,13 +8,13 @@ Found: does not show, though the order is the claim's. Quick, 3 seeds, test accu
 Ours: four stages of a thin VGG-A (16 to 64 maps), 300 training examples.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.vgg("vgg11_bn"), size=32, examples=300)
+    config = on_digits(recipes.vgg("vgg11_bn"), size=32, examples=300)
     config.model.overrides.update(stage_features=(16, 32, 64, 64), stage_sizes=(1, 1, 2, 2))
     config.model.overrides.update(hidden_features=(), pool_size=(1, 1))
     return Ablation(

@@ -11,13 +11,13 @@ networks have 50 units and plain ones 71, as in the paper, and so equally many p
 layer has not, which is up to a fifth of all at depth 10.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.highway("highway_fc20"), size=28)
+    config = on_digits(recipes.highway("highway_fc20"), size=28)
     return Ablation(
         base=config,
         variants={

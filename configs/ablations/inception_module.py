@@ -10,13 +10,13 @@ module took three to four times as long (151 s, against 36 to 56 with other work
 Ours: the network with BN, which trains in so few steps, on 32x32 digits, 300 training examples.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.googlenet("googlenet_torchvision"), size=32, examples=300)
+    config = on_digits(recipes.googlenet("googlenet_torchvision"), size=32, examples=300)
     config.model.overrides.norm_momentum = 0.9  # statistics that keep up with so few steps
     return Ablation(
         base=config,

@@ -8,13 +8,13 @@ Found: agrees that they accelerate. Quick, 3 seeds, training loss after 20 steps
 Ours: eight modules of Inception-ResNet-v1, 75x75 digits.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.inception("inception_resnet_v1"), size=75, examples=300)
+    config = on_digits(recipes.inception("inception_resnet_v1"), size=75, examples=300)
     config.model.overrides.stage_sizes = (2, 4, 2)
     return Ablation(
         base=config,

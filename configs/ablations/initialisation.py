@@ -10,13 +10,13 @@ Found: agrees. Quick, 3 seeds, training loss: He 0.42 ± 0.09, Caffe's Xavier 0.
 Ours: thin VGG-E (16 to 64 maps), without dense layers; AdamW.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.vgg("vgg19"), size=32)
+    config = on_digits(recipes.vgg("vgg19"), size=32)
     config.model.overrides.update(stage_features=(16, 32, 64, 64, 64), pool_size=(1, 1))
     config.model.overrides.update(hidden_features=(), dropout_rate=0.0)
     config.schedule.learning_rate = 3e-4

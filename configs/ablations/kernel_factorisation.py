@@ -16,13 +16,13 @@ and 3 (the first stage has 3x3, as 1x3 and 3x1 in the asymmetric ones); 300 trai
 initialisation for all.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.nin("nin_mnist"), size=28, examples=300)
+    config = on_digits(recipes.nin("nin_mnist"), size=28, examples=300)
     config.model.overrides.features = ((48, 32, 48), (48, 32, 48), (48, 48))
     config.model.overrides.kernel_sizes = (3, 5, 5)
     config.model.kernel_init = "he_normal"

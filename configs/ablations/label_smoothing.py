@@ -7,13 +7,13 @@ Found: does not show. Quick, 3 seeds, test accuracy: 0.975 ± 0.024 without, 0.9
 Ours: ResNet-20, 200 training examples.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.resnet("cifar_resnet20"), examples=200)
+    config = on_digits(recipes.resnet("cifar_resnet20"), examples=200)
     return Ablation(
         base=config,
         variants={

@@ -11,8 +11,8 @@ which the ladder adds 100 without label. The ladder's decoder is there in traini
 tested is equal.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation, Sizes
+from jaxcnn.config import recipes
 
 # As many labelled images in every step as the ladder has beside its unlabelled ones.
 ALONE = {
@@ -23,7 +23,7 @@ ALONE = {
 
 
 def get_ablation():
-    config = papers.ladder("ladder_mnist_mlp")
+    config = recipes.ladder("ladder_mnist_mlp")
     config.train.length = "900steps"
     config.schedule.warmup = "600steps"
     config.eval.every = config.log.every = config.checkpoint.every = "90steps"

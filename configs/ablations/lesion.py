@@ -9,14 +9,14 @@ of the units: plain 0.90 ± 0.04, which is chance, residual 0.64 ± 0.28, stocha
 0.44.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.ablation.measures import lesion
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.resnet("cifar_resnet32"))
+    config = on_digits(recipes.resnet("cifar_resnet32"))
     config.model.overrides.stage_sizes = (5, 5, 5)
     config.optimizer.update(name="sgd", weight_decay=1e-4)
     config.schedule.update(name="cosine", learning_rate=0.1)

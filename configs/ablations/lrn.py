@@ -9,13 +9,13 @@ Ours: a thin AlexNet (32 to 96 maps) on 64x64 digits, a thin VGG-A (16 to 64 map
 training examples.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.alexnet("alexnet"), size=64, examples=300)
+    config = on_digits(recipes.alexnet("alexnet"), size=64, examples=300)
     config.model.overrides.hidden_features = (4096, 4096)
     config.model.kernel_init = "he_normal"
     config.schedule.learning_rate = 1e-3

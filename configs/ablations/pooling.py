@@ -9,13 +9,13 @@ Found: agrees about the maximum. Quick, 3 seeds, test accuracy: max 3x3/2 0.925 
 Ours: half the width of NiN's MNIST network, 300 training examples.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.nin("nin_mnist"), size=28, examples=300)
+    config = on_digits(recipes.nin("nin_mnist"), size=28, examples=300)
     config.model.overrides.features = ((48, 32, 24), (64, 48, 24), (64, 48))
     config.model.kernel_init = "he_normal"
     return Ablation(

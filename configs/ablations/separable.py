@@ -12,13 +12,13 @@ Ours: a quarter of the paper's width as reference, 300 training examples, faster
 The shallow network, without five layers of 512·α maps, is compared with the thin one of 0.19.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.mobilenet("mobilenet_v1_025"), size=32, examples=300)
+    config = on_digits(recipes.mobilenet("mobilenet_v1_025"), size=32, examples=300)
     config.model.overrides.norm_momentum = 0.9
     config.schedule.learning_rate = 5e-3
     return Ablation(

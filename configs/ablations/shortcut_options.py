@@ -10,13 +10,13 @@ Ours: ResNet-32 on 300 digits instead of ResNet-34 on ImageNet. Projections add 
 parameters and multiply-adds, which the claim does not hold equal.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.resnet("cifar_resnet32"), examples=300)
+    config = on_digits(recipes.resnet("cifar_resnet32"), examples=300)
     config.optimizer.update(name="sgd", weight_decay=1e-4)
     config.schedule.update(name="cosine", learning_rate=0.1)
     return Ablation(

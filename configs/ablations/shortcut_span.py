@@ -9,13 +9,13 @@ over a single layer helps, too.
 Ours: depth 38, ordering of the original unit.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.preact_resnet("cifar_resnet110_v2"))
+    config = on_digits(recipes.preact_resnet("cifar_resnet110_v2"))
     config.model.overrides.update(ordering="a", shortcut="A", stage_sizes=(6, 6, 6), width=8)
     config.optimizer.update(name="sgd", weight_decay=1e-4)
     config.schedule.update(name="cosine", learning_rate=0.1)

@@ -13,13 +13,13 @@ Ours: depth 56 instead of 110; the training loss, since most variants fail to tr
 convolutions on the shortcuts add up to 6 % of parameters and multiply-adds.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.preact_resnet("cifar_resnet110_v2"))
+    config = on_digits(recipes.preact_resnet("cifar_resnet110_v2"))
     config.model.overrides.update(ordering="a", shortcut="A", stage_sizes=(9, 9, 9), width=8)
     config.optimizer.update(name="sgd", weight_decay=1e-4)
     config.schedule.update(name="cosine", learning_rate=0.1)

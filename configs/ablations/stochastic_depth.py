@@ -9,13 +9,13 @@ Quick, 3 seeds, test accuracy: constant depth 0.974 ± 0.035, linear to 0.8 0.95
 Ours: depth 56 instead of 110, 300 training examples.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.stochastic_depth("cifar_resnet110_sd"), examples=300)
+    config = on_digits(recipes.stochastic_depth("cifar_resnet110_sd"), examples=300)
     config.model.overrides.update(stage_sizes=(9, 9, 9), width=8)
     config.optimizer.update(name="sgd", weight_decay=1e-4)
     config.schedule.update(name="cosine", learning_rate=0.1)

@@ -7,14 +7,14 @@ Found: agrees. Quick, 3 seeds on 2 idle cores, steps per second: constant depth 
 then dropped 7.0 ± 0.5, skipped 8.6 ± 0.7, which is 1.3 ± 0.6 or 18 % more than constant depth.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.ablation.measures import speed
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.stochastic_depth("cifar_resnet110_sd"), steps=200)
+    config = on_digits(recipes.stochastic_depth("cifar_resnet110_sd"), steps=200)
     config.model.overrides.update(stage_sizes=(9, 9, 9))
     return Ablation(
         base=config,

@@ -8,13 +8,13 @@ Found: does not show. Quick, 3 seeds, test accuracy: two towers 0.913 ± 0.029, 
 Ours: thin networks (32 to 96 maps), 300 training examples.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.alexnet("alexnet"), size=64, examples=300)
+    config = on_digits(recipes.alexnet("alexnet"), size=64, examples=300)
     config.model.overrides.update(features=(32, 64, 96, 96, 64), hidden_features=(256, 256))
     config.model.kernel_init = "he_normal"
     config.schedule.learning_rate = 1e-3

@@ -10,13 +10,13 @@ layers.
 Ours: depth 56 instead of 110 and 164, 300 training examples.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.preact_resnet("cifar_resnet110_v2"), examples=300)
+    config = on_digits(recipes.preact_resnet("cifar_resnet110_v2"), examples=300)
     config.model.overrides.update(stage_sizes=(9, 9, 9), width=8)
     config.optimizer.update(name="sgd", weight_decay=1e-4)
     config.schedule.update(name="cosine", learning_rate=0.1)

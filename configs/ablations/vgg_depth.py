@@ -9,13 +9,13 @@ Ours: thin networks (16 to 64 maps), 300 training examples; with BN, since D and
 without pre-initialisation.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.vgg("vgg11_bn"), size=32, examples=300)
+    config = on_digits(recipes.vgg("vgg11_bn"), size=32, examples=300)
     config.model.overrides.update(stage_features=(16, 32, 64, 64, 64), pool_size=(1, 1))
     config.model.overrides.hidden_features = (128, 128)
     return Ablation(

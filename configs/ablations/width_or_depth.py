@@ -8,13 +8,13 @@ other work a run of the last two took about 30 s, of the first two 22.
 Ours: 0.7 million parameters each, 300 training examples.
 """
 
-from jaxcnn import papers
 from jaxcnn.ablation import Ablation, Sizes
 from jaxcnn.ablation.bases import on_digits, short
+from jaxcnn.config import recipes
 
 
 def get_ablation():
-    config = on_digits(papers.wide_resnet("wrn_16_8"), examples=300)
+    config = on_digits(recipes.wide_resnet("wrn_16_8"), examples=300)
     config.optimizer.update(name="sgd", weight_decay=1e-4)
     config.schedule.update(name="cosine", learning_rate=0.1)
     return Ablation(

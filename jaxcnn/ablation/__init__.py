@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from jaxcnn import recipes
+from jaxcnn.config import defaults
 from jaxcnn.errors import UserError, nearest
 
 Curve = list[tuple[float, float]]
@@ -163,5 +163,5 @@ def load(file: Path) -> tuple[Ablation, str]:
         if Path(variant).is_absolute() or {"..", ""} & {*Path(variant).parts, variant}:
             raise UserError(f"{file}: the variant {variant!r} must name a folder within --out")
         for quick in (False, True):
-            recipes.to_saved(ablation.config(variant, 0, quick=quick))
+            defaults.to_saved(ablation.config(variant, 0, quick=quick))
     return ablation, content["__doc__"] or ""

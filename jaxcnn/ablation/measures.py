@@ -12,13 +12,14 @@ from flax import linen as nn
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from jaxcnn import factories, inputs, pretrained, workdir
 from jaxcnn.ablation import Curve
 from jaxcnn.analysis.lesion import lesioned, removable
+from jaxcnn.config import build, build_data
 from jaxcnn.data.pipeline import eval_batches, train_batch
-from jaxcnn.logbook import Logbook
-from jaxcnn.losses import make_head_loss
-from jaxcnn.numerics import numerics
+from jaxcnn.run import init_from, workdir
+from jaxcnn.run.metric_writer import Logbook
+from jaxcnn.run.precision import numerics
+from jaxcnn.training.losses import make_head_loss
 
 LESIONS = 12  # sets of removed units that are averaged for each number of them
 
@@ -31,11 +32,11 @@ def gradient_flow(config: ConfigDict, directory: Path) -> Curve:
     """
     del directory
     with numerics(config):
-        source = inputs.load_data(config, "train")
-        model = factories.make_model(config, source.num_classes)
+        source = build_data.load_data(config, "train")
+        model = build.make_model(config, source.num_classes)
         batch = train_batch(source, batch_size=config.train.batch_size, seed=config.seed, step=0)
-        statistics = inputs.measure_statistics(config, source)
-        images = inputs.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
+        statistics = build_data.measure_statistics(config, source)
+        images = build_data.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
         head_loss = make_head_loss(config.loss.name, config.loss.label_smoothing)
 
         @jax.jit
@@ -84,12 +85,12 @@ def lesion(config: ConfigDict, directory: Path) -> Curve:
     The last y is the error without that quarter.
     """
     with numerics(config):
-        source = inputs.load_data(config, "test")
-        model = factories.make_model(config, source.num_classes)
-        variables = {"batch_stats": {}, **pretrained.read(directory).variables}
+        source = build_data.load_data(config, "test")
+        model = build.make_model(config, source.num_classes)
+        variables = {"batch_stats": {}, **init_from.read(directory).variables}
         batch = next(eval_batches(source, batch_size=source.num_examples))
         statistics = workdir.read_statistics(directory, config)
-        images = inputs.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
+        images = build_data.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
         units = removable(model, source.image_shape)
         draw = np.random.default_rng(config.seed)
 

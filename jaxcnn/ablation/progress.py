@@ -7,8 +7,8 @@ from pathlib import Path
 
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.runs import Result, Task, described, finished
-from jaxcnn.logbook import Logbook, duration
-from jaxcnn.process import SECONDS_BETWEEN_LINES
+from jaxcnn.run.cli import SECONDS_BETWEEN_LINES
+from jaxcnn.run.metric_writer import Logbook, duration
 
 TAIL = 400  # bytes of a run's output that are searched for its last step
 

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcnn import figures, process
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.runs import Result
 from jaxcnn.ablation.sizes import Size
 from jaxcnn.errors import UserError
-from jaxcnn.safe_io import csv_cell
+from jaxcnn.figures.labels import cell, label, quiet_fonts
+from jaxcnn.io.safe_files import csv_cell
+from jaxcnn.run import cli
 
 LONGEST_TITLE = 90  # characters
 
@@ -115,9 +116,9 @@ def table(ablation: Ablation, results: Sequence[Result], sizes: Mapping[str, Siz
     by_variant = _by_variant(ablation, results)
     baselines = ablation.baselines
     common = set(baselines.values())
-    to = f" to {figures.cell(next(iter(common)))}" if len(common) == 1 else ""
+    to = f" to {cell(next(iter(common)))}" if len(common) == 1 else ""
     lines = [
-        f"| variant | parameters | multiply-adds | seeds | {figures.cell(ablation.metric)}"
+        f"| variant | parameters | multiply-adds | seeds | {cell(ablation.metric)}"
         f" | 95 % interval | difference{to} |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
@@ -128,11 +129,11 @@ def table(ablation: Ablation, results: Sequence[Result], sizes: Mapping[str, Siz
         if both:
             between = interval([values[seed] - base[seed] for seed in both])
             difference = f"{'+' * (between.mean >= 0)}{between}"
-            difference += "" if to else f" to {figures.cell(baselines[variant])}"
+            difference += "" if to else f" to {cell(baselines[variant])}"
         found = interval(list(values.values()))
         size = sizes[variant]
         lines.append(
-            f"| {figures.cell(variant)} | {size.parameters:,} | {size.macs:,} | {len(values)}"
+            f"| {cell(variant)} | {size.parameters:,} | {size.macs:,} | {len(values)}"
             f" | {found} | {found.ends(ablation.bounds)} | {difference} |"
         )
     return "\n".join(lines) + "\n"
@@ -159,7 +160,7 @@ def draw(ablation: Ablation, text: str, results: Sequence[Result], out: Path) ->
     rcParams["svg.hashsalt"] = "jaxcnn"  # the same file from the same numbers
     figure = Figure(figsize=(10, 0.28 * max(len(by_variant), 6) + 2.5), layout="constrained")
     title = (text.strip().splitlines() or [""])[0].rstrip(".")
-    figure.suptitle(figures.label(title, LONGEST_TITLE))
+    figure.suptitle(label(title, LONGEST_TITLE))
     curves, values = figure.subplots(1, 2, width_ratios=(3, 2))
     for number, (variant, found) in enumerate(by_variant.items()):
         style = {"color": f"C{number % 10}", "ls": ["-", "--", ":"][number // 10 % 3]}
@@ -167,12 +168,12 @@ def draw(ablation: Ablation, text: str, results: Sequence[Result], out: Path) ->
             curves, [dict(row.curve) for row in results if row.task.variant == variant], style
         )
         _draw_value(values, number, interval(list(found.values())), ablation.bounds, style["color"])
-    metric = figures.label(ablation.metric, LONGEST_TITLE)
-    curves.set(xlabel=figures.label(ablation.x), ylabel=metric)
+    metric = label(ablation.metric, LONGEST_TITLE)
+    curves.set(xlabel=label(ablation.x), ylabel=metric)
     if ablation.log_y:
         curves.set_yscale("log")
         values.set_xscale("log")
-    values.set_yticks(range(len(by_variant)), [figures.label(name) for name in by_variant])
+    values.set_yticks(range(len(by_variant)), [label(name) for name in by_variant])
     for number, name in enumerate(values.get_yticklabels()):
         name.set_color(f"C{number % 10}")
     values.invert_yaxis()
@@ -180,9 +181,9 @@ def draw(ablation: Ablation, text: str, results: Sequence[Result], out: Path) ->
     for axes in (curves, values):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    with figures.quiet_fonts():
+    with quiet_fonts():
         for name, fields in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 150})):
-            with process.whole_file(out / f"figure.{name}") as file:
+            with cli.whole_file(out / f"figure.{name}") as file:
                 figure.savefig(file, format=name, **fields)
 
 
@@ -224,5 +225,5 @@ def _write_csv(file: Path, head: Sequence[str], rows: Sequence[tuple]) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    with process.whole_file(file) as stream:
+    with cli.whole_file(file) as stream:
         stream.write(text.encode())

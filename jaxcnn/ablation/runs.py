@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from jaxcnn import process, recipes, resume, safe_io, workdir
 from jaxcnn.ablation import Ablation, Curve
+from jaxcnn.config import defaults, resume
 from jaxcnn.errors import EXIT_WORKDIR, UserError, nearest
-from jaxcnn.logbook import Logbook, duration
+from jaxcnn.io import safe_files
+from jaxcnn.run import cli, workdir
+from jaxcnn.run.metric_writer import Logbook, duration
 
 RESULT = "result.json"
 
@@ -64,7 +66,7 @@ def finished(ablation: Ablation, task: Task, out: Path, *, quick: bool) -> Resul
     if not file.exists():
         return None
     try:
-        saved = json.loads(safe_io.read_text(file))
+        saved = json.loads(safe_files.read_text(file))
         value, kept = float(saved["value"]), dict(saved["config"])
         curve = [(float(x), float(y)) for x, y in saved["curve"]]
         seconds = float(saved.get("seconds", 0))
@@ -134,14 +136,14 @@ def run(
       UserError: for whatever `train.run` refuses, a metric that the run does not have, or a run
         that another process has in work.
     """
-    from jaxcnn import programs as parts
-    from jaxcnn import train
+    from jaxcnn.config import programs as parts
+    from jaxcnn.training import train
 
     programs: dict[str, parts.Programs] = {}
 
     def build_once(config: ConfigDict, *rest: Any) -> parts.Programs:
         if not programs:
-            programs["all"] = parts.build(config, *rest)
+            programs["all"] = parts.make_programs(config, *rest)
         return programs["all"]
 
     left = [task for task in todo if not finished(ablation, task, out, quick=quick)]
@@ -161,7 +163,7 @@ def run(
             contextlib.redirect_stdout(output),
         ):
             if ablation.trains:
-                train.run(config, directory, build=build_once)
+                train.run(config, directory, make_programs=build_once)
             curve = _curve(ablation, config, directory)
         if not curve:
             raise UserError(f"{directory} has too few records to measure: log more often")
@@ -173,9 +175,9 @@ def run(
             "value": curve[-1][1],
             "curve": curve,
             "seconds": seconds,
-            "config": recipes.to_saved(config),
+            "config": defaults.to_saved(config),
         }
-        with process.whole_file(directory / RESULT) as file:
+        with cli.whole_file(directory / RESULT) as file:
             file.write(json.dumps(record).encode())
         place = f"{number} of {len(left)}: " if len(left) > 1 else ""
         say(place + described(Result(task, curve[-1][1], curve, seconds), ablation.metric))

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcnn import factories, inputs
 from jaxcnn.ablation import Ablation
 from jaxcnn.analysis import count_macs
+from jaxcnn.config import build, build_data
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.state import count_parameters
+from jaxcnn.training.state import count_parameters
 
 
 class Size(NamedTuple):
@@ -38,13 +38,13 @@ def measure(ablation: Ablation, *, quick: bool) -> dict[str, Size]:
         config = ablation.config(variant, 0, quick=quick)
         data = f"{config.dataset} {config.data.dir}"
         if data not in classes:
-            classes[data] = inputs.load_data(config, "train").num_classes
+            classes[data] = build_data.load_data(config, "train").num_classes
         shape = (config.data.image_size, config.data.image_size, config.data.channels)
         network = json.dumps([config.model.to_dict(), shape, classes[data]], default=repr)
         if network not in known:
             images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-            with factories.network_of(config):
-                model = factories.make_model(config, classes[data])
+            with build.network_of(config):
+                model = build.make_model(config, classes[data])
                 variables = jax.eval_shape(model.init, jax.random.key(0), images)
             parameters = count_parameters(variables["params"])
             known[network] = Size(parameters, count_macs(model, shape))

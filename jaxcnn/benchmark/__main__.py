@@ -15,8 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxcnn import process
 from jaxcnn.errors import UserError, check_whole, nearest
+from jaxcnn.run import cli
 
 AGAINST = ("none", "xla", "torch", "torchvision", "timm")
 
@@ -27,7 +27,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
       UserError: for a flag that does not exist or a value that it does not take.
     """
-    parser = process.Parser(
+    parser = cli.Parser(
         prog="python -m jaxcnn.benchmark",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -141,5 +141,5 @@ if __name__ == "__main__":
     # torch's threads would spin while they wait, and on a small machine take the cores from
     # themselves: up to ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    with process.mistakes_in_one_line(debug="--debug" in sys.argv):
+    with cli.mistakes_in_one_line(debug="--debug" in sys.argv):
         main(sys.argv[1:])

@@ -12,10 +12,10 @@ import numpy as np
 
 from jaxcnn.benchmark.report import Measured
 from jaxcnn.benchmark.rounds import Contender
-from jaxcnn.data.crops import Cropper
+from jaxcnn.data.dataset import DataSource
 from jaxcnn.data.folder import load_folder
+from jaxcnn.data.images.transforms import Cropper
 from jaxcnn.data.pipeline import train_batches
-from jaxcnn.data.source import DataSource
 from jaxcnn.errors import UserError
 
 PHOTOS, WIDTH, HEIGHT, QUALITY = 64, 500, 375, 90  # ImageNet's usual size

@@ -15,11 +15,11 @@ from flax import linen as nn
 from jaxcnn.analysis import count_macs
 from jaxcnn.benchmark.rounds import Contender, peak_memory
 from jaxcnn.errors import UserError
-from jaxcnn.losses import make_objective
 from jaxcnn.models import create_model, input_size
-from jaxcnn.optim import Optimizer
-from jaxcnn.state import TrainState
-from jaxcnn.steps import make_train_step
+from jaxcnn.training.losses import make_objective
+from jaxcnn.training.optim import Optimizer
+from jaxcnn.training.state import TrainState
+from jaxcnn.training.steps import make_train_step
 
 LEARNING_RATE, MOMENTUM = 1e-3, 0.9
 

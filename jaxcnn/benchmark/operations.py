@@ -15,7 +15,7 @@ from jaxcnn.benchmark.rounds import Contender, peak_memory, seconds_per_step
 from jaxcnn.errors import UserError
 from jaxcnn.layers.norm import BatchNorm
 from jaxcnn.ops.conv import conv_general_dilated
-from jaxcnn.ops.dense_cpu import LAYOUT
+from jaxcnn.ops.conv_cpu_grad import LAYOUT
 from jaxcnn.ops.lrn import local_response_norm
 from jaxcnn.ops.pool import max_pool
 

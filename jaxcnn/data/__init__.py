@@ -6,9 +6,9 @@ One kind of data set, one file. A batch is a pure function of (seed, step).
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxcnn import paths
-from jaxcnn.data.source import DataSource
+from jaxcnn.data.dataset import DataSource
 from jaxcnn.errors import UserError, nearest
+from jaxcnn.io import paths
 
 KINDS = ("digits", "synthetic", "folder", "tfds")
 SPLITS = ("train", "validation", "test")
@@ -101,7 +101,7 @@ def load(
             holdout=holdout,
         )
 
-    from jaxcnn.data.crops import Cropper, WholeImage
+    from jaxcnn.data.images.transforms import Cropper, WholeImage
 
     low, high = scale_range
     crop = Cropper(image_size, channels, train_crop, eval_crop, resize, (low, high))

@@ -6,7 +6,7 @@ Alpaydin & Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998: 32×3
 
 import numpy as np
 
-from jaxcnn.data.source import DataSource, split_holdout
+from jaxcnn.data.dataset import DataSource, split_holdout
 
 NUM_TEST = 360  # a fifth, the classes in proportion
 

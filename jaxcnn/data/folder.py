@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxcnn import paths
-from jaxcnn.data import contents, listing
-from jaxcnn.data.crops import Cropper, WholeImage
-from jaxcnn.data.decode import IMAGE_BYTES, READ
-from jaxcnn.data.source import DataSource, Example, UnreadableImageError, split_holdout
+from jaxcnn.data import contents
+from jaxcnn.data.dataset import DataSource, Example, UnreadableImageError, split_holdout
+from jaxcnn.data.images import listing
+from jaxcnn.data.images.decode import IMAGE_BYTES, READ
+from jaxcnn.data.images.transforms import Cropper, WholeImage
 from jaxcnn.errors import MissingSplitError, UserError
-from jaxcnn.safe_io import read_bytes
+from jaxcnn.io import paths
+from jaxcnn.io.safe_files import read_bytes
 
 VALIDATION_FOLDERS = ("val", "validation", "valid")
 # The first one found is the test split; the second, beside it, the validation split.

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from jaxcnn.data.source import random_bits, random_order
+from jaxcnn.data.dataset import random_bits, random_order
 
 
 @functools.lru_cache(maxsize=8)  # a batch may cross epochs of two streams; threads read ahead

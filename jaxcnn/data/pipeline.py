@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxcnn.data.ahead import Problems, read_ahead
-from jaxcnn.data.listing import say_once
+from jaxcnn.data.dataset import DataSource, UnreadableImageError, random_bits
+from jaxcnn.data.images.listing import say_once
 from jaxcnn.data.order import in_order, neighbours
-from jaxcnn.data.source import DataSource, UnreadableImageError, random_bits
+from jaxcnn.data.prefetch import Problems, read_ahead
 from jaxcnn.data.worker import note
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
 

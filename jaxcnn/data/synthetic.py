@@ -9,7 +9,7 @@ import functools
 
 import numpy as np
 
-from jaxcnn.data.source import DataSource, Example, random_bits, split_holdout
+from jaxcnn.data.dataset import DataSource, Example, random_bits, split_holdout
 from jaxcnn.errors import UserError
 
 MEMORY_LIMIT = 256 * 2**20  # bytes; above this an image is made when it is asked for

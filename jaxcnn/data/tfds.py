@@ -14,15 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from jaxcnn import paths
-from jaxcnn.data.crops import Cropper, WholeImage
-from jaxcnn.data.source import (
+from jaxcnn.data.dataset import (
     DataSource,
     Example,
     UnreadableImageError,
     hold_out_classes,
     split_holdout,
 )
+from jaxcnn.data.images.transforms import Cropper, WholeImage
 from jaxcnn.data.tfds_folder import (
     INFO,
     class_names,
@@ -32,6 +31,7 @@ from jaxcnn.data.tfds_folder import (
     read_info,
 )
 from jaxcnn.errors import MissingSplitError, UserError
+from jaxcnn.io import paths
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 READABLE = ("array_record",)

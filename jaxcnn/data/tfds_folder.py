@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxcnn.errors import UserError
-from jaxcnn.safe_io import JSON_BYTES, kind_of, read_json, read_text
+from jaxcnn.io.safe_files import JSON_BYTES, kind_of, read_json, read_text
 
 INFO, FEATURES = "dataset_info.json", "features.json"
 MOST_CLASSES = 1_000_000

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcnn.data.ahead import read_ahead
-from jaxcnn.data.source import DataSource, Example, UnreadableImageError
+from jaxcnn.data.dataset import DataSource, Example, UnreadableImageError
+from jaxcnn.data.prefetch import read_ahead
 from jaxcnn.data.worker import note
 
 

@@ -16,7 +16,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcnn import process
 from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.interop.exchange import (
     IGNORED,
@@ -27,6 +26,7 @@ from jaxcnn.interop.exchange import (
 )
 from jaxcnn.interop.files import read_weights
 from jaxcnn.interop.folder import RECORD, WEIGHTS, check_free, write_folder
+from jaxcnn.run import cli
 
 FLAGS: dict[str, dict[str, Any]] = {
     "--library": {"required": True, "help": "torchvision or timm"},
@@ -121,7 +121,7 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
     Raises:
       UserError: for a flag that does not exist, is missing or has no value.
     """
-    parser = process.Parser(prog="python -m jaxcnn.interop.convert", allow_abbrev=False)
+    parser = cli.Parser(prog="python -m jaxcnn.interop.convert", allow_abbrev=False)
     for flag, options in FLAGS.items():
         parser.add_argument(flag, **options)
     for argument in argv:
@@ -151,7 +151,7 @@ def main(argv: list[str]) -> int:
     try:
         flags = parse_flags(argv)
         overrides = dict(map(parse_override, flags.override))
-        process.check_platform()
+        cli.check_platform()
         for line in convert(flags.library, flags.name, flags.source, flags.out, overrides):
             print(printable(line))
     except UserError as error:
@@ -161,5 +161,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    with process.mistakes_in_one_line(debug=False):
+    with cli.mistakes_in_one_line(debug=False):
         sys.exit(main(sys.argv[1:]))

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.errors import UserError
-from jaxcnn.safe_io import WEIGHT_BYTES, expanded_limit, open_regular, read_bytes, read_npz
+from jaxcnn.io.safe_files import WEIGHT_BYTES, expanded_limit, open_regular, read_bytes, read_npz
 
 BFLOAT16 = np.dtype(jnp.bfloat16)  # no type of NumPy's: safetensors.numpy does not always know it
 SAFETENSORS_DTYPES = {

@@ -19,8 +19,8 @@ from flax import traverse_util
 from jaxcnn.errors import UserError
 from jaxcnn.interop.exchange import create_library_model, find_network, input_channels
 from jaxcnn.interop.files import read_weights, write_weights
-from jaxcnn.safe_io import read_json
-from jaxcnn.state import state_sha256
+from jaxcnn.io.safe_files import read_json
+from jaxcnn.training.state import state_sha256
 
 WEIGHTS = "weights.npz"
 RECORD = "model.json"

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.ops.conv import conv_general_dilated
-from jaxcnn.ops.dot import dot_general
+from jaxcnn.ops.matmul import dot_general
 
 # A module class, or a partial of one, to be called with the arguments that are still open.
 Constructor = Callable[..., Any]

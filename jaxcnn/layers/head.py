@@ -54,7 +54,7 @@ def classifier(
 
     With a squared error it is linear regression, here onto one number:
 
-    >>> from jaxcnn.losses import squared_error
+    >>> from jaxcnn.training.losses import squared_error
     >>> features, targets = jnp.array([[1.0, 2.0], [3.0, 1.0]]), jnp.array([[7.0], [9.0]])
     >>> head = classifier(1, jnp.float32, jnp.float32)
     >>> weights = {"params": {"kernel": jnp.array([[2.0], [3.0]]), "bias": jnp.zeros(1)}}

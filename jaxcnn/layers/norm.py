@@ -18,9 +18,9 @@ from jaxcnn.ops.norm import batch_normalise, normalise
 class BatchNorm(nn.BatchNorm):
     """Flax's `BatchNorm`: same fields, variables and values, with a faster backward pass.
 
-    That keeps the input in its own dtype instead of float32 copies, and sums as
-    `jaxcnn.ops.sums` does. It has no forward mode (`jax.jvp`) in training. With a mask, groups of
-    devices, another axis than the last, or without scale or bias it is Flax's own.
+    The backward pass keeps the input in its own dtype instead of float32 copies, and uses the sums
+    of `jaxcnn.ops.reductions`. It has no forward mode (`jax.jvp`) in training. With a mask, groups
+    of devices, another axis than the last, or without scale or bias it is Flax's own.
     """
 
     @nn.compact

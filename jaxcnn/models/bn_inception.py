@@ -35,9 +35,9 @@ from flax import linen as nn
 from flax.linen.initializers import Initializer
 
 from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, batch_norm, classifier, global_average_pool
-from jaxcnn.layers.branches import Fork, Layer, fork
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
+from jaxcnn.layers.inception_blocks import Fork, Layer, fork
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.googlenet import Stage
 from jaxcnn.ops.pool import avg_pool, max_pool

@@ -44,10 +44,10 @@ from jaxcnn.layers import (
 )
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
-from jaxcnn.layers.loop import grow_in_loop
 from jaxcnn.layers.norm import is_batch_norm
+from jaxcnn.layers.scan import grow_in_loop
 from jaxcnn.models.checks import check_images
-from jaxcnn.ops.fusion import materialize_on_cpu
+from jaxcnn.ops.barrier import materialize_on_cpu
 from jaxcnn.ops.pool import max_pool
 
 

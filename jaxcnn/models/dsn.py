@@ -4,10 +4,10 @@ Lee, Xie, Gallagher, Zhang and Tu, "Deeply-Supervised Nets", 2014, arXiv 1409.51
 
 Network in Network, trained with a companion classifier on every mlpconv layer. Of the paper: the
 objective, a squared hinge loss of the output and of each companion, which counts only while it is
-above a threshold and ever less as training goes on (`jaxcnn.losses`). Of the released code: where
-the companions look, at each mlpconv's first convolution before its ReLU; their start, Caffe's
-Xavier; maps of the classes without the ReLU of Network in Network, since a hinge loss asks for
-logits of either sign.
+above a threshold and ever less as training goes on (`jaxcnn.training.losses`). Of the released
+code: where the companions look, at each mlpconv's first convolution before its ReLU; their start,
+Caffe's Xavier; maps of the classes without the ReLU of Network in Network, since a hinge loss asks
+for logits of either sign.
 
 Test error on CIFAR-10 in the paper: 9.69 %, with shifts and flips 7.97 % (second version on arXiv:
 9.78 and 8.22). The same architecture gives 34.57 on CIFAR-100, 1.92 on SVHN and 0.39 on MNIST.

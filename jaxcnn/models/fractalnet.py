@@ -38,9 +38,9 @@ from flax import linen as nn
 from jaxcnn.errors import UserError
 from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, batch_norm, classifier, global_average_pool
 from jaxcnn.layers.conv import Activation, Constructor
-from jaxcnn.layers.drop_path import draw_live_inputs, join_mean
 from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.initializers import caffe_xavier
+from jaxcnn.layers.join import draw_live_inputs, join_mean
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.pool import max_pool
 

@@ -42,9 +42,9 @@ from jaxcnn.layers import (
     global_average_pool,
     sow_auxiliary,
 )
-from jaxcnn.layers.branches import Branches, Chain, Fork, Layer, Step, fork
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
+from jaxcnn.layers.inception_blocks import Branches, Chain, Fork, Layer, Step, fork
 from jaxcnn.layers.initializers import caffe_xavier
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.lrn import local_response_norm

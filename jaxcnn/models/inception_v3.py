@@ -42,10 +42,10 @@ from jaxcnn.layers import (
     global_average_pool,
     sow_auxiliary,
 )
-from jaxcnn.layers.branches import AVERAGE, MAX, Branches, Chain, Fork, Layer, Pool, fork
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
-from jaxcnn.layers.loop import apply_in_loop
+from jaxcnn.layers.inception_blocks import AVERAGE, MAX, Branches, Chain, Fork, Layer, Pool, fork
+from jaxcnn.layers.scan import apply_in_loop
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.googlenet import to_plus_minus_one
 from jaxcnn.ops.pool import avg_pool

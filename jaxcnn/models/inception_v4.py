@@ -41,9 +41,9 @@ from jaxcnn.layers import (
     global_average_pool,
     sow_auxiliary,
 )
-from jaxcnn.layers.branches import AVERAGE, MAX, Branches, Chain, Fork, Layer, Step, fork
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
+from jaxcnn.layers.inception_blocks import AVERAGE, MAX, Branches, Chain, Fork, Layer, Step, fork
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.inception_v3 import STEM as STEM_V3
 from jaxcnn.models.inception_v3 import AuxiliaryHead, Stage, truncated_normal, valid3x3
@@ -167,7 +167,7 @@ class InceptionV4(nn.Module):
 
     Attributes:
       num_classes: 0 returns the pooled features, and there is no auxiliary head.
-      stem: steps, see `jaxcnn.layers.branches`.
+      stem: steps, see `jaxcnn.layers.inception_blocks`.
       modules: table of a module of each stage.
       reductions: tables of what precedes stages 2 and 3 and halves the map.
       stage_sizes: modules in each stage.

@@ -148,9 +148,9 @@ class LeNet5(nn.Module):
     `apply(variables, images, train=False)` maps (N, H, W, C), H and W at least 16, to logits
     (N, num_classes) in at least float32. Those of the radial basis functions are minus the squared
     distances of F6 to the codes, so that here, too, the largest is the answer; train them with
-    `jaxcnn.losses.rbf_map` or `rbf_mse`. There is no normalisation and no dropout: `train` changes
-    nothing. C5 is a dense layer over all that is left of the map, which at 32x32 is the paper's 5x5
-    convolution; its size follows the input's.
+    `jaxcnn.training.losses.rbf_map` or `rbf_mse`. There is no normalisation and no dropout: `train`
+    changes nothing. C5 is a dense layer over all that is left of the map, which at 32x32 is the
+    paper's 5x5 convolution; its size follows the input's.
 
     Attributes:
       num_classes: 0 returns the 84 features of F6. There are radial basis functions for the first

@@ -45,8 +45,8 @@ from jaxcnn.layers import (
     he_normal_fan_out,
 )
 from jaxcnn.layers.conv import Activation, Constructor
-from jaxcnn.layers.loop import apply_in_loop
 from jaxcnn.layers.norm import zero_scale
+from jaxcnn.layers.scan import apply_in_loop
 from jaxcnn.layers.shortcut import average_and_pad, subsample_and_pad
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.pool import max_pool

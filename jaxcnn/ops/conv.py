@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 
 from jaxcnn.ops import conv_cpu
-from jaxcnn.ops.dense_cpu import LAYOUT
+from jaxcnn.ops.conv_cpu_grad import LAYOUT
 from jaxcnn.ops.sharding import is_explicit
 from jaxcnn.ops.windows import Window
 

@@ -13,9 +13,9 @@ from operator import mul
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.ops.dense_cpu import dense
-from jaxcnn.ops.fusion import materialize_on_cpu
-from jaxcnn.ops.sums import sum_over_pixels, wide
+from jaxcnn.ops.barrier import materialize_on_cpu
+from jaxcnn.ops.conv_cpu_grad import dense
+from jaxcnn.ops.reductions import sum_over_pixels, wide
 from jaxcnn.ops.windows import Window, taps
 
 # Multiply-adds beyond which a convolution in float64 is worth the compilation of its taps.

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcnn.ops.sums import sum_over_pixels
+from jaxcnn.ops.reductions import sum_over_pixels
 
 Array = jax.Array
 

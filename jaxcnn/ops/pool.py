@@ -12,9 +12,9 @@ import numpy as np
 from flax import linen as nn
 from jax import lax
 
-from jaxcnn.ops.fusion import materialize_on_cpu
+from jaxcnn.ops.barrier import materialize_on_cpu
+from jaxcnn.ops.reductions import wide
 from jaxcnn.ops.sharding import is_explicit
-from jaxcnn.ops.sums import wide
 from jaxcnn.ops.windows import Window, taps
 
 MANY_TAPS = 25  # a window of more is left to XLA

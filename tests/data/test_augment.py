@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn.data.augment import (
+from jaxcnn.data.augmentation.augment import (
     GREY,
     PCA_COMPONENTS,
     PCA_SCALE,

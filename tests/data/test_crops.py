@@ -6,8 +6,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from jaxcnn.data.crops import Cropper, WholeImage
-from jaxcnn.data.decode import upright
+from jaxcnn.data.images.decode import upright
+from jaxcnn.data.images.transforms import Cropper, WholeImage
 from jaxcnn.errors import UserError
 
 BILINEAR = PIL.Image.Resampling.BILINEAR

@@ -10,9 +10,9 @@ import PIL.ImageFile
 import pytest
 
 import jaxcnn
-from jaxcnn.data.crops import Cropper, WholeImage
-from jaxcnn.data.decode import ENDINGS, FORMATS
-from jaxcnn.data.source import UnreadableImageError
+from jaxcnn.data.dataset import UnreadableImageError
+from jaxcnn.data.images.decode import ENDINGS, FORMATS
+from jaxcnn.data.images.transforms import Cropper, WholeImage
 from tests import hostile
 from tests.hostile import encode
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxcnn.data.crops import Cropper
-from jaxcnn.data.files import find_images, map_images, say_problems
+from jaxcnn.data.images.files import find_images, map_images, say_problems
+from jaxcnn.data.images.transforms import Cropper
 from jaxcnn.errors import UserError
 from tests import hostile
 

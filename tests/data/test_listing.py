@@ -6,9 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
-from jaxcnn.data import listing, load, pipeline
-from jaxcnn.data.decode import ENDINGS
-from jaxcnn.data.files import find_images, map_images
+from jaxcnn.data import load, pipeline
+from jaxcnn.data.images import listing
+from jaxcnn.data.images.decode import ENDINGS
+from jaxcnn.data.images.files import find_images, map_images
 from jaxcnn.data.prepare.folders import read_folder
 from jaxcnn.errors import UserError
 from tests import hostile
@@ -100,7 +101,7 @@ def test_links_and_special_files_are_named(tmp_path):
 
 
 def test_what_is_named_itself_and_is_no_file_is_an_answer(tmp_path):
-    from jaxcnn.data.crops import Cropper
+    from jaxcnn.data.images.transforms import Cropper
 
     made = dict(hostile.no_files(tmp_path))
     (tmp_path / "nothing.jpg").symlink_to(tmp_path / "gone")

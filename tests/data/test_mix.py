@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxcnn.data import load
-from jaxcnn.data.augment import augment, example_keys
-from jaxcnn.data.mix import cutmix, mix, mixup
+from jaxcnn.data.augmentation.augment import augment, example_keys
+from jaxcnn.data.augmentation.mixup import cutmix, mix, mixup
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
 

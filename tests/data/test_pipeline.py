@@ -7,14 +7,15 @@ import logging
 import numpy as np
 import pytest
 
-from jaxcnn.data import listing, load, pipeline
-from jaxcnn.data.source import (
+from jaxcnn.data import load, pipeline
+from jaxcnn.data.dataset import (
     DataSource,
     UnreadableImageError,
     keep_labels,
     random_bits,
     random_order,
 )
+from jaxcnn.data.images import listing
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
 
 STEPS = 9

@@ -11,9 +11,9 @@ import PIL.ImageFilter
 import PIL.ImageOps
 import pytest
 
-from jaxcnn.data import policies
-from jaxcnn.data.augment import augment
-from jaxcnn.data.policies import AUTOAUGMENT, OPERATIONS, WARPS, WIDE
+from jaxcnn.data.augmentation import auto_augment
+from jaxcnn.data.augmentation.augment import augment
+from jaxcnn.data.augmentation.auto_augment import AUTOAUGMENT, OPERATIONS, WARPS, WIDE
 
 RNG = np.random.default_rng(0)
 # Smooth, so that no channel is uniform, and with a margin, so that autocontrast has work to do.
@@ -31,12 +31,12 @@ ENHANCERS = {
 
 @jax.jit
 def wide(image, chosen, level, sign):
-    return policies.operate(image, chosen, level, sign, WIDE)
+    return auto_augment.operate(image, chosen, level, sign, WIDE)
 
 
 @jax.jit
 def narrow(image, chosen, level, sign):
-    return policies.operate(image, chosen, level, sign, AUTOAUGMENT)
+    return auto_augment.operate(image, chosen, level, sign, AUTOAUGMENT)
 
 
 def bytes_of(image):
@@ -56,7 +56,7 @@ def by_pillow(name, level, sign, enhance, bits):
     )
 
 
-@pytest.mark.parametrize("name", policies.COLOURS)
+@pytest.mark.parametrize("name", auto_augment.COLOURS)
 @pytest.mark.parametrize(("level", "sign"), [(0.25, 1.0), (0.5, -1.0), (1.0, 1.0), (1.0, -1.0)])
 def test_colours_change_as_in_pillow(name, level, sign):
     chosen = OPERATIONS.index(name)
@@ -101,7 +101,7 @@ def test_every_operation_is_drawn_equally_often(monkeypatch):
         drawn.append((chosen, level, sign, ranges))
         return image
 
-    monkeypatch.setattr(policies, "operate", record)
+    monkeypatch.setattr(auto_augment, "operate", record)
     keys = jax.random.split(jax.random.key(3), count)
 
     def of(policy):
@@ -114,12 +114,12 @@ def test_every_operation_is_drawn_equally_often(monkeypatch):
 
         return [np.asarray(d) for d in jax.vmap(one)(keys)], drawn[0][3]
 
-    first, ranges = of(lambda image, key: policies.randaugment(image, key, 2, 9.0))
+    first, ranges = of(lambda image, key: auto_augment.randaugment(image, key, 2, 9.0))
     assert ranges is AUTOAUGMENT
     assert len(first) == 2
     assert np.abs(np.corrcoef(first[0][:, 0], first[1][:, 0])[0, 1]) < 0.05
     assert np.allclose(first[0][:, 1], 0.9)
-    second, ranges = of(policies.trivialaugment)
+    second, ranges = of(auto_augment.trivialaugment)
     assert ranges is WIDE
     assert len(second) == 1
     levels, counts = np.unique(np.round(second[0][:, 1] * 30), return_counts=True)
@@ -133,7 +133,7 @@ def test_every_operation_is_drawn_equally_often(monkeypatch):
         assert set(draws[:, 2]) == {-1.0, 1.0}
 
 
-@pytest.mark.parametrize("policy", policies.POLICIES.values())
+@pytest.mark.parametrize("policy", auto_augment.POLICIES.values())
 @pytest.mark.parametrize("channels", [1, 3])
 def test_policies_stay_within_the_pixels(policy, channels):
     images = jnp.broadcast_to(IMAGE[None, ..., :channels], (64, 20, 24, channels))
@@ -146,19 +146,19 @@ def test_policies_stay_within_the_pixels(policy, channels):
 
 
 def test_hue_turns_as_in_hsv():
-    found = np.asarray(policies._turn_hue(IMAGE, 0.15))
+    found = np.asarray(auto_augment._turn_hue(IMAGE, 0.15))
     for row, column in ((0, 0), (7, 3), (19, 23), (11, 12)):
         h, s, v = colorsys.rgb_to_hsv(*IMAGE[row, column])
         expected = colorsys.hsv_to_rgb((h + 0.15) % 1, s, v)
         np.testing.assert_allclose(found[row, column], expected, atol=1e-6)
     grey = jnp.full((2, 2, 3), 0.3)
-    np.testing.assert_allclose(policies._turn_hue(grey, 0.4), grey)
+    np.testing.assert_allclose(auto_augment._turn_hue(grey, 0.4), grey)
 
 
 def test_photometric_distortion_has_the_amounts_and_an_order_that_varies():
     keys = jax.random.split(jax.random.key(1), 3000)
     grey = jnp.full((2, 2, 3), 0.5)
-    distort = jax.jit(jax.vmap(policies.photometric_distortion, in_axes=(None, 0, None)))
+    distort = jax.jit(jax.vmap(auto_augment.photometric_distortion, in_axes=(None, 0, None)))
     # A uniform grey has no contrast, saturation and hue: what is left is the brightness.
     shift = np.asarray(distort(grey, keys, 1.0))[:, 0, 0, 0] - 0.5
     assert np.abs(shift).max() < 32 / 255 + 1e-6

@@ -9,17 +9,17 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from jaxcnn import inputs, papers
+from jaxcnn.config import build_data, recipes
 from jaxcnn.data.pipeline import train_batch
-from jaxcnn.data.preview import cells
 from jaxcnn.errors import UserError
+from jaxcnn.preview import cells
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def config():
-    config = papers.lenet("lenet5_modern")
+    config = recipes.lenet("lenet5_modern")
     config.data.update(pad=0, image_size=16)
     return config
 
@@ -27,7 +27,7 @@ def config():
 @pytest.mark.parametrize("preprocess", ["channels", "mean_image"])
 def test_without_augmentation_the_pixels_are_those_of_the_files(config, preprocess):
     config.data.preprocess = preprocess
-    source = inputs.load_data(config, "train")
+    source = build_data.load_data(config, "train")
     batch = train_batch(source, batch_size=64, seed=0, step=3)
     shown = cells(config, step=3, count=20)
     assert len(shown) == 20
@@ -70,7 +70,7 @@ def test_numbers_out_of_range_are_one_line(config, fields, message):
 
 
 def preview(directory, *flags):
-    command = [sys.executable, "-m", "jaxcnn.data.preview", *flags]
+    command = [sys.executable, "-m", "jaxcnn.preview", *flags]
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=120)
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from jaxcnn import data
 from jaxcnn.data import pipeline
-from jaxcnn.data.crops import Cropper, WholeImage
-from jaxcnn.data.source import UnreadableImageError
+from jaxcnn.data.dataset import UnreadableImageError
+from jaxcnn.data.images.transforms import Cropper, WholeImage
 from jaxcnn.data.views import (
     LONGEST,
     TWELFTHS,
@@ -25,7 +25,7 @@ from jaxcnn.data.views import (
     whole_square,
     with_views,
 )
-from jaxcnn.protocols import PROTOCOLS, make_protocol
+from jaxcnn.evaluation.multicrop import PROTOCOLS, make_protocol
 
 ALL = (five_crops, grid, squares_crops, whole_square)
 

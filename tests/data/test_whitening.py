@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxcnn import averages, factories, inputs, papers, parallel, passes, programs, trained
-from jaxcnn.data import load, preview, whitening
-from jaxcnn.data.augment import augment, example_keys, normalize
+from jaxcnn import preview
+from jaxcnn.config import build, build_data, programs, recipes
+from jaxcnn.data import load, normalization
+from jaxcnn.data.augmentation.augment import augment, example_keys, normalize
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
+from jaxcnn.evaluation import evaluator
+from jaxcnn.run import distributed, restore
+from jaxcnn.training import averages
 from tests import hostile
 
 PLAIN = {"mean": (0.5,), "std": (0.25,)}
@@ -32,7 +36,7 @@ def contrast(pixels, scale=55.0):
 
 
 def test_a_mean_image_is_subtracted_pixel_by_pixel(source):
-    statistics = whitening.measure(source, "mean_image")
+    statistics = normalization.measure(source, "mean_image")
     expected = (source.images / 255).mean(0)
     np.testing.assert_allclose(statistics.mean, expected, atol=1e-6)
     found = normalize(source.images[:50], statistics=statistics, **PLAIN)
@@ -40,7 +44,7 @@ def test_a_mean_image_is_subtracted_pixel_by_pixel(source):
 
 
 def test_contrast_normalisation_is_of_each_image(source):
-    statistics = whitening.measure(source, "gcn", scale=10.0)
+    statistics = normalization.measure(source, "gcn", scale=10.0)
     found = np.asarray(normalize(source.images[:50], statistics=statistics, **PLAIN))
     expected = contrast(source.images[:50], 10.0).reshape(found.shape)
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -50,7 +54,7 @@ def test_contrast_normalisation_is_of_each_image(source):
 
 def test_whitened_images_are_uncorrelated_up_to_epsilon(source):
     epsilon = 0.1
-    statistics = whitening.measure(source, "zca", epsilon=epsilon)
+    statistics = normalization.measure(source, "zca", epsilon=epsilon)
     found = np.asarray(normalize(source.images, statistics=statistics, **PLAIN), np.float64)
     rows = contrast(source.images)
     centred = rows - rows.mean(0)
@@ -64,7 +68,7 @@ def test_whitened_images_are_uncorrelated_up_to_epsilon(source):
 
 
 def test_training_whitens_before_it_shifts(source):
-    statistics = whitening.measure(source, "zca")
+    statistics = normalization.measure(source, "zca")
     keys = example_keys(jax.random.key(0), jnp.zeros(30, int), jnp.arange(30))
     plain = np.asarray(normalize(source.images[:30], statistics=statistics, **PLAIN))
     found = np.asarray(augment(source.images[:30], keys, statistics=statistics, pad=1, **PLAIN))
@@ -75,17 +79,17 @@ def test_training_whitens_before_it_shifts(source):
 
 
 def test_a_large_split_is_measured_at_even_distances(source, monkeypatch):
-    monkeypatch.setattr(whitening, "MOST_EXAMPLES", 7)
-    found = whitening.measure(source, "mean_image").mean
+    monkeypatch.setattr(normalization, "MOST_EXAMPLES", 7)
+    found = normalization.measure(source, "mean_image").mean
     np.testing.assert_allclose(found, (source.images[::100] / 255).mean(0), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["mean_image", "gcn", "zca"])
 def test_what_is_written_is_read_to_the_bit_and_damage_is_noticed(source, kind, tmp_path):
-    statistics, path = whitening.measure(source, kind), tmp_path / "statistics.npz"
-    assert whitening.read(path) is None
-    whitening.write(path, statistics, {"examples": 700})
-    found, about = whitening.read(path)
+    statistics, path = normalization.measure(source, kind), tmp_path / "statistics.npz"
+    assert normalization.read(path) is None
+    normalization.write(path, statistics, {"examples": 700})
+    found, about = normalization.read(path)
     assert about == {"examples": 700}
     assert (found.kind, found.scale) == (kind, 55.0)
     for name in ("mean", "whiten"):
@@ -93,7 +97,7 @@ def test_what_is_written_is_read_to_the_bit_and_damage_is_noticed(source, kind, 
     assert list(tmp_path.iterdir()) == [path]
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    assert whitening.read(path) is None
+    assert normalization.read(path) is None
 
 
 GOOD = '{"kind": "gcn", "scale": 55.0, "about": {}}'
@@ -121,20 +125,20 @@ GOOD = '{"kind": "gcn", "scale": 55.0, "about": {}}'
 def test_statistics_of_another_shape_are_none(tmp_path, text):
     path = tmp_path / "statistics.npz"
     np.savez(path, json=np.array(GOOD))
-    assert whitening.read(path) is not None
+    assert normalization.read(path) is not None
     np.savez(path, json=np.array(text))
-    assert whitening.read(path) is None
+    assert normalization.read(path) is None
 
 
 @pytest.mark.parametrize("damage", hostile.bad_npz())
 def test_damaged_statistics_are_none(tmp_path, damage):
     path = tmp_path / "statistics.npz"
     path.write_bytes(hostile.bad_npz()[damage])
-    assert whitening.read(path) is None
+    assert normalization.read(path) is None
 
 
 def test_channels_need_no_statistics(source):
-    assert whitening.measure(source, "channels") is None
+    assert normalization.measure(source, "channels") is None
 
 
 @pytest.mark.parametrize(
@@ -147,14 +151,14 @@ def test_channels_need_no_statistics(source):
 )
 def test_what_cannot_be_measured_is_one_line(source, fields, message):
     with pytest.raises(UserError, match=message):
-        whitening.measure(source, **fields)
+        normalization.measure(source, **fields)
 
 
 def test_other_sizes_are_refused(source):
     large = load("synthetic", "train", image_size=96, num_examples=2)
     with pytest.raises(UserError, match="cannot whiten images of 96x96x3"):
-        whitening.measure(large, "zca")
-    statistics = whitening.measure(source, "mean_image")
+        normalization.measure(large, "zca")
+    statistics = normalization.measure(source, "mean_image")
     with pytest.raises(UserError, match="measured on images of 6x6x3 and these are 96x96x3"):
         normalize(large.images, statistics=statistics, **PLAIN)
 
@@ -192,7 +196,7 @@ def large_constants(monkeypatch):
         (text,) = lower.texts
         return large(text)
 
-    monkeypatch.setattr(parallel.Program, "__call__", lower)
+    monkeypatch.setattr(distributed.Program, "__call__", lower)
     return found
 
 
@@ -201,25 +205,27 @@ def test_statistics_are_no_constants_of_compiled_programs(
     kind, steps, large_constants, monkeypatch
 ):
     """At 32x32 the matrix would add 38 MB to every program, and to every file of the cache."""
-    config = papers.lenet("lenet5_modern")
+    config = recipes.lenet("lenet5_modern")
     config.data.update(image_size=32, pad=0, preprocess=kind, num_examples=64)
     config.data.kind = "synthetic"
     config.train.update(batch_size=8, steps_per_call=steps)
     config.eval.recalibrate_batches = 1
-    source = inputs.load_data(config, "train")
+    source = build_data.load_data(config, "train")
     size = np.prod(source.image_shape)
     whiten = np.random.default_rng(0).random((size, size), np.float32) if kind == "zca" else None
-    statistics = whitening.Statistics(kind, 55.0, np.ones(source.image_shape, np.float32), whiten)
-    monkeypatch.setattr(factories, "make_model", lambda *_: Normed())
+    statistics = normalization.Statistics(
+        kind, 55.0, np.ones(source.image_shape, np.float32), whiten
+    )
+    monkeypatch.setattr(build, "make_model", lambda *_: Normed())
     monkeypatch.setattr(averages, "fit", lambda model, *_: model)
-    plan = factories.make_plan(config, source.num_examples)
-    built = programs.build(config, source, source, plan, statistics)
+    plan = build.make_plan(config, source.num_examples)
+    built = programs.make_programs(config, source, source, plan, statistics)
     state = built.initial.form
     variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), state.variables())
     rows = [train_batch(source, batch_size=8, seed=0, step=step) for step in range(steps)]
-    batch = parallel.shard(*rows) if steps == 1 else parallel.shard_steps(rows, steps)
-    predict = passes.make_predictor(config, built.model, source, statistics)
-    recalibrate = passes.make_recalibrator(config, built.model, source, statistics)
+    batch = distributed.shard(*rows) if steps == 1 else distributed.shard_steps(rows, steps)
+    predict = evaluator.make_predictor(config, built.model, source, statistics)
+    recalibrate = evaluator.make_recalibrator(config, built.model, source, statistics)
     assert large_constants(built.train_step, state, batch) == []
     assert large_constants(built.evaluate, variables) == []
     assert large_constants(predict, variables) == []
@@ -228,14 +234,14 @@ def test_statistics_are_no_constants_of_compiled_programs(
 
 def test_statistics_are_no_constants_of_the_programs_of_commands(tmp_path):
     """Of a prediction, of features and of a preview."""
-    config = papers.lenet("lenet5_modern")
+    config = recipes.lenet("lenet5_modern")
     config.data.update(image_size=8, pad=0, preprocess="zca", num_examples=32)
-    statistics = inputs.measure_statistics(config, inputs.load_data(config, "train"))
+    statistics = build_data.measure_statistics(config, build_data.load_data(config, "train"))
     found = SimpleNamespace(variables={}, statistics=statistics)
     images = np.zeros((2, 8, 8, 1), np.uint8)
     jax.config.update("jax_dump_ir_to", str(tmp_path))
     try:
-        flat = trained.on_images(config, found, lambda _, images: images.reshape(2, -1))(images)
+        flat = restore.on_images(config, found, lambda _, images: images.reshape(2, -1))(images)
         preview.cells(config, count=1)
     finally:
         jax.config.update("jax_dump_ir_to", "")

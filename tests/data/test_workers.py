@@ -13,10 +13,10 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from jaxcnn.data import ahead, load, pipeline, worker
+from jaxcnn.data import load, pipeline, prefetch, worker
 from jaxcnn.errors import EXIT_STUCK, UserError
-from jaxcnn.loop import Loop
-from jaxcnn.signals import StopRequest
+from jaxcnn.run.preemption import StopRequest
+from jaxcnn.training.loop import Loop
 
 FIELDS = {"batch_size": 8, "seed": 3, "start_step": 0}
 
@@ -100,10 +100,10 @@ def test_a_worker_that_never_gets_on_ends_the_run_in_one_line(how, monkeypatch):
             time.sleep(600)
         return {"x": np.full(3, step)}, []
 
-    stream = ahead.read_ahead(make, 0, 4, 1, "photo {}.jpg".format)
+    stream = prefetch.read_ahead(make, 0, 4, 1, "photo {}.jpg".format)
     assert next(stream)[0]["x"].tolist() == [0, 0, 0]
     if how == "hangs":
-        monkeypatch.setattr(ahead, "HUNG", 1.5)
+        monkeypatch.setattr(prefetch, "HUNG", 1.5)
     expected = {
         "killed": "ended .SIGKILL., 3 times now: the memory may be full",
         "exit": "ended .exit code 3., 3 times",
@@ -117,8 +117,8 @@ def test_a_worker_that_never_gets_on_ends_the_run_in_one_line(how, monkeypatch):
 
 def test_a_hanging_file_is_named_and_then_ends_the_run_without_workers(monkeypatch, caplog):
     logging.getLogger("jaxcnn").propagate = True
-    monkeypatch.setattr(ahead, "HUNG", 0.3)
-    monkeypatch.setattr(ahead, "QUIET", 0.2)
+    monkeypatch.setattr(prefetch, "HUNG", 0.3)
+    monkeypatch.setattr(prefetch, "QUIET", 0.2)
     release = []
 
     def make(step):
@@ -129,7 +129,7 @@ def test_a_hanging_file_is_named_and_then_ends_the_run_without_workers(monkeypat
             time.sleep(0.05)
         return {"x": np.zeros(1)}, []
 
-    stream = ahead.read_ahead(make, 0, 9, 0, "photo {}.jpg".format)
+    stream = prefetch.read_ahead(make, 0, 9, 0, "photo {}.jpg".format)
     next(stream)
     next(stream)
     with pytest.raises(UserError, match=r"reading photo 42\.jpg for the batch after step 2") as e:
@@ -149,10 +149,10 @@ def test_an_error_in_a_worker_keeps_its_kind_and_message():
         raise ZeroDivisionError("by nothing")
 
     with pytest.raises(UserError, match="this file is wrong") as caught:
-        list(ahead.read_ahead(refuses, 0, 2, 1))
+        list(prefetch.read_ahead(refuses, 0, 2, 1))
     assert caught.value.exit_code == 65
     with pytest.raises(RuntimeError, match="ZeroDivisionError: by nothing"):
-        list(ahead.read_ahead(fails, 0, 2, 1))
+        list(prefetch.read_ahead(fails, 0, 2, 1))
 
 
 SCRIPT = """

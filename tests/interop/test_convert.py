@@ -14,7 +14,7 @@ from jaxcnn.interop import folder as folders
 from jaxcnn.interop import from_torch, read_weights, to_torch, write_weights
 from jaxcnn.interop.convert import convert, main, parse_override
 from jaxcnn.interop.folder import RECORD, WEIGHTS, read_folder, write_folder
-from jaxcnn.state import state_sha256
+from jaxcnn.training.state import state_sha256
 from tests.interop import small
 
 

@@ -10,12 +10,15 @@ import optax
 import pytest
 from flax import linen as nn
 
-from jaxcnn import evaluate, factories, inputs, papers, pretrained, train, workdir
-from jaxcnn.checkpoint import Checkpoints
+from jaxcnn.config import build, build_data, recipes
 from jaxcnn.errors import UserError
+from jaxcnn.evaluation import evaluate
 from jaxcnn.interop import write_weights
 from jaxcnn.interop.convert import convert
 from jaxcnn.interop.folder import WEIGHTS, read_folder
+from jaxcnn.run import init_from, workdir
+from jaxcnn.run.checkpoint import Checkpoints
+from jaxcnn.training import train
 from tests.interop import small
 from tests.runs import ROOT, finish, start
 
@@ -24,7 +27,7 @@ FIELDS = {"stage_sizes": (1,), "width": 8}
 
 def config_of(init_from, channels=1, **fields):
     """The small network on small digits; three steps at a learning rate of zero."""
-    config = papers.resnet("resnet18")
+    config = recipes.resnet("resnet18")
     config.init_from = str(init_from)
     config.model.overrides.update({**FIELDS, **fields})
     config.data.update(image_size=8, channels=channels, pad=0)
@@ -62,8 +65,8 @@ def saved(directory):
 
 
 def load(config, num_classes=10):
-    model = factories.make_model(config, num_classes)
-    return pretrained.load(config, model, small.shapes(model, config.data.channels))
+    model = build.make_model(config, num_classes)
+    return init_from.load(config, model, small.shapes(model, config.data.channels))
 
 
 def refused(config, *parts, num_classes=10):
@@ -136,8 +139,8 @@ def test_weights_are_evaluated_without_a_run(converted, tmp_path):
     out, _ = finish(start("--mode=evaluate", *flags))
     printed = {name: float(value) for name, value in (line.split() for line in out.splitlines())}
 
-    source = inputs.load_data(config, "test")
-    images = inputs.make_normalize(config)(jnp.asarray(source.images))
+    source = build_data.load_data(config, "test")
+    images = build_data.make_normalize(config)(jnp.asarray(source.images))
     model, variables, _ = read_folder(converted)
     logits = jax.jit(model.apply)(variables, images)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.asarray(source.labels))
@@ -182,7 +185,7 @@ def test_what_is_no_weights_is_said_with_what_would_be(tmp_path):
 
 def test_of_a_run_it_is_the_best_checkpoint_and_the_latest_if_none_was_evaluated(tmp_path):
     config = config_of("")
-    form = small.shapes(factories.make_model(config, 10), 1)
+    form = small.shapes(build.make_model(config, 10), 1)
     for name, metrics, expected in (
         ("evaluated", [{"top1": 0.5}, {"top1": 0.9}, {"top1": 0.1}], 2),
         ("not evaluated", [None, None, None], 3),
@@ -194,7 +197,7 @@ def test_of_a_run_it_is_the_best_checkpoint_and_the_latest_if_none_was_evaluated
         checkpoints.wait()
         checkpoints.close()
         workdir.write_config(tmp_path / name, config)
-        source = pretrained.read(tmp_path / name)
+        source = init_from.read(tmp_path / name)
         assert source.title == f"resnet18, step {expected}"  # and nothing of averages
         jax.tree.map(
             np.testing.assert_array_equal, source.variables, small.filled(form, seed=expected)
@@ -259,7 +262,7 @@ def test_a_library_s_network_is_trained_under_the_library_s_name(tmp_path):
     flag = "--config.model.name=timm/mobilenetv1_100 "
     refused(config, "act relu6 instead of relu", "padding symmetric instead of SAME", flag)
     config.model.name = "timm/mobilenetv1_100"
-    assert factories.make_model(config, 10).act is nn.relu6
+    assert build.make_model(config, 10).act is nn.relu6
     assert load(config)[2].new == []
     config.model.name = "tim/mobilenetv1_100"
     with pytest.raises(UserError, match="no library 'tim': did you mean timm"):
@@ -270,7 +273,7 @@ def test_a_library_s_network_is_trained_under_the_library_s_name(tmp_path):
 
 
 def vgg_config(name, init_from="", **fields):
-    config = papers.vgg(name)
+    config = recipes.vgg(name)
     fields = {"stage_features": (2, 2, 3, 3, 3), "hidden_features": (5, 4), **fields}
     config.model.overrides.update(fields)
     config.init_from = str(init_from)
@@ -282,7 +285,7 @@ def net_a(tmp_path_factory):
     """What a run of VGG's net A leaves; its variables."""
     directory = tmp_path_factory.mktemp("net_a")
     config = vgg_config("vgg11")
-    variables = small.filled(small.shapes(factories.make_model(config, 10), 1))
+    variables = small.filled(small.shapes(build.make_model(config, 10), 1))
     checkpoints = Checkpoints(directory / "checkpoints")
     checkpoints.save(7, {**variables, "step": np.int32(7)}, {"num_classes": 10}, None)
     checkpoints.wait()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxcnn import create_model, factories, inputs, papers
+from jaxcnn import create_model
+from jaxcnn.config import build, build_data, recipes
 from jaxcnn.errors import UserError
 from jaxcnn.layers import Conv
 from jaxcnn.layers.activations import (
@@ -20,8 +21,8 @@ from jaxcnn.layers.activations import (
     prelu,
     rrelu,
 )
-from jaxcnn.losses import make_objective
-from jaxcnn.steps import make_eval_step, make_train_step
+from jaxcnn.training.losses import make_objective
+from jaxcnn.training.steps import make_eval_step, make_train_step
 
 X = (-2.0, -0.5, 0.0, 0.75, 3.0)
 # torch.nn.functional's, in float64; of rrelu at evaluation, of gelu the approximation by tanh.
@@ -138,7 +139,7 @@ def test_rrelu_draws_a_slope_for_each_element_where_it_is_given_a_key():
 
 
 def lenet_config(act):
-    config = papers.lenet("lenet5_modern")
+    config = recipes.lenet("lenet5_modern")
     config.model.overrides.act = act
     config.data.pad = 0
     config.schedule.update(name="constant", learning_rate=0.0, warmup="0steps")
@@ -148,9 +149,9 @@ def lenet_config(act):
 @pytest.mark.slow
 def test_a_run_draws_rrelu_in_training_and_not_in_evaluation():
     config = lenet_config("rrelu")
-    model = factories.make_model(config, 10)
+    model = build.make_model(config, 10)
     assert model.act is rrelu
-    optimizer = factories.make_optimizer(config, total_steps=9, steps_per_epoch=3, batch_size=4)
+    optimizer = build.make_optimizer(config, total_steps=9, steps_per_epoch=3, batch_size=4)
     rng = np.random.default_rng(0)
     batch = {
         "image": jnp.asarray(rng.integers(0, 256, (4, 16, 16, 1)), jnp.uint8),
@@ -160,11 +161,11 @@ def test_a_run_draws_rrelu_in_training_and_not_in_evaluation():
         "repeat": jnp.zeros(4, jnp.int32),
         "weight": jnp.ones(4),
     }
-    normalize = inputs.make_normalize(config)
+    normalize = build_data.make_normalize(config)
     train_step = make_train_step(
         model, optimizer, make_objective(), lambda images, keys: normalize(images), total_steps=9
     )
-    from jaxcnn.state import initial_state, prepare_state
+    from jaxcnn.training.state import initial_state, prepare_state
 
     state = prepare_state(initial_state(model, optimizer, (16, 16, 1)), jax.random.key(0))()
     step = jax.jit(train_step)
@@ -179,15 +180,15 @@ def test_a_run_draws_rrelu_in_training_and_not_in_evaluation():
 
 
 def test_a_config_names_the_activation():
-    assert factories.make_model(lenet_config("elu"), 10).act is nn.elu
+    assert build.make_model(lenet_config("elu"), 10).act is nn.elu
     with pytest.raises(UserError, match="no activation 'eluu': did you mean elu"):
-        factories.make_model(lenet_config("eluu"), 10)
+        build.make_model(lenet_config("eluu"), 10)
     with pytest.raises(UserError, match="no activation '3'"):
-        factories.make_model(lenet_config(3), 10)
-    config = papers.resnet("cifar_resnet20")
+        build.make_model(lenet_config(3), 10)
+    config = recipes.resnet("cifar_resnet20")
     config.model.overrides.norm = "relu"
     with pytest.raises(UserError, match=r"overrides\.norm takes a function"):
-        factories.make_model(config, 10)
+        build.make_model(config, 10)
 
 
 # Maxout -----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxcnn.layers import Conv
-from jaxcnn.layers.branches import AVERAGE, MAX, Branches, Chain, Layer, fork
+from jaxcnn.layers.inception_blocks import AVERAGE, MAX, Branches, Chain, Layer, fork
 
 PARTS = {"conv": partial(Conv, use_bias=False), "norm": None, "act": nn.relu}
 

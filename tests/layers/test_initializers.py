@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxcnn import create_model, factories, papers
+from jaxcnn import create_model
+from jaxcnn.config import build, recipes
 from jaxcnn.errors import UserError
 from jaxcnn.layers import Conv, he_normal_fan_out
 from jaxcnn.layers.initializers import INITIALIZERS, Initialized, he_normal, he_uniform, initializer
-from jaxcnn.pretrained import _comparable
+from jaxcnn.run.init_from import _comparable
 
 SHAPE = (3, 3, 40, 80)
 IN, OUT = 9 * 40, 9 * 80
@@ -92,18 +93,18 @@ EXPLICIT = ("stem/conv", "stage1/block1/conv1")
 
 
 def test_a_config_names_the_start_of_convolutions():
-    config = papers.lenet("lenet5_modern")
-    assert factories.make_model(config, 10).conv is Conv
+    config = recipes.lenet("lenet5_modern")
+    assert build.make_model(config, 10).conv is Conv
     config.model.kernel_init = "uniform"
-    model = factories.make_model(config, 10)
+    model = build.make_model(config, 10)
     found = kernels(model, jnp.ones((1, 16, 16, 1)))["c3"]
     assert np.abs(found).max() == pytest.approx(0.05, rel=0.02)
     hash(model)  # networks are static arguments
     config.model.overrides.conv = nn.Conv
-    assert factories.make_model(config, 10).conv.constructor is nn.Conv
+    assert build.make_model(config, 10).conv.constructor is nn.Conv
     config.model.kernel_init = "unifrom"
     with pytest.raises(UserError, match=r"no initializer 'unifrom': did you mean .*uniform"):
-        factories.make_model(config, 10)
+        build.make_model(config, 10)
 
 
 def test_weights_do_not_care_how_they_started():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxcnn import parallel
 from jaxcnn.layers import BatchNorm
+from jaxcnn.run import distributed
 
 LARGE, SMALL, FLAT = (4, 32, 30, 20), (3, 5, 4, 7), (6, 9)  # the first is summed by slices
 
@@ -55,14 +55,14 @@ def test_statistics_of_several_devices_and_their_gradients():
     weights = jax.random.normal(jax.random.key(1), x.shape)
 
     def gradients(norm):
-        module = norm(use_running_average=False, axis_name=parallel.AXIS)
+        module = norm(use_running_average=False, axis_name=distributed.AXIS)
         variables = module.init(jax.random.key(0), x[0])
 
         def loss(x, weights):
             y, updated = module.apply(variables, x, mutable=["batch_stats"])
             return jnp.sum(y * weights) + updated["batch_stats"]["var"].sum()
 
-        return jax.pmap(jax.value_and_grad(loss), axis_name=parallel.AXIS)(x, weights)
+        return jax.pmap(jax.value_and_grad(loss), axis_name=distributed.AXIS)(x, weights)
 
     assert devices > 1
     jax.tree.map(

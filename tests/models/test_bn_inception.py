@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from jaxcnn import create_model
 from jaxcnn.layers import Conv
-from jaxcnn.layers.branches import Branches
+from jaxcnn.layers.inception_blocks import Branches
 from jaxcnn.models.bn_inception import AVERAGE, MAX, Row, Stem, module
 
 

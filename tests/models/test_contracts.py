@@ -13,7 +13,7 @@ from flax import linen as nn
 from jaxcnn import create_model
 from jaxcnn.errors import UserError
 from jaxcnn.layers import Conv
-from jaxcnn.layers.branches import MAX, Layer, fork
+from jaxcnn.layers.inception_blocks import MAX, Layer, fork
 from jaxcnn.layers.split_norm import SplitBatchNorm
 from jaxcnn.models import bn_inception, googlenet
 from jaxcnn.models.ladder_conv import Row

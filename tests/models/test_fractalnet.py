@@ -11,8 +11,8 @@ from flax import linen as nn
 from jaxcnn import create_model
 from jaxcnn.errors import UserError
 from jaxcnn.layers import BatchNorm
-from jaxcnn.layers.drop_path import draw_live_inputs, join_mean
 from jaxcnn.layers.dropout import Dropout
+from jaxcnn.layers.join import draw_live_inputs, join_mean
 from jaxcnn.models.fractalnet import FractalBlock, FractalNet, join_sizes
 
 TINY = {

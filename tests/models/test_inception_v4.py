@@ -10,7 +10,7 @@ from flax import traverse_util
 from jaxcnn import create_model
 from jaxcnn.errors import UserError
 from jaxcnn.layers import Conv
-from jaxcnn.layers.branches import Layer, fork
+from jaxcnn.layers.inception_blocks import Layer, fork
 from jaxcnn.models.inception_v4 import ResidualBranches
 
 NAMES = [

@@ -9,7 +9,7 @@ import pytest
 
 from jaxcnn.analysis import count_macs
 from jaxcnn.errors import UserError
-from jaxcnn.layers.branches import MAX, Layer, fork
+from jaxcnn.layers.inception_blocks import MAX, Layer, fork
 from jaxcnn.models.densenet import DenseNet
 from jaxcnn.models.inception_v4 import InceptionResNet, InceptionV4
 from jaxcnn.models.preact_resnet import PreActBasicBlock, PreActResNet

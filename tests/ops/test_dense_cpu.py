@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from jaxcnn.ops import dense_cpu
+from jaxcnn.ops import conv_cpu_grad
 from jaxcnn.ops.windows import Window
 
 TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2, "float64": 1e-12}
@@ -43,17 +43,17 @@ def test_gradients_are_those_of_lax(dtype, window, size, depth):
                 window.strides,
                 window.pads,
                 rhs_dilation=window.dilation,
-                dimension_numbers=dense_cpu.LAYOUT,
+                dimension_numbers=conv_cpu_grad.LAYOUT,
             )
 
         wide = [x.astype(jnp.float64) for x in (image, kernel, output)]
         of_image, of_kernel = jax.vjp(convolve, *wide[:2])[1](wide[2])
         found = [
-            (dense_cpu._of_image(image, kernel, output, window), of_image),
-            (dense_cpu._of_kernel(image, output, window), of_kernel),
+            (conv_cpu_grad._of_image(image, kernel, output, window), of_image),
+            (conv_cpu_grad._of_kernel(image, output, window), of_kernel),
         ]
         if window.dilation == (1, 1):
-            for form in (dense_cpu._by_phases, dense_cpu._phases_at_once):
+            for form in (conv_cpu_grad._by_phases, conv_cpu_grad._phases_at_once):
                 found.append((form(image, kernel, output, window), of_image))
     for got, wanted in found:
         assert got.dtype == jnp.dtype(dtype)

@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 from jaxcnn.layers import Dense
-from jaxcnn.ops.dot import CHUNK, LARGE, dot_general
+from jaxcnn.ops.matmul import CHUNK, LARGE, dot_general
 
 LAST_WITH_FIRST = (((1,), (0,)), ((), ()))
 

@@ -13,13 +13,13 @@ from jax.sharding import PartitionSpec as P
 
 from jaxcnn.layers.dropout import Dropout
 from jaxcnn.models import MODELS, create_model, input_size
+from jaxcnn.ops.barrier import materialize_on_cpu
 from jaxcnn.ops.conv import conv_general_dilated
-from jaxcnn.ops.dot import dot_general
-from jaxcnn.ops.fusion import materialize_on_cpu
 from jaxcnn.ops.lrn import local_response_norm
+from jaxcnn.ops.matmul import dot_general
 from jaxcnn.ops.norm import batch_normalise
 from jaxcnn.ops.pool import adaptive_avg_pool, avg_pool, max_pool
-from jaxcnn.ops.sums import norm, sum_over_pixels
+from jaxcnn.ops.reductions import norm, sum_over_pixels
 
 MESHES = {
     kind: jax.make_mesh((4,), ("batch",), axis_types=(axis_type,))

@@ -7,8 +7,8 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
+from jaxcnn.ops.barrier import materialize_on_cpu
 from jaxcnn.ops.conv import conv_general_dilated
-from jaxcnn.ops.fusion import materialize_on_cpu
 from jaxcnn.ops.pool import avg_pool, max_pool
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn.ops.fusion import materialize_on_cpu
-from jaxcnn.ops.sums import SMALL, norm, sum_over_pixels
+from jaxcnn.ops.barrier import materialize_on_cpu
+from jaxcnn.ops.reductions import SMALL, norm, sum_over_pixels
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from jaxcnn import paths, process, signals
 from jaxcnn.data.prepare import tfrecord, writer
 from jaxcnn.data.prepare.cifar import read_cifar10, read_cifar100
 from jaxcnn.data.prepare.folders import read_folder
@@ -27,6 +26,8 @@ from jaxcnn.data.prepare.original import Original
 from jaxcnn.data.prepare.svhn import read_svhn
 from jaxcnn.data.tfds import data_root
 from jaxcnn.errors import UserError, check_whole, nearest, printable
+from jaxcnn.io import paths
+from jaxcnn.run import cli, preemption
 
 READERS: dict[str, Callable[[Path], Original]] = {
     "mnist": read_mnist,
@@ -46,7 +47,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
       UserError: for a data set or flag that does not exist, or a value that it does not take.
     """
-    parser = process.Parser(
+    parser = cli.Parser(
         prog="python -m jaxcnn.data.prepare",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -126,15 +127,15 @@ def main(argv: Sequence[str]) -> int:
                     progress=progress,
                 )
     except KeyboardInterrupt:  # without the handlers of a command
-        signals.tell("stopped; the same command continues")
+        preemption.tell("stopped; the same command continues")
         return 128 + signal.SIGINT
-    except signals.Stopped as stopped:
-        signals.say_goodbye("the same command continues")
+    except preemption.Stopped as stopped:
+        preemption.say_goodbye("the same command continues")
         raise stopped
     print(f"prepared {printable(folder)}")
     return 0
 
 
 if __name__ == "__main__":
-    with process.mistakes_in_one_line(debug="--debug" in sys.argv):
+    with cli.mistakes_in_one_line(debug="--debug" in sys.argv):
         sys.exit(main(sys.argv[1:]))

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from jaxcnn.errors import UserError
-from jaxcnn.safe_io import kind_of, open_regular
+from jaxcnn.io.safe_files import kind_of, open_regular
 
 # Bytes of an archive or a file in memory, decompressed; the largest that we look for has 185 MB.
 LARGEST = 512 << 20

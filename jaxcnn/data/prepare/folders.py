@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from jaxcnn.data import folder, listing
-from jaxcnn.data.decode import IMAGE_BYTES
+from jaxcnn.data import folder
 from jaxcnn.data.folder import VALIDATION_FOLDERS
+from jaxcnn.data.images import listing
+from jaxcnn.data.images.decode import IMAGE_BYTES
 from jaxcnn.data.prepare import photos
 from jaxcnn.data.prepare.files import check_source
 from jaxcnn.data.prepare.original import Examples, Original
 from jaxcnn.errors import UserError
-from jaxcnn.safe_io import read_bytes
+from jaxcnn.io.safe_files import read_bytes
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 SPLITS = {"train": "train", "test": "test", **dict.fromkeys(VALIDATION_FOLDERS, "validation")}

@@ -15,13 +15,13 @@ from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 
-from jaxcnn.data.decode import IMAGE_BYTES
+from jaxcnn.data.images.decode import IMAGE_BYTES
 from jaxcnn.data.prepare import photos
 from jaxcnn.data.prepare.files import check_source, damaged, find, read_archive
 from jaxcnn.data.prepare.mat import read_mat
 from jaxcnn.data.prepare.original import BadRecordError, Examples, Original
 from jaxcnn.errors import UserError
-from jaxcnn.safe_io import open_regular, read_bytes
+from jaxcnn.io.safe_files import open_regular, read_bytes
 
 TRAIN = "ILSVRC2012_img_train.tar"
 VALIDATION = "ILSVRC2012_img_val.tar"

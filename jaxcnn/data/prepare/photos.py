@@ -2,9 +2,9 @@
 
 import io
 
-from jaxcnn.data.decode import decode, open_image, reason
+from jaxcnn.data.dataset import UnreadableImageError
+from jaxcnn.data.images.decode import decode, open_image, reason
 from jaxcnn.data.prepare.original import BadRecordError
-from jaxcnn.data.source import UnreadableImageError
 
 JPEG_QUALITY = 100  # as TFDS writes those that it converts
 

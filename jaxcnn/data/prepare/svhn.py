@@ -13,7 +13,7 @@ from jaxcnn.data.prepare.files import check_source, damaged, find
 from jaxcnn.data.prepare.mat import read_mat
 from jaxcnn.data.prepare.original import DIGITS, Examples, Original, arrays
 from jaxcnn.errors import UserError
-from jaxcnn.safe_io import open_regular
+from jaxcnn.io.safe_files import open_regular
 
 PUBLISHED = {"train": 73_257, "test": 26_032, "extra": 531_131}
 

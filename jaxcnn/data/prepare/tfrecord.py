@@ -10,7 +10,7 @@ from jaxcnn.data.prepare.workspace import Note, check_space, not_writable, open_
 from jaxcnn.data.prepare.writer import Progress, check_free
 from jaxcnn.data.tfds_folder import check_folder
 from jaxcnn.errors import UserError
-from jaxcnn.safe_io import JSON_BYTES, read_bytes, read_json
+from jaxcnn.io.safe_files import JSON_BYTES, read_bytes, read_json
 
 DESCRIPTION = "dataset_info.json"
 

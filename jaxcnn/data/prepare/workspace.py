@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxcnn.errors import EXIT_WORKDIR, UserError
-from jaxcnn.safe_io import read_json, read_text
+from jaxcnn.io.safe_files import read_json, read_text
 
 Note = dict[str, Any]
 

@@ -14,15 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from jaxcnn.data.prepare.original import BadRecordError, Examples, Original
-from jaxcnn.data.prepare.workspace import (
-    Note,
-    Workspace,
-    check_space,
-    not_writable,
-    open_workspace,
-)
+from jaxcnn.data.prepare.workspace import Note, Workspace, check_space, not_writable, open_workspace
 from jaxcnn.errors import UserError
-from jaxcnn.safe_io import read_json
+from jaxcnn.io.safe_files import read_json
 
 SHARD_BYTES = 64 << 20  # the least, where a split has several
 MOST_SHARDS = 1024

@@ -1,0 +1,290 @@
+"""Where the config stops: each factory unpacks its sections into plain arguments.
+
+Those of the data are in `inputs`.
+"""
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax.errors import FlaxError
+from ml_collections import ConfigDict
+
+from jaxcnn.config.build_data import make_test_protocol, mixes
+from jaxcnn.errors import UserError, nearest, reason
+from jaxcnn.evaluation.multicrop import CENTER
+from jaxcnn.interop.exchange import create_library_model
+from jaxcnn.layers.activations import activation
+from jaxcnn.layers.factorised import convolution
+from jaxcnn.layers.initializers import Initialized, initializer
+from jaxcnn.layers.norm import is_batch_norm
+from jaxcnn.layers.split_norm import SplitBatchNorm
+from jaxcnn.models import create_model
+from jaxcnn.run.distributed import AXIS
+from jaxcnn.training.losses import HeadLoss, Objective, make_head_loss, make_objective
+from jaxcnn.training.optim import Optimizer, decay_mask, make_transform, matcher
+from jaxcnn.training.schedules import Plan, length_in_steps, make_schedule, size_stages
+
+# Fields of networks that are functions and can be set by name.
+BY_NAME = {"act": activation, "conv": convolution}
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
+
+
+def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
+    """Returns the network of the section `model`, with BatchNorm as `train.sync_bn` has it.
+
+    Raises:
+      UserError: for an unknown name, field or dtype, or a network that makes nothing of unlabelled
+        rows if there are any.
+    """
+    section = config.model
+    if section.dtype not in DTYPES:
+        raise UserError(f"no model.dtype {section.dtype!r}: {nearest(section.dtype, DTYPES)}")
+    overrides = dict(section.overrides)
+    if section.dtype == "float64":
+        overrides.setdefault("param_dtype", jnp.float64)
+    library, _, name = section.name.rpartition("/")
+    create = partial(create_library_model, library) if library else create_model
+    plain = create(name, num_classes, parent=None)
+    for field, value in overrides.items():
+        if field in ("name", "parent"):
+            raise UserError(f"model.overrides.{field} is no field of a network: leave it out")
+        if callable(getattr(plain, field, None)) and not callable(value):
+            if field not in BY_NAME:
+                raise UserError(f"model.overrides.{field} takes a function: set it in Python")
+            overrides[field] = _named(f"model.overrides.{field}", BY_NAME[field], str(value))
+    if section.kernel_init:
+        conv = overrides.get("conv", getattr(plain, "conv", None))
+        overrides["conv"] = _initialized(plain, conv, section.kernel_init)
+    norm = overrides.get("norm", getattr(plain, "norm", None))
+    if config.train.sync_bn and norm is not None:
+        overrides["norm"] = _synchronised(norm)
+    model = create(name, num_classes, dtype=DTYPES[section.dtype], **overrides)
+    if config.data.unlabelled_per_labelled and not takes_labelled(model):
+        raise UserError(
+            f"{section.name} learns nothing from images without label:"
+            " set --config.data.unlabelled_per_labelled=0, or train a Ladder network"
+        )
+    if config.optimizer.freeze and getattr(model, "scan_units", False):
+        raise UserError(
+            "optimizer.freeze does not reach into a loop over units: set"
+            " --config.model.overrides.scan_units=False"
+        )
+    return model
+
+
+@contextlib.contextmanager
+def network_of(config: ConfigDict) -> Iterator[None]:
+    """Gives a context in which a network fails in one line if its overrides make it impossible.
+
+    Raises:
+      UserError: whatever layer met the value that it cannot have.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        FlaxError,
+    ) as error:
+        overrides = config.model.overrides
+        if not overrides:
+            raise
+        given = ", ".join(f"{field}={value!r}" for field, value in overrides.items())
+        raise UserError(
+            f"there is no {config.model.name} with {given} on these images ({reason(error)}):"
+            " correct model.overrides"
+        ) from error
+
+
+def _synchronised(norm: Any) -> Any:
+    """Returns a constructor of BatchNorm that measures over all devices."""
+    kind = norm.func if isinstance(norm, partial) else norm
+    if not is_batch_norm(norm) and kind is not SplitBatchNorm:
+        raise UserError(
+            "train.sync_bn is for BatchNorm, and model.overrides.norm is another normalisation:"
+            " set --config.train.sync_bn=False"
+        )
+    return partial(norm, axis_name=AXIS)
+
+
+def takes_labelled(model: nn.Module) -> bool:
+    """Tells whether a network wants to know which rows of a training batch have labels."""
+    return "labelled" in inspect.signature(type(model).__call__).parameters
+
+
+def _named(field: str, make: Callable[[str], Any], name: str) -> Any:
+    """Returns what a name stands for; a mistake in it is one of the field."""
+    try:
+        return make(name)
+    except UserError as error:
+        raise UserError(f"{field}: {error}") from None
+
+
+def _initialized(model: nn.Module, conv: Any, name: str) -> Initialized:
+    """Returns a network's constructor of convolutions, with another start of their kernels."""
+    if conv is None:
+        raise UserError(f"model.kernel_init={name}: a {type(model).__name__} has no field conv")
+    return Initialized(conv, _named("model.kernel_init", initializer, name))
+
+
+def make_loss(config: ConfigDict) -> Objective:
+    """Returns the objective of the section `loss`.
+
+    Raises:
+      UserError: for an unknown loss, or fields that do not go together.
+    """
+    section = config.loss
+    return make_objective(
+        section.name,
+        section.label_smoothing,
+        section.aux_weight,
+        section.aux_threshold,
+        section.aux_decay,
+        mixed=mixes(config),
+    )
+
+
+def make_test_loss(config: ConfigDict) -> HeadLoss | None:
+    """Returns the main term of the objective, for evaluations by the protocol of the config.
+
+    The scores of several views are logarithms of mean probabilities. Cross entropy takes them; the
+    other losses are of logits, and None is returned.
+
+    Raises:
+      UserError: see `losses.make_head_loss`.
+    """
+    several = make_test_protocol(config).name != CENTER.name
+    if several and config.loss.name != "cross_entropy":
+        return None
+    return make_head_loss(config.loss.name, config.loss.label_smoothing)
+
+
+def make_plan(config: ConfigDict, num_examples: int) -> Plan:
+    """Returns the lengths of a run over so many training examples, in steps.
+
+    An epoch is a pass over all of them. If only some have labels, it is a pass of the rows without
+    label (see `data.pipeline`), or over the labelled examples where there are no such rows.
+
+    Raises:
+      UserError: for lengths that cannot be read, or a run of no length or too many steps.
+    """
+    batch, unlabelled = config.train.batch_size, config.data.unlabelled_per_labelled
+    if unlabelled:
+        steps_per_epoch = Fraction(num_examples * (1 + unlabelled), batch * unlabelled)
+    else:
+        steps_per_epoch = Fraction(config.data.labelled or num_examples, batch)
+    length, *periods = (
+        length_in_steps(text, steps_per_epoch)
+        for text in (
+            config.train.length,
+            config.log.every,
+            config.eval.every,
+            config.checkpoint.every,
+        )
+    )
+    if not length:
+        raise UserError("train.length must be positive, for example 8epochs")
+    total = -int(-length // 1)  # the last step is the first one that reaches the length
+    if total >= 2**31:  # steps are int32
+        raise UserError(f"train.length={config.train.length} is {total:,} steps: 2,147,483,647 fit")
+    log, evaluate, save = periods
+    return Plan(total, steps_per_epoch, log, evaluate, save, _sizes(config, total))
+
+
+def _sizes(config: ConfigDict, total: int) -> tuple[tuple[int, int], ...]:
+    """Returns `Plan.sizes` of a run of `total` steps.
+
+    Raises:
+      UserError: for a schedule of sizes that cannot be, or cannot be with these data.
+    """
+    section = config.data
+    if not section.size_schedule:
+        return ((0, section.image_size),)
+    problem = ""
+    if section.kind in ("folder", "tfds") and section.train_crop in ("none", "frame"):
+        problem = f"train_crop={section.train_crop} leaves images as they are; set it to resize"
+    elif section.preprocess not in ("channels", "gcn"):
+        problem = f"preprocess={section.preprocess} is measured at one size; set it to channels"
+    elif section.unlabelled_per_labelled:
+        problem = "unlabelled_per_labelled does not go with it; set it to 0"
+    if problem:
+        raise UserError(f"data.size_schedule={tuple(section.size_schedule)}: data.{problem}")
+    return size_stages(section.size_schedule, total)
+
+
+def make_optimizer(
+    config: ConfigDict, *, total_steps: int, steps_per_epoch: Fraction, batch_size: int
+) -> Optimizer:
+    """Returns what the sections `optimizer` and `schedule` describe.
+
+    Args:
+      config: the whole config.
+      total_steps: length of the run.
+      steps_per_epoch: see `schedules.length_in_steps`.
+      batch_size: the global batch, which the rate is scaled to from `schedule.reference_batch`.
+
+    Raises:
+      UserError: for unknown names, unreadable lengths or patterns.
+    """
+    chosen, plan = config.optimizer, config.schedule
+    scale = batch_size / plan.reference_batch if plan.reference_batch else 1.0
+    schedule = make_schedule(
+        "constant" if plan.name == "plateau" else plan.name,
+        plan.learning_rate * scale,
+        total_steps=total_steps,
+        boundaries=tuple(
+            length
+            for text in plan.boundaries
+            if (length := length_in_steps(text, steps_per_epoch)) is not None
+        ),
+        factor=plan.factor,
+        every=length_in_steps(plan.every, steps_per_epoch),
+        final_fraction=plan.final_fraction,
+        power=plan.power,
+        warmup_steps=round(length_in_steps(plan.warmup, steps_per_epoch) or 0),
+        warmup_kind=plan.warmup_kind,
+        warmup_fraction=plan.warmup_fraction,
+    )
+    plateau = None
+    if plan.name == "plateau":
+        if not (0 < plan.factor < 1 and plan.threshold > 0 and plan.patience > 0):
+            raise UserError(
+                "a plateau needs schedule.factor between 0 and 1, schedule.threshold and"
+                " schedule.patience above 0"
+            )
+        plateau = optax.contrib.reduce_on_plateau(
+            plan.factor,
+            plan.patience,
+            rtol=0.0,
+            atol=plan.threshold,
+            min_scale=plan.factor**plan.max_drops,
+        )
+    transform = make_transform(
+        chosen.name,
+        momentum=chosen.momentum,
+        nesterov=chosen.nesterov,
+        rms_decay=chosen.rms_decay,
+        epsilon=chosen.epsilon,
+        betas=(chosen.beta1, chosen.beta2),
+        weight_decay=chosen.weight_decay,
+        mask=decay_mask(chosen.decay_mask),
+        clip_norm=chosen.clip_norm,
+        rate_factors=chosen.rate_factors,
+        max_rms=chosen.max_rms,
+        max_rms_mask=decay_mask(chosen.max_rms_mask, "max_rms_mask"),
+        frozen=chosen.freeze,
+    )
+    frozen = matcher(chosen.freeze, "freeze") if chosen.freeze else None
+    return Optimizer(transform, schedule, plateau, frozen)

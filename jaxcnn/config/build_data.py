@@ -1,0 +1,228 @@
+"""Where the config of the data stops: each factory unpacks its section into plain arguments."""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+from ml_collections import ConfigDict
+
+from jaxcnn import data
+from jaxcnn.data import normalization
+from jaxcnn.data.augmentation import mixup
+from jaxcnn.data.augmentation.augment import augment, normalize
+from jaxcnn.data.dataset import DataSource, keep_labels
+from jaxcnn.data.images.transforms import Cropper
+from jaxcnn.errors import MissingSplitError, UserError
+from jaxcnn.evaluation.multicrop import Protocol, make_protocol
+from jaxcnn.training.schedules import Plan
+
+
+def load_data(config: ConfigDict, split: str, whole_images: bool = False) -> DataSource:
+    """Returns a split, "train", "validation" or "test", of the section `data`.
+
+    Of the training split only `data.labelled` examples have labels, which the run's seed draws.
+    `whole_images` are not cropped, for `data.views`.
+
+    Raises:
+      UserError: if the data are missing or not as described.
+    """
+    section = config.data
+    source = data.load(
+        section.kind,
+        split,
+        name=section.name,
+        dir=section.dir,
+        image_size=section.image_size if split == "train" else eval_size(config),
+        channels=section.channels,
+        num_classes=section.num_classes,
+        num_examples=section.num_examples,
+        holdout=section.holdout,
+        holdout_per_class=section.holdout_per_class,
+        train_crop=section.train_crop,
+        eval_crop=section.eval_crop,
+        resize=section.resize,
+        scale_range=section.scale_range,
+        train_split=section.train_split,
+        test_split=section.test_split,
+        whole_images=whole_images,
+    )
+    if split == "train" and section.labelled:
+        return keep_labels(source, section.labelled, config.seed)
+    return source
+
+
+def load_stages(config: ConfigDict, source: DataSource, plan: Plan) -> list[tuple[int, DataSource]]:
+    """Returns (steps before, training split at the size of the stage) of all stages of a run.
+
+    The short sides of "scale_jitter" change in proportion.
+
+    Args:
+      config: the whole config.
+      source: the training split at its own size.
+      plan: of the run.
+    """
+
+    def at(size: int) -> DataSource:
+        if size == config.data.image_size:
+            return source
+        resized, factor = config.copy_and_resolve_references(), size / config.data.image_size
+        scales = tuple(max(round(scale * factor), size) for scale in config.data.scale_range)
+        resized.data.update(image_size=size, resize=0, scale_range=scales)
+        return load_data(resized, "train")
+
+    return [(before, at(size)) for before, size in plan.sizes]
+
+
+def make_test_protocol(config: ConfigDict) -> Protocol:
+    """Returns the protocol of the section `eval`, for images as `data` has them.
+
+    Raises:
+      UserError: for an unknown name, or scales that do not fit.
+    """
+    return make_protocol(
+        config.eval.protocol,
+        size=eval_size(config),
+        channels=config.data.channels,
+        scales=config.eval.scales,
+        resize=config.data.resize,
+    )
+
+
+def load_test_data(config: ConfigDict, split: str) -> DataSource:
+    """Returns a split as `passes` wants it: whole images where the protocol cuts out views.
+
+    Raises:
+      UserError: see `load_data` and `make_test_protocol`.
+    """
+    return load_data(config, split, make_test_protocol(config).views is not None)
+
+
+def during_training(config: ConfigDict) -> ConfigDict:
+    """Returns a run's config with the protocol of the evaluations on its way: one crop."""
+    watching = config.copy_and_resolve_references()
+    watching.eval.update(protocol="center", scales=())
+    return watching
+
+
+def watched_split(config: ConfigDict) -> str:
+    """Returns the split that is evaluated during training: "validation" if there is one."""
+    held_out = config.data.holdout or config.data.holdout_per_class
+    return (
+        "validation"
+        if held_out or data.has_validation(config.data.kind, config.data.dir)
+        else "test"
+    )
+
+
+def load_reported(config: ConfigDict, watched: DataSource) -> DataSource:
+    """Returns the split of the result: "test", or "validation" where that is all there is.
+
+    Args:
+      config: the whole config.
+      watched: the split of `watched_split`.
+
+    Raises:
+      UserError: see `load_data`.
+    """
+    if watched.split == "test":
+        return watched
+    try:
+        return load_data(config, "test")
+    except MissingSplitError:
+        return watched
+
+
+def eval_size(config: ConfigDict) -> int:
+    """Returns height and width of the images of evaluation."""
+    return config.data.eval_image_size or config.data.image_size
+
+
+def measure_statistics(config: ConfigDict, source: DataSource) -> normalization.Statistics | None:
+    """Returns what `data.preprocess` has to know of the training split, if anything.
+
+    Raises:
+      UserError: see `normalization.measure`.
+    """
+    section = config.data
+    return normalization.measure(
+        source, section.preprocess, scale=section.gcn_scale, epsilon=section.zca_epsilon
+    )
+
+
+def make_augment(
+    config: ConfigDict, statistics: normalization.Statistics | None = None
+) -> Callable[..., jax.Array]:
+    """Returns (uint8 images, keys, *, statistics) → images, for training.
+
+    A compiled function gives `statistics` in the call and has them as an argument: those that are
+    given here become part of its program.
+    """
+    section = config.data
+    return partial(
+        augment,
+        mean=section.mean,
+        std=section.std,
+        statistics=statistics,
+        policy=section.policy,
+        policy_operations=section.policy_operations,
+        policy_magnitude=section.policy_magnitude,
+        color_jitter=section.color_jitter,
+        photometric=section.photometric,
+        lighting=section.lighting,
+        pad=section.pad,
+        pad_mode=section.pad_mode,
+        translate=section.translate,
+        flip=section.flip,
+        vertical_flip=section.vertical_flip,
+        erase=section.erase,
+        erase_area=section.erase_area,
+        erase_fill=section.erase_fill,
+    )
+
+
+def make_mix(config: ConfigDict) -> Callable[..., mixup.Mixed] | None:
+    """Returns (images, labels, weights, keys) → mixed images, or None.
+
+    Raises:
+      UserError: for amounts that cannot be, or images without label, which have nothing to mix.
+    """
+    section = config.data
+    mixup.check(section.mixup, section.cutmix, section.mix_probability)
+    if not mixes(config):
+        return None
+    if section.unlabelled_per_labelled:
+        raise UserError(
+            "images without label cannot be mixed: set data.mixup and data.cutmix to 0, or"
+            " data.unlabelled_per_labelled"
+        )
+    return partial(
+        mixup.mix,
+        mixup_alpha=section.mixup,
+        cutmix_alpha=section.cutmix,
+        probability=section.mix_probability,
+    )
+
+
+def mixes(config: ConfigDict) -> bool:
+    """Tells whether images are mixed with each other."""
+    return bool(config.data.mixup or config.data.cutmix)
+
+
+def make_normalize(
+    config: ConfigDict, statistics: normalization.Statistics | None = None
+) -> Callable[..., jax.Array]:
+    """Returns (uint8 images, *, statistics) → images, for evaluation; see `make_augment`."""
+    return partial(normalize, mean=config.data.mean, std=config.data.std, statistics=statistics)
+
+
+def make_cropper(config: ConfigDict) -> Cropper:
+    """Returns encoded image → uint8 [image_size, image_size, channels], as in evaluation.
+
+    An image of another size than a data set without crop has is brought to it, as by "resize".
+
+    Raises:
+      UserError: for a size or a channel count that images cannot have.
+    """
+    section = config.data
+    crop = "resize" if section.eval_crop == "none" else section.eval_crop
+    return Cropper(eval_size(config), section.channels, evaluate=crop, resize=section.resize)

@@ -1,0 +1,183 @@
+"""What the commands that take a config share: its flag, and what is wrong with it in one line."""
+
+import difflib
+import re
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
+
+from jaxcnn.errors import UserError, nearest
+from jaxcnn.run import cli
+
+FLAGS = flags.FLAGS
+# Flags of other programs, and the fields that they are here.
+FIELDS = {
+    "batch": "train.batch_size",
+    "epochs": "train.length=20epochs",
+    "steps": "train.length=1000steps",
+    "lr": "schedule.learning_rate",
+    "wd": "optimizer.weight_decay",
+    "workers": "data.num_workers",
+    "data": "data.dir",
+    "data_dir": "data.dir",
+    "resume": "init_from",
+    "pretrained": "init_from",
+    "amp": "model.dtype=bfloat16",
+}
+
+
+def define_flags() -> None:
+    """Defines the flags of all commands; importing a module defines none."""
+    config_flags.DEFINE_config_file(
+        "config",
+        None,
+        "A file of configs/, with :DATASET behind it for another of its data sets. Any field can be"
+        " set: --config.train.batch_size=128.",
+        lock_config=False,
+        accept_new_attributes=True,  # so that a misspelt field gets our answer, not a traceback
+    )
+    flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
+
+
+def config_name() -> str:
+    """Returns the name of the config file, without its ending and data set."""
+    return Path(config_flags.get_config_filename(FLAGS["config"]).split(":")[0]).stem
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """Parses the command line.
+
+    Raises:
+      UserError: unknown flags, values of a wrong type, a config file that cannot be read.
+    """
+    # One form of the several that absl takes; where the values of fields are found is sys.argv.
+    sys.argv[:] = argv = joined(argv)
+    evaluates_run = "--mode=evaluate" in argv and any(a.startswith("--workdir=") for a in argv)
+    try:
+        if evaluates_run:  # its config is in the workdir, and the flag's is a place for its changes
+            FLAGS.set_default("config", str(Path(__file__).with_name("recipes.py")))
+        rest = FLAGS(argv)
+    except flags.UnrecognizedFlagError as error:
+        raise UserError(f"no flag --{error.flagname}: {_instead(error.flagname)}") from None
+    except flags.Error as error:
+        if own := _mistake_within(error):
+            raise own from None
+        text = str(error)  # with the whole traceback, if a config file raised a ValueError
+        text = text.splitlines()[-1] if "Traceback" in text else " ".join(text.split())
+        raise UserError(text) from error
+    except UserError as error:
+        raise _mistake_within(error) or error from None
+    except FileNotFoundError as error:
+        file = next((flag[9:] for flag in argv if flag.startswith("--config=")), "")
+        if Path(path := file.split(":")[0]).exists():  # the config file itself misses another
+            missing = error.filename or error
+            raise UserError(f"cannot read --config={file}: there is no {missing}") from error
+        raise UserError(f"there is no config file {path!r}: {_files(Path(path))}") from None
+    except Exception as error:  # whatever the config file, which is a program, raises
+        cause = error.args[0] if isinstance(error, KeyError) else error  # KeyError shows its repr
+        if isinstance(error, OSError) and error.strerror:
+            cause = f"{error.strerror} ({error.filename})"
+        reason = str(cause).strip().splitlines() or [""]
+        file = next((flag for flag in argv if flag.startswith("--config=")), "--config")
+        raise UserError(f"cannot read {file}: {type(error).__name__}: {reason[-1]}") from error
+    if len(rest) > 1:
+        raise UserError(f"{rest[1]!r} is not a flag: write --config=FILE --workdir=DIR")
+    return rest
+
+
+def joined(argv: list[str]) -> list[str]:
+    """Returns a command line whose flags are all of the form "--name=value"."""
+    result, rest = argv[:1], argv[1:]
+    while rest:
+        match = re.fullmatch(r"--?([A-Za-z][\w.]*)(=.*)?", rest[0], re.DOTALL)
+        if match is None:
+            return result + rest
+        name, given = match[1], match[2] or ""
+        del rest[0]
+        takes = not given and not (name in FLAGS and FLAGS[name].boolean)
+        if takes and rest and re.match(r"[^-]|-[\d.]|$", rest[0]):
+            given = f"={rest.pop(0)}"
+        result.append(f"--{name}{given}")
+    return result
+
+
+def _instead(name: str) -> str:
+    """Returns what to write instead of a flag that there is not."""
+    from jaxcnn.config.fields import CHECKS
+
+    fields = {field.rpartition(".")[2]: field for field in reversed(CHECKS)}
+    aliases = {alias: field.partition("=")[0] for alias, field in FIELDS.items()} | fields
+    plain = name.replace("-", "_").removeprefix("config_")
+    if plain in FIELDS or plain in fields:
+        field = FIELDS.get(plain) or fields[plain]
+        return f"set --config.{field}{'' if '=' in field else '=…'}"
+    own = nearest(name, [flag for flag in FLAGS if "." not in flag])
+    if "did you mean" not in own and (close := difflib.get_close_matches(plain, aliases, n=1)):
+        return f"set --config.{aliases[close[0]]}=…"
+    return own
+
+
+def _files(path: Path) -> str:
+    """Returns the config files that may be meant."""
+    folder = path.parent if path.parent.is_dir() else Path("configs")
+    names = [file.stem for file in folder.glob("*.py")] if folder.is_dir() else []
+    return nearest(path.stem, names) if names else "see configs/"
+
+
+def _mistake_within(error: BaseException | None) -> UserError | None:
+    """Returns the mistake that a config file raised, which ml_collections and absl wrap."""
+    found = None
+    while error is not None:
+        found = error if isinstance(error, UserError) else found
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def read_config() -> ConfigDict:
+    """Returns the config of the command line, its fields checked.
+
+    Raises:
+      UserError: no such file, or a field that it does not have.
+    """
+    if FLAGS.config is None:
+        raise UserError("--config is missing: for example --config=configs/densenet121.py")
+    path = config_flags.get_config_filename(FLAGS["config"])
+    if not isinstance(FLAGS.config, ConfigDict):
+        file = path.split(":")[0]
+        raise UserError(f"there is no config file {file!r}: {_files(Path(file))}")
+
+    import flax
+
+    from jaxcnn.config import fields
+
+    def names(config: ConfigDict) -> set[str]:
+        return set(
+            flax.traverse_util.flatten_dict(config.to_dict(), keep_empty_nodes=True, sep=".")
+        )
+
+    file, *dataset = path.split(":", 1)
+    declared = names(runpy.run_path(file)["get_config"](*dataset))
+    for name in sorted(names(FLAGS.config) - declared):
+        if not name.startswith("model.overrides."):
+            raise UserError(f"the config has no field {name!r}: {nearest(name, declared)}")
+    fields.check(FLAGS.config)
+    return FLAGS.config.lock()
+
+
+def run(main: Callable[[list[str]], Any], define: Callable[[], None]) -> NoReturn:
+    """Runs a command; a mistake of the user ends in one line and its exit code.
+
+    Args:
+      main: takes what is left of the command line.
+      define: defines the flags that are the command's own.
+    """
+    define_flags()
+    define()
+    with cli.mistakes_in_one_line(debug="--debug" in joined(sys.argv)):
+        app.run(main, flags_parser=parse_flags)
+    sys.exit(0)

@@ -1,0 +1,106 @@
+"""The pure functions of a run, made of its config and data."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from jaxcnn.config import build, build_data
+from jaxcnn.data.dataset import DataSource
+from jaxcnn.data.normalization import Statistics
+from jaxcnn.evaluation.evaluate import check_size, check_train_size
+from jaxcnn.evaluation.evaluator import Evaluator, make_evaluator
+from jaxcnn.evaluation.multicrop import applied
+from jaxcnn.run import distributed
+from jaxcnn.training import averages
+from jaxcnn.training.optim import Optimizer
+from jaxcnn.training.schedules import Plan
+from jaxcnn.training.state import Initial, TrainState, check_memory, initial_state
+from jaxcnn.training.steps import Batch, Metrics, make_train_step, make_train_steps
+
+
+class Programs(NamedTuple):
+    """What a run computes: the same for all its seeds.
+
+    Attributes:
+      model: the network.
+      optimizer: see `build.make_optimizer`.
+      train_step: (replicated state, batch) → the same and metrics, of one step or of the stacked
+        `train.steps_per_call`; see `distributed.pmap_train_step`.
+      evaluate: see `passes.make_evaluator`.
+      initial: makes the state at step 0; see `state.initial_state`.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    train_step: Callable[..., Any]
+    evaluate: Evaluator
+    initial: Initial
+
+
+MakePrograms = Callable[[ConfigDict, DataSource, DataSource, Plan, Statistics | None], Programs]
+
+
+def make_programs(
+    config: ConfigDict,
+    source: DataSource,
+    watched: DataSource,
+    plan: Plan,
+    statistics: Statistics | None = None,
+) -> Programs:
+    """Returns the pure functions of a run.
+
+    Args:
+      config: see `recipes.base_config`.
+      source: the training split.
+      watched: the split that is evaluated during training, by the crop of evaluation.
+      plan: lengths, in steps.
+      statistics: of the training split; see `build_data.measure_statistics`.
+
+    Raises:
+      UserError: for a network, optimizer, loss or augmentation that cannot be.
+    """
+    with build.network_of(config):
+        model = averages.fit(build.make_model(config, source.num_classes), config, plan.total)
+    optimizer = build.make_optimizer(
+        config,
+        total_steps=plan.total,
+        steps_per_epoch=plan.steps_per_epoch,
+        batch_size=config.train.batch_size,
+    )
+    augment = build_data.make_augment(config)
+    make_step = partial(
+        make_train_step,
+        model,
+        optimizer,
+        build.make_loss(config),
+        mix=build_data.make_mix(config),
+        total_steps=plan.total,
+        semi_supervised=config.data.unlabelled_per_labelled > 0,
+        accumulate=config.train.accumulate,
+        ema_decay=config.train.ema_decay,
+        ema_warmup=config.train.ema_warmup,
+        axis_name=distributed.AXIS,
+    )
+    several = config.train.steps_per_call > 1
+
+    def train_step(
+        state: TrainState, batch: Batch, statistics: Statistics | None
+    ) -> tuple[TrainState, Metrics]:
+        step = make_step(partial(augment, statistics=statistics))
+        return (make_train_steps(step) if several else step)(state, batch)
+
+    evaluate = make_evaluator(build_data.during_training(config), model, watched, statistics)
+    with build.network_of(config):
+        applied(model, build_data.make_test_protocol(config))  # what cannot be tested is not begun
+        initial = initial_state(model, optimizer, source.image_shape, config.train.ema_decay > 0)
+    check_memory(initial.form)
+    if watched.image_shape != source.image_shape:
+        check_size(model, initial.form.variables(), watched)
+    for _, size in plan.sizes:
+        if size != config.data.image_size:
+            check_train_size(model, initial.form.variables(), size, config.data.channels)
+    mapped = distributed.pmap_train_step(train_step, statistics)
+    return Programs(model, optimizer, mapped, evaluate, initial)

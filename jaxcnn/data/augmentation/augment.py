@@ -1,0 +1,287 @@
+"""Augmentation on the device: pure, jittable, one random key per example.
+
+What happens to an example depends on its key alone, hence on (seed, epoch, index, repeat), not on
+its place in the batch or on the device that holds it. The order: policy (`policies`), colour
+jitter, photometric distortion, lighting, normalisation, padded crop, translation, flips, erasing.
+From the colours on it is that of fb.resnet.torch. Mixing, which needs two examples, is `mix`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jaxcnn.data.augmentation.auto_augment import GREY, POLICIES, photometric_distortion
+from jaxcnn.data.normalization import Statistics, preprocess
+from jaxcnn.errors import UserError, nearest
+
+ROOT = 1  # what the root key of a run is folded with, for all augmentation
+
+# What each use of an example's key is folded with: switching one on leaves the others as they are.
+_JITTER, _LIGHTING, _CROP, _FLIP, _FLIP_DOWN, _TRANSLATE, _PHOTOMETRIC, _POLICY, _ERASE = range(9)
+
+FILLS = ("mean", "noise")
+ERASE_ASPECT = (0.3, 1 / 0.3)
+TRIES = 10  # boxes drawn for an erased part, of which the first that fits counts
+
+# Principal components of ImageNet's RGB pixels in [0, 1], as published in fb.resnet.torch: standard
+# deviations along the components, and the components as columns.
+PCA_SCALE = (0.2175, 0.0188, 0.0045)
+PCA_COMPONENTS = (
+    (-0.5675, 0.7192, 0.4009),
+    (-0.5808, -0.0045, -0.8140),
+    (-0.5836, -0.6948, 0.4203),
+)
+
+
+def example_keys(
+    key: jax.Array, epoch: jax.Array, index: jax.Array, repeat: int | jax.Array = 0
+) -> jax.Array:
+    """Returns one typed key per example, [b].
+
+    Args:
+      key: a typed key, the root of the run's augmentation.
+      epoch: int [b].
+      index: int [b], the position in the split.
+      repeat: int [b] or one for all; tells apart several views of one example in one epoch.
+    """
+
+    def one(epoch: jax.Array, index: jax.Array, repeat: jax.Array) -> jax.Array:
+        fold_in = jax.random.fold_in
+        return fold_in(fold_in(fold_in(key, epoch), index), repeat)
+
+    return jax.vmap(one)(epoch, index, jnp.broadcast_to(repeat, index.shape))
+
+
+def normalize(
+    images: jax.Array,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    statistics: Statistics | None = None,
+) -> jax.Array:
+    """Returns what the network sees in evaluation, float32: (images / 255 - mean) / std.
+
+    Args:
+      images: uint8 [b, H, W, C].
+      mean: one number per channel, or a single one, for pixels in [0, 1].
+      std: likewise.
+      statistics: of the training split, instead of the mean or of both; see `whitening`.
+
+    Raises:
+      UserError: mean or std has neither 1 nor C numbers, or the statistics are of other images.
+    """
+    return jax.vmap(lambda image: preprocess(image, mean, std, statistics))(_unit(images))
+
+
+def augment(
+    images: jax.Array,
+    keys: jax.Array,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    statistics: Statistics | None = None,
+    flip: bool = False,
+    vertical_flip: bool = False,
+    pad: int = 0,
+    pad_mode: str = "constant",
+    translate: float = 0.0,
+    color_jitter: float = 0.0,
+    photometric: float = 0.0,
+    lighting: float = 0.0,
+    policy: str = "none",
+    policy_operations: int = 2,
+    policy_magnitude: float = 9.0,
+    erase: float = 0.0,
+    erase_area: tuple[float, float] = (0.02, 0.4),
+    erase_fill: str = "noise",
+) -> jax.Array:
+    """Returns randomly changed, normalised images, float32 [b, H, W, C].
+
+    Args:
+      images: uint8 [b, H, W, C].
+      keys: typed keys [b], from `example_keys`.
+      mean: one number per channel, or a single one, for pixels in [0, 1].
+      std: likewise.
+      statistics: as in `normalize`.
+      flip: mirror left to right with probability 1/2.
+      vertical_flip: mirror top to bottom with probability 1/2.
+      pad: pixels added on every side before a random H×W crop.
+      pad_mode: "constant" pads the normalised image with zeros, which is the mean colour;
+        "reflect" mirrors it without repeating the edge.
+      translate: the same by up to this share of each side, in whole pixels, zeros around.
+      color_jitter: brightness, contrast and saturation each get a weight from
+        U(1 - color_jitter, 1 + color_jitter) of the image against black, its mean grey and its
+        grey self; fb.resnet has 0.4. RGB only. Values may leave [0, 1], as they do there.
+      photometric: strength of `policies.photometric_distortion`; Inception's released code has 1.
+        RGB only.
+      lighting: standard deviation of AlexNet's shift along the principal components of colour;
+        0.1 in the paper. RGB only.
+      policy: "none", "randaugment" or "trivialaugment"; see `policies`.
+      policy_operations: of RandAugment, one after another.
+      policy_magnitude: of RandAugment, 10 being the strongest that the paper's ranges know.
+      erase: probability of erasing a part (Zhong et al., "Random Erasing Data Augmentation").
+      erase_area: least and greatest share of the image; (0.02, 0.4) in the paper. The ratio of the
+        sides lies between 0.3 and 1/0.3, uniform in its logarithm, as libraries draw it.
+      erase_fill: "mean" leaves zeros; "noise" draws each value from N(0, 1), where the paper draws
+        pixels from U(0, 255).
+
+    Raises:
+      UserError: a colour change without three channels, an unknown policy, fill or pad_mode, a
+        reflection wider than the image, an amount out of range, or mean, std or statistics that do
+        not fit the images.
+    """
+    _, height, width, channels = images.shape
+    colours = {"color_jitter": color_jitter, "lighting": lighting, "photometric": photometric}
+    amounts = {"pad": pad, "translate": translate, "erase": erase, **colours}
+    for field, amount in amounts.items():
+        if amount < 0:
+            raise UserError(f"{field}={amount} must not be negative")
+        if field in ("erase", "translate") and amount > 1:
+            raise UserError(f"{field}={amount} is more than all: give 0 to 1")
+        if field in colours and amount and channels != 3:
+            raise UserError(
+                f"{field} needs RGB images and these have {channels} channel(s): set it to 0"
+            )
+    if pad_mode not in ("constant", "reflect"):
+        raise UserError(f"pad_mode={pad_mode!r} does not exist: choose constant or reflect")
+    if pad_mode == "reflect" and pad >= min(height, width):
+        raise UserError(f"pad={pad} must be smaller than the {height}x{width} image to reflect it")
+    if policy not in ("none", *POLICIES):
+        raise UserError(f"policy={policy!r} does not exist: {nearest(policy, ('none', *POLICIES))}")
+    if policy_operations < 1 or policy_magnitude < 0:
+        raise UserError(
+            f"policy_operations={policy_operations} and policy_magnitude={policy_magnitude}: give"
+            " at least 1 and 0"
+        )
+    if erase_fill not in FILLS:
+        raise UserError(f"erase_fill={erase_fill!r} does not exist: choose {' or '.join(FILLS)}")
+    if not 0 < erase_area[0] <= erase_area[1] <= 1:
+        raise UserError(f"erase_area={tuple(erase_area)} must rise, within 0 and 1")
+
+    of = jax.random.fold_in
+
+    def coloured(image: jax.Array, key: jax.Array) -> jax.Array:
+        if policy != "none":
+            image = POLICIES[policy](image, of(key, _POLICY), policy_operations, policy_magnitude)
+        if color_jitter:
+            image = _jitter(image, of(key, _JITTER), color_jitter)
+        if photometric:
+            image = photometric_distortion(image, of(key, _PHOTOMETRIC), photometric)
+        return image
+
+    def one(image: jax.Array, key: jax.Array) -> jax.Array:
+        if lighting:
+            image = pca_lighting(image, of(key, _LIGHTING), lighting)
+        image = preprocess(image, mean, std, statistics)
+        if pad:
+            image = _shift(image, of(key, _CROP), (pad, pad), pad_mode)
+        if translate:
+            most = int(translate * height), int(translate * width)
+            image = _shift(image, of(key, _TRANSLATE), most, "constant")
+        if flip:
+            image = jnp.where(jax.random.bernoulli(of(key, _FLIP)), image[:, ::-1], image)
+        if vertical_flip:
+            image = jnp.where(jax.random.bernoulli(of(key, _FLIP_DOWN)), image[::-1], image)
+        if erase:
+            image = _erase(image, of(key, _ERASE), erase, erase_area, erase_fill)
+        return image
+
+    colour = _one_by_one if policy != "none" or photometric else jax.vmap
+    return jax.vmap(one)(colour(coloured)(_unit(images), keys), keys)
+
+
+def _one_by_one(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """Maps a function with branches over rows; on a CPU only the branch that is taken costs time.
+
+    `vmap` computes all branches of a `switch` for all rows, which is a tenth of the speed on a CPU
+    and little beside a network on an accelerator, where rows one by one would be slow.
+    """
+
+    def mapped(*rows: jax.Array) -> jax.Array:
+        return jax.lax.platform_dependent(
+            *rows,
+            cpu=lambda *rows: jax.lax.map(lambda row: function(*row), rows),
+            default=jax.vmap(function),
+        )
+
+    return mapped
+
+
+def _f32(values: Sequence) -> jax.Array:
+    return jnp.asarray(values, jnp.float32)
+
+
+def _unit(images: jax.Array) -> jax.Array:
+    return jnp.asarray(images).astype(jnp.float32) / 255
+
+
+def _shift(image: jax.Array, key: jax.Array, most: tuple[int, int], mode: str) -> jax.Array:
+    """Moves an image by up to `most` pixels up or down, and left or right."""
+    around = tuple((side, side) for side in (*most, 0))
+    ends = 2 * jnp.asarray(most) + 1
+    down, across = jax.random.randint(key, (2,), 0, ends)
+    return jax.lax.dynamic_slice(jnp.pad(image, around, mode=mode), (down, across, 0), image.shape)
+
+
+def box_mask(
+    shape: tuple[int, ...], top: jax.Array, left: jax.Array, bottom: jax.Array, right: jax.Array
+) -> jax.Array:
+    """True inside a box of an image, bools [H, W, 1]; bottom and right are not in it."""
+    down = jnp.arange(shape[0])[:, None, None]
+    across = jnp.arange(shape[1])[None, :, None]
+    return ((down >= top) & (down < bottom)) & ((across >= left) & (across < right))
+
+
+def _erase(
+    image: jax.Array,
+    key: jax.Array,
+    probability: float,
+    area_range: tuple[float, float],
+    fill: str,
+) -> jax.Array:
+    """Replaces a box; where none of ten fits, nothing."""
+    height, width, _ = image.shape
+    chance, sizes, aspects, place, noise = jax.random.split(key, 5)
+    low, high = area_range
+    area = height * width * jax.random.uniform(sizes, (TRIES,), minval=low, maxval=high)
+    low, high = (math.log(ratio) for ratio in ERASE_ASPECT)
+    aspect = jnp.exp(jax.random.uniform(aspects, (TRIES,), minval=low, maxval=high))
+    h, w = jnp.round(jnp.sqrt(area * aspect)), jnp.round(jnp.sqrt(area / aspect))
+    fits = (h <= height) & (w <= width)
+    first = jnp.argmax(fits)
+    h, w = (side[first].astype(jnp.int32) for side in (h, w))
+    down, across = jax.random.uniform(place, (2,))
+    top, left = (down * (height - h + 1)).astype(int), (across * (width - w + 1)).astype(int)
+    erased = fits[first] & jax.random.bernoulli(chance, probability)
+    value = jax.random.normal(noise, image.shape) if fill == "noise" else jnp.zeros_like(image)
+    return jnp.where(erased & box_mask(image.shape, top, left, top + h, left + w), value, image)
+
+
+def _jitter(image: jax.Array, key: jax.Array, amount: float) -> jax.Array:
+    """Blends [H, W, 3] with black, with its mean grey and with its grey self.
+
+    The original draws the order of the three. They commute, since the grey of a blend is the
+    blend of the greys and nothing is clipped, so they are done at once.
+    """
+    low, high = 1 - amount, 1 + amount
+    brightness, contrast, saturation = jax.random.uniform(key, (3,), minval=low, maxval=high)
+    grey = (image * _f32(GREY).reshape(1, 1, 3)).sum(axis=-1, keepdims=True)
+    mean = grey.mean()
+    return brightness * (mean + contrast * (grey - mean + saturation * (image - grey)))
+
+
+def pca_lighting(image: jax.Array, key: jax.Array, std: float) -> jax.Array:
+    """Shifts an image along the principal components of ImageNet's colours, AlexNet's.
+
+    Each component moves all pixels by its deviation times a draw from N(0, std²).
+
+    Args:
+      image: (H, W, 3), RGB in [0, 1]; values may leave it.
+      key: a typed key.
+      std: 0.1 in the paper.
+    """
+    alpha = std * jax.random.normal(key, (3,))
+    shift = _f32(PCA_COMPONENTS) @ (alpha * _f32(PCA_SCALE))
+    return image + shift.reshape(1, 1, 3)

@@ -1,0 +1,131 @@
+"""Mixup and CutMix: two images become one, with two labels and a share.
+
+The partners are neighbours: rows 2j and 2j + 1 of the batch. Every device, process and microbatch
+gets an even number of rows, so that what becomes of a row depends on (seed, step) alone; as the
+order of an epoch is random, a neighbour is as good a partner as any; of several views of an example
+(`data.repeats`) each has another neighbour, see `pipeline`. Each row draws its own share from its
+own key.
+
+Zhang, Cisse, Dauphin and Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", 2018, arXiv
+1710.09412, whose code draws one share for a batch; Yun et al., "CutMix", 2019, arXiv 1905.04899.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcnn.data.augmentation.augment import box_mask
+from jaxcnn.errors import UserError
+
+_USE = 32  # what an example's key is folded with; `augment` has the small numbers
+
+
+class Mixed(NamedTuple):
+    """A batch of mixed images; λ·label + (1 - λ)·partner is what a row shows.
+
+    Attributes:
+      images: float32 [b, H, W, C].
+      partners: int32 [b], the labels of the partners.
+      shares: float32 [b], λ, the share of the row's own label.
+    """
+
+    images: jax.Array
+    partners: jax.Array
+    shares: jax.Array
+
+
+def mixup(
+    image: jax.Array, partner: jax.Array, key: jax.Array, alpha: float
+) -> tuple[jax.Array, jax.Array]:
+    """Returns λ·image + (1 - λ)·partner and λ ~ Beta(alpha, alpha)."""
+    share = jax.random.beta(key, alpha, alpha)
+    return share * image + (1 - share) * partner, share
+
+
+def cutmix(
+    image: jax.Array, partner: jax.Array, key: jax.Array, alpha: float
+) -> tuple[jax.Array, jax.Array]:
+    """Pastes a box of the partner; returns the image and the share that is left of it.
+
+    The box has the image's aspect and the area 1 - λ, λ ~ Beta(alpha, alpha), about a point drawn
+    in the image; what would stand out is cut off, and the share is counted in pixels.
+    """
+    height, width, _ = image.shape
+    draw, place = jax.random.split(key)
+    side = jnp.sqrt(1 - jax.random.beta(draw, alpha, alpha))
+    sides = (side * jnp.array([height, width])).astype(int)
+    middle = jax.random.randint(place, (2,), 0, jnp.array([height, width]))
+    top, left = jnp.maximum(middle - sides // 2, 0)
+    bottom, right = jnp.minimum(middle - sides // 2 + sides, jnp.array([height, width]))
+    pasted = box_mask(image.shape, top, left, bottom, right)
+    share = 1 - (bottom - top) * (right - left) / (height * width)
+    return jnp.where(pasted, partner, image), share
+
+
+def mix(
+    images: jax.Array,
+    labels: jax.Array,
+    weights: jax.Array,
+    keys: jax.Array,
+    *,
+    mixup_alpha: float = 0.0,
+    cutmix_alpha: float = 0.0,
+    probability: float = 1.0,
+) -> Mixed:
+    """Mixes every row with its neighbour, or leaves it as it is.
+
+    A row whose neighbour could not be read (weight 0) is left.
+
+    Args:
+      images: float32 [b, H, W, C], augmented and normalised; b is even.
+      labels: int32 [b].
+      weights: float32 [b].
+      keys: typed keys [b] of the examples.
+      mixup_alpha: of mixup's Beta distribution; 0 is no mixup.
+      cutmix_alpha: of CutMix's; where both are positive each row takes one or the other.
+      probability: of a row to be mixed at all.
+
+    Raises:
+      UserError: an odd number of rows, a negative alpha, or a probability outside [0, 1].
+    """
+    if len(labels) % 2:
+        raise UserError(f"{len(labels)} rows on a device cannot be mixed in pairs: make them even")
+    check(mixup_alpha, cutmix_alpha, probability)
+
+    def swapped(rows: jax.Array) -> jax.Array:
+        return rows.reshape(-1, 2, *rows.shape[1:])[:, ::-1].reshape(rows.shape)
+
+    def one(
+        image: jax.Array, partner: jax.Array, usable: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        chance, choice, draw = jax.random.split(jax.random.fold_in(key, _USE), 3)
+        if cutmix_alpha and mixup_alpha:
+            blended, pasted = (
+                kind(image, partner, draw, alpha)
+                for kind, alpha in ((mixup, mixup_alpha), (cutmix, cutmix_alpha))
+            )
+            blend = jax.random.bernoulli(choice)
+            mixed, share = jax.tree.map(lambda a, b: jnp.where(blend, a, b), blended, pasted)
+        elif cutmix_alpha:
+            mixed, share = cutmix(image, partner, draw, cutmix_alpha)
+        else:
+            mixed, share = mixup(image, partner, draw, mixup_alpha)
+        done = usable & jax.random.bernoulli(chance, probability)
+        return jnp.where(done, mixed, image), jnp.where(done, share, 1.0)
+
+    mixed, shares = jax.vmap(one)(images, swapped(images), swapped(weights) > 0, keys)
+    return Mixed(mixed, swapped(labels), shares)
+
+
+def check(mixup_alpha: float, cutmix_alpha: float, probability: float) -> None:
+    """Refuses what cannot be drawn.
+
+    Raises:
+      UserError: a negative alpha, or a probability outside [0, 1].
+    """
+    for field, alpha in (("mixup", mixup_alpha), ("cutmix", cutmix_alpha)):
+        if alpha < 0:
+            raise UserError(f"{field}={alpha} must not be negative: 0 is off")
+    if not 0 <= probability <= 1:
+        raise UserError(f"mix_probability={probability} is no probability: give 0 to 1")

@@ -1,0 +1,1 @@
+"""Image files: which they are, how they are decoded and cropped."""

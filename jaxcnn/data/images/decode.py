@@ -1,0 +1,165 @@
+"""Encoded image in, Pillow image of 8-bit grey or RGB out, upright: the one place that decodes.
+
+Formats are named one by one, because others start programs (EPS starts Ghostscript) or bring large
+decoders along. Of a file with several images (animated GIF, multi-page TIFF) the first is read.
+"""
+
+import io
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxcnn.data.dataset import UnreadableImageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+)
+READ = "JPEG, PNG, WebP, BMP, GIF, TIFF and PPM"
+IMAGE_BYTES = 512 << 20  # of a file: twice an RGB image at Pillow's limit of 89 million pixels
+
+# Of damaged tags and of sizes, which are compared below, in two lines for each file.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+# Where Pillow looks for the tag.
+_TAGGED = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
+_ORIENTATION = 0x0112  # the tag of EXIF
+_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # of TIFF
+
+
+def decode(data: bytes, channels: int) -> "Image":
+    """Returns an image as it is meant to be seen, of mode "L" (1 channel) or "RGB" (3).
+
+    Orientation tags are obeyed. Transparency is dropped. Grey values of 9 to 16 bits become the
+    nearest of 8, and floating-point values are taken from 0 (black) to 1 (white).
+
+    Raises:
+      UnreadableImageError: see `open_image`; truncated, or values of no known range.
+    """
+    image = open_image(data)
+    try:
+        turn = orientation(image)
+        return upright(convert(image, channels), turn)
+    except Exception as error:
+        raise UnreadableImageError(reason(error)) from error
+
+
+def open_image(data: bytes) -> "Image":
+    """Reads the header only; pixels are decoded later.
+
+    Raises:
+      UnreadableImageError: not an image of `FORMATS`, or larger than Pillow's safety limit.
+    """
+    import PIL.Image
+    import PIL.ImageFile
+
+    PIL.ImageFile.LOAD_TRUNCATED_IMAGES = False  # or the missing part is grey, silently
+    try:
+        image = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+    except Exception as error:  # Pillow's decoders raise a dozen types on damaged headers
+        raise UnreadableImageError(reason(error)) from error
+    # Pillow warns at this limit and refuses at twice of it. The warning becomes an error by
+    # comparing again: `warnings.catch_warnings` is not safe among threads.
+    limit = PIL.Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        raise UnreadableImageError(
+            f"{image.width}x{image.height} pixels exceed Pillow's safety limit of {limit}"
+        )
+    return image
+
+
+def orientation(image: "Image") -> int:
+    """Returns how an image is turned, 1 (upright) to 8, by its EXIF tag or XMP.
+
+    For `upright`; from 5 on width and height change places. 1 for a tag that is damaged or has
+    another value, and for TIFF, which Pillow itself turns.
+
+    Raises:
+      Exception: Pillow's, for a PNG that is damaged: its tag may stand behind the pixels.
+    """
+    if image.format not in ("JPEG", "MPO", "PNG", "WEBP"):
+        return 1
+    if image.format == "PNG":
+        image.load()
+    if not _TAGGED & image.info.keys():
+        return 1
+    try:
+        turn = int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # a damaged tag: as viewers do, the image as it is stored
+        return 1
+    return turn if 1 <= turn <= 8 else 1
+
+
+def upright(image: "Image", turn: int) -> "Image":
+    """Returns a decoded image turned as `orientation` says."""
+    if turn == 1:
+        return image
+    from PIL.Image import Transpose
+
+    return image.transpose(
+        {
+            2: Transpose.FLIP_LEFT_RIGHT,
+            3: Transpose.ROTATE_180,
+            4: Transpose.FLIP_TOP_BOTTOM,
+            5: Transpose.TRANSPOSE,
+            6: Transpose.ROTATE_270,
+            7: Transpose.TRANSVERSE,
+            8: Transpose.ROTATE_90,
+        }[turn]
+    )
+
+
+def convert(image: "Image", channels: int) -> "Image":
+    """Decodes; any mode becomes 8-bit grey or RGB.
+
+    Raises:
+      ValueError: numbers of no known range. Pillow has others for damaged pixels.
+    """
+    mode = "L" if channels == 1 else "RGB"
+    if image.mode == "F" or image.mode[0] == "I":  # convert() would clip them
+        image = _from_numbers(image)
+    elif image.mode == "P":  # through RGBA, or a palette with transparency warns
+        image = image.convert("RGBA")
+    if image.mode != mode:
+        return image.convert(mode)
+    image.load()
+    return image
+
+
+def _from_numbers(image: "Image") -> "Image":
+    """From grey values of 16 bits or in floating point to 8 bits."""
+    import PIL.Image
+
+    of_tiff = getattr(image, "tag_v2", None)
+    bits = 16 if of_tiff is None else of_tiff.get(_BITS, (16,))[0]
+    white_is_zero = of_tiff is not None and of_tiff.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    if of_tiff is not None and image.mode == "I":
+        raise ValueError(
+            f"its values have {bits} bits or a sign, of no known range: convert it to 8 or 16 bits"
+            " without sign"
+        )
+    values = np.asarray(image).astype(np.float64)
+    if image.mode != "F":
+        values = values / (2**bits - 1)
+    low, high = values.min(), values.max()
+    if not (low >= -1e-3 and high <= 1 + 1e-3):  # also of values that are no numbers
+        raise ValueError(
+            f"its values go from {low:.4g} to {high:.4g} and not from 0 to 1: convert it to 8 bits"
+        )
+    if white_is_zero:  # which Pillow reads as if black were
+        values = 1 - values
+    return PIL.Image.fromarray(np.round(np.clip(values, 0, 1) * 255).astype(np.uint8))
+
+
+def reason(error: Any) -> str:
+    """Returns why an image cannot be read, in one line."""
+    text = " ".join(str(error).split())
+    # Pillow names the memory buffer, which tells the reader nothing.
+    if "cannot identify image file" in text:
+        return f"not an image of a kind that is read ({READ})"
+    return f"{text or type(error).__name__}"

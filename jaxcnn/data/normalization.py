@@ -1,0 +1,211 @@
+"""Normalisation by statistics of the training split: mean image, contrast, ZCA whitening.
+
+The statistics are measured once, of the training images as they are cropped in evaluation, and kept
+beside the run's checkpoints, so that evaluation and a resumed run use the same.
+
+Goodfellow et al., "Maxout Networks", 2013, §5.2 (contrast normalisation and ZCA of CIFAR, as in
+Krizhevsky's technical report of 2009), in the constants of their code.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcnn.data.dataset import DataSource
+from jaxcnn.data.pipeline import eval_batches
+from jaxcnn.errors import EXIT_WORKDIR, UserError, nearest
+from jaxcnn.io.safe_files import read_npz
+from jaxcnn.run import cli
+
+KINDS = ("channels", "mean_image", "gcn", "zca")
+MOST_EXAMPLES = 60_000  # that are measured; of a larger split, this many evenly spaced
+MOST_VALUES = 64 * 64 * 3  # of an image that is whitened: the covariance holds their square
+EVEN = 1e-4  # an image whose values are no longer than this has no contrast to normalise
+_BATCH = 500
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("mean", "whiten"),
+    meta_fields=("kind", "scale"),
+)
+@dataclasses.dataclass(frozen=True, eq=False)
+class Statistics:
+    """What an image is normalised with; see `preprocess`.
+
+    A tree of arrays, to be an argument of a compiled program: a matrix that a traced function
+    closes over would become part of the program, and of each file of the compilation cache.
+
+    Attributes:
+      kind: "mean_image", "gcn" or "zca".
+      scale: of "gcn" and "zca": the length of an image's values after contrast normalisation.
+      mean: float32 [H, W, C]: of pixels in [0, 1], or of "zca", of contrast-normalised images.
+      whiten: float32 [D, D], D = H·W·C, symmetric; of "zca".
+    """
+
+    kind: str
+    scale: float = 55.0
+    mean: np.ndarray | jax.Array | None = None
+    whiten: np.ndarray | jax.Array | None = None
+
+
+def preprocess(
+    image: jax.Array,
+    mean: Sequence[float],
+    std: Sequence[float],
+    statistics: Statistics | None = None,
+) -> jax.Array:
+    """Returns one image as the network sees it, float32 [H, W, C].
+
+    Without statistics (x - mean) / std. With a "mean_image" this is subtracted instead of the mean.
+    "gcn" takes the image's own mean and scales its values to the length `scale`; "zca" then
+    subtracts the mean image and multiplies by (covariance + ε·I)^(-1/2).
+
+    Args:
+      image: float32 [H, W, C], pixels in [0, 1].
+      mean: one number per channel, or a single one.
+      std: likewise.
+      statistics: see `measure`.
+
+    Raises:
+      UserError: mean or std has neither 1 nor C numbers, or the statistics have another shape.
+    """
+    channels = image.shape[-1]
+    for field, values in [("mean", mean), ("std", std)]:
+        if len(values) not in (1, channels):
+            raise UserError(
+                f"{field} has {len(values)} numbers for images of {channels} channel(s): give one"
+                " per channel or a single one"
+            )
+    centre, spread = (jnp.asarray(v, jnp.float32).reshape(1, 1, -1) for v in (mean, std))
+    if statistics is None:
+        return (image - centre) / spread
+    if statistics.mean is not None and statistics.mean.shape != image.shape:
+        sizes = ["x".join(map(str, shape)) for shape in (statistics.mean.shape, image.shape)]
+        raise UserError(
+            f"preprocess={statistics.kind} was measured on images of {sizes[0]} and these are"
+            f" {sizes[1]}: evaluate at the size of training"
+        )
+    if statistics.kind == "mean_image":
+        return (image - jnp.asarray(statistics.mean)) / spread
+    image = image - image.mean()
+    length = jnp.sqrt(jnp.sum(image**2))
+    image = statistics.scale * image / jnp.where(length < EVEN, 1, length)
+    if statistics.kind == "gcn":
+        return image
+    flat = (image - jnp.asarray(statistics.mean)).reshape(-1)
+    return jnp.matmul(flat, jnp.asarray(statistics.whiten), precision="highest").reshape(
+        image.shape
+    )
+
+
+def measure(
+    source: DataSource, kind: str, *, scale: float = 55.0, epsilon: float = 0.1
+) -> Statistics | None:
+    """Returns the statistics of a training split; None for "channels", which needs none.
+
+    Of a split of more than 60,000 images, 60,000 evenly spaced ones are looked at.
+
+    Args:
+      source: the training split.
+      kind: "channels", "mean_image", "gcn" (contrast normalisation) or "zca" (and whitening).
+      scale: of contrast normalisation.
+      epsilon: added to the eigenvalues of the covariance before whitening.
+
+    Raises:
+      UserError: an unknown kind, a number that is not positive, images too large to whiten, or none
+        that can be read.
+    """
+    if kind not in KINDS:
+        raise UserError(f"preprocess={kind!r} does not exist: {nearest(kind, KINDS)}")
+    for field, value in (("gcn_scale", scale), ("zca_epsilon", epsilon)):
+        if value <= 0:
+            raise UserError(f"{field}={value} must be positive")
+    if kind == "channels":
+        return None
+    if kind == "gcn":
+        return Statistics(kind, scale)
+    size = int(np.prod(source.image_shape))
+    if kind == "zca" and size > MOST_VALUES:
+        shape = "x".join(map(str, source.image_shape))
+        raise UserError(
+            f"preprocess=zca cannot whiten images of {shape}: the covariance of {size:,} values"
+            f" would fill the memory; {MOST_VALUES:,} values at most"
+        )
+    if source.num_examples > MOST_EXAMPLES:
+        positions = np.arange(MOST_EXAMPLES) * source.num_examples // MOST_EXAMPLES
+        source = source.subset(positions, source.split)
+    contrast = Statistics("gcn", scale)
+    convert = jax.jit(
+        jax.vmap(lambda image: preprocess(image, (0.0,), (1.0,), contrast))
+        if kind == "zca"
+        else lambda images: images
+    )
+    count, total = 0, np.zeros(size)
+    products = np.zeros((size, size)) if kind == "zca" else None
+    for batch in eval_batches(source, batch_size=_BATCH):
+        images = convert(jnp.asarray(batch["image"], jnp.float32) / 255)
+        rows = np.asarray(images, np.float64)[batch["weight"] > 0].reshape(-1, size)
+        count += len(rows)
+        total += rows.sum(axis=0)
+        if products is not None:
+            products += rows.T @ rows
+    mean = total / count
+    kept = mean.reshape(source.image_shape).astype(np.float32)
+    if products is None:
+        return Statistics(kind, scale, kept)
+    values, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
+    whiten = (vectors / np.sqrt(np.maximum(values, 0) + epsilon)) @ vectors.T
+    return Statistics(kind, scale, kept, whiten.astype(np.float32))
+
+
+def write(path: Path, statistics: Statistics, about: dict[str, Any]) -> None:
+    """Writes statistics, whole or not at all; `about` says what they are of, in JSON."""
+    arrays = {
+        name: value
+        for name in ("mean", "whiten")
+        if (value := getattr(statistics, name)) is not None
+    }
+    text = json.dumps({"kind": statistics.kind, "scale": statistics.scale, "about": about})
+    with cli.whole_file(path, EXIT_WORKDIR) as file:
+        np.savez(file, json=np.array(text), **arrays)
+
+
+def read(path: Path) -> tuple[Statistics, dict[str, Any]] | None:
+    """Returns statistics and what they are of, or None where there are none or they are damaged."""
+    try:
+        arrays = read_npz(path)
+        saved = json.loads(str(arrays.pop("json")))
+        found = Statistics(saved["kind"], float(saved["scale"]), **arrays)
+        return (found, dict(saved["about"])) if _is_whole(found) else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):  # other JSON
+        return None
+
+
+def _is_whole(found: Statistics) -> bool:
+    mean, whiten = found.mean, found.whiten
+    if (mean is None, whiten is None) != (found.kind == "gcn", found.kind != "zca"):
+        return False
+    square = mean is None or whiten is None or whiten.shape == (mean.size, mean.size)
+    arrays = [array for array in (mean, whiten) if array is not None]
+    finite = all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays)
+    known = found.kind in KINDS[1:] and 0 < found.scale < math.inf
+    return known and square and finite and (mean is None or mean.ndim == 3)
+
+
+def digest(statistics: Statistics) -> str:
+    """Returns a SHA-256 of all that normalisation does with an image."""
+    found = hashlib.sha256(f"{statistics.kind} {float(statistics.scale)!r}".encode())
+    for array in (statistics.mean, statistics.whiten):
+        if array is not None:
+            found.update(np.ascontiguousarray(array, np.float32).data)
+    return found.hexdigest()

@@ -1,0 +1,1 @@
+"""Evaluation: exact passes over a split, test-time views, reports."""

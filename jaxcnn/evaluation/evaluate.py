@@ -1,0 +1,390 @@
+"""Evaluations of what was trained: a checkpoint of a run, several runs together, given weights."""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import traverse_util
+from ml_collections import ConfigDict
+
+from jaxcnn.config import build, build_data, fields
+from jaxcnn.data.dataset import DataSource
+from jaxcnn.data.normalization import Statistics
+from jaxcnn.errors import UserError, nearest
+from jaxcnn.evaluation import report as reports
+from jaxcnn.evaluation.evaluator import (
+    Evaluator,
+    Recalibrate,
+    Results,
+    make_evaluator,
+    make_predictor,
+    make_recalibrator,
+)
+from jaxcnn.evaluation.report import Predictions
+from jaxcnn.interop.folder import check_free
+from jaxcnn.run import distributed, init_from, restore
+from jaxcnn.run.precision import numerics
+from jaxcnn.run.workdir import check_class_names, class_names_of
+from jaxcnn.training import selection
+from jaxcnn.training.state import TrainState
+
+
+class Opened(NamedTuple):
+    """A run whose checkpoint is evaluated.
+
+    Attributes:
+      config: of the workdir, with changes.
+      source: the split.
+      model: the network.
+      step: of the checkpoint.
+      state: the checkpoint, its statistics measured anew if the config says so.
+      statistics: of the training images, where normalisation needs any.
+      bias: what is to be said if the checkpoint was chosen on this split; "" otherwise.
+    """
+
+    config: ConfigDict
+    source: DataSource
+    model: Any
+    step: int
+    state: TrainState
+    statistics: Statistics | None
+    bias: str
+
+
+def run(
+    directory: Path,
+    *,
+    checkpoint: str = "latest",
+    split: str = "test",
+    changes: Mapping[str, Any] | None = None,
+    report: Path | None = None,
+) -> Results:
+    """Evaluates a checkpoint of a workdir, raw and averaged weights.
+
+    Args:
+      directory: the workdir.
+      checkpoint: "latest", "best" or a step.
+      split: "test", "validation" or "train".
+      changes: fields of the sections `eval` and `data` that differ from the run's, by their names
+        (`eval.protocol`).
+      report: a folder to write its report to, of the averaged weights if the run keeps
+        them. It may have an earlier report of the same networks on the same split, which is
+        replaced; otherwise it must be empty, or not there yet.
+
+    Returns:
+      `step`, then `<split>/<metric>` and, where the run keeps averages, `<split>/<metric>_ema`;
+      with a report also the calibration error, `<split>/ece`.
+
+    Raises:
+      UserError: no such workdir, checkpoint or split, or data that do not fit the network.
+    """
+    if report is not None:
+        _prepare(report, [directory], split)
+    with _opened(directory, checkpoint, split, changes) as opened:
+        config, source, model, step, state, statistics, bias = opened
+        results: Results = {"step": step}
+        if report is None:
+            evaluate = make_evaluator(config, model, source, statistics, show_progress=True)
+            return results | evaluate_state(evaluate, state, split)
+        predict = make_predictor(config, model, source, statistics, show_progress=True)
+        for suffix, variables in _weights(state):
+            predictions = predict(distributed.replicate(variables))
+            found = reports.means(predictions)
+            results |= {f"{split}/{key}{suffix}": value for key, value in found.items()}
+        member = _described(config, directory, step=step, bias=bias)
+        _report(report, predictions, source, [member])
+        return results
+
+
+def run_ensemble(
+    directories: Sequence[Path],
+    *,
+    checkpoint: str = "latest",
+    split: str = "test",
+    changes: Mapping[str, Any] | None = None,
+    report: Path | None = None,
+) -> Results:
+    """Evaluates the mean of the softmax probabilities of several runs on the same examples.
+
+    Each run sees them as its own config says, at its own size. Of a run that keeps averages the
+    averaged weights are taken.
+
+    Args:
+      directories: the workdirs.
+      checkpoint: see `run`, as all others.
+      split: see there.
+      changes: see there.
+      report: see there; it is of the ensemble.
+
+    Returns:
+      `members`, `<split>/top1[<workdir>]` of each, `<split>/<metric>` of their mean.
+
+    Raises:
+      UserError: see `run`; also for data that differ.
+    """
+    if report is not None:
+        _prepare(report, directories, split)
+    results: Results = {"members": len(directories)}
+    members, described = [], []
+    names: Sequence[str] = ()
+    for directory in directories:
+        with _opened(directory, checkpoint, split, changes) as opened:
+            config, source, model, step, state, statistics, bias = opened
+            predict = make_predictor(config, model, source, statistics, show_progress=True)
+            *_, (_, variables) = _weights(state)
+            predictions = predict(distributed.replicate(variables))
+            members.append(predictions)
+            names = names or source.class_names
+            check_same_names(names, source.class_names, directory)
+        described.append(_described(config, directory, step=step, bias=bias))
+        results[f"{split}/top1[{directory}]"] = reports.means(predictions)["top1"]
+    together = reports.average(members)
+    results |= {f"{split}/{key}": value for key, value in reports.means(together).items()}
+    if report is not None:
+        _report(report, together, source, described)
+    return results
+
+
+@contextlib.contextmanager
+def _opened(
+    directory: Path, checkpoint: str, split: str, changes: Mapping[str, Any] | None
+) -> Iterator[Opened]:
+    """Restores a run, with the number formats of its config inside the context."""
+    config = _changed(restore.read_config(directory, checkpoint), changes or {})
+    with numerics(config):
+        source = build_data.load_test_data(config, split)
+        found = restore.restore(
+            directory,
+            config,
+            checkpoint=checkpoint,
+            check=partial(_check_classes, source, directory),
+            split=split,
+        )
+        statistics = distributed.replicate(found.statistics)  # one copy for all programs
+        recalibrate = make_recalibrator(config, found.model, None, statistics)
+        state = recalibrated(recalibrate, found.state, found.step)
+        biased = selection.bias(found.selection, checkpoint, split)
+        yield Opened(config, source, found.model, found.step, state, statistics, biased)
+
+
+def _changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
+    """Returns a run's config with other fields of its evaluation.
+
+    Raises:
+      UserError: for a field that there is not, or of another section: the run is what it was
+        trained as.
+    """
+    flat = traverse_util.flatten_dict(config.to_dict(), sep=".")
+    differing = {name: value for name, value in changes.items() if flat.get(name) != value}
+    for name, value in differing.items():
+        section, _, field = name.partition(".")
+        if section not in ("eval", "data"):
+            raise UserError(
+                f"--config.{name} cannot be changed of a run that is evaluated: only fields of the"
+                " sections eval and data can"
+            )
+        if name not in flat:
+            raise UserError(f"the config has no field {name!r}: {nearest(name, flat)}")
+        config[section][field] = value
+    fields.check(config)
+    return config
+
+
+def _weights(state: TrainState) -> list[tuple[str, dict[str, Any]]]:
+    """Returns (suffix of results, variables): raw, then averaged if there are any."""
+    kept = [("", state.variables())]
+    return kept if state.ema is None else [*kept, ("_ema", state.variables(averaged=True))]
+
+
+def _prepare(report: Path, weights: Sequence[object], split: str) -> None:
+    """Makes the folder of a report before the work begins.
+
+    Raises:
+      UserError: if something else is there already, or it cannot be made.
+    """
+    if jax.process_index() > 0 or reports.belongs_to(report, list(map(str, weights)), split):
+        return
+    check_free(report)
+    try:
+        report.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {report}: {error.strerror}") from None
+
+
+def _report(
+    report: Path, predictions: Predictions, source: DataSource, members: list[dict[str, Any]]
+) -> None:
+    if jax.process_index() > 0:
+        return
+    facts = {"data": source.name, "split": source.split, "members": members}
+    reports.write(report, predictions, source.class_names, facts)
+
+
+def _described(config: ConfigDict, weights: object, **more: Any) -> dict[str, Any]:
+    """Returns what a report says of a network: where it is from, and how it was tested."""
+    test = build_data.make_test_protocol(config)
+    scales = [] if test.views is None else list(test.views.scales)
+    return {"weights": str(weights), **more, "protocol": test.name, "scales": scales}
+
+
+def run_weights(config: ConfigDict, *, split: str = "test", report: Path | None = None) -> Results:
+    """Evaluates the weights at `config.init_from` on the config's data, without a run.
+
+    Args:
+      config: see `recipes.base_config`.
+      split: "test", "validation" or "train".
+      report: see `run`.
+
+    Returns:
+      `<split>/<metric>`.
+
+    Raises:
+      UserError: no such weights or split, or weights that are not the whole of the network.
+    """
+    if report is not None:
+        _prepare(report, [config.init_from], split)
+    fields.check(config)
+    with numerics(config):
+        source = build_data.load_test_data(config, split)
+        images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)
+        with build.network_of(config):
+            model = build.make_model(config, source.num_classes)
+            form = jax.eval_shape(model.init, jax.random.key(0), images)
+        variables, title, done = init_from.load(config, model, form)
+        if done.new:
+            raise UserError(
+                f"init_from={config.init_from} ({title}) has not all weights of the config's"
+                f" network: {'; '.join(done.new)}; train them first, or use the data of its classes"
+            )
+        statistics = None
+        if config.data.preprocess != "channels":
+            measured = build_data.measure_statistics(config, build_data.load_data(config, "train"))
+            statistics = distributed.replicate(measured)
+        variables = distributed.replicate({"batch_stats": {}, **variables})
+        if recalibrate := make_recalibrator(config, model, None, statistics):
+            variables = recalibrate(variables, 0)
+        if report is None:
+            evaluate = make_evaluator(config, model, source, statistics, show_progress=True)
+            means = evaluate(variables)
+        else:
+            predict = make_predictor(config, model, source, statistics, show_progress=True)
+            predictions = predict(variables)
+            means = reports.means(predictions)
+            _report(report, predictions, source, [_described(config, config.init_from)])
+        return {f"{split}/{key}": value for key, value in means.items()}
+
+
+def check_same_names(first: Sequence[str], names: Sequence[str], where: Path) -> None:
+    """Refuses members of an ensemble whose classes are others, or stand in another order.
+
+    Raises:
+      UserError: naming the first class that differs.
+    """
+    if list(first) == list(names):
+        return
+    pairs = enumerate(itertools.zip_longest(first, names, fillvalue="missing"))
+    number, (one, other) = next(pair for pair in pairs if pair[1][0] != pair[1][1])
+    raise UserError(
+        f"the members of an ensemble must have the same classes in the same order: class {number}"
+        f" is {one!r} in the first one and {other!r} in {where}; give runs on one data set"
+    )
+
+
+def evaluate_state(
+    evaluate: Evaluator, state: TrainState, split: str, feed: Callable[[], None] = lambda: None
+) -> Results:
+    """Returns `<split>/<metric>`, and `<split>/<metric>_ema` where the state keeps averages.
+
+    Args:
+      evaluate: see `passes.make_evaluator`.
+      state: replicated or not.
+      split: that is evaluated.
+      feed: see there.
+    """
+    results = {}
+    for suffix, variables in _weights(state):
+        for key, value in evaluate(distributed.replicate(variables), feed).items():
+            results[f"{split}/{key}{suffix}"] = value
+    return results
+
+
+def recalibrated(
+    recalibrate: Recalibrate | None,
+    state: TrainState,
+    step: int,
+    feed: Callable[[], None] = lambda: None,
+) -> TrainState:
+    """Returns the state with BatchNorm's statistics measured anew, if `recalibrate` does anything.
+
+    They are those of the averages where the state keeps any, and else of the weights themselves.
+    """
+    if recalibrate is None:
+        return state
+    averaged = state.ema is not None
+    variables = recalibrate(distributed.replicate(state.variables(averaged)), step, feed)
+    found = variables["batch_stats"]
+    if averaged:
+        return state.replace(ema={**state.ema, "batch_stats": found})
+    return state.replace(batch_stats=found)
+
+
+def _check_classes(source: DataSource, where: Path, meta: dict[str, Any]) -> None:
+    check_number_of_classes(source, meta, where)
+    check_class_names(class_names_of(meta, where), source.class_names, where)
+
+
+def check_number_of_classes(source: DataSource, meta: dict[str, Any], where: Path) -> None:
+    """Refuses data of another number of classes than a checkpoint was trained for.
+
+    Raises:
+      UserError: naming both.
+    """
+    if meta["num_classes"] != source.num_classes:
+        raise UserError(
+            f"the checkpoint in {where} has {meta['num_classes']} classes and the data"
+            f" {source.name} have {source.num_classes}: use the data it was trained on"
+        )
+
+
+def check_size(model: Any, variables: Any, source: DataSource) -> None:
+    """Refuses images of another size than those of training, where the network cannot take them.
+
+    Raises:
+      UserError: if their shape does not fit the parameters.
+    """
+    images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)
+    try:
+        jax.eval_shape(model.apply, variables, images)
+    except Exception as error:  # whatever layer meets the other shape first
+        raise UserError(
+            f"data.eval_image_size={source.image_shape[0]}: {type(model).__name__} takes images of"
+            f" the size that it is trained on alone ({str(error).splitlines()[0]}); set it to 0"
+        ) from None
+
+
+def check_train_size(model: Any, variables: Any, size: int, channels: int) -> None:
+    """Refuses to train a network on images of another size than its own, where that is no use.
+
+    Parameters may be of one size, an auxiliary head's too; and dense layers whose map would be
+    smaller than the window that they are for would see a stretched one.
+
+    Raises:
+      UserError: saying which.
+    """
+    images = jax.ShapeDtypeStruct((2, size, size, channels), jnp.float32)
+    dense = hasattr(model, "fully_convolutional")
+    form = model.clone(fully_convolutional=True) if dense else model
+    rngs = dict.fromkeys(("dropout", "drop_path"), jax.random.key(0))
+    apply = partial(form.apply, train=True, rngs=rngs, mutable=["batch_stats", "aux"])
+    try:
+        jax.eval_shape(apply, variables, images)
+    except Exception as error:  # whatever layer meets the other shape first
+        raise UserError(
+            f"data.size_schedule: a {type(model).__name__} cannot be trained at {size}x{size}"
+            f" ({str(error).splitlines()[0]}); set it to (), or the size to one that it takes"
+        ) from None

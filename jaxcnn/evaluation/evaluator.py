@@ -1,0 +1,303 @@
+"""One exact pass over a split: every example once, the padding of the last batch masked.
+
+Before it BatchNorm's statistics may be measured anew.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxcnn.config import build, build_data
+from jaxcnn.data.dataset import DataSource
+from jaxcnn.data.normalization import Statistics
+from jaxcnn.data.pipeline import eval_batches, train_batches
+from jaxcnn.data.views import aspects, with_views
+from jaxcnn.errors import UserError
+from jaxcnn.evaluation.multicrop import Protocol, applied
+from jaxcnn.evaluation.report import Predictions
+from jaxcnn.run import distributed
+from jaxcnn.training.optim import matcher
+from jaxcnn.training.steps import Batch, make_eval_step, make_predict_step, make_statistics_step
+
+Results = dict[str, float]
+Evaluator = Callable[..., Results]
+Recalibrate = Callable[..., Any]
+
+
+class _Part(NamedTuple):
+    """Examples of one shape.
+
+    Attributes:
+      source: they alone.
+      positions: where they are in the split, int [n]; None is all of it.
+      batch_size: the global one.
+      step: (replicated variables, batch) → what the pass returns of a batch.
+    """
+
+    source: DataSource
+    positions: np.ndarray | None
+    batch_size: int
+    step: Callable[..., Any]
+
+
+def make_evaluator(
+    config: Any,
+    model: Any,
+    source: DataSource,
+    statistics: Statistics | None = None,
+    *,
+    show_progress: bool = False,
+) -> Evaluator:
+    """Returns (replicated variables, feed) → means over the split; compiled at the first call.
+
+    Results are `loss` (the main term of the objective), `nll` (cross entropy of the softmax of the
+    scores, nats), `top1` and `top5` (fractions), over the examples that can be read; see
+    `build.make_test_loss`. The function `feed` may be left out; it is called after every batch,
+    at the same ones on every process, and may raise to end the evaluation.
+
+    Args:
+      config: the whole config; the batch size is rounded up to the devices.
+      model: the network.
+      source: the split, of `build_data.load_test_data`.
+      statistics: of the training split; see `build_data.measure_statistics`.
+      show_progress: a bar on the terminal while it lasts.
+    """
+    outputs = _make_pass(make_eval_step, config, model, source, statistics, show_progress)
+
+    def evaluate(variables: Any, feed: Callable[[], None] = lambda: None) -> Results:
+        totals: Results = collections.defaultdict(float)
+        for sums in outputs(variables):
+            for key, value in sums.items():
+                totals[key] += float(value)
+            feed()
+        _check_seen(source, totals.pop("seen"))
+        count = totals.pop("count")
+        return {key: total / count for key, total in totals.items()}
+
+    return evaluate
+
+
+def make_predictor(
+    config: Any,
+    model: Any,
+    source: DataSource,
+    statistics: Statistics | None = None,
+    *,
+    show_progress: bool = False,
+) -> Callable[[Any], Predictions]:
+    """Returns (replicated variables) → what is predicted of each example that can be read.
+
+    Args:
+      config: see `make_evaluator`, as all others.
+      model: see there.
+      source: see there.
+      statistics: see there.
+      show_progress: see there.
+    """
+    outputs = _make_pass(make_predict_step, config, model, source, statistics, show_progress)
+
+    def predict(variables: Any) -> Predictions:
+        parts, seen = [], 0
+        for rows in outputs(variables):
+            seen += int(np.sum(rows["index"] >= 0))
+            real = rows["weight"] > 0
+            names = ("index", "label", "log_probabilities", *(["loss"] if "loss" in rows else []))
+            parts.append([rows[name][real] for name in names])
+        _check_seen(source, seen)
+        indices, *others = map(np.concatenate, zip(*parts, strict=True))
+        rising = np.argsort(indices)
+        return Predictions(indices[rising], *(field[rising] for field in others))
+
+    return predict
+
+
+def make_recalibrator(
+    config: Any, model: Any, source: DataSource | None, statistics: Statistics | None = None
+) -> Recalibrate | None:
+    """Returns (replicated variables, step, feed) → the same, BatchNorm's statistics measured anew.
+
+    They become the means over the `eval.recalibrate_batches` training batches from that step on,
+    without regard to what they were; with 0 there is nothing to do, and None is returned. So
+    averaged weights get the statistics of the network that they are, and not the average of those
+    of others (Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization",
+    2018, §3.2). For `feed` see `make_evaluator`.
+
+    Args:
+      config: the whole config.
+      model: the network.
+      source: the training split; None is loaded if it is needed.
+      statistics: see `make_evaluator`.
+
+    Raises:
+      UserError: if the network has no BatchNorm, or a batch does not divide over the devices.
+    """
+    count = config.eval.recalibrate_batches
+    if not count:
+        return None
+    if count < 0:
+        raise UserError(f"eval.recalibrate_batches={count} is too small: 0 or more")
+    split = build_data.load_data(config, "train") if source is None else source
+    batch_size = config.train.batch_size
+    _check_normalised(model, split.image_shape, count)
+    if batch_size % jax.device_count():
+        raise UserError(
+            f"eval.recalibrate_batches={count}: training batches of {batch_size} do not divide over"
+            f" {jax.device_count()} devices; use fewer of these, or set it to 0"
+        )
+    if getattr(model, "scan_units", False):  # whose units have no names inside the loop
+        model = model.clone(scan_units=False)
+    augment, seed = build_data.make_augment(config), config.seed
+    frozen = matcher(config.optimizer.freeze, "freeze") if config.optimizer.freeze else None
+
+    def step(variables: Any, batch: Batch, statistics: Statistics | None) -> Any:
+        own = functools.partial(augment, statistics=statistics)
+        made = make_statistics_step(
+            model, own, seed=seed, frozen=frozen, axis_name=distributed.AXIS
+        )
+        return made(variables, batch)
+
+    measure = distributed.pmap_eval_step(step, statistics)
+
+    def recalibrate(variables: Any, step: int, feed: Callable[[], None] = lambda: None) -> Any:
+        batches = train_batches(
+            split,
+            batch_size=batch_size,
+            seed=config.seed,
+            start_step=step,
+            num_steps=step + count,
+            unlabelled=config.data.unlabelled_per_labelled,
+            repeats=config.data.repeats,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            num_workers=config.data.num_workers,
+            max_bad_fraction=config.data.max_bad_fraction,
+        )
+        sums: Any = None
+        found: Any = None
+        with contextlib.closing(batches):
+            for batch in distributed.prefetch(batches):
+                found = distributed.fetch(measure(variables, batch))
+                wide = jax.tree.map(lambda value: value.astype(np.float64), found)
+                sums = wide if sums is None else jax.tree.map(np.add, sums, wide)
+                feed()
+        means = jax.tree.map(lambda one, like: (one / count).astype(like.dtype), sums, found)
+        return {**variables, "batch_stats": distributed.replicate(means)}
+
+    return recalibrate
+
+
+def _check_normalised(model: Any, image_shape: tuple[int, int, int], count: int) -> None:
+    """Refuses to measure the statistics of a network that has none.
+
+    Raises:
+      UserError: naming the network.
+    """
+    images = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    if "batch_stats" not in variables or build.takes_labelled(model):
+        raise UserError(
+            f"eval.recalibrate_batches={count}: a {type(model).__name__} has no BatchNorm whose"
+            " statistics could be measured anew; set it to 0"
+        )
+
+
+def _make_pass(
+    make_step: Callable[..., Any],
+    config: Any,
+    model: Any,
+    source: DataSource,
+    statistics: Statistics | None,
+    shown: bool,
+) -> Callable[[Any], Iterator[dict[str, np.ndarray]]]:
+    """Returns (replicated variables) → outputs of a step for all batches of a split.
+
+    Whole images are taken aspect by aspect, each with a program of its own.
+    """
+    devices = jax.device_count()
+    protocol = build_data.make_test_protocol(config)
+    applied(model, protocol)  # what cannot be is refused at once
+    normalize = build_data.make_normalize(config)
+
+    def part_of(source: DataSource, positions: np.ndarray | None, protocol: Protocol) -> _Part:
+        examples = max(int(config.eval.batch_size / protocol.cost), 1)
+        make_own = functools.partial(
+            make_step,
+            model,
+            protocol=protocol,
+            rows=-(-config.eval.batch_size // devices),
+            loss=build.make_test_loss(config),
+            axis_name=distributed.AXIS,
+        )
+
+        def step(variables: Any, batch: Batch, statistics: Statistics | None) -> Any:
+            return make_own(functools.partial(normalize, statistics=statistics))(variables, batch)
+
+        return _Part(
+            source if protocol.views is None else with_views(source, protocol.views),
+            positions,
+            -(-min(examples, source.num_examples) // devices) * devices,
+            distributed.pmap_eval_step(step, statistics),
+        )
+
+    @functools.cache
+    def parts() -> list[_Part]:
+        if not protocol.dense or protocol.views is None:
+            return [whole]
+        found = []
+        for aspect, positions in aspects(source, num_workers=config.data.num_workers):
+            views = dataclasses.replace(protocol.views, aspect=aspect)
+            own = source.subset(positions, source.split)
+            found.append(part_of(own, positions, protocol._replace(views=views)))
+        return found
+
+    whole = part_of(source, None, protocol)
+
+    def outputs(variables: Any) -> Iterator[dict[str, np.ndarray]]:
+        waiting: list[tuple[_Part, Any]] = []
+        for part in parts():
+            batches = eval_batches(
+                part.source,
+                batch_size=part.batch_size,
+                process_index=jax.process_index(),
+                process_count=jax.process_count(),
+                num_workers=config.data.num_workers,
+            )
+            for batch in distributed.prefetch(batches):
+                waiting.append((part, part.step(variables, batch)))
+                if len(waiting) > 2:  # what runs ahead of the devices holds memory
+                    yield _fetched(*waiting.pop(0))
+        yield from (_fetched(*one) for one in waiting)
+
+    def with_progress(variables: Any) -> Iterator[dict[str, np.ndarray]]:
+        from rich.console import Console
+        from rich.progress import track
+
+        console = Console(stderr=True)
+        quiet = not console.is_terminal or jax.process_index() > 0
+        total = sum(-(-part.source.num_examples // part.batch_size) for part in parts())
+        title = f"{source.split}, {protocol.name}"
+        shown = track(
+            outputs(variables), title, total, console=console, transient=True, disable=quiet
+        )
+        yield from shown
+
+    return with_progress if shown else outputs
+
+
+def _fetched(part: _Part, output: Any) -> dict[str, np.ndarray]:
+    """Copies what a step returned, with the positions of its examples in the whole split."""
+    found = distributed.fetch(output)
+    if part.positions is not None and "index" in found:
+        found["index"] = np.where(found["index"] < 0, -1, part.positions[found["index"]])
+    return found
+
+
+def _check_seen(source: DataSource, seen: float) -> None:
+    if seen != source.num_examples:
+        raise AssertionError(f"{source.num_examples} examples in {source.split}, {seen:.0f} seen")

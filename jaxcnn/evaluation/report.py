@@ -1,0 +1,284 @@
+"""What a classifier's predictions on a split amount to: accuracy by class, confusion, calibration.
+
+Files of a report:
+  report.json       the means, and what was evaluated
+  per_class.csv     examples, hits and accuracy of each class
+  confusion.csv     examples by true class (rows) and predicted class (columns); confusion.png
+  calibration.csv   examples, accuracy and mean confidence by bins of the confidence
+  predictions.csv   index, label, prediction and confidence of each example
+"""
+
+import csv
+import io
+import json
+import logging
+import math
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcnn.errors import UserError
+from jaxcnn.figures.labels import label, quiet_fonts
+from jaxcnn.io.safe_files import csv_cell, read_text
+from jaxcnn.run.cli import whole_file
+from jaxcnn.training.metrics import top_k_hits
+
+SUMMARY = "report.json"
+BINS = 15  # of the calibration error, as in the paper
+NAMES_SHOWN = 30  # classes beyond which the figure has numbers in place of names
+TITLE = 60  # characters of a line of the figure's title
+
+_log = logging.getLogger("jaxcnn")
+
+
+class Predictions(NamedTuple):
+    """What is known of the examples of a split that can be read.
+
+    Attributes:
+      indices: int [n], positions in the split, rising.
+      labels: int [n].
+      log_probabilities: float32 [n, K].
+      losses: [n], the main term of the objective, or None where there is none, as of an ensemble.
+    """
+
+    indices: np.ndarray
+    labels: np.ndarray
+    log_probabilities: np.ndarray
+    losses: np.ndarray | None = None
+
+
+class Calibration(NamedTuple):
+    """Examples by confidence, each an array [BINS]; empty bins have zeros.
+
+    Attributes:
+      examples: their number.
+      accuracy: share of hits among them.
+      confidence: their mean probability of the predicted class.
+    """
+
+    examples: np.ndarray
+    accuracy: np.ndarray
+    confidence: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: Σ examples/n · |accuracy - confidence|."""
+        gaps = self.examples * np.abs(self.accuracy - self.confidence)
+        return float(gaps.sum() / self.examples.sum())
+
+
+def average(members: Sequence[Predictions]) -> Predictions:
+    """Returns the mean of the probabilities of several networks on the same examples.
+
+    Raises:
+      UserError: if the examples or their labels are not the same.
+    """
+    first = members[0]
+    total = first.log_probabilities.astype(np.float64)
+    for member in members[1:]:
+        if (
+            not np.array_equal(member.indices, first.indices)
+            or not np.array_equal(member.labels, first.labels)
+            or member.log_probabilities.shape != total.shape
+        ):
+            raise UserError(
+                "the members of an ensemble must see the same examples, and the data of these runs"
+                " differ: give runs on one data set"
+            )
+        np.logaddexp(total, member.log_probabilities, out=total)
+    total -= math.log(len(members))
+    return first._replace(log_probabilities=total.astype(np.float32), losses=None)
+
+
+def means(predictions: Predictions) -> dict[str, float]:
+    """Returns `loss` if there is one, `nll` (nats), `top1`, `top5` (fractions) and `ece`."""
+    _, labels, scores, losses = predictions
+    hits = [np.asarray(top_k_hits(jnp.asarray(scores), jnp.asarray(labels), k)) for k in (1, 5)]
+    own = np.take_along_axis(scores, labels[:, None], axis=1)
+    main = {} if losses is None else {"loss": float(losses.mean(dtype=np.float64))}
+    return main | {
+        "nll": float(-own.mean(dtype=np.float64)),
+        "top1": float(hits[0].mean()),
+        "top5": float(hits[1].mean()),
+        "ece": calibration(predictions).error,
+    }
+
+
+def calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
+    """Sorts examples into bins of equal width by the probability of the predicted class.
+
+    Bin m of M holds confidences in ((m - 1)/M, m/M]. Guo et al., "On Calibration of Modern Neural
+    Networks", 2017, arXiv 1706.04599, §2, eqs. 2 to 5.
+    """
+    predicted, confidence = _predicted(predictions)
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    count = np.bincount(place, minlength=bins)
+    least_one = np.maximum(count, 1)
+    hits = np.bincount(place, predicted == predictions.labels, bins)
+    return Calibration(count, hits / least_one, np.bincount(place, confidence, bins) / least_one)
+
+
+def confusion(predictions: Predictions) -> np.ndarray:
+    """Returns counts, int [K, K], by true class (rows) and predicted class (columns)."""
+    classes = predictions.log_probabilities.shape[1]
+    predicted, _ = _predicted(predictions)
+    pairs = predictions.labels.astype(np.int64) * classes + predicted
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def write(
+    folder: Path, predictions: Predictions, class_names: Sequence[str], facts: dict[str, Any]
+) -> None:
+    """Writes the files of a report, each whole or not at all, report.json first.
+
+    Without matplotlib the figure is left out, and the log says so.
+
+    Args:
+      folder: exists.
+      predictions: on the whole split.
+      class_names: one for each label.
+      facts: for report.json, beside the means; JSON.
+
+    Raises:
+      UserError: if scores are not finite, or a file cannot be written.
+    """
+    bad = ~np.isfinite(predictions.log_probabilities).all(axis=1)
+    if bad.any():
+        raise UserError(
+            f"the scores of {bad.sum()} of {len(bad)} examples are not finite, the first of them at"
+            f" index {predictions.indices[bad][0]}: there is nothing to report of this network"
+        )
+    counts, bins = confusion(predictions), calibration(predictions)
+    if not folder.is_dir():
+        raise UserError(f"cannot write the report to {folder}: no such folder")
+    found = means(predictions)
+    summary = facts | {"num_examples": len(predictions.indices)} | found
+    try:
+        with whole_file(folder / SUMMARY) as file:
+            file.write((json.dumps(summary, indent=2) + "\n").encode())
+        _write_tables(folder, predictions, class_names, counts, bins)
+        title = [str(member.get("weights", "")) for member in facts.get("members", [])]
+        title.append(f"{facts.get('split', '')} top1 {found['top1']:.2%}".strip())
+        draw(counts, class_names, folder / "confusion.png", title)
+    except OSError as error:
+        raise UserError(f"cannot write the report to {folder}: {error.strerror}") from None
+    except ImportError:
+        _log.warning(
+            "confusion.csv comes without its figure, which needs matplotlib:"
+            " pip install 'jaxcnn[plots]'"
+        )
+
+
+def belongs_to(folder: Path, weights: Sequence[str], split: str) -> bool:
+    """Returns whether a folder has a report of the same networks on the same split.
+
+    Args:
+      folder: any.
+      weights: `weights` of the report's members.
+      split: as in its report.json.
+    """
+    try:
+        facts = json.loads(read_text(folder / SUMMARY))
+        kept = [os.path.abspath(member["weights"]) for member in facts["members"]]
+        return kept == list(map(os.path.abspath, weights)) and facts["split"] == split
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def draw(counts: np.ndarray, class_names: Sequence[str], file: Path, title: Sequence[str]) -> None:
+    """Draws a confusion matrix, each row by its share.
+
+    Args:
+      counts: int [K, K]; see `confusion`.
+      class_names: K.
+      file: a .png.
+      title: lines above it.
+
+    Raises:
+      ImportError: if matplotlib is missing.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    classes = len(counts)
+    named = classes <= NAMES_SHOWN
+    side = 3.5 + 0.3 * classes if named else 10
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    if named:
+        names = [label(name) for name in class_names]
+        axes.set_xticks(range(classes), names, rotation=90)
+        axes.set_yticks(range(classes), names)
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            color = "white" if shares[row, column] > 0.5 else "black"
+            style: dict[str, Any] = {"ha": "center", "va": "center", "color": color, "fontsize": 7}
+            axes.text(column, row, str(counts[row, column]), **style)
+    else:
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(20, integer=True))
+    number = "" if named else ", by its number in per_class.csv"
+    axes.set(xlabel=f"predicted class{number}", ylabel=f"true class{number}")
+    axes.set_title("\n".join(label(line, TITLE) for line in title), fontsize="medium")
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    with quiet_fonts(), whole_file(file) as stream:
+        figure.savefig(stream, format="png", dpi=150)
+
+
+def _predicted(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the likeliest class, int [n], and its probability, float64 [n]."""
+    scores = predictions.log_probabilities
+    predicted = np.argmax(scores, axis=1)
+    best = np.take_along_axis(scores, predicted[:, None], axis=1)[:, 0]
+    return predicted, np.exp(best.astype(np.float64))
+
+
+def _write_tables(
+    folder: Path,
+    predictions: Predictions,
+    names: Sequence[str],
+    counts: np.ndarray,
+    bins: Calibration,
+) -> None:
+    def table(name: str, head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> None:
+        with whole_file(folder / name) as file:
+            stream = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
+            writer = csv.writer(stream)
+            writer.writerow(map(csv_cell, head))
+            writer.writerows(map(csv_cell, row) for row in rows)
+            stream.detach()
+
+    totals, hits = counts.sum(axis=1), counts.diagonal()
+    table(
+        "per_class.csv",
+        ("class", "name", "examples", "correct", "accuracy"),
+        (
+            (label, name, total, hit, f"{hit / total:.6f}" if total else "")
+            for label, (name, total, hit) in enumerate(zip(names, totals, hits, strict=True))
+        ),
+    )
+    table(
+        "confusion.csv",
+        ("true \\ predicted", *names),
+        ((name, *row) for name, row in zip(names, counts.tolist(), strict=True)),
+    )
+    table(
+        "calibration.csv",
+        ("from", "to", "examples", "accuracy", "confidence"),
+        (
+            (f"{m / BINS:.6f}", f"{(m + 1) / BINS:.6f}", n, f"{accuracy:.6f}", f"{mean:.6f}")
+            for m, (n, accuracy, mean) in enumerate(zip(*bins, strict=True))
+        ),
+    )
+    predicted, confidence = _predicted(predictions)
+    rows = zip(predictions.indices, predictions.labels, predicted, confidence, strict=True)
+    table(
+        "predictions.csv",
+        ("index", "label", "prediction", "confidence"),
+        ((index, label, guess, f"{p:.6f}") for index, label, guess, p in rows),
+    )

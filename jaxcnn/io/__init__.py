@@ -1,0 +1,1 @@
+"""Files and paths of users and strangers, read and written with care."""

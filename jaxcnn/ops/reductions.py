@@ -1,0 +1,98 @@
+"""Sums that XLA:CPU vectorises and spreads over threads: over the pixels of a batch, of squares."""
+
+from collections.abc import Callable
+from functools import reduce
+from operator import add
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxcnn.ops.barrier import materialize_on_cpu
+from jaxcnn.ops.sharding import is_explicit
+
+SMALL = 2**16  # values whose sum takes 0.2 ms in any order: not worth a longer compilation
+TERMS = 14  # added at a time; more are slower again
+PARTS = 16  # of a flat array: what they start with is aligned
+JOINED = 2**18  # fewer values are copied to those of others sooner than compiled by themselves
+
+Term = Callable[..., jax.Array]
+
+
+def sum_over_pixels(term: Term, *arrays: jax.Array) -> jax.Array:
+    """Sums term(*arrays) over all axes but the last, in at least float32.
+
+    On the CPU by additions of slices, which XLA vectorises and spreads over threads; it does
+    neither with the sum of an array over leading axes, which takes 7 times as long.
+
+    Args:
+      term: makes an array of arrays, element by element; it gets them in at least float32, in
+        parts of that rank, and may use arrays (1, …, C) besides.
+      *arrays: (…, C), all of the same shape.
+    """
+
+    def at_once(*arrays: jax.Array) -> jax.Array:
+        return jnp.sum(term(*map(wide, arrays)), range(arrays[0].ndim - 1))
+
+    if arrays[0].ndim != 4 or arrays[0].size < SMALL or is_explicit(*arrays):
+        return at_once(*arrays)
+    return lax.platform_dependent(
+        *arrays, cpu=lambda *arrays: _by_slices(term, arrays), default=at_once
+    )
+
+
+def _by_slices(term: Term, arrays: tuple[jax.Array, ...]) -> jax.Array:
+    arrays = tuple(map(wide, arrays))
+    rows = arrays[0].shape[1]
+    step = max(rows // TERMS, 1)
+    whole = rows - rows % step
+    sums = jnp.zeros(arrays[0].shape[-1], arrays[0].dtype)
+    for first, last, size in ((0, whole, step), (whole, rows, 1)):
+        starts = range(first, last, size)
+        if starts:
+            slices = [[lax.slice_in_dim(x, i, i + size, axis=1) for x in arrays] for i in starts]
+            part = reduce(add, [term(*each) for each in slices])
+            if part.size >= SMALL and len(part) <= 64:
+                part = reduce(add, jnp.split(part, len(part)))
+            sums += part.sum((0, 1, 2))
+    return sums
+
+
+def norm(tree: Any) -> jax.Array:
+    """Returns the Euclidean norm of all numbers of a tree, a scalar in at least float32.
+
+    On the CPU by additions of slices: XLA squares a large array into another, and adds up small
+    windows of that, which for 38 million numbers takes 80 ms, slices 4. The small arrays are put
+    together first: for Inception-ResNet v2 that leaves 260 of 2,100 kernels, and 1 of the 5 s that
+    they take to compile.
+    """
+    leaves = [wide(x) for x in jax.tree.leaves(tree)]
+
+    def squares(*leaves: jax.Array) -> Any:
+        return sum(jnp.sum(jnp.square(x)) for x in leaves)
+
+    def of_large(x: jax.Array) -> jax.Array:
+        x, total = x.ravel(), jnp.zeros((), x.dtype)
+        term: Term = jnp.square
+        while x.size >= SMALL:
+            whole = x.size - x.size % PARTS
+            total += term(x[whole:]).sum()
+            x, term = reduce(add, map(term, jnp.split(x[:whole], PARTS))), lambda part: part
+        return total + term(x).sum()
+
+    def by_slices(*leaves: jax.Array) -> Any:
+        large = [x for x in leaves if x.size >= JOINED]
+        small = [x.ravel() for x in leaves if x.size < JOINED]
+        if small:
+            large.append(materialize_on_cpu(jnp.concatenate(small)))
+        return sum(map(of_large, large))
+
+    if sum(x.size for x in leaves) < SMALL or is_explicit(*leaves):
+        return jnp.sqrt(squares(*leaves))
+    return jnp.sqrt(lax.platform_dependent(*leaves, cpu=by_slices, default=squares))
+
+
+def wide(x: jax.Array) -> jax.Array:
+    """Returns x in at least float32, in which sums are taken."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -1,0 +1,319 @@
+"""What a command does before JAX is used, and how it ends."""
+
+import argparse
+import contextlib
+import errno
+import logging
+import os
+import re
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, NoReturn, TypeVar
+
+from jaxcnn.errors import EXIT_PEER_LOST, EXIT_USAGE, EXIT_WORKDIR, UserError, nearest, printable
+from jaxcnn.io import paths, stdio
+from jaxcnn.run import preemption
+
+T = TypeVar("T")
+SECONDS_BETWEEN_LINES = 30  # of progress, where there is no terminal
+# In the errors of collectives whose other side is gone, in small letters.
+OF_NETWORKS = ("gloo", "nccl", "rccl", "coordination", "heartbeat", "connection", "socket")
+PARTIAL: set[Path] = set()  # files of `whole_file` that are being written
+HUGE_PAGES = "glibc.malloc.hugetlb"  # 1: by madvise, 0: not
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are `UserError`s."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises what it complains of, with the nearest flag for one that it does not have."""
+        if match := re.match(r"unrecognized arguments: (--?[\w-]+)", message):
+            flags = {text for action in self._actions for text in action.option_strings}
+            message = f"no flag {match[1]}: {nearest(match[1], flags - {'-h'})}"
+        elif match := re.match(r"argument (\S+): invalid (int|float) value: '(.*)'", message):
+            kind = {"int": "whole number", "float": "number"}[match[2]]
+            message = f"{match[1]}={match[3]} is not a {kind}"
+        raise UserError(message)
+
+
+class _Formatter(logging.Formatter):
+    """Escapes what a terminal would obey; see `errors.printable`."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """Returns the line, without a traceback that may follow it."""
+        return printable(super().formatMessage(record))
+
+
+def begin() -> None:
+    """Prepares the process of a command, before jax is loaded, which takes seconds.
+
+    Signals end it with one line, any text can be printed, and `restart_with_settings` is called.
+    """
+    stdio.prepare()
+    # A signal waits while the program starts again, for the handlers that it installs then.
+    signal.pthread_sigmask(signal.SIG_BLOCK, preemption.SIGNALS)
+    restart_with_settings()
+    sys.excepthook = _on_uncaught  # of what is loaded before a command begins
+    preemption.CLEANERS.append(remove_partial_files)
+    preemption.install()
+
+
+def set_up(coordinator: str = "", num_processes: int = 1, process_id: int = 0) -> None:
+    """Keeps compiled programs, quiets the libraries, and joins the other processes.
+
+    Args:
+      coordinator: host:port of process 0, "auto" or, in a single process, "".
+      num_processes: how many.
+      process_id: which one this is.
+
+    Raises:
+      UserError: if there is a number but no coordinator, or the processes do not find each other.
+    """
+    import jax
+    from absl import logging as absl_logging
+
+    from jaxcnn.run import distributed
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # jax reads that itself
+        cache = paths.cache_folder()
+        jax.config.update("jax_compilation_cache_dir", cache and str(cache))
+    absl_logging.set_verbosity(absl_logging.FATAL)  # what Orbax logs, it raises too
+    logger = logging.getLogger("jaxcnn")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Formatter("%(levelname)s: %(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    if not coordinator and (num_processes, process_id) != (1, 0):
+        raise UserError(
+            "--num_processes and --process_id need --coordinator=HOST:PORT, that of process 0"
+        )
+    if coordinator:
+        distributed.initialize(coordinator, num_processes, process_id)
+        preemption.install_again()  # jax has a handler of its own for SIGTERM
+    check_platform()
+
+
+def check_platform() -> None:
+    """Refuses an environment that names devices which are not there.
+
+    Raises:
+      UserError: naming JAX_PLATFORMS, or what jax says.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    except Exception as error:  # an AssertionError, or of a plugin's own kind
+        wanted = os.environ.get("JAX_PLATFORMS") or os.environ.get("JAX_PLATFORM_NAME")
+        reason = " ".join(str(error).split())
+        if "known backends" in reason:
+            reason = "jax has no support for it here"
+        title = f"JAX_PLATFORMS={wanted}: " if wanted else ""
+        fix = "unset it or set JAX_PLATFORMS=cpu" if wanted else "JAX_PLATFORMS=cpu runs without"
+        raise UserError(
+            f"{title}no such device is found ({reason or 'no reason given'}): {fix}; python -m"
+            " jaxcnn.doctor lists what there is"
+        ) from error
+
+
+def restart_with_settings() -> None:
+    """Starts this program again in the same process where its environment lacks settings, on Linux.
+
+    They are read when a program starts, and not later. On the CPU, XLA fetches the arrays of a step
+    from the system and gives them back; by pages of 4 KiB that is a fifth of ResNet-50's step, so
+    the C library is asked for huge ones. And XLA must not log of each program that it finds in the
+    cache; see `mistakes_in_one_line`. For the last lines of a module that is run, before JAX is
+    used.
+    """
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    missing = {}
+    if HUGE_PAGES not in tunables:
+        missing["GLIBC_TUNABLES"] = ":".join(filter(None, (tunables, f"{HUGE_PAGES}=1")))
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":  # jax sets it to 1
+        missing["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    if sys.platform == "linux" and missing and sys.executable:
+        os.environ.update(missing)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, exit_code: int = EXIT_USAGE) -> Iterator[IO[bytes]]:
+    """Yields a binary file that becomes `path` at the end: whole or not at all.
+
+    It is opened at once, so what cannot be written is known before the work. Folders are made.
+
+    Args:
+      path: a file; a link is replaced, not followed.
+      exit_code: of the error, if it cannot be written.
+
+    Raises:
+      UserError: if it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    PARTIAL.add(partial)
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = partial.open("xb")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}", exit_code) from None
+    try:
+        yield file
+        file.close()
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}", exit_code) from error
+    finally:
+        with contextlib.suppress(OSError):  # of a full disk
+            file.close()
+        partial.unlink(missing_ok=True)
+        PARTIAL.discard(partial)
+
+
+def remove_partial_files() -> None:
+    """Removes what `whole_file` has begun, where a process ends without unwinding."""
+    for path in PARTIAL:
+        path.unlink(missing_ok=True)
+
+
+def shown(path: Path) -> str:
+    """Returns a file's name as it can be printed, whatever bytes are in it."""
+    return printable(path)
+
+
+def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Yields the items; standard error shows how many of them are done.
+
+    Args:
+      items: any.
+      total: how many there are.
+      what: the items' name.
+    """
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import track as bar
+
+        yield from bar(items, what, total, console=Console(stderr=True), transient=True)
+        return
+    said = time.monotonic()
+    for number, item in enumerate(items, 1):
+        yield item
+        if time.monotonic() - said > SECONDS_BETWEEN_LINES:
+            said = time.monotonic()
+            print(f"{number:,} of {total:,} {what}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
+    """A mistake of the user inside ends the process with one line and its exit code.
+
+    A `~` in the command line is expanded.
+
+    Args:
+      debug: show the traceback, too.
+    """
+    # XLA logs as errors what is none: a slow compilation, a program kept by the same processor.
+    # What fails comes as an exception. It is read when jaxlib is loaded.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        sys.argv[1:] = map(paths.expand_argument, sys.argv[1:])
+        yield
+        sys.stdout.flush()
+    except preemption.Stopped as stopped:
+        preemption.say_goodbye()
+        _leave(stopped.code, "")
+    except KeyboardInterrupt:
+        _leave(128 + signal.SIGINT, "stopped by SIGINT (Ctrl-C)")
+    except (BrokenPipeError, stdio.OutputError) as error:
+        stdio.silence()
+        if error.errno == errno.EPIPE:  # whoever read it, as `head` does, has seen enough
+            _leave(128 + signal.SIGPIPE, "")
+        _leave(EXIT_WORKDIR, f"error: {error.strerror}")
+    except UserError as error:
+        if debug:
+            traceback.print_exc()
+        _leave(error.exit_code, f"{'error: ' * (error.exit_code < 128)}{error}")
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            _leave(*_unwritable(error))
+        if "RESOURCE_EXHAUSTED" in str(error):
+            _leave(
+                2,
+                "error: the device's memory is full: lower --config.train.batch_size (or --batch),"
+                " or raise --config.train.accumulate to take each batch in parts; of an evaluation,"
+                " lower --config.eval.batch_size",
+            )
+        if line := _of_environment(error):
+            _leave(EXIT_USAGE, line)
+        if _is_one_of_several():
+            lost = any(word in str(error).lower() for word in OF_NETWORKS)
+            if debug or not lost:
+                traceback.print_exc()
+            reason = " ".join(str(error).split())
+            _leave(
+                EXIT_PEER_LOST,
+                f"error: this or another process is lost: {reason}; start the run again",
+            )
+        raise
+
+
+def _of_environment(error: BaseException) -> str:
+    """Returns what to say of a variable whose value jax cannot read, as it says when loaded."""
+    last = (traceback.extract_tb(error.__traceback__) or [None])[-1]
+    if not isinstance(error, ValueError) or last is None or "/jax/_src/config.py" not in last[0]:
+        return ""
+    reason = " ".join(str(error).split())
+    names = re.findall(r"(?i)\bjax_[a-z0-9_]+", reason)
+    set_here = [name.upper() for name in names if name.upper() in os.environ]
+    if not set_here:
+        return ""
+    name = set_here[-1]
+    return f"error: {name}={os.environ[name]}: jax does not take it ({reason}); unset it"
+
+
+def _on_uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Prints one line for a mistake in the environment, else a traceback; for `sys.excepthook`."""
+    line = _of_environment(error)
+    if not line:
+        sys.__excepthook__(kind, error, trace)
+        return
+    with contextlib.suppress(OSError):
+        preemption.tell(line)
+    os._exit(EXIT_USAGE)
+
+
+def _unwritable(error: OSError) -> tuple[int, str]:
+    """Returns the exit code and the line for a disk that is full or read-only; says which one.
+
+    What is written to the workdir raises errors of its own.
+    """
+    name = "a file" if error.filename is None else os.fsdecode(error.filename)
+    return EXIT_WORKDIR, (
+        f"error: cannot write {name}: {error.strerror}; free space, or make it writable"
+    )
+
+
+def _is_one_of_several() -> bool:
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()
+
+
+def _leave(code: Any, line: str) -> NoReturn:
+    """Prints the last line and ends the process with a code."""
+    with contextlib.suppress(OSError):
+        if line:
+            preemption.tell(line)
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    # An orderly exit would wait for the other processes; and a thread in which XLA compiles may
+    # crash when Python is taken down.
+    if _is_one_of_several() or code >= 128:
+        os._exit(code)
+    sys.exit(code)

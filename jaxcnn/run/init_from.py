@@ -1,0 +1,196 @@
+"""Weights that a run starts from: the fields `init_from` and `init_map`."""
+
+import dataclasses
+import re
+import shlex
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flax import linen as nn
+from flax import traverse_util
+from ml_collections import ConfigDict
+
+from jaxcnn.config import build
+from jaxcnn.errors import UserError
+from jaxcnn.interop.exchange import find_network
+from jaxcnn.interop.files import read_weights
+from jaxcnn.interop.folder import RECORD, read_folder
+from jaxcnn.interop.transfer import Adapted, adapt, choose
+from jaxcnn.io import paths
+from jaxcnn.layers.initializers import Initialized
+from jaxcnn.models.vgg import FROM_NET_A
+from jaxcnn.run import restore
+from jaxcnn.run.checkpoint import Checkpoints
+
+# Fields that two networks of the same weights may differ in: what the arrays show, number formats,
+# and what matters in training alone.
+FREE_TO_DIFFER = re.compile(
+    r"num_classes|dtype|param_dtype|name|parent|norm_momentum|initialization"
+    r"|(.*_)?(aux|dropout|init)(_.*)?"
+)
+
+INIT_MAPS = {"vgg_a": FROM_NET_A}  # what `init_map` may be by name
+
+
+class Source(NamedTuple):
+    """What lies at `init_from`.
+
+    Attributes:
+      title: what it is, for a person.
+      variables: NumPy arrays.
+      model: the network that they are of; None if that is not known.
+      flags: those that make a config's network that network.
+    """
+
+    title: str
+    variables: dict[str, Any]
+    model: nn.Module | None = None
+    flags: str = ""
+
+
+def load(
+    config: ConfigDict, model: nn.Module, fresh: Mapping[str, Any]
+) -> tuple[dict[str, Any], str, Adapted]:
+    """Returns variables for a network from `config.init_from`, their title, and what was done.
+
+    Args:
+      config: see `recipes.base_config`.
+      model: the config's network.
+      fresh: its variables, or their shapes and dtypes; see `adapt`.
+
+    Raises:
+      UserError: there is nothing to read, or it is of a network that differs from the config's;
+        with an `init_map`, if what it names is missing or of another shape.
+    """
+    source = read(Path(paths.expand(config.init_from)))
+    try:
+        if config.init_map:
+            variables, done = adapt(fresh, source.variables, choose(fresh, _patterns(config)))
+            return variables, source.title, done
+        if source.model is not None:
+            _check_fields(model, source.model)
+        variables, done = adapt(fresh, source.variables)
+    except UserError as error:
+        flags = f"; its own network is {source.flags}" if source.flags else ""
+        raise UserError(f"init_from={config.init_from} ({source.title}): {error}{flags}") from None
+    return variables, source.title, done
+
+
+def _patterns(config: ConfigDict) -> list[Any]:
+    """Returns `init_map` with what its names stand for."""
+    patterns: list[Any] = []
+    for entry in config.init_map:
+        match entry:
+            case str(name):
+                patterns += INIT_MAPS.get(name, (name,))
+            case (str(ours), str(theirs)):
+                patterns.append((ours, theirs))
+            case _:
+                raise UserError(
+                    f"init_map: {entry!r} is neither a regular expression nor a pair of one and"
+                    f" its replacement, nor a name of {', '.join(INIT_MAPS)}"
+                )
+    return patterns
+
+
+def read(path: Path) -> Source:
+    """Reads a folder of `jaxcnn.interop.convert`, its weights file alone, or a run's workdir.
+
+    Of a run it is the best checkpoint, or the latest if none was evaluated; averaged weights if it
+    has them. A weights file alone does not say which network it is of: that is not checked.
+
+    Raises:
+      UserError: if it is none of them, or damaged.
+    """
+    if path.is_file():
+        return _read_file(path)
+    if (path / RECORD).exists():
+        return _read_converted(path)
+    if (path / "config.json").exists():
+        return _read_run(path)
+    raise UserError(
+        f"init_from={path}: {'no such weights are there' if path.exists() else 'there is nothing'};"
+        " give a folder of python -m jaxcnn.interop.convert, or the workdir of a run"
+    )
+
+
+def _read_file(path: Path) -> Source:
+    flat = read_weights(path)
+    if not all(key.startswith(("params/", "batch_stats/")) for key in flat):
+        raise UserError(
+            f"init_from={path} has the names of another library: convert it first, with"
+            f" python -m jaxcnn.interop.convert --source={path}"
+        )
+    return Source("a weights file", traverse_util.unflatten_dict(flat, sep="/"))
+
+
+def _read_converted(path: Path) -> Source:
+    model, variables, record = read_folder(path)
+    library, name = record["library"], record["name"]
+    plain = find_network(library, name)
+    network = f"{library}/{name}" if plain.fields else plain.model
+    heads = plain.optional.values()
+    overrides = {key: value for key, value in record["overrides"].items() if key not in heads}
+    return Source(f"{library}'s {name}", variables, model, _flags(network, overrides))
+
+
+def _read_run(path: Path) -> Source:
+    config = restore.read_config(path)
+    checkpoints = Checkpoints(path / "checkpoints", metric=config.checkpoint.metric, read_only=True)
+    measured = checkpoints.best() is not None
+    found = checkpoints.restore(None, choice="best" if measured else "latest")
+    if found is None:
+        raise UserError(f"init_from={path}: there is no checkpoint in it yet")
+    state = found.state
+    variables = state.get("ema") or {key: state.get(key, {}) for key in ("params", "batch_stats")}
+    return Source(
+        f"{config.model.name}, step {found.step}" + ", averaged" * ("ema" in state),
+        variables,
+        build.make_model(config, found.meta["num_classes"]),
+        _flags(config.model.name, config.model.overrides),
+    )
+
+
+def _flags(name: str, overrides: Mapping[str, Any]) -> str:
+    flags = [f"--config.model.name={name}"]
+    flags += [f"--config.model.overrides.{key}={value}" for key, value in overrides.items()]
+    return " ".join(map(shlex.quote, flags))
+
+
+def _check_fields(model: nn.Module, given: nn.Module) -> None:
+    """Raises `UserError` if two networks differ in more than `FREE_TO_DIFFER`."""
+    if type(model) is not type(given):
+        raise UserError(
+            f"the weights are of a {type(given).__name__} and the config has a"
+            f" {type(model).__name__}"
+        )
+    differing = [
+        f"{field.name} {_shown(theirs)} instead of {_shown(ours)}"
+        for field in dataclasses.fields(model)
+        if not FREE_TO_DIFFER.fullmatch(field.name)
+        if _comparable(ours := getattr(model, field.name))
+        != _comparable(theirs := getattr(given, field.name))
+    ]
+    if differing:
+        raise UserError(f"the weights are of a network with {', '.join(differing)}")
+
+
+def _comparable(value: Any) -> Any:
+    """Partials by what is in them; where BatchNorm averages over devices is no difference.
+
+    Nor is how kernels started.
+    """
+    if isinstance(value, Initialized):
+        return _comparable(value.constructor)
+    if isinstance(value, partial):
+        keywords = {key: _comparable(part) for key, part in value.keywords.items()}
+        keywords.pop("axis_name", None)
+        parts = _comparable(value.func), value.args, keywords
+        return parts if value.args or keywords else parts[0]
+    return tuple(map(_comparable, value)) if isinstance(value, (tuple, list)) else value
+
+
+def _shown(value: Any) -> Any:
+    return getattr(value, "__name__", value)

@@ -1,0 +1,221 @@
+"""A trained network, from the workdir of its run."""
+
+import argparse
+import logging
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from jaxcnn.config import build, build_data
+from jaxcnn.data.normalization import Statistics
+from jaxcnn.errors import UserError, check_whole
+from jaxcnn.run import cli, workdir
+from jaxcnn.run.checkpoint import Checkpoints
+from jaxcnn.run.precision import numerics
+from jaxcnn.training.selection import bias, description
+from jaxcnn.training.state import TrainState, initial_state
+
+LOG = logging.getLogger("jaxcnn")
+
+
+class Trained(NamedTuple):
+    """A network and one of its checkpoints.
+
+    Attributes:
+      model: the network.
+      state: NumPy arrays.
+      step: of the checkpoint.
+      num_classes: of the data that it was trained on.
+      class_names: one for each class, if the run kept them.
+      statistics: of the training images, where normalisation needs any.
+      selection: how the best checkpoint was chosen; see `selection.description`.
+    """
+
+    model: nn.Module
+    state: TrainState
+    step: int
+    num_classes: int
+    class_names: tuple[str, ...] | None
+    statistics: Statistics | None
+    selection: dict[str, Any]
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What `model.apply` takes: averaged weights where the run keeps them."""
+        return self.state.variables(averaged=self.state.ema is not None)
+
+
+def read_config(directory: Path, checkpoint: str = "latest") -> ConfigDict:
+    """Returns the config that a checkpoint was trained with, which is sealed within it.
+
+    Args:
+      directory: the workdir.
+      checkpoint: "latest", "best" or a step.
+
+    Raises:
+      UserError: no such workdir or checkpoint.
+    """
+    choice = _choice(checkpoint)
+    place = directory / "checkpoints"
+    described = Checkpoints(place, read_only=True).describe()
+    if described is None:
+        return workdir.read_config(directory)
+    config = workdir.config_of(described.meta, directory)
+    if choice == "latest":
+        return config
+    checkpoints = Checkpoints(place, metric=config.checkpoint.metric, read_only=True)
+    chosen = checkpoints.describe(choice)
+    if chosen is None or chosen.meta.get("config") == described.meta.get("config"):
+        return config
+    return workdir.config_of(chosen.meta, directory)
+
+
+def check_workdir(directory: Path) -> None:
+    """Refuses what is no workdir, before the images are looked for.
+
+    Raises:
+      UserError: naming it.
+    """
+    if not any((directory / name).exists() for name in ("config.json", "checkpoints")):
+        raise UserError(f"{directory} is no workdir of a run: there is no config.json in it")
+
+
+def restore(
+    directory: Path,
+    config: ConfigDict,
+    *,
+    checkpoint: str = "latest",
+    check: Callable[[dict[str, Any]], None] = lambda meta: None,
+    split: str | None = None,
+) -> Trained:
+    """Returns a checkpoint of a workdir; the data that it was trained on are not needed.
+
+    If the checkpoint was chosen on the split that is evaluated, the log says so.
+
+    Args:
+      directory: the workdir.
+      config: of `read_config`.
+      checkpoint: "latest", "best" or a step.
+      check: see `Checkpoints.restore`.
+      split: that is evaluated, if any is.
+
+    Raises:
+      UserError: no such checkpoint, a damaged one, or one of another network than the config's.
+    """
+
+    def network(meta: dict[str, Any]) -> nn.Module:
+        return build.make_model(config, meta["num_classes"])
+
+    def form(meta: dict[str, Any]) -> TrainState:
+        optimizer = build.make_optimizer(
+            config, total_steps=1, steps_per_epoch=Fraction(1), batch_size=config.train.batch_size
+        )
+        averaged = config.train.ema_decay > 0
+        size = config.data.image_size
+        shape = (size, size, config.data.channels)
+        return initial_state(network(meta), optimizer, shape, averaged).form
+
+    checkpoints = Checkpoints(
+        directory / "checkpoints", metric=config.checkpoint.metric, read_only=True
+    )
+    with numerics(config):
+        found = checkpoints.restore(form, check, _choice(checkpoint))
+    if found is None:
+        raise UserError(f"there is no checkpoint in {directory} yet")
+    selection = found.meta.get("selection")
+    made = Trained(
+        network(found.meta),
+        found.state,
+        found.step,
+        found.meta["num_classes"],
+        workdir.class_names_of(found.meta, directory),
+        workdir.read_statistics(directory, config, found.meta.get("statistics", "")),
+        selection or description(config, build_data.watched_split(config)),
+    )
+    if line := bias(made.selection, checkpoint, split):
+        LOG.warning("%s: %s", directory, line)
+    return made
+
+
+def on_images(
+    config: ConfigDict, found: Trained, compute: Callable[[dict[str, Any], jax.Array], Any]
+) -> Callable[[np.ndarray], Any]:
+    """Returns uint8 images → what is computed of (variables, normalised images); compiled once.
+
+    Args:
+      config: of the run.
+      found: its network.
+      compute: a pure function.
+    """
+    normalize = build_data.make_normalize(config)
+
+    @jax.jit
+    def program(variables: Any, statistics: Statistics | None, images: jax.Array) -> Any:
+        return compute(variables, normalize(images, statistics=statistics))
+
+    with numerics(config):
+        fixed = jax.device_put((found.variables, found.statistics))
+
+    def run(images: np.ndarray) -> Any:
+        with numerics(config):
+            return program(*fixed, images)
+
+    return run
+
+
+def image_shape(config: ConfigDict) -> tuple[int, int, int]:
+    """Returns (H, W, C) of what the network gets in evaluation, for every kind of data."""
+    size = build_data.eval_size(config)
+    return (size, size, config.data.channels)
+
+
+def _choice(text: str) -> str | int:
+    if text in ("latest", "best"):
+        return text
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise UserError(f"--checkpoint={text}: choose latest, best or a step")
+    return int(text)
+
+
+def class_names(directory: Path, found: Trained) -> tuple[str, ...]:
+    """Returns the names of a run's classes; their numbers, and a warning, if it kept none."""
+    if found.class_names and len(found.class_names) == found.num_classes:
+        return found.class_names
+    LOG.warning(
+        "classes are shown as numbers: %s has no classes.json with %d names; start its run again,"
+        " which writes them, or write that list yourself",
+        directory,
+        found.num_classes,
+    )
+    return tuple(map(str, range(found.num_classes)))
+
+
+def parser(program: str, description: str | None) -> cli.Parser:
+    """Returns a parser with the flags of all commands that use a trained network."""
+    made = cli.Parser(
+        prog=program,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("--workdir", required=True, type=Path, help="of the run")
+    made.add_argument("--checkpoint", default="latest", help="latest, best or a step (latest)")
+    made.add_argument("--batch", type=int, default=64, help="images at once (64)")
+    made.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return made
+
+
+def check_positive(flags: argparse.Namespace, *names: str) -> None:
+    """Checks numbers of the command line.
+
+    Raises:
+      UserError: for one below 1, or absurdly large.
+    """
+    for name in names:
+        check_whole(f"--{name}", getattr(flags, name))

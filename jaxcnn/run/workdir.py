@@ -1,0 +1,331 @@
+"""The directory of one run: who holds it, and what was run in it.
+
+workdir/
+  config.json       the resolved config
+  classes.json      names of the classes, in the order of the network's outputs
+                    (both for people: within each checkpoint they stand again, sealed)
+  metrics.jsonl     one record per log or evaluation, and metrics.csv from the same
+  checkpoints/      one directory per step
+  statistics.npz    of the training images, where `data.preprocess` needs any
+  .lock             held as long as a run writes here
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from jaxcnn.config import build_data, defaults, resume
+from jaxcnn.data import normalization
+from jaxcnn.data.dataset import DataSource
+from jaxcnn.errors import EXIT_BAD_DATA, EXIT_WORKDIR, UserError
+from jaxcnn.io import append, safe_files
+from jaxcnn.run import cli, versions
+
+LOG = logging.getLogger("jaxcnn")
+STATISTICS = "statistics.npz"
+WRITTEN = (
+    ".lock",
+    "checkpoints",
+    "classes.json",
+    "config.json",
+    "metrics.csv",
+    "metrics.jsonl",
+    "profile",
+    STATISTICS,
+    "tensorboard",
+)
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Makes the directory and holds it; a second run gets an error at once.
+
+    The lock is the operating system's, so a killed run leaves none behind. Where a file system has
+    no locks, that is said and nothing is held. The workdir itself may be a link; what a run writes
+    in it may not, for it would be written elsewhere.
+
+    Raises:
+      UserError: if another run holds it, it cannot be written, or has links in it (exit code 73).
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        for name in WRITTEN:
+            if (workdir / name).is_symlink():
+                raise OSError(errno.ELOOP, f"{name} in it is a link to another place")
+        file = append.open_append(workdir / ".lock")
+    except OSError as error:
+        raise UserError(
+            f"cannot write to the workdir {workdir}: {error.strerror or error}; choose another"
+            " --workdir",
+            EXIT_WORKDIR,
+        ) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read(200).decode(errors="replace").strip()
+            raise UserError(
+                f"the workdir {workdir} is in use by {holder or 'another process'}: wait for it,"
+                " stop it, or choose another --workdir",
+                EXIT_WORKDIR,
+            ) from None
+        except OSError as error:
+            LOG.warning(
+                "the file system of %s has no locks (%s): start no second run there",
+                workdir,
+                error.strerror,
+            )
+        with contextlib.suppress(OSError):  # of a full disk: the name of the holder is a courtesy
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+        yield
+
+
+def write_config(workdir: Path, config: ConfigDict) -> None:
+    """Writes the resolved config, whole or not at all."""
+    _write(workdir / "config.json", defaults.to_saved(config))
+
+
+def _write(path: Path, content: Any) -> None:
+    with cli.whole_file(path, EXIT_WORKDIR) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())
+
+
+def read_config(workdir: Path) -> ConfigDict:
+    """Returns config.json. A checkpoint's own config is sealed, this is not: see `config_of`.
+
+    Raises:
+      UserError: if there is none, or it cannot be read.
+    """
+    path = workdir / "config.json"
+    try:
+        saved = safe_files.read_json(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{workdir} is no workdir of a run: there is no config.json in it"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {_why(error)}") from None
+    return _parsed(saved, str(path))
+
+
+def _why(error: Exception) -> str:
+    """Returns the reason without the path, which the message has already."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def _parsed(saved: Any, where: str) -> ConfigDict:
+    try:
+        return defaults.from_saved(saved)
+    except UserError:
+        raise
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+    ) as error:
+        raise UserError(f"{where} cannot be read: {_why(error)}") from None
+
+
+def config_of(meta: dict[str, Any], workdir: Path) -> ConfigDict:
+    """Returns the config that a checkpoint was trained with; says how config.json differs.
+
+    Args:
+      meta: of the checkpoint.
+      workdir: of its run.
+
+    Raises:
+      UserError: if it is no config.
+    """
+    if "config" not in meta:
+        return read_config(workdir)
+    config = _parsed(meta["config"], f"the config of a checkpoint in {workdir}")
+    try:
+        beside = resume.flat(defaults.to_saved(read_config(workdir)))
+    except UserError as error:
+        LOG.warning("%s; the config within the checkpoint is used", error)
+        return config
+    sealed = resume.flat(defaults.to_saved(config))
+    differing = [
+        f"{name} {sealed.get(name, 'unset')} → {beside.get(name, 'unset')}"
+        for name in sorted(sealed.keys() | beside.keys())
+        if sealed.get(name) != beside.get(name)
+    ]
+    if differing:
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        LOG.warning(
+            "%s/config.json differs from the config within the checkpoint (%s%s), which is used",
+            workdir,
+            ", ".join(differing[:3]),
+            more,
+        )
+    return config
+
+
+def write_class_names(workdir: Path, names: Sequence[str]) -> None:
+    """Writes the names of the classes, whole or not at all."""
+    _write(workdir / "classes.json", list(names))
+
+
+def read_class_names(workdir: Path) -> tuple[str, ...] | None:
+    """Returns the names of classes.json; None if the workdir has no such file.
+
+    Raises:
+      UserError: if they cannot be read.
+    """
+    path = workdir / "classes.json"
+    try:
+        names = safe_files.read_json(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {_why(error)}") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{path} is no list of names")
+    return tuple(names)
+
+
+def class_names_of(meta: dict[str, Any], workdir: Path) -> tuple[str, ...] | None:
+    """Returns the names of a checkpoint's classes, in the order of the network's outputs.
+
+    They are those within the checkpoint; it is said if classes.json differs. Checkpoints of older
+    versions have none: then it is what classes.json says, if anything.
+
+    Raises:
+      UserError: if classes.json is needed and cannot be read.
+    """
+    sealed = meta.get("class_names")
+    if not sealed:
+        return read_class_names(workdir)
+    with contextlib.suppress(UserError):
+        if read_class_names(workdir) in (None, tuple(sealed)):
+            return tuple(sealed)
+    LOG.warning(
+        "%s/classes.json differs from the names within the checkpoint, which are used", workdir
+    )
+    return tuple(sealed)
+
+
+def check_class_names(known: Sequence[str] | None, names: Sequence[str], workdir: Path) -> None:
+    """Refuses data whose classes are as many as those of the workdir's run, but others.
+
+    Args:
+      known: of the run; None if it has none.
+      names: of the data.
+      workdir: for the message.
+
+    Raises:
+      UserError: naming the first that differs.
+    """
+    if known is None or len(known) != len(names):  # of another number of classes others speak
+        return
+    for number, (there, here) in enumerate(zip(known, names, strict=True)):
+        if there != here:
+            raise UserError(
+                f"class {number} is {there!r} in {workdir} and {here!r} in the data: use the data"
+                " it was trained on, with the same names"
+            )
+
+
+def keep_statistics(
+    workdir: Path,
+    config: ConfigDict,
+    source: DataSource,
+    say: Callable[[str], None],
+    sealed: str = "",
+) -> None:
+    """Measures what `data.preprocess` has to know of the training split, unless that is done.
+
+    Args:
+      workdir: of the run.
+      config: of the run.
+      source: the training split.
+      say: called with a line before the work.
+      sealed: digest of the statistics that the run was begun with, if it is known.
+
+    Raises:
+      UserError: see `normalization.measure`.
+    """
+    if config.data.preprocess == "channels":
+        return
+    about = {
+        "dataset": config.dataset,
+        "shape": list(source.image_shape),
+        "examples": source.num_examples,
+        **{field: config.data[field] for field in ("preprocess", "gcn_scale", "zca_epsilon")},
+    }
+    kept = normalization.read(workdir / STATISTICS)
+    if kept is None or kept[1] != about or sealed not in ("", normalization.digest(kept[0])):
+        say(f"measuring {source.num_examples:,} training images for {config.data.preprocess} …")
+        statistics = build_data.measure_statistics(config, source)
+        if statistics is not None:
+            normalization.write(workdir / STATISTICS, statistics, about)
+            if sealed not in ("", normalization.digest(statistics)):
+                LOG.warning(
+                    "the training images, measured anew, differ from those at the begin of the run"
+                    " in %s, if only by rounding: the run does not go on bit for bit",
+                    workdir,
+                )
+
+
+def read_statistics(
+    workdir: Path, config: ConfigDict, sealed: str = ""
+) -> normalization.Statistics | None:
+    """Returns what `keep_statistics` left.
+
+    Args:
+      workdir: of the run.
+      config: of the run.
+      sealed: digest of the statistics that a checkpoint was trained with, if it is known.
+
+    Raises:
+      UserError: if it is missing, damaged, or not what the checkpoint was trained with.
+    """
+    if config.data.preprocess == "channels":
+        return None
+    kept = normalization.read(workdir / STATISTICS)
+    if kept is None:
+        raise UserError(
+            f"{workdir / STATISTICS} is missing or damaged: give the training command again, which"
+            " measures the training images anew"
+        )
+    if sealed not in ("", normalization.digest(kept[0])):
+        raise UserError(
+            f"{workdir / STATISTICS} is not what the checkpoint was trained with: put that file"
+            " back, or give the training command again, which measures the training images anew",
+            EXIT_BAD_DATA,
+        )
+    return kept[0]
+
+
+def describe_run(
+    config: ConfigDict,
+    num_classes: int,
+    class_names: Sequence[str] = (),
+    statistics: normalization.Statistics | None = None,
+) -> dict[str, Any]:
+    """What stands beside the state in a checkpoint; JSON."""
+    return {
+        "config": defaults.to_saved(config),
+        "num_classes": num_classes,
+        "class_names": list(class_names),
+        "statistics": "" if statistics is None else normalization.digest(statistics),
+        "devices": jax.device_count(),
+        "processes": jax.process_count(),
+        "versions": versions.installed(),
+        "git": versions.git_revision(),
+    }

@@ -1,0 +1,304 @@
+"""The loop of a training run: step; log; recalibrate; evaluate; show the plateau; save."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxcnn.config.programs import Programs
+from jaxcnn.errors import EXIT_BAD_DATA, UserError
+from jaxcnn.evaluation.evaluate import evaluate_state, recalibrated
+from jaxcnn.evaluation.evaluator import Recalibrate, Results
+from jaxcnn.run import distributed, progress
+from jaxcnn.run.checkpoint import Checkpoints
+from jaxcnn.run.metric_writer import Logbook
+from jaxcnn.run.preemption import Stopped, StopRequest
+from jaxcnn.training import selection
+from jaxcnn.training.schedules import Plan, is_due
+from jaxcnn.training.state import TrainState
+
+
+class InterruptedRunError(UserError):
+    """A signal ended the run after its state was saved."""
+
+
+class Run(NamedTuple):
+    """A run and what it holds as long as it lasts.
+
+    Attributes:
+      config: see `recipes.base_config`.
+      directory: the workdir.
+      writes: whether this process writes to it: one does.
+      log: what the run says and records.
+      checkpoints: of the workdir.
+      stop: whether the run was asked to stop.
+    """
+
+    config: ConfigDict
+    directory: Path
+    writes: bool
+    log: Logbook
+    checkpoints: Checkpoints
+    stop: StopRequest
+
+
+class Watched(NamedTuple):
+    """What is told of each step.
+
+    Attributes:
+      feed: takes nothing: the run moves; see `distributed.watchdog`.
+      trace: takes a step and its metrics; see `profiling.tracing`.
+    """
+
+    feed: Callable[[], None]
+    trace: Callable[[int, Any], None]
+
+
+class Loop:
+    """Takes the steps of a run.
+
+    A signal ends it between two steps, while it waits for a batch, or during an evaluation; what is
+    unsaved is saved first, also by another thread where this one compiles. A checkpoint that is
+    saved before its evaluation says so in its meta (`evaluated`), and the run that continues there
+    evaluates first.
+
+    Args:
+      run: see there.
+      plan: lengths, in steps.
+      split: name of the split that is evaluated.
+      programs: what a run computes.
+      recalibrate: see `passes.make_recalibrator`.
+      window: the metrics since the last record.
+      meta: what is saved beside the state; of a run that continues, that of its checkpoint.
+      watched: what is told of each step.
+
+    Attributes:
+      state: replicated, after the last step and its evaluation.
+      step: the last step.
+      results: of the evaluation at that step, if there was one.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        plan: Plan,
+        split: str,
+        programs: Programs,
+        recalibrate: Recalibrate | None,
+        window: progress.Window,
+        meta: dict[str, Any],
+        watched: Watched,
+    ):
+        self._run, self._plan, self._split, self._programs = run, plan, split, programs
+        self._recalibrate, self._window, self._meta = recalibrate, window, meta
+        self._watched = watched
+        self._best = run.checkpoints.best_value()
+        self._alone = jax.process_count() == 1
+        self._agreed = agreed_stop(run.stop)
+        self._saved = 0  # step of the newest checkpoint
+        self._evaluated = True  # as far as an evaluation was due
+        self._looked = False  # at an evaluation: its programs are compiled
+        self._begun = 0
+        self.state: TrainState
+        self.step = 0
+        self.results: Results = {}
+
+    def begin(self, state: TrainState, step: int, evaluated: bool) -> None:
+        """Sets where the loop begins.
+
+        Args:
+          state: replicated.
+          step: steps taken.
+          evaluated: False where the run was stopped during the evaluation that was due then.
+        """
+        self.state, self.step, self._saved, self._evaluated = state, step, step, evaluated
+        self._begun = step
+
+    def run(self, batches: Iterator[Any], most: int) -> None:
+        """Takes all steps that are left.
+
+        Args:
+          batches: what the training step is called with.
+          most: steps of a call.
+
+        Raises:
+          InterruptedRunError: after a signal; all is saved.
+          UserError: for states or steps that are not finite.
+        """
+        begun = self.step
+        with self._run.stop.deferred():
+            try:
+                if not self._evaluated:
+                    self._look()
+                for steps in self._plan.calls(begun, most):
+                    resized = steps[0] - 1 in self._plan.resized and steps[0] - 1 > begun
+                    self._take(steps, self._next(batches, resized))
+            except Stopped:
+                self._run.stop.hold()
+                raise InterruptedRunError(self._keep(), self._run.stop.exit_code) from None
+
+    def _next(self, batches: Iterator[Any], resized: bool) -> Any:
+        """Waits for a batch, and for the compiler if its images have another size."""
+        with self._waiting(compiles=resized):
+            try:
+                batch = next(batches)
+            except Exception:
+                if self._run.stop:
+                    raise Stopped(self._run.stop.exit_code) from None
+                # The data end the run; its state is healthy.
+                if self._alone and self.step > self._saved:
+                    self._save(final=True)
+                raise
+            if resized:
+                with self._run.log.waiting(
+                    "compiling the training step for images of another size"
+                ):
+                    form = self._programs.initial.form
+                    distributed.compile_train_step(
+                        self._programs.train_step, form, distributed.shapes(batch)
+                    )
+        return batch
+
+    def _take(self, steps: range, batch: Any) -> None:
+        """Takes the steps of one call, and does what is due after them."""
+        plan, log = self._plan, self._run.log
+        first = self.step == self._begun and not self._alone  # it compiles, nothing is lost
+        with self._waiting(compiles=True) if first else contextlib.nullcontext():
+            self.state, metrics = self._programs.train_step(self.state, batch)
+        self._window.add(steps, metrics)
+        if estimate := self._window.estimate():
+            log.say(estimate)
+        self.step, self.results = steps[-1], {}
+        self._watched.feed()
+        self._watched.trace(self.step, metrics)
+        evaluation_due = is_due(self.step, plan.evaluate) or self.step == plan.total
+        self._evaluated = not evaluation_due
+        if is_due(self.step, plan.log) or evaluation_due:
+            log.record(self._window.close(self.step))
+            if not evaluation_due:
+                log.progress(self._window.line)
+        self._agreed()
+        self._look()
+
+    def _look(self) -> None:
+        """Evaluates and saves, if that is due."""
+        config, log = self._run.config, self._run.log
+        again = False  # whether the checkpoint of this step was saved before its evaluation
+        if not self._evaluated:
+            with (
+                self._waiting(compiles=not self._looked),
+                log.waiting(f"evaluating {self._split}"),
+            ):
+                feed = fed(self._watched.feed, self._run.stop)
+                state = recalibrated(self._recalibrate, self.state, self.step, feed)
+                results = evaluate_state(self._programs.evaluate, state, self._split, feed)
+            log.record(self._plan.stamp(self.step) | results)
+            log.say("  ".join(filter(None, (self._window.line, progress.score(results)))))
+            shown = selection.plateau_value(config, results, self._split)
+            self.state = selection.observe(state, self._programs.optimizer, shown)
+            self.results, self._evaluated, self._looked = results, True, True
+            again = self._saved == self.step
+        value = self.results.get(selection.key(config, self._split))
+        better = value is not None and config.checkpoint.keep_best and value > self._best
+        save_due = is_due(self.step, self._plan.save) or self.step == self._plan.total
+        if save_due or better:
+            self._best = max(self._best, value or self._best)
+            measured = None if value is None else {config.checkpoint.metric: value}
+            self._save(measured, final=self.step == self._plan.total, again=again)
+        if self.results or save_due:
+            self._window.resume()
+
+    def _save(
+        self, measured: dict[str, float] | None = None, *, final: bool, again: bool = False
+    ) -> None:
+        meta = self._meta | {"window": self._window.state()}
+        if not self._evaluated:
+            meta["evaluated"] = False
+        state = _finite(distributed.fetch(self.state), self.step)
+        checkpoints = self._run.checkpoints
+        checkpoints.save(self.step, state, meta, measured, final=final, again=again)
+        self._saved = self.step
+
+    def _keep(self) -> str:
+        """Saves what is unsaved; returns what to say to the person who stopped the run."""
+        if self.step > self._saved:
+            self._save(final=True)
+        return farewell(self._run, self.step)
+
+    def _waiting(self, compiles: bool = False) -> contextlib.AbstractContextManager[None]:
+        """Lets a signal end what is inside.
+
+        Of several processes all must end it at the same call, which a compilation would put off. So
+        they are held there, but where one compiles: what is unsaved is saved before, and each ends
+        by itself.
+
+        Args:
+          compiles: whether something is compiled inside.
+        """
+        if self._alone:
+            return self._run.stop.interruptible(self._keep)
+        if not compiles:
+            return contextlib.nullcontext()
+        if self.step > self._saved:
+            self._save(final=True)
+        return self._run.stop.interruptible(lambda: farewell(self._run, self.step))
+
+
+def agreed_stop(stop: StopRequest) -> Callable[[], None]:
+    """Returns what ends all processes of a run where one was asked to stop; see `Agreement`.
+
+    A single process needs it not: `StopRequest` ends it where it may.
+
+    Args:
+      stop: of this process.
+    """
+    agreed = distributed.Agreement(lambda: bool(stop))
+
+    def check() -> None:
+        """Raises Stopped."""
+        if jax.process_count() > 1 and agreed():
+            raise Stopped(stop.exit_code)
+
+    return check
+
+
+def fed(feed: Callable[[], None], stop: StopRequest) -> Callable[[], None]:
+    """Returns what is called after every batch of an evaluation: `feed`, and `agreed_stop`."""
+    check = agreed_stop(stop)
+
+    def after_batch() -> None:
+        feed()
+        check()
+
+    return after_batch
+
+
+def farewell(run: Run, step: int) -> str:
+    """Returns the last line of a run that was stopped after a step."""
+    if not step:
+        return f"stopped by {run.stop.name} before the first step: the same command begins again"
+    return (
+        f"stopped by {run.stop.name} at step {step}, saved in {run.directory}: the same command"
+        " continues"
+    )
+
+
+def _finite(state: TrainState, step: int) -> TrainState:
+    """Returns a state that may be saved.
+
+    Raises:
+      UserError: if a parameter or statistic is not finite, though loss and gradients were.
+    """
+    for leaf in jax.tree.leaves((state.params, state.batch_stats)):
+        if not np.all(np.isfinite(leaf)):
+            raise UserError(
+                f"parameters or statistics are not finite after step {step}, so they are not saved;"
+                " lower the rate and start again from the last checkpoint, with"
+                " --config.allow_change=schedule.learning_rate",
+                EXIT_BAD_DATA,
+            )
+    return state

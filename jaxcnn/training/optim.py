@@ -1,0 +1,290 @@
+"""Optimizers of the papers, as functions of a learning rate, made of optax."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxcnn.errors import UserError, nearest
+from jaxcnn.training.schedules import Schedule
+
+OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "lars", "lamb")
+
+
+class Optimizer(NamedTuple):
+    """What a step needs to update parameters.
+
+    Attributes:
+      transform: (learning rate, a traced scalar) → optax transformation. Its state does not depend
+        on the rate, so the rate is an argument of the step and not something to save.
+      learning_rate: step → rate, before the plateau's scale.
+      plateau: an optax transformation that watches a metric, or None. Its state stands beside the
+        optimizer's: `opt_state = {"transform": …, "plateau": …}`.
+      frozen: tells by name, "stem/norm/mean" for example, what training leaves as it is:
+        parameters, which the transformation then has no state for, and statistics.
+    """
+
+    transform: Callable[[jax.typing.ArrayLike], optax.GradientTransformation]
+    learning_rate: Schedule
+    plateau: optax.GradientTransformationExtraArgs | None
+    frozen: Callable[[str], bool] | None = None
+
+    def init(self, params: Any) -> dict[str, Any]:
+        """Returns the state of a fresh run.
+
+        Raises:
+          UserError: if a pattern of the transformation matches no parameter.
+        """
+        plateau = () if self.plateau is None else self.plateau.init(params)
+        return {"transform": self.transform(0.0).init(params), "plateau": plateau}
+
+    def rate(self, step: jax.typing.ArrayLike, opt_state: dict[str, Any]) -> jax.Array:
+        """The learning rate of a step, a scalar."""
+        rate = self.learning_rate(step)
+        return rate if self.plateau is None else rate * opt_state["plateau"].scale
+
+    def observe(self, plateau_state: Any, value: float) -> Any:
+        """Returns the plateau's state after a new value (lower is better), once per evaluation.
+
+        Raises:
+          ValueError: if there is no plateau.
+        """
+        if self.plateau is None:
+            raise ValueError("this schedule watches no metric")
+        return self.plateau.update({}, plateau_state, value=value)[1]
+
+
+def decay_mask(patterns: Sequence[str], field: str = "decay_mask") -> Callable[[Any], Any]:
+    """Returns params → tree of bools: which leaves decay.
+
+    Args:
+      patterns: regular expressions, searched in "stage1/block2/conv1/kernel".
+      field: of the section `optimizer`, for the message.
+
+    Raises:
+      UserError: for a pattern that is not a regular expression.
+    """
+    matches = matcher(patterns, field)
+    return lambda params: tree_of_names(matches, params)
+
+
+def matcher(patterns: Sequence[str], field: str) -> Callable[[str], bool]:
+    """Returns name → whether any of the regular expressions is in it.
+
+    Raises:
+      UserError: for a pattern that is not a regular expression.
+    """
+    compiled = [_compiled(pattern, field) for pattern in patterns]
+    return lambda name: any(pattern.search(name) for pattern in compiled)
+
+
+def tree_of_names(function: Callable[[str], Any], tree: Any) -> Any:
+    """Returns what a function makes of the name of each leaf."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: function(_name(path)), tree)
+
+
+def _compiled(pattern: str, field: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"optimizer.{field}: {pattern!r}: {error}") from None
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def scale_by_factors(
+    factors: Sequence[tuple[str, float]],
+) -> optax.GradientTransformation:
+    """Returns a transformation that multiplies updates: learning rates that differ by parameter.
+
+    At the end of a chain it scales what is added to the parameters, so momentum, decay and adaptive
+    rates are those of the scaled rate, exactly.
+
+    Args:
+      factors: (regular expression, factor), searched as by `decay_mask`; factors of all that match
+        a leaf are multiplied.
+
+    Raises:
+      UserError: for what is no such pair or no regular expression; of `init`, for an expression
+        that matches no parameter.
+    """
+    pairs = []
+    for pair in factors:
+        match pair:
+            case (str(pattern), float() | int() as factor) if factor >= 0:
+                pairs.append((_compiled(pattern, "rate_factors"), float(factor)))
+            case _:
+                raise UserError(
+                    f"optimizer.rate_factors: {pair!r} is not (regular expression, factor from 0),"
+                    " as ('bias$', 2.0)"
+                )
+
+    def init(params: Any) -> optax.EmptyState:
+        names = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+        for pattern, _ in pairs:
+            if not any(map(pattern.search, names)):
+                raise UserError(
+                    f"optimizer.rate_factors: no parameter matches {pattern.pattern!r}, and one is"
+                    f" {names[0]!r}"
+                )
+        return optax.EmptyState()
+
+    def update(updates: Any, state: optax.EmptyState, params: Any = None) -> Any:
+        def scaled(path: Any, leaf: jax.Array) -> jax.Array:
+            name = _name(path)
+            return leaf * math.prod(factor for pattern, factor in pairs if pattern.search(name))
+
+        return jax.tree_util.tree_map_with_path(scaled, updates), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def freeze(
+    transform: optax.GradientTransformation, patterns: Sequence[str]
+) -> optax.GradientTransformation:
+    """Returns a transformation that has no state for the parameters that match.
+
+    What it is given for them it passes on: zeros, as `steps` takes no gradient there.
+
+    Args:
+      transform: of the others.
+      patterns: regular expressions, searched as by `decay_mask`.
+
+    Raises:
+      UserError: for what is no regular expression; of `init`, for one that matches no parameter,
+        or if nothing is left to train.
+    """
+    frozen = matcher(patterns, "freeze")
+    others = optax.masked(
+        transform, lambda params: tree_of_names(lambda name: not frozen(name), params)
+    )
+
+    def init(params: Any) -> Any:
+        names = jax.tree.leaves(tree_of_names(lambda name: name, params))
+        for pattern in patterns:
+            if not any(map(matcher((pattern,), "freeze"), names)):
+                raise UserError(
+                    f"optimizer.freeze: no parameter matches {pattern!r}, and one is {names[0]!r}"
+                )
+        if all(map(frozen, names)):
+            raise UserError("optimizer.freeze matches every parameter: nothing is left to train")
+        return others.init(params)
+
+    return optax.GradientTransformation(init, others.update)
+
+
+def limit_rms(limit: float, mask: Callable[[Any], Any]) -> optax.GradientTransformation:
+    """Returns a transformation that lets no filter's root mean square grow beyond a limit.
+
+    A filter is what leads to one output channel, the last axis of a kernel. One that an update
+    takes above is scaled down to the limit (Zeiler and Fergus, "Visualizing and Understanding
+    Convolutional Networks", §3).
+
+    Args:
+      limit: positive.
+      mask: params → tree of bools: which leaves are filters.
+
+    Raises:
+      UserError: of `init`, if the mask has no filter.
+      ValueError: of `update`, if it is not given the parameters.
+    """
+
+    def init(params: Any) -> optax.EmptyState:
+        if not any(jax.tree.leaves(mask(params))):
+            raise UserError("optimizer.max_rms_mask matches no parameter: nothing would be limited")
+        return optax.EmptyState()
+
+    def limited(chosen: bool, update: jax.Array, leaf: jax.Array) -> jax.Array:
+        if not chosen:
+            return update
+        new = leaf + update
+        squares = jnp.mean(jnp.square(new), axis=range(new.ndim - 1), keepdims=True)
+        scale = limit / jnp.sqrt(jnp.maximum(squares, limit**2))
+        return jnp.where(squares > limit**2, new * scale - leaf, update)
+
+    def update(updates: Any, state: optax.EmptyState, params: Any = None) -> Any:
+        if params is None:
+            raise ValueError("limit_rms needs the parameters")
+        return jax.tree.map(limited, mask(updates), updates, params), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def make_transform(
+    name: str,
+    *,
+    momentum: float,
+    nesterov: bool,
+    rms_decay: float,
+    epsilon: float,
+    betas: tuple[float, float],
+    weight_decay: float,
+    mask: Callable[[Any], Any],
+    clip_norm: float,
+    rate_factors: Sequence[tuple[str, float]] = (),
+    max_rms: float = 0.0,
+    max_rms_mask: Callable[[Any], Any] | None = None,
+    frozen: Sequence[str] = (),
+) -> Callable[[jax.typing.ArrayLike], optax.GradientTransformation]:
+    """Returns rate → transformation; see `recipes.base_config` for the arguments.
+
+    Weight decay is L2 in the gradient for "sgd", "rmsprop" and "adam" (the papers'), decoupled for
+    "adamw" and part of the layer-wise rate for "lars" and "lamb". "rmsprop" is TensorFlow's:
+    epsilon inside the root, mean square starting at 1, the rate inside the momentum.
+
+    Raises:
+      UserError: for an unknown name, impossible factors or a negative limit.
+    """
+    if name not in OPTIMIZERS:
+        raise UserError(f"no optimizer named {name!r}: {nearest(name, OPTIMIZERS)}")
+    if max_rms < 0:
+        raise UserError(f"optimizer.max_rms={max_rms} must not be negative; 0 is off")
+    last = [scale_by_factors(rate_factors)] if rate_factors else []
+    if max_rms > 0:
+        last.append(limit_rms(max_rms, max_rms_mask or decay_mask(("kernel$",))))
+
+    def transform(rate: jax.typing.ArrayLike) -> optax.GradientTransformation:
+        parts = [optax.clip_by_global_norm(clip_norm)] if clip_norm > 0 else []
+        if name in ("sgd", "rmsprop", "adam") and weight_decay > 0:
+            parts.append(optax.add_decayed_weights(weight_decay, mask))
+        if name == "sgd":
+            parts.append(optax.sgd(rate, momentum or None, nesterov))
+        elif name == "rmsprop":
+            parts.append(
+                optax.rmsprop(
+                    rate,
+                    rms_decay,
+                    epsilon,
+                    initial_scale=1.0,
+                    eps_in_sqrt=True,
+                    momentum=momentum or None,
+                    nesterov=nesterov,
+                )
+            )
+        elif name == "adam":
+            parts.append(optax.adam(rate, *betas, epsilon))
+        elif name == "adamw":
+            parts.append(optax.adamw(rate, *betas, epsilon, weight_decay=weight_decay, mask=mask))
+        elif name == "lars":
+            parts.append(
+                optax.lars(
+                    rate,
+                    weight_decay,
+                    mask,
+                    trust_ratio_mask=mask,
+                    momentum=momentum,
+                    nesterov=nesterov,
+                )
+            )
+        else:
+            parts.append(optax.lamb(rate, *betas, epsilon, weight_decay=weight_decay, mask=mask))
+        whole = optax.chain(*parts, *last)
+        return freeze(whole, frozen) if frozen else whole
+
+    return transform

@@ -1,0 +1,79 @@
+"""What is chosen during training by an evaluation: the best checkpoint, the drops of a plateau."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxcnn.evaluation.evaluator import Results
+from jaxcnn.run import distributed
+from jaxcnn.training.optim import Optimizer
+from jaxcnn.training.state import TrainState
+
+
+def chosen(config: ConfigDict) -> list[str]:
+    """Returns the names of what a run chooses by its evaluations."""
+    by_plateau = ["the learning rate"] if config.schedule.name == "plateau" else []
+    return by_plateau + ["the best checkpoint"] * bool(config.checkpoint.keep_best)
+
+
+def warning(config: ConfigDict, watched: str, reported: str) -> str:
+    """Returns what to say where the split that is reported is also chosen on; "" elsewhere.
+
+    Args:
+      config: the whole config.
+      watched: the split that is evaluated during training.
+      reported: the split of the result.
+    """
+    if watched != reported:
+        return ""
+    names = chosen(config)
+    are = "are" if len(names) > 1 else "is"
+    line = f"{' and '.join(names)} {are} chosen on the {watched} split, which is also reported"
+    if reported == "validation":
+        none = "there is no test split"
+        return f"{line}: {none}" if names else f"{none}: the validation split is reported"
+    return f"{line}: set --config.data.holdout=N to choose on other images" if names else ""
+
+
+def description(config: ConfigDict, watched: str) -> dict[str, Any]:
+    """Returns what a checkpoint keeps of how the best one is chosen; JSON."""
+    return {"split": watched, "metric": config.checkpoint.metric, "of": chosen(config)}
+
+
+def bias(selection: dict[str, Any], checkpoint: str, split: str | None = None) -> str:
+    """Returns what to say of a checkpoint's results on a split that it was chosen on; else "".
+
+    Args:
+      selection: of the run; see `description`.
+      checkpoint: "latest", "best" or a step.
+      split: that is evaluated; None if none is, for which the test split counts.
+    """
+    if selection["split"] != (split or "test"):
+        return ""
+    which = f"this split, {split}" if split else "the test split"
+    if checkpoint == "best":
+        return f"best was selected on {which}: its results there are too good"
+    if split and "the learning rate" in selection["of"]:
+        return f"the learning rate was chosen on {which}: results there are too good"
+    return ""
+
+
+def observe(state: TrainState, optimizer: Optimizer, value: float) -> TrainState:
+    """Shows the plateau an evaluation; its state lives beside the optimizer's."""
+    if optimizer.plateau is None:
+        return state
+    plateau = optimizer.observe(distributed.fetch(state.opt_state["plateau"]), value)
+    return state.replace(opt_state={**state.opt_state, "plateau": distributed.replicate(plateau)})
+
+
+def key(config: ConfigDict, split: str, metric: str = "") -> str:
+    """Returns the name of a result, of the averaged weights where the run keeps any."""
+    averaged = "_ema" if config.train.ema_decay > 0 else ""
+    return f"{split}/{metric or config.checkpoint.metric}{averaged}"
+
+
+def plateau_value(config: ConfigDict, results: Results, split: str) -> float:
+    """The watched metric, lower is better."""
+    metric = config.schedule.metric
+    value = results[key(config, split, metric)]
+    return value if metric == "loss" else 1 - value

@@ -1,0 +1,365 @@
+"""One training step and one evaluation step: pure functions of arrays."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import traverse_util
+
+from jaxcnn.data.augmentation import augment as augmentation
+from jaxcnn.data.augmentation.mixup import Mixed
+from jaxcnn.evaluation.multicrop import CENTER, Protocol, make_scores
+from jaxcnn.layers.norm import by_batch_statistics, by_running_statistics
+from jaxcnn.ops.reductions import norm
+from jaxcnn.training.losses import HeadLoss, Objective, cross_entropy, mixed_labels
+from jaxcnn.training.metrics import classification_sums, top_k_hits
+from jaxcnn.training.optim import Optimizer, tree_of_names
+from jaxcnn.training.state import TrainState
+
+Batch = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+Augment = Callable[[jax.Array, jax.Array], jax.Array]  # (uint8 images, keys [b]) → images
+# (images, labels, weights, keys [b]) → mixed images; see `data.mix`
+Mix = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], Mixed]
+Normalize = Callable[[jax.Array], jax.Array]  # uint8 images → images
+
+# What each use of the root key is folded with. Parameters are drawn from the root key itself.
+AUGMENT, DROPOUT, DROP_PATH = augmentation.ROOT, 2, 3
+
+
+def make_train_step(
+    model: nn.Module,
+    optimizer: Optimizer,
+    objective: Objective,
+    augment: Augment,
+    *,
+    total_steps: int,
+    mix: Mix | None = None,
+    semi_supervised: bool = False,
+    accumulate: int = 1,
+    ema_decay: float = 0.0,
+    ema_warmup: bool = True,
+    axis_name: str | None = None,
+) -> TrainStep:
+    """Returns (state, batch) → (state, metrics).
+
+    A batch holds `image` uint8 [b, H, W, C], `label` int32 [b], `index`, `epoch` and `repeat`
+    int32 [b] (of the augmentation keys) and `weight` float32 [b]. A label of -1 is hidden. The loss
+    is the weighted mean over the global batch, `top1` over its rows with a label; of a mixed image
+    the label with the larger share counts. Metrics are scalars: `loss`, `top1`, `learning_rate`,
+    `grad_norm`, `skipped`.
+
+    What `optimizer.frozen` names is afterwards what it was, to the bit, and so are its averages;
+    norms whose statistics it names normalise by them.
+
+    If the loss or a gradient is not finite, everything but the step stays as it was and `skipped`
+    is 1.
+
+    Args:
+      model: the network.
+      optimizer: see `optim.make_optimizer`.
+      objective: see `losses.make_objective`.
+      augment: see `data.augment.augment`.
+      mix: see `data.mix.mix`; None mixes nothing.
+      total_steps: of the run; the objective is told which share of them is over.
+      semi_supervised: tell the network which rows have labels, bools [b], as `labelled`.
+      accumulate: microbatches, one after another, whose gradients are added; b must be a multiple.
+        BatchNorm sees each microbatch by itself.
+      ema_decay: of the moving averages; unused where the state has none.
+      ema_warmup: the decay is at most (1 + step) / (10 + step), as TensorFlow's.
+      axis_name: the mapped axis to reduce over; None on a single device without a map.
+    """
+
+    def frozen(name: str) -> bool:
+        return optimizer.frozen is not None and optimizer.frozen(name)
+
+    def kept_where_frozen(new: Any, old: Any) -> Any:
+        return jax.tree.map(
+            lambda is_frozen, new, old: old if is_frozen else new,
+            tree_of_names(frozen, old),
+            new,
+            old,
+        )
+
+    def over_devices(reduce: Callable, tree: Any) -> Any:
+        return tree if axis_name is None else reduce(tree, axis_name)
+
+    def rng_keys(state: TrainState, batch: Batch, part: jax.Array) -> dict[str, jax.Array]:
+        def root(use: int) -> jax.Array:
+            return jax.random.fold_in(jax.random.wrap_key_data(state.rng), use)
+
+        def of_step(use: int) -> jax.Array:
+            return jax.random.fold_in(jax.random.fold_in(root(use), state.step), part)
+
+        dropout = of_step(DROPOUT)
+        if axis_name is not None:
+            dropout = jax.random.fold_in(dropout, jax.lax.axis_index(axis_name))
+        places = (batch[name] for name in ("epoch", "index", "repeat"))
+        augmenting = augmentation.example_keys(root(AUGMENT), *places)
+        # Stochastic depth draws once per unit and batch: the same on every device.
+        return {"augment": augmenting, "dropout": dropout, "drop_path": of_step(DROP_PATH)}
+
+    def loss_and_gradients(
+        state: TrainState,
+        batch_stats: Any,
+        batch: Batch,
+        part: jax.Array,
+        totals: tuple[jax.Array, jax.Array],
+    ) -> tuple[Any, Any, jax.Array, jax.Array]:
+        """Shares of one device and microbatch: gradients, new statistics, loss, top-1 hits."""
+        keys = rng_keys(state, batch, part)
+        of_examples = keys.pop("augment")
+        images = augment(batch["image"], of_examples)
+        label, labelled = batch["label"], batch["label"] >= 0
+        mixed = None if mix is None else mix(images, label, batch["weight"], of_examples)
+        if mixed is not None:
+            images = mixed.images
+            label = jnp.where(mixed.shares >= 0.5, label, mixed.partners)
+        total, total_labelled = totals
+        further: dict[str, Any] = {"labelled": labelled} if semi_supervised else {}
+
+        def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
+            params = kept_where_frozen(params, jax.lax.stop_gradient(params))
+            freezing = nn.intercept_methods(by_running_statistics(frozen))
+            with freezing if optimizer.frozen else contextlib.nullcontext():
+                logits, updated = model.apply(
+                    {"params": params, "batch_stats": batch_stats},
+                    images,
+                    train=True,
+                    rngs=keys,
+                    mutable=["batch_stats", "aux"],
+                    **further,
+                )
+            targets = batch["label"]
+            if mixed is not None:
+                targets = mixed_labels(targets, mixed.partners, mixed.shares, logits)
+            losses = objective(logits, updated.get("aux"), targets, state.step / total_steps)
+            hits = jnp.sum(top_k_hits(logits, label, 1) * labelled * batch["weight"])
+            loss = jnp.sum(jnp.where(batch["weight"] > 0, losses * batch["weight"], 0)) / total
+            return loss, (updated.get("batch_stats", {}), hits / total_labelled)
+
+        (loss, (stats, hits)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        return grads, stats, loss, hits
+
+    def accumulated(state: TrainState, batch: Batch, totals: tuple[jax.Array, jax.Array]) -> Any:
+        if accumulate == 1:
+            return loss_and_gradients(state, state.batch_stats, batch, jnp.int32(0), totals)
+
+        def add_part(carry: Any, numbered: tuple[jax.Array, Batch]) -> tuple[Any, None]:
+            part, rows = numbered
+            grads, stats, loss, hits = loss_and_gradients(state, carry[1], rows, part, totals)
+            sums = jax.tree.map(jnp.add, (carry[0], *carry[2:]), (grads, loss, hits))
+            return (sums[0], stats, *sums[1:]), None
+
+        parts = jax.tree.map(lambda x: x.reshape(accumulate, -1, *x.shape[1:]), batch)
+        one = jax.tree.map(lambda x: x[0], parts)
+        shapes = jax.eval_shape(
+            loss_and_gradients, state, state.batch_stats, one, jnp.int32(0), totals
+        )
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        start = (zeros[0], state.batch_stats, *zeros[2:])
+        return jax.lax.scan(add_part, start, (jnp.arange(accumulate), parts))[0]
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        weight = batch["weight"]
+        counts = jnp.sum(weight), jnp.sum(weight * (batch["label"] >= 0))
+        totals = jax.tree.map(lambda n: jnp.maximum(n, 1), over_devices(jax.lax.psum, counts))
+        shares = accumulated(state, batch, totals)
+        grads, loss, top1 = over_devices(jax.lax.psum, (shares[0], *shares[2:]))
+        batch_stats = over_devices(jax.lax.pmean, shares[1])
+
+        rate = optimizer.rate(state.step, state.opt_state)
+        transform_state = state.opt_state["transform"]
+        updates, transform_state = optimizer.transform(rate).update(
+            grads, transform_state, state.params
+        )
+        params = kept_where_frozen(optax.apply_updates(state.params, updates), state.params)
+        batch_stats = kept_where_frozen(batch_stats, state.batch_stats)
+        ema = state.ema
+        if ema is not None:
+            decay = jnp.float32(ema_decay)
+            if ema_warmup:
+                decay = jnp.minimum(decay, (1 + state.step) / (10 + state.step))
+            fresh = {"params": params, "batch_stats": batch_stats}
+            averages = optax.incremental_update(fresh, ema, 1 - decay)
+            ema = {key: kept_where_frozen(averages[key], ema[key]) for key in ema}
+
+        grad_norm = norm(grads)
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        changed = state.replace(
+            params=params,
+            batch_stats=batch_stats,
+            opt_state={**state.opt_state, "transform": transform_state},
+            ema=ema,
+        )
+        state = jax.tree.map(lambda new, old: jax.lax.select(finite, new, old), changed, state)
+        metrics = {
+            "loss": loss,
+            "top1": top1,
+            "learning_rate": rate,
+            "grad_norm": grad_norm,
+            "skipped": 1 - finite.astype(jnp.int32),
+        }
+        return state.replace(step=state.step + 1), metrics
+
+    return train_step
+
+
+def make_train_steps(train_step: TrainStep) -> TrainStep:
+    """Returns (state, batches) → (state, metrics): several steps as one program.
+
+    Args:
+      train_step: of `make_train_step`. Its batches are stacked, as its metrics are; `count`, an
+        int32 scalar beside them, says how many of the stack are used.
+    """
+
+    def train_steps(state: TrainState, batches: Batch) -> tuple[TrainState, Metrics]:
+        rows = {field: values for field, values in batches.items() if field != "count"}
+
+        def batch(number: jax.typing.ArrayLike) -> Batch:
+            return jax.tree.map(lambda values: values[number], rows)
+
+        def step(number: jax.Array, done: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+            state, metrics = done
+            state, new = train_step(state, batch(number))
+            return state, jax.tree.map(lambda kept, one: kept.at[number].set(one), metrics, new)
+
+        _, one = jax.eval_shape(train_step, state, batch(0))
+        most = len(rows["label"])
+        metrics = jax.tree.map(lambda x: jnp.zeros((most, *x.shape), x.dtype), one)
+        return jax.lax.fori_loop(0, batches["count"], step, (state, metrics))
+
+    return train_steps
+
+
+def make_eval_step(
+    model: nn.Module,
+    normalize: Normalize,
+    *,
+    protocol: Protocol = CENTER,
+    rows: int = 0,
+    loss: HeadLoss | None = cross_entropy,
+    axis_name: str | None = None,
+) -> Callable[[dict[str, Any], Batch], Metrics]:
+    """Returns (variables, batch) → sums over the global batch.
+
+    They are those of `metrics.classification_sums`, with the losses `loss` and `nll` (cross entropy
+    of the softmax of the scores), and `seen`, the rows that are no padding, read or not.
+
+    Args:
+      model: the network.
+      normalize: see `data.augment.normalize`.
+      protocol: what the rows of the batch hold; see `protocols`.
+      rows: images that the network takes at once; see `protocols.make_scores`.
+      loss: the main term of the objective; None leaves it out.
+      axis_name: the mapped axis to reduce over; None on a single device without a map.
+    """
+    scores = make_scores(model, normalize, protocol, rows)
+
+    def eval_step(variables: dict[str, Any], batch: Batch) -> Metrics:
+        logits = scores(variables, batch["image"])
+        losses = _losses(loss, logits, batch["label"])
+        sums = classification_sums(logits, losses, batch["label"], batch["weight"])
+        sums["seen"] = jnp.sum(batch["index"] >= 0)
+        return sums if axis_name is None else jax.lax.psum(sums, axis_name)
+
+    return eval_step
+
+
+def make_predict_step(
+    model: nn.Module,
+    normalize: Normalize,
+    *,
+    protocol: Protocol = CENTER,
+    rows: int = 0,
+    loss: HeadLoss | None = cross_entropy,
+    axis_name: str | None = None,
+) -> Callable[[dict[str, Any], Batch], dict[str, jax.Array]]:
+    """Returns (variables, batch) → `log_probabilities` [B, K] of the global batch.
+
+    Beside them are `index`, `label`, `weight` and `loss` of its rows, [B].
+
+    Args:
+      model: see `make_eval_step`, as all others.
+      normalize: see there.
+      protocol: see there.
+      rows: see there.
+      loss: see there.
+      axis_name: the mapped axis to gather over.
+    """
+    scores = make_scores(model, normalize, protocol, rows)
+
+    def predict_step(variables: dict[str, Any], batch: Batch) -> dict[str, jax.Array]:
+        found = {field: batch[field] for field in ("index", "label", "weight")}
+        logits = scores(variables, batch["image"])
+        found["log_probabilities"] = jax.nn.log_softmax(logits)
+        if loss is not None:
+            found["loss"] = loss(logits, batch["label"])
+        return found if axis_name is None else jax.lax.all_gather(found, axis_name, tiled=True)
+
+    return predict_step
+
+
+def _losses(loss: HeadLoss | None, logits: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+    """Returns `loss`, where there is one, and `nll` of each example."""
+    own = {} if loss is None else {"loss": loss(logits, labels)}
+    return own | {"nll": cross_entropy(logits, labels)}
+
+
+def make_statistics_step(
+    model: nn.Module,
+    augment: Augment,
+    *,
+    seed: int,
+    frozen: Callable[[str], bool] | None = None,
+    axis_name: str | None = None,
+) -> Callable[[dict[str, Any], Batch], Any]:
+    """Returns (variables, batch) → `batch_stats` as the norms measure them on one batch.
+
+    The network is as in evaluation but for them, and the images are augmented as in training. On
+    several devices each measures its share, and the means of that are returned. Statistics that
+    the pass does not meet, of auxiliary heads for example, are returned as they were.
+
+    Args:
+      model: the network.
+      augment: see `make_train_step`.
+      seed: of the run.
+      frozen: tells by their names which statistics stay.
+      axis_name: the mapped axis to reduce over; None on a single device without a map.
+    """
+
+    def kept(name: str) -> bool:
+        return frozen is not None and frozen(name)
+
+    def statistics_step(variables: dict[str, Any], batch: Batch) -> Any:
+        root = jax.random.fold_in(jax.random.key(seed), AUGMENT)
+        places = (batch[name] for name in ("epoch", "index", "repeat"))
+        images = augment(batch["image"], augmentation.example_keys(root, *places))
+        old = traverse_util.flatten_dict(variables["batch_stats"])
+        # No variance is negative: where one still is afterwards, nothing was measured.
+        start = {
+            path: value if kept("/".join(path)) else jnp.full_like(value, -1)
+            for path, value in old.items()
+        }
+        with nn.intercept_methods(by_batch_statistics(kept)):
+            _, updated = model.apply(
+                {**variables, "batch_stats": traverse_util.unflatten_dict(start)},
+                images,
+                train=False,
+                mutable=["batch_stats"],
+            )
+        new = traverse_util.flatten_dict(updated["batch_stats"])
+        found = traverse_util.unflatten_dict(
+            {
+                path: jnp.where(new[(*path[:-1], "var")] < 0, value, new[path])
+                for path, value in old.items()
+            }
+        )
+        return found if axis_name is None else jax.lax.pmean(found, axis_name)
+
+    return statistics_step

@@ -1,0 +1,374 @@
+"""A training run, from top to bottom."""
+
+import contextlib
+import hashlib
+import json
+import signal
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from jaxcnn.config import build, build_data, defaults, fields, resume
+from jaxcnn.config.programs import MakePrograms, Programs, make_programs
+from jaxcnn.data.dataset import DataSource
+from jaxcnn.data.normalization import Statistics
+from jaxcnn.data.pipeline import staged_batches
+from jaxcnn.errors import UserError
+from jaxcnn.evaluation.evaluate import check_number_of_classes, evaluate_state
+from jaxcnn.evaluation.evaluator import Results, make_evaluator, make_recalibrator
+from jaxcnn.evaluation.multicrop import CENTER
+from jaxcnn.run import distributed, init_from, progress, workdir
+from jaxcnn.run.checkpoint import Checkpoints, Restored
+from jaxcnn.run.checkpoint_files import variables_sha256
+from jaxcnn.run.metric_writer import Logbook, Record
+from jaxcnn.run.precision import check_environment, describe_environment, environment, numerics
+from jaxcnn.run.preemption import Stopped, stop_request
+from jaxcnn.training import selection
+from jaxcnn.training.loop import InterruptedRunError, Loop, Run, Watched, farewell, fed
+from jaxcnn.training.profiling import tracing
+from jaxcnn.training.schedules import Plan
+from jaxcnn.training.state import TrainState, prepare_state, state_sha256, with_weights
+
+
+class Data(NamedTuple):
+    """What a run trains on.
+
+    Attributes:
+      source: the training split.
+      watched: the split that is evaluated during training.
+      reported: the split of the result.
+      plan: lengths, in steps.
+    """
+
+    source: DataSource
+    watched: DataSource
+    reported: DataSource
+    plan: Plan
+
+    def contents(self) -> dict[str, Any]:
+        """Returns what the splits are made of, where that is not always the same; JSON."""
+        splits = {part.split: part for part in (self.source, self.watched, self.reported)}
+        return {name: part.contents() for name, part in splits.items() if part.contents}
+
+
+class Begun(NamedTuple):
+    """Where the loop begins.
+
+    Attributes:
+      restored: the newest whole checkpoint; None in a fresh run.
+      given: weights to start from, in a fresh run that has any.
+      step: steps taken.
+    """
+
+    restored: Restored | None
+    given: Any
+    step: int
+
+
+def run(
+    config: ConfigDict,
+    directory: Path,
+    *,
+    profile: bool = False,
+    make_programs: MakePrograms = make_programs,
+) -> Record:
+    """Trains in a workdir, or continues there, until the config's length is reached.
+
+    Args:
+      config: see `defaults.base_config`.
+      directory: the workdir; made if missing.
+      profile: write a trace of a few steps to workdir/profile, for TensorBoard or Perfetto.
+      make_programs: makes the programs; one that remembers them serves runs of several seeds.
+
+    Returns:
+      The last record: step, epoch, the metrics of the final evaluation and `state_sha256`.
+
+    Raises:
+      UserError: for whatever the user can put right.
+      InterruptedRunError: after SIGTERM or Ctrl-C; the same call continues.
+    """
+    fields.check(config)
+    with contextlib.ExitStack() as scope:
+        run = _open(config, directory, scope)
+        try:
+            return _run(run, scope, profile, make_programs)
+        except Stopped:  # outside the loop, where all is saved
+            step = run.checkpoints.latest() or 0
+            raise InterruptedRunError(farewell(run, step), run.stop.exit_code) from None
+
+
+def _run(
+    run: Run, scope: contextlib.ExitStack, profile: bool, make_programs: MakePrograms
+) -> Record:
+    config, directory = run.config, run.directory
+    data = _load(run)
+    finished = _finished(run, data)
+    if not distributed.agree(finished is None) and finished:
+        run.log.say(f"{directory} is finished: nothing left to train")
+        return _say_result(run, data, finished)
+    statistics = distributed.replicate(_measure(run, data))  # one copy for all programs
+    programs = make_programs(config, data.source, data.watched, data.plan, statistics)
+    begun = _begin(run, data, programs)
+    watchdog = scope.enter_context(distributed.watchdog(_patience(config), run.log.say))
+    trace = scope.enter_context(tracing(directory / "profile", begun.step, profile and run.writes))
+    batches = _batches(run, data, begun.step)
+    scope.enter_context(contextlib.closing(batches))
+    watched = Watched(watchdog.feed, trace)
+    state, results = _train(run, data, programs, statistics, begun, batches, watched)
+    return _finish(run, data, programs, statistics, state, results, watchdog.feed)
+
+
+def _open(config: ConfigDict, directory: Path, scope: contextlib.ExitStack) -> Run:
+    """Holds the workdir, and refuses to continue another config's run there."""
+    writes = jax.process_index() == 0
+    if writes:
+        scope.enter_context(workdir.locked(directory))
+    distributed.barrier("workdir")
+    scope.enter_context(numerics(config))
+    log = Logbook(directory, active=writes, tensorboard=config.log.tensorboard)
+    scope.callback(log.close)
+    stop = scope.enter_context(stop_request(log.say))
+    log.reader_gone = partial(stop.ask, signal.SIGPIPE)
+    checkpoints = Checkpoints(
+        directory / "checkpoints",
+        keep_latest=config.checkpoint.keep_latest,
+        keep_best=config.checkpoint.keep_best,
+        metric=config.checkpoint.metric,
+    )
+    scope.callback(checkpoints.close)
+    if described := checkpoints.describe():
+        saved = workdir.config_of(described.meta, directory)
+        resume.check_unchanged(config, defaults.to_saved(saved), str(directory))
+    return Run(config, directory, writes, log, checkpoints, stop)
+
+
+def _load(run: Run) -> Data:
+    """Opens the data. Batches are functions of (seed, step), so nothing of them is saved."""
+    config, directory = run.config, run.directory
+    with run.log.waiting("reading what the data are"):
+        source = build_data.load_data(config, "train")
+    if described := run.checkpoints.describe():
+        known = workdir.class_names_of(described.meta, directory)
+        workdir.check_class_names(known, source.class_names, directory)
+    if run.writes:
+        workdir.write_class_names(directory, source.class_names)
+    with run.log.waiting("reading what the data are"):
+        watched = build_data.load_data(config, build_data.watched_split(config))
+    plan = build.make_plan(config, source.num_examples)
+    distributed.check_batch(
+        "train.batch_size",
+        config.train.batch_size,
+        config.train.accumulate,
+        group=1 + config.data.unlabelled_per_labelled,
+        pairs=build_data.mixes(config),
+    )
+    data = Data(source, watched, build_data.load_reported(config, watched), plan)
+    if described := run.checkpoints.describe():
+        resume.check_data(config, described.meta.get("data"), data.contents(), directory)
+    return data
+
+
+def _measure(run: Run, data: Data) -> Statistics | None:
+    """Returns the statistics of the training images that normalisation needs, if any."""
+    if run.writes:
+        described = run.checkpoints.describe()
+        sealed = described.meta.get("statistics", "") if described else ""
+        workdir.keep_statistics(run.directory, run.config, data.source, run.log.say, sealed)
+    distributed.barrier("statistics")
+    return workdir.read_statistics(run.directory, run.config)
+
+
+def _begin(run: Run, data: Data, programs: Programs) -> Begun:
+    """Restores the newest whole checkpoint, or finds what a fresh run starts from."""
+    config, directory, log, form = run.config, run.directory, run.log, programs.initial.form
+    splits = [data.source, data.watched]
+    progress.say_start(log, config, directory, programs.model, form, splits, data.plan)
+    if line := selection.warning(config, data.watched.split, data.reported.split):
+        log.say(f"{'selection':<10} {line}")
+    if found := describe_environment():
+        log.say(f"{'variables':<10} {'; '.join(found)}")
+
+    def check(meta: dict[str, Any]) -> None:
+        resume.check_unchanged(config, meta["config"], f"the checkpoint in {directory}")
+        check_environment(meta.get("numerics"), config.allow_change, str(directory))
+        check_number_of_classes(data.source, meta, directory)
+
+    with log.waiting("reading the checkpoint"):
+        restored, given = run.checkpoints.restore(form, check), None
+    if restored is None:
+        if config.init_map and not config.init_from:
+            raise UserError("init_map says what to take of init_from, which is not set")
+        if config.init_from:
+            given, title, done = init_from.load(config, programs.model, form.variables())
+            progress.say_taken(log, title, form, done)
+    else:
+        progress.say_restored(log, restored.step, restored.meta, config)
+    step = 0 if restored is None else restored.step
+    if run.writes:
+        workdir.write_config(directory, config)
+        log.rewind(step, result=step < data.plan.total)
+    if step > data.plan.total:
+        raise UserError(
+            f"{directory} is at step {step}, past the end of the run at step {data.plan.total}"
+            f" (train.length={config.train.length}): lengthen it, or use another --workdir"
+        )
+    return Begun(restored, given, step)
+
+
+def _batches(run: Run, data: Data, start: int) -> Generator[Any, None, None]:
+    config = run.config
+    return staged_batches(
+        build_data.load_stages(config, data.source, data.plan),
+        batch_size=config.train.batch_size,
+        seed=config.seed,
+        start_step=start,
+        num_steps=data.plan.total,
+        unlabelled=config.data.unlabelled_per_labelled,
+        repeats=config.data.repeats,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        num_workers=config.data.num_workers,
+        max_bad_fraction=config.data.max_bad_fraction,
+    )
+
+
+def _ready(
+    run: Run, plan: Plan, programs: Programs, begun: Begun, called: Iterator[Any]
+) -> tuple[TrainState, Iterator[Any]]:
+    """Returns the replicated state, and the batches again; the training step is compiled."""
+    form = programs.initial.form
+    if begun.restored is None:  # beside the first batch and the compiler
+        fresh = prepare_state(programs.initial, jax.random.key(run.config.seed))
+    if begun.step < plan.total:
+        with run.log.waiting("reading the first batch"):
+            batch_form, called = distributed.peek(called)
+        with run.log.waiting("compiling the training step"):
+            distributed.compile_train_step(programs.train_step, form, batch_form)
+    with run.log.waiting("making the initial state"):
+        state = fresh() if begun.restored is None else begun.restored.state
+    state = state if begun.given is None else with_weights(state, begun.given)
+    return distributed.replicate(state), called
+
+
+def _train(
+    run: Run,
+    data: Data,
+    programs: Programs,
+    statistics: Statistics | None,
+    begun: Begun,
+    batches: Iterator[Any],
+    watched: Watched,
+) -> tuple[TrainState, Results]:
+    """Returns the state after the last step and its evaluation."""
+    config, plan = run.config, data.plan
+    recalibrate = make_recalibrator(config, programs.model, data.source, statistics)
+    saved = begun.restored.meta if begun.restored else {}
+    meta = workdir.describe_run(
+        config, data.source.num_classes, data.source.class_names, statistics
+    )
+    meta["numerics"] = environment()
+    meta["selection"] = selection.description(config, data.watched.split)
+    meta["data"] = data.contents()
+    window = progress.Window(config, data.source, plan, begun.step, saved.get("window"))
+    loop = Loop(run, plan, data.watched.split, programs, recalibrate, window, meta, watched)
+    most = config.train.steps_per_call
+    called = window.timed(_by_call(batches, plan, begun.step, most))
+    state, called = _ready(run, plan, programs, begun, called)
+    watched.feed()
+    loop.begin(state, begun.step, saved.get("evaluated", True))
+    del state  # its buffers are the step's
+    loop.run(called, most)
+    return loop.state, loop.results
+
+
+def _finish(
+    run: Run,
+    data: Data,
+    programs: Programs,
+    statistics: Statistics | None,
+    state: TrainState,
+    results: Results,
+    feed: Callable[[], None],
+) -> Record:
+    """Records the result: of the last step, by the protocol of the config."""
+    config, plan = run.config, data.plan
+    run.checkpoints.wait()
+    with run.stop.deferred() if jax.process_count() > 1 else contextlib.nullcontext():
+        results = _test(run, data, programs, statistics, state, results, fed(feed, run.stop))
+    digest = state_sha256(distributed.fetch(state.variables()))
+    record = plan.stamp(plan.total) | results
+    record |= {"protocol": _protocol(config), "state_sha256": digest}
+    record |= {"record_sha256": _record_sha256(record)}
+    run.log.record(record)
+    return _say_result(run, data, record)
+
+
+def _test(
+    run: Run,
+    data: Data,
+    programs: Programs,
+    statistics: Statistics | None,
+    state: TrainState,
+    results: Results,
+    feed: Callable[[], None],
+) -> Results:
+    """Returns what is missing of the results: by the protocol of the config, on another split."""
+    config = run.config
+    if not results:  # the run was killed between its last checkpoint and here
+        with run.log.waiting(f"evaluating {data.watched.split}"):
+            results = evaluate_state(programs.evaluate, state, data.watched.split, feed)
+    protocol = build_data.make_test_protocol(config)
+    if data.watched.split != data.reported.split or protocol != CENTER:
+        test = build_data.load_test_data(config, data.reported.split)
+        evaluate = make_evaluator(config, programs.model, test, statistics)
+        with run.log.waiting(f"testing by the protocol {protocol.name}"):
+            results = results | evaluate_state(evaluate, state, data.reported.split, feed)
+    return results
+
+
+def _say_result(run: Run, data: Data, record: Record) -> Record:
+    if line := selection.warning(run.config, data.watched.split, data.reported.split):
+        run.log.say(line)
+    return progress.say_result(run.log, record, run.directory, data.reported.split)
+
+
+def _by_call(
+    batches: Iterator[Any], plan: Plan, start: int, most: int
+) -> Iterator[dict[str, jax.Array]]:
+    """Yields what the training step is called with, on its way to the devices ahead of use."""
+    if most == 1:
+        return distributed.prefetch(batches)
+    stacks = ([next(batches) for _ in steps] for steps in plan.calls(start, most))
+    return distributed.prefetch(stacks, shard=partial(distributed.shard_steps, most=most))
+
+
+def _patience(config: ConfigDict) -> float:
+    return config.train.watchdog_seconds if jax.process_count() > 1 else 0.0
+
+
+def _protocol(config: ConfigDict) -> str:
+    """Returns how a result was tested: "dense" or "dense 256 384 512"."""
+    return " ".join(map(str, (config.eval.protocol, *config.eval.scales)))
+
+
+def _record_sha256(record: Record) -> str:
+    """Returns a digest of a result: metrics.jsonl is under no seal, and one digit may change."""
+    rest = {key: value for key, value in record.items() if key != "record_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _finished(run: Run, data: Data) -> Record | None:
+    """The last record, if it is the result of the last checkpoint, tested as the config says."""
+    last = (run.log.records() or [{}])[-1]
+    described = run.checkpoints.describe()
+    if described is None or described.step != data.plan.total or last["step"] != data.plan.total:
+        return None
+    numbers = (last.get(f"{data.reported.split}/{key}") for key in ("top1", "top5"))
+    whole = all(isinstance(value, float) for value in numbers)
+    whole = whole and last.get("state_sha256") == variables_sha256(described)
+    whole = whole and last.get("record_sha256") == _record_sha256(last)
+    return last if whole and last.get("protocol") == _protocol(run.config) else None
