@@ -39,6 +39,7 @@ from ml_collections import ConfigDict
 from jaxcnn.config import build, build_data, defaults
 from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.interop import onnx
+from jaxcnn.io.atomic import whole_file
 from jaxcnn.run import cli, restore
 from jaxcnn.run.precision import numerics
 
@@ -216,7 +217,7 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(
             f"{flags.format} needs {' and '.join(missing)}: pip install {' '.join(missing)}"
         )
-    with cli.whole_file(flags.out) as file:
+    with whole_file(flags.out) as file:
         found = restore.restore(flags.workdir, config, checkpoint=flags.checkpoint)
         about = facts(config, found, flags.workdir)
         program = form.write(config, found, about)
@@ -228,7 +229,7 @@ def main(argv: Sequence[str]) -> None:
             )
         file.write(program)
         if form.beside:
-            with cli.whole_file(Path(f"{flags.out}{form.beside}")) as second:
+            with whole_file(Path(f"{flags.out}{form.beside}")) as second:
                 second.write((json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode())
     height, width, channels = restore.image_shape(config)
     print(

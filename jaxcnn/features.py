@@ -32,6 +32,7 @@ from jaxcnn.data.images.decode import IMAGE_BYTES
 from jaxcnn.data.images.files import find_images, map_images, say_problems
 from jaxcnn.data.images.transforms import Cropper
 from jaxcnn.errors import UserError, nearest, printable
+from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import read_bytes
 from jaxcnn.run import cli, restore
 from jaxcnn.run.precision import numerics
@@ -269,8 +270,8 @@ def main(argv: Sequence[str]) -> None:
     function = make_layer(config, found, flags.layer, pool=not flags.no_pool)
     cropper = build_data.make_cropper(config)
     with contextlib.ExitStack() as scope:
-        figure = scope.enter_context(cli.whole_file(flags.figure)) if flags.figure else None
-        out = cli.whole_file(flags.out) if flags.out else contextlib.nullcontext()
+        figure = scope.enter_context(whole_file(flags.figure)) if flags.figure else None
+        out = whole_file(flags.out) if flags.out else contextlib.nullcontext()
         with out as file:
             asked = extract(function, queries, cropper, flags.batch) if queries else None
             kept = extract(function, files, cropper, flags.batch)

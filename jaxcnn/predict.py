@@ -25,6 +25,7 @@ from ml_collections import ConfigDict
 from jaxcnn.config import build_data
 from jaxcnn.data.images.files import find_images, map_images, say_problems
 from jaxcnn.errors import printable
+from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import csv_cell
 from jaxcnn.run import cli, restore
 
@@ -138,7 +139,7 @@ def _write_csv(
     found: Iterator[tuple[Path, list[Guess] | str]], path: Path, total: int
 ) -> list[tuple[str, str]]:
     problems = []
-    with cli.whole_file(path) as file:
+    with whole_file(path) as file:
         text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="", write_through=True)
         rows = csv.writer(text)
         rows.writerow(("file", "rank", "class", "label", "probability"))

@@ -49,7 +49,7 @@ def cells(config: ConfigDict, step: int = 0, count: int = 64) -> list[Cell]:
     """Returns the first rows of a training batch, after all augmentation.
 
     Args:
-      config: see `recipes.base_config`.
+      config: see `defaults.base_config`.
       step: from 0.
       count: of rows; no more than the batch has.
 

@@ -137,8 +137,8 @@ def test_text_that_cannot_be_encoded_is_replaced():
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux")
 def test_a_full_standard_output_is_said_as_what_it_is():
     program = (
-        "from jaxcnn import process, stdio; stdio.prepare()\n"
-        "with process.mistakes_in_one_line(debug=False): print('x')"
+        "from jaxcnn.io import stdio\nfrom jaxcnn.run import cli\nstdio.prepare()\n"
+        "with cli.mistakes_in_one_line(debug=False): print('x')"
     )
     with open("/dev/full", "w") as full:
         done = subprocess.run(

@@ -26,7 +26,7 @@ def test_a_module_that_is_half_loaded_is_not_unwound(tmp_path):
         "except BaseException:\n    print('unwound')\n"
     )
     (tmp_path / "program.py").write_text(
-        "from jaxcnn import signals\nsignals.install()\nimport half\n"
+        "from jaxcnn.run import preemption\npreemption.install()\nimport half\n"
     )
     run = faults.start(str(tmp_path / "program.py"), folder=tmp_path)
     assert run.end() == 143
@@ -35,10 +35,10 @@ def test_a_module_that_is_half_loaded_is_not_unwound(tmp_path):
 
 DEAF = """
 import hashlib, sys, time
-from jaxcnn import signals
-signals.PATIENCE = 0.3
-signals.install()
-stop = signals._of_process
+from jaxcnn.run import preemption
+preemption.PATIENCE = 0.3
+preemption.install()
+stop = preemption._of_process
 def keep():
     print("saved", flush=True)
     return "stopped, saved"

@@ -19,8 +19,8 @@ from jaxcnn.ablation.runs import Result
 from jaxcnn.ablation.sizes import Size
 from jaxcnn.errors import UserError
 from jaxcnn.figures.labels import cell, label, quiet_fonts
+from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import csv_cell
-from jaxcnn.run import cli
 
 LONGEST_TITLE = 90  # characters
 
@@ -183,7 +183,7 @@ def draw(ablation: Ablation, text: str, results: Sequence[Result], out: Path) ->
         axes.spines[["top", "right"]].set_visible(False)
     with quiet_fonts():
         for name, fields in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 150})):
-            with cli.whole_file(out / f"figure.{name}") as file:
+            with whole_file(out / f"figure.{name}") as file:
                 figure.savefig(file, format=name, **fields)
 
 
@@ -225,5 +225,5 @@ def _write_csv(file: Path, head: Sequence[str], rows: Sequence[tuple]) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    with cli.whole_file(file) as stream:
+    with whole_file(file) as stream:
         stream.write(text.encode())

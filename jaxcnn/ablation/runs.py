@@ -19,7 +19,8 @@ from jaxcnn.ablation import Ablation, Curve
 from jaxcnn.config import defaults, resume
 from jaxcnn.errors import EXIT_WORKDIR, UserError, nearest
 from jaxcnn.io import safe_files
-from jaxcnn.run import cli, workdir
+from jaxcnn.io.atomic import whole_file
+from jaxcnn.run import workdir
 from jaxcnn.run.metric_writer import Logbook, duration
 
 RESULT = "result.json"
@@ -177,7 +178,7 @@ def run(
             "seconds": seconds,
             "config": defaults.to_saved(config),
         }
-        with cli.whole_file(directory / RESULT) as file:
+        with whole_file(directory / RESULT) as file:
             file.write(json.dumps(record).encode())
         place = f"{number} of {len(left)}: " if len(left) > 1 else ""
         say(place + described(Result(task, curve[-1][1], curve, seconds), ablation.metric))

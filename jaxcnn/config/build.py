@@ -1,6 +1,6 @@
 """Where the config stops: each factory unpacks its sections into plain arguments.
 
-Those of the data are in `inputs`.
+Those of the data are in `build_data`.
 """
 
 import contextlib

@@ -89,7 +89,7 @@ def make_test_protocol(config: ConfigDict) -> Protocol:
 
 
 def load_test_data(config: ConfigDict, split: str) -> DataSource:
-    """Returns a split as `passes` wants it: whole images where the protocol cuts out views.
+    """Returns a split as the evaluator wants it: whole images where the protocol cuts out views.
 
     Raises:
       UserError: see `load_data` and `make_test_protocol`.

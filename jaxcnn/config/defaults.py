@@ -1,4 +1,4 @@
-"""Configs: every field with its default, and data-set presets; the papers' recipes are `papers`.
+"""Configs: every field with its default, and data-set presets; `recipes` has the papers' values.
 
 Lengths are texts such as "90epochs", "64000steps" or "never". Learning rates are given for
 `schedule.reference_batch`.
@@ -80,7 +80,7 @@ def base_config() -> ConfigDict:
     data.preprocess = "channels"
     data.gcn_scale = 55.0  # length of an image's values
     data.zca_epsilon = 0.1
-    # Augmentation, in this order; data/augment.py says what is what.
+    # Augmentation, in this order; data/augmentation says what is what.
     data.policy = "none"  # | randaugment | trivialaugment
     data.policy_operations = 2  # of randaugment
     data.policy_magnitude = 9.0  # of randaugment, 10 being the strongest

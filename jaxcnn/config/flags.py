@@ -60,7 +60,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     evaluates_run = "--mode=evaluate" in argv and any(a.startswith("--workdir=") for a in argv)
     try:
         if evaluates_run:  # its config is in the workdir, and the flag's is a place for its changes
-            FLAGS.set_default("config", str(Path(__file__).with_name("recipes.py")))
+            FLAGS.set_default("config", str(Path(__file__).with_name("defaults.py")))
         rest = FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
         raise UserError(f"no flag --{error.flagname}: {_instead(error.flagname)}") from None

@@ -29,7 +29,7 @@ class Programs(NamedTuple):
       optimizer: see `build.make_optimizer`.
       train_step: (replicated state, batch) → the same and metrics, of one step or of the stacked
         `train.steps_per_call`; see `distributed.pmap_train_step`.
-      evaluate: see `passes.make_evaluator`.
+      evaluate: see `evaluator.make_evaluator`.
       initial: makes the state at step 0; see `state.initial_state`.
     """
 
@@ -53,7 +53,7 @@ def make_programs(
     """Returns the pure functions of a run.
 
     Args:
-      config: see `recipes.base_config`.
+      config: see `defaults.base_config`.
       source: the training split.
       watched: the split that is evaluated during training, by the crop of evaluation.
       plan: lengths, in steps.

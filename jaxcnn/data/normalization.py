@@ -23,8 +23,8 @@ import numpy as np
 from jaxcnn.data.dataset import DataSource
 from jaxcnn.data.pipeline import eval_batches
 from jaxcnn.errors import EXIT_WORKDIR, UserError, nearest
+from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import read_npz
-from jaxcnn.run import cli
 
 KINDS = ("channels", "mean_image", "gcn", "zca")
 MOST_EXAMPLES = 60_000  # that are measured; of a larger split, this many evenly spaced
@@ -176,7 +176,7 @@ def write(path: Path, statistics: Statistics, about: dict[str, Any]) -> None:
         if (value := getattr(statistics, name)) is not None
     }
     text = json.dumps({"kind": statistics.kind, "scale": statistics.scale, "about": about})
-    with cli.whole_file(path, EXIT_WORKDIR) as file:
+    with whole_file(path, EXIT_WORKDIR) as file:
         np.savez(file, json=np.array(text), **arrays)
 
 

@@ -13,7 +13,7 @@ and whatever rows a process or device gets, a (1 + r)-th of them has one.
 
 With `repeats` = k > 1 a batch is k views of batch_size / k examples, one view after the other, and
 the stream moves on by batch_size / k a step (Hoffer et al., "Augment Your Batch", 2020). Each view
-has an order of its own, in which an example has another neighbour (`mix` pairs neighbours).
+has an order of its own, in which an example has another neighbour (`mixup` pairs neighbours).
 """
 
 import functools

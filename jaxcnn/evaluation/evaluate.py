@@ -236,7 +236,7 @@ def run_weights(config: ConfigDict, *, split: str = "test", report: Path | None 
     """Evaluates the weights at `config.init_from` on the config's data, without a run.
 
     Args:
-      config: see `recipes.base_config`.
+      config: see `defaults.base_config`.
       split: "test", "validation" or "train".
       report: see `run`.
 
@@ -301,7 +301,7 @@ def evaluate_state(
     """Returns `<split>/<metric>`, and `<split>/<metric>_ema` where the state keeps averages.
 
     Args:
-      evaluate: see `passes.make_evaluator`.
+      evaluate: see `evaluator.make_evaluator`.
       state: replicated or not.
       split: that is evaluated.
       feed: see there.

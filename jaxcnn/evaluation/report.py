@@ -23,8 +23,8 @@ import numpy as np
 
 from jaxcnn.errors import UserError
 from jaxcnn.figures.labels import label, quiet_fonts
+from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import csv_cell, read_text
-from jaxcnn.run.cli import whole_file
 from jaxcnn.training.metrics import top_k_hits
 
 SUMMARY = "report.json"

@@ -111,7 +111,7 @@ def _faster_on_cpu(
     """Chooses a formula by shape; None leaves layouts and options that no network here uses to XLA.
 
     Milliseconds of the value and both gradients together, 16 images in float32, on one core with
-    AVX-512, jax 0.10.1, before `dense_cpu`, whose own table says what ordinary ones gained:
+    AVX-512, jax 0.10.1, before `conv_cpu_grad`, whose own table says what ordinary ones gained:
 
     | kernel                              | XLA   | here | PyTorch 2.13 |
     |-------------------------------------|------:|-----:|-------------:|

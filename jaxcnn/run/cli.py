@@ -12,17 +12,16 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from jaxcnn.errors import EXIT_PEER_LOST, EXIT_USAGE, EXIT_WORKDIR, UserError, nearest, printable
-from jaxcnn.io import paths, stdio
+from jaxcnn.io import atomic, paths, stdio
 from jaxcnn.run import preemption
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 30  # of progress, where there is no terminal
 # In the errors of collectives whose other side is gone, in small letters.
 OF_NETWORKS = ("gloo", "nccl", "rccl", "coordination", "heartbeat", "connection", "socket")
-PARTIAL: set[Path] = set()  # files of `whole_file` that are being written
 HUGE_PAGES = "glibc.malloc.hugetlb"  # 1: by madvise, 0: not
 
 
@@ -58,7 +57,7 @@ def begin() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, preemption.SIGNALS)
     restart_with_settings()
     sys.excepthook = _on_uncaught  # of what is loaded before a command begins
-    preemption.CLEANERS.append(remove_partial_files)
+    preemption.CLEANERS.append(atomic.remove_partial_files)
     preemption.install()
 
 
@@ -140,47 +139,6 @@ def restart_with_settings() -> None:
     if sys.platform == "linux" and missing and sys.executable:
         os.environ.update(missing)
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
-
-
-@contextlib.contextmanager
-def whole_file(path: Path, exit_code: int = EXIT_USAGE) -> Iterator[IO[bytes]]:
-    """Yields a binary file that becomes `path` at the end: whole or not at all.
-
-    It is opened at once, so what cannot be written is known before the work. Folders are made.
-
-    Args:
-      path: a file; a link is replaced, not followed.
-      exit_code: of the error, if it cannot be written.
-
-    Raises:
-      UserError: if it cannot be written.
-    """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    PARTIAL.add(partial)
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = partial.open("xb")
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}", exit_code) from None
-    try:
-        yield file
-        file.close()
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}", exit_code) from error
-    finally:
-        with contextlib.suppress(OSError):  # of a full disk
-            file.close()
-        partial.unlink(missing_ok=True)
-        PARTIAL.discard(partial)
-
-
-def remove_partial_files() -> None:
-    """Removes what `whole_file` has begun, where a process ends without unwinding."""
-    for path in PARTIAL:
-        path.unlink(missing_ok=True)
 
 
 def shown(path: Path) -> str:

@@ -56,7 +56,7 @@ def load(
     """Returns variables for a network from `config.init_from`, their title, and what was done.
 
     Args:
-      config: see `recipes.base_config`.
+      config: see `defaults.base_config`.
       model: the config's network.
       fresh: its variables, or their shapes and dtypes; see `adapt`.
 

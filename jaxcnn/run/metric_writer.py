@@ -14,7 +14,8 @@ from typing import Any
 
 from jaxcnn.errors import EXIT_WORKDIR, UserError, printable
 from jaxcnn.io import append, stdio
-from jaxcnn.run import cli, spinner
+from jaxcnn.io.atomic import whole_file
+from jaxcnn.run import spinner
 
 LOG = logging.getLogger("jaxcnn")
 MOST_BYTES_OF_A_RECORD = 1 << 20
@@ -172,7 +173,7 @@ class Logbook:
                 if record["step"] < step
                 or (record["step"] == step and (result or "state_sha256" not in record))
             ]
-            with cli.whole_file(self._path, EXIT_WORKDIR) as file:
+            with whole_file(self._path, EXIT_WORKDIR) as file:
                 file.writelines(json.dumps(record).encode() + b"\n" for record in kept)
 
     def write_csv(self) -> None:
@@ -187,7 +188,7 @@ class Logbook:
         self._append(last=True)
         records = self.records()
         columns = list(dict.fromkeys(key for record in records for key in record))
-        with cli.whole_file(self._path.with_suffix(".csv"), EXIT_WORKDIR) as file:
+        with whole_file(self._path.with_suffix(".csv"), EXIT_WORKDIR) as file:
             text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="")
             writer = csv.DictWriter(text, columns)
             writer.writeheader()

@@ -113,7 +113,7 @@ def numerics(config: ConfigDict) -> Iterator[None]:
             ours = [
                 frame
                 for frame in traceback.extract_tb(error.__traceback__)
-                if Path(frame.filename).is_relative_to(Path(__file__).parent)
+                if Path(frame.filename).is_relative_to(Path(__file__).parents[1])
             ]
             raise UserError(
                 f"the first NaN comes from {ours[-1].filename}:{ours[-1].lineno}: {ours[-1].line}",

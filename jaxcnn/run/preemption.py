@@ -223,7 +223,7 @@ def install() -> None:
     _handle(_of_process)
     _silence(_of_process)
     atexit.register(say_goodbye)  # of what is stopped while it is still loaded
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # see `process.begin`
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # see `cli.begin`
 
 
 def install_again() -> None:

@@ -29,7 +29,8 @@ from jaxcnn.data import normalization
 from jaxcnn.data.dataset import DataSource
 from jaxcnn.errors import EXIT_BAD_DATA, EXIT_WORKDIR, UserError
 from jaxcnn.io import append, safe_files
-from jaxcnn.run import cli, versions
+from jaxcnn.io.atomic import whole_file
+from jaxcnn.run import versions
 
 LOG = logging.getLogger("jaxcnn")
 STATISTICS = "statistics.npz"
@@ -98,7 +99,7 @@ def write_config(workdir: Path, config: ConfigDict) -> None:
 
 
 def _write(path: Path, content: Any) -> None:
-    with cli.whole_file(path, EXIT_WORKDIR) as file:
+    with whole_file(path, EXIT_WORKDIR) as file:
         file.write((json.dumps(content, indent=2) + "\n").encode())
 
 

@@ -30,7 +30,7 @@ class Run(NamedTuple):
     """A run and what it holds as long as it lasts.
 
     Attributes:
-      config: see `recipes.base_config`.
+      config: see `defaults.base_config`.
       directory: the workdir.
       writes: whether this process writes to it: one does.
       log: what the run says and records.
@@ -71,7 +71,7 @@ class Loop:
       plan: lengths, in steps.
       split: name of the split that is evaluated.
       programs: what a run computes.
-      recalibrate: see `passes.make_recalibrator`.
+      recalibrate: see `evaluator.make_recalibrator`.
       window: the metrics since the last record.
       meta: what is saved beside the state; of a run that continues, that of its checkpoint.
       watched: what is told of each step.

@@ -232,7 +232,7 @@ def make_transform(
     max_rms_mask: Callable[[Any], Any] | None = None,
     frozen: Sequence[str] = (),
 ) -> Callable[[jax.typing.ArrayLike], optax.GradientTransformation]:
-    """Returns rate → transformation; see `recipes.base_config` for the arguments.
+    """Returns rate → transformation; see `defaults.base_config` for the arguments.
 
     Weight decay is L2 in the gradient for "sgd", "rmsprop" and "adam" (the papers'), decoupled for
     "adamw" and part of the layer-wise rate for "lars" and "lamb". "rmsprop" is TensorFlow's:

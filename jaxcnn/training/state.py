@@ -76,7 +76,7 @@ def initial_state(
 
     Args:
       model: the network.
-      optimizer: see `factories.make_optimizer`.
+      optimizer: see `build.make_optimizer`.
       image_shape: (H, W, C) of the images that the network gets.
       averaged: keep moving averages too.
     """

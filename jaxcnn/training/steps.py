@@ -254,8 +254,8 @@ def make_eval_step(
     Args:
       model: the network.
       normalize: see `data.augment.normalize`.
-      protocol: what the rows of the batch hold; see `protocols`.
-      rows: images that the network takes at once; see `protocols.make_scores`.
+      protocol: what the rows of the batch hold; see `multicrop`.
+      rows: images that the network takes at once; see `multicrop.make_scores`.
       loss: the main term of the objective; None leaves it out.
       axis_name: the mapped axis to reduce over; None on a single device without a map.
     """

@@ -520,7 +520,7 @@ def training_step(model):
     return step
 
 
-# `tests.test_configs` trains one network of every family.
+# `tests.config.test_configs` trains one network of every family.
 @COMPILED
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_training_step_on_the_smallest_images(family, dtype, start):

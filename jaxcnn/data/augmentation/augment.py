@@ -1,9 +1,9 @@
 """Augmentation on the device: pure, jittable, one random key per example.
 
 What happens to an example depends on its key alone, hence on (seed, epoch, index, repeat), not on
-its place in the batch or on the device that holds it. The order: policy (`policies`), colour
+its place in the batch or on the device that holds it. The order: policy (`auto_augment`), colour
 jitter, photometric distortion, lighting, normalisation, padded crop, translation, flips, erasing.
-From the colours on it is that of fb.resnet.torch. Mixing, which needs two examples, is `mix`.
+From the colours on it is that of fb.resnet.torch. Mixing, which needs two examples, is in `mixup`.
 """
 
 import math
@@ -67,7 +67,7 @@ def normalize(
       images: uint8 [b, H, W, C].
       mean: one number per channel, or a single one, for pixels in [0, 1].
       std: likewise.
-      statistics: of the training split, instead of the mean or of both; see `whitening`.
+      statistics: of the training split, instead of the mean or of both; see `normalization`.
 
     Raises:
       UserError: mean or std has neither 1 nor C numbers, or the statistics are of other images.
@@ -114,11 +114,11 @@ def augment(
       color_jitter: brightness, contrast and saturation each get a weight from
         U(1 - color_jitter, 1 + color_jitter) of the image against black, its mean grey and its
         grey self; fb.resnet has 0.4. RGB only. Values may leave [0, 1], as they do there.
-      photometric: strength of `policies.photometric_distortion`; Inception's released code has 1.
-        RGB only.
+      photometric: strength of `auto_augment.photometric_distortion`; Inception's released code has
+        1. RGB only.
       lighting: standard deviation of AlexNet's shift along the principal components of colour;
         0.1 in the paper. RGB only.
-      policy: "none", "randaugment" or "trivialaugment"; see `policies`.
+      policy: "none", "randaugment" or "trivialaugment"; see `auto_augment`.
       policy_operations: of RandAugment, one after another.
       policy_magnitude: of RandAugment, 10 being the strongest that the paper's ranges know.
       erase: probability of erasing a part (Zhong et al., "Random Erasing Data Augmentation").

@@ -8,10 +8,10 @@ import pytest
 
 SCRIPT = """
 import os, sys
-from jaxcnn import process
+from jaxcnn.run import cli
 print("begins")
 sys.stdout.flush()
-process.restart_with_settings()
+cli.restart_with_settings()
 settings = (os.environ.get(name) for name in ("GLIBC_TUNABLES", "TF_CPP_MIN_LOG_LEVEL"))
 print(os.getpid(), *sys.argv[1:], *settings)
 """

@@ -10,7 +10,7 @@ from jaxcnn.data import contents
 from jaxcnn.errors import UserError
 from jaxcnn.training import train
 from tests import photos
-from tests.test_selection import make_config
+from tests.training.test_selection import make_config
 
 
 def picture(path, size=20):

@@ -15,7 +15,7 @@ from jaxcnn.run import restore
 from jaxcnn.training import selection, train
 from tests import photos
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 
 
 def make_config(root):

@@ -23,7 +23,7 @@ from jaxcnn.training.state import initial_state, prepare_state
 from jaxcnn.training.steps import make_train_step
 from tests.models.test_contracts import SMALL
 
-FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+FILES = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 # Ten seconds and more of tracing, for what a smaller relative shows.
 LARGE = {
     "cifar_resnet1001_v2",

@@ -26,7 +26,7 @@ from jaxcnn.training import train
 from jaxcnn.training.losses import cross_entropy
 from tests.interop import small as weights
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "configs" / "ablations").glob("*.py"))
 
 SMALL = '''"""Two rates.
@@ -34,12 +34,12 @@ SMALL = '''"""Two rates.
 Claim: none.
 """
 
-from jaxcnn import papers
+from jaxcnn.config import recipes
 from jaxcnn.ablation import Ablation
 
 
 def get_ablation():
-    config = papers.lenet("lenet5_modern")
+    config = recipes.lenet("lenet5_modern")
     return Ablation(
         base=config,
         variants={"fast": {}, "slow": {"schedule.learning_rate": 0.001}},

@@ -15,7 +15,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.training import averages
 from jaxcnn.training.schedules import length_in_steps
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "configs").glob("*.py"))
 EXAMPLES = {
     "mnist": 60000,
