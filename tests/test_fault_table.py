@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
-from jaxcnn.config.fields import CHECKS
+from jaxcnn.config.schema import CHECKS
 from tests import faults, hostile
 from tests.photos import write_photos
 from tests.runs import ROOT, TINY, digest_of_newest, lasting, records

@@ -16,6 +16,7 @@ BASE = {"jaxcnn.errors", *sys.stdlib_module_names, "jax", "flax", "numpy"}
 # Each room, or file, may import those above it in this list and itself.
 ORDER = (
     "errors",
+    "config.spec",  # declares a field of a section, beside the code that it configures
     "io",
     "ops",
     "layers",

@@ -4,14 +4,18 @@ Lengths are texts such as "90epochs", "64000steps" or "never". Learning rates ar
 `schedule.reference_batch`.
 """
 
+import dataclasses
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import flax
 from ml_collections import ConfigDict
 
+from jaxcnn.config import schema
+from jaxcnn.config.schema import RunConfig
 from jaxcnn.io import paths
 
 LOG = logging.getLogger("jaxcnn")
@@ -20,173 +24,52 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def base_config() -> ConfigDict:
-    """Returns every field there is, with the default that a recipe starts from."""
-    config = ConfigDict()
-    config.seed = 0
-    config.dataset = ""  # label of the preset; part of the default workdir
-    # Fine-tuning: a folder of jaxcnn.interop.convert, or the workdir of an earlier run.
-    config.init_from = ""
-    # Which weights of init_from, if not all: regular expressions of the own parameters, all others
-    # start afresh; pairs of one and its replacement where they have another name there; or "vgg_a".
-    config.init_map = ()
-    config.allow_change = ""  # fields or sections, with commas, that a resumed run may change
-    config.debug_nans = False  # stop in the operation that makes a NaN (slow)
-    config.matmul_precision = (
-        "default"  # of float32 on accelerators: default | tensorfloat32 | float32
+    """Returns every field of `schema.RunConfig` with its default, for recipes to change."""
+    return _mutable(RunConfig())
+
+
+def _mutable(section: Any) -> ConfigDict:
+    values = {one.name: getattr(section, one.name) for one in dataclasses.fields(section)}
+    return ConfigDict(
+        {
+            name: _mutable(value) if dataclasses.is_dataclass(value) else value
+            for name, value in values.items()
+        }
     )
 
-    config.model = model = ConfigDict()
-    model.name = ""  # see jaxcnn.list_models(); timm/NAME and torchvision/NAME are as theirs
-    model.dtype = "float32"  # of the computation: float32 | bfloat16 | float64
-    # Of all convolutions, instead of the network's own; see jaxcnn.layers.initializers. The dense
-    # layers start as ever.
-    model.kernel_init = ""
-    # Any other field: --config.model.overrides.dropout_rate=0.2. Of those that are functions two
-    # can be set by name, `act` (jaxcnn.layers.activations) and `conv` (jaxcnn.layers.factorised):
-    # --config.model.overrides.act=elu
-    model.overrides = ConfigDict()
 
-    config.data = data = ConfigDict()
-    data.kind = "digits"  # digits | synthetic | folder | tfds
-    data.name = ""  # of a TFDS data set
-    data.dir = ""  # of a folder, or of TFDS's data; "" is TFDS's own default
-    data.image_size = 32  # pixels
-    data.eval_image_size = 0  # of networks that average over any map; 0 is image_size
-    # Of training images, if it changes: pairs of a share of the run and the size from there on,
-    # ((0.0, 128), (0.4, 160), (0.7, 224)) for example; scale_range goes along, pad stays.
-    data.size_schedule = ()
-    data.channels = 3
-    data.num_classes = 10  # of synthetic data; the others know theirs
-    data.num_examples = 2048  # of each synthetic split
-    data.train_split = "train"  # TFDS's names; of several splits together "train+extra"
-    data.test_split = "test"
-    data.holdout = 0  # training examples set apart as split "validation", evaluated during training
-    # Instead, of TFDS's data: so many of each class, for each part of train_split, as (400, 200).
-    data.holdout_per_class = ()
-    # Semi-supervised training. Of how many training examples the label is used, equally many of
-    # each class, drawn by the run's seed; 0 is all. Then how many further rows of the batch, drawn
-    # from all examples and without label, follow each row with one; an epoch is one pass over them.
-    # 0 trains on the labelled examples alone, which then are the epoch.
-    data.labelled = 0
-    data.unlabelled_per_labelled = 0
-    data.train_crop = "resize"  # resize | random_resized | scale_jitter | frame | none
-    data.eval_crop = "resize"  # resize | center | frame | none
-    data.resize = 0  # short side before the centre crop; 0 is image_size·256/224
-    data.scale_range = (256, 480)  # short sides of scale_jitter
-    data.mean = (0.5,)  # of pixels in [0, 1], per channel or one for all
-    data.std = (0.5,)
-    # What the network sees: (x - mean) / std by "channels"; a "mean_image" of the training split
-    # instead of the mean; each image's contrast normalised, "gcn"; that and whitened, "zca".
-    data.preprocess = "channels"
-    data.gcn_scale = 55.0  # length of an image's values
-    data.zca_epsilon = 0.1
-    # Augmentation, in this order; data/augmentation says what is what.
-    data.policy = "none"  # | randaugment | trivialaugment
-    data.policy_operations = 2  # of randaugment
-    data.policy_magnitude = 9.0  # of randaugment, 10 being the strongest
-    data.color_jitter = 0.0  # fb.resnet: 0.4
-    data.photometric = 0.0  # brightness, contrast, saturation, hue; Inception: 1.0
-    data.lighting = 0.0  # AlexNet: 0.1
-    data.pad = 0  # pixels around before a random crop of the same size
-    data.pad_mode = "constant"  # constant | reflect
-    data.translate = 0.0  # the same, as a share of the side
-    data.flip = False
-    data.vertical_flip = False
-    data.erase = 0.0  # probability of erasing a part
-    data.erase_area = (0.02, 0.4)  # of the image
-    data.erase_fill = "noise"  # | mean
-    data.mixup = 0.0  # α of the Beta distribution that shares are drawn from; 0 is off
-    data.cutmix = 0.0  # likewise; with both, each image takes one of them
-    data.mix_probability = 1.0
-    # Views of each example in a batch. An epoch stays as many rows as there are examples, so the
-    # examples come round once in so many epochs.
-    data.repeats = 1
-    data.num_workers = 0  # processes that decode; 0 is a thread
-    data.max_bad_fraction = 0.001  # unreadable images before the run stops
+def freeze(config: ConfigDict) -> RunConfig:
+    """Returns a config whose values have been checked, as plain immutable data.
 
-    config.optimizer = optimizer = ConfigDict()
-    optimizer.name = "sgd"  # sgd | rmsprop | adam | adamw | lars | lamb
-    optimizer.momentum = 0.9
-    optimizer.nesterov = False
-    optimizer.rms_decay = 0.9  # rmsprop
-    optimizer.epsilon = 1e-8  # rmsprop, adam, adamw, lamb
-    optimizer.beta1 = 0.9  # adam, adamw, lamb
-    optimizer.beta2 = 0.999
-    optimizer.weight_decay = 1e-4
-    optimizer.decay_mask = ("kernel$",)  # regular expressions; what matches any decays
-    optimizer.clip_norm = 0.0  # of the whole gradient; 0 is off
-    # Multiples of the learning rate, (("bias$", 2.0), ("^classifier/", 0.1)) for example, of all
-    # that match; factors of several that match are multiplied.
-    optimizer.rate_factors = ()
-    # Regular expressions of what keeps every bit, ("^stem/", "^stage1/") or ("^(?!classifier/)",)
-    # for example, of parameters and of BatchNorm's statistics, which then also normalise training.
-    # No gradient is taken there. Dropout remains.
-    optimizer.freeze = ()
-    # ZFNet: 0.1. Filters whose root mean square is above are scaled to it after each step; 0 is off
-    optimizer.max_rms = 0.0
-    optimizer.max_rms_mask = ("kernel$",)  # of what the filters are, as decay_mask
+    Raises:
+      UserError: naming the first value that is not as it should be, and what it should be.
+    """
+    check(config)
+    return _frozen(RunConfig, config.to_dict())
 
-    config.schedule = schedule = ConfigDict()
-    schedule.name = "cosine"  # constant | step | exponential | cosine | polynomial | plateau
-    schedule.learning_rate = 0.1
-    schedule.reference_batch = 0  # batch size that the rate is for; 0 takes it as it is
-    schedule.boundaries = ()  # step: lengths
-    schedule.factor = 0.1  # step, exponential, plateau: one drop
-    schedule.every = "never"  # exponential: length between drops
-    schedule.final_fraction = 0.0  # cosine, polynomial: of the peak, at the end
-    schedule.power = 1.0  # polynomial
-    schedule.warmup = "0steps"
-    schedule.warmup_kind = "linear"  # linear | constant
-    schedule.warmup_fraction = 0.0  # of the peak, at the start
-    schedule.patience = 5  # plateau: evaluations without improvement before a drop
-    schedule.threshold = 1e-4  # plateau: the least that counts as improvement
-    schedule.max_drops = 3  # plateau
-    schedule.metric = "top1"  # plateau: top1 | top5 (as errors) | loss
 
-    config.loss = loss = ConfigDict()
-    loss.name = "cross_entropy"  # | squared_hinge | squared_error | rbf_mse | rbf_map
-    loss.label_smoothing = 0.0
-    loss.aux_weight = 0.3  # of each auxiliary head
-    loss.aux_threshold = 0.0  # loss of a head below which it no longer counts
-    loss.aux_decay = "none"  # | linear: the weight falls to zero over the run
+def _frozen(section: type, values: Mapping[str, Any]) -> Any:
+    parts = {}
+    for one in dataclasses.fields(section):
+        value = values[one.name]
+        parts[one.name] = (
+            _frozen(one.type, value)
+            if isinstance(one.type, type) and dataclasses.is_dataclass(one.type)
+            else _tuples(value)
+        )
+    return section(**parts)
 
-    config.train = train = ConfigDict()
-    train.length = "10epochs"
-    train.batch_size = 64  # global
-    train.accumulate = 1  # microbatches per step and device
-    train.steps_per_call = 1  # run as one program, up to the next record, evaluation or checkpoint
-    train.ema_decay = 0.0  # moving average of weights and statistics; 0 is off
-    train.ema_warmup = True
-    train.sync_bn = False  # BatchNorm over the global batch instead of each device's share
-    train.max_skipped = 10  # steps in a row with non-finite values before the run stops
-    train.watchdog_seconds = 1800.0  # several processes: none may hang longer; 0 is off
 
-    config.eval = evaluation = ConfigDict()
-    evaluation.every = "1epochs"
-    # In images of image_size, global, rounded up to the devices: several views count as several.
-    evaluation.batch_size = 256
-    # Of the result: at the end of a run and with --mode=evaluate. During training the crop of
-    # evaluation is enough, which is "center".
-    # center | flip | ten_crop | multi_crop | googlenet144 | dense | multi_scale_dense; see
-    # jaxcnn.evaluation.multicrop
-    evaluation.protocol = "center"
-    # Short sides in pixels of all but the first two; () takes the paper's scales for image_size,
-    # or where it has a single one the short side that data.resize says.
-    evaluation.scales = ()
-    # Before each evaluation the statistics of BatchNorm, of the averaged weights if there are any,
-    # become the means over so many training batches; 0 leaves them.
-    evaluation.recalibrate_batches = 0
+def check(config: ConfigDict) -> None:
+    """Checks the values of a config; see `schema.check`."""
+    schema.check(flatten(config))
 
-    config.checkpoint = checkpoint = ConfigDict()
-    checkpoint.every = "1epochs"
-    checkpoint.keep_latest = 2
-    checkpoint.keep_best = 1  # a better evaluation is saved at once
-    checkpoint.metric = "top1"  # higher is better: top1 | top5 (of EMA weights if there are any)
 
-    config.log = log = ConfigDict()
-    log.every = "20steps"
-    log.tensorboard = False
-    return config
+def flatten(config: ConfigDict) -> dict[str, Any]:
+    """Returns the values of a config by their full names, `train.length` for example."""
+    flat = flax.traverse_util.flatten_dict(config.to_dict(), keep_empty_nodes=True, sep=".")
+    empty = flax.traverse_util.empty_node
+    return {field: {} if value is empty else value for field, value in flat.items()}
 
 
 def data_label(config: ConfigDict) -> str:

@@ -108,7 +108,7 @@ def joined(argv: list[str]) -> list[str]:
 
 def _instead(name: str) -> str:
     """Returns what to write instead of a flag that there is not."""
-    from jaxcnn.config.fields import CHECKS
+    from jaxcnn.config.schema import CHECKS
 
     fields = {field.rpartition(".")[2]: field for field in reversed(CHECKS)}
     aliases = {alias: field.partition("=")[0] for alias, field in FIELDS.items()} | fields
@@ -153,7 +153,7 @@ def read_config() -> ConfigDict:
 
     import flax
 
-    from jaxcnn.config import fields
+    from jaxcnn.config import defaults
 
     def names(config: ConfigDict) -> set[str]:
         return set(
@@ -165,7 +165,7 @@ def read_config() -> ConfigDict:
     for name in sorted(names(FLAGS.config) - declared):
         if not name.startswith("model.overrides."):
             raise UserError(f"the config has no field {name!r}: {nearest(name, declared)}")
-    fields.check(FLAGS.config)
+    defaults.check(FLAGS.config)
     return FLAGS.config.lock()
 
 

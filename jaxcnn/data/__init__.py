@@ -3,9 +3,11 @@
 One kind of data set, one file. A batch is a pure function of (seed, step).
 """
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxcnn.config import spec
 from jaxcnn.data.dataset import DataSource
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.io import paths
@@ -13,7 +15,34 @@ from jaxcnn.io import paths
 KINDS = ("digits", "synthetic", "folder", "tfds")
 SPLITS = ("train", "validation", "test")
 
-__all__ = ["KINDS", "SPLITS", "DataSource", "load"]
+__all__ = ["KINDS", "SPLITS", "DataSource", "SourceConfig", "load"]
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceConfig:
+    """Part of the section `data`: which examples."""
+
+    kind: str = spec.field("digits", " | ".join(KINDS), spec.choice(*KINDS))
+    name: str = spec.field("", "of tfds: name of the data set, such as cifar10", spec.text)
+    dir: str = spec.field(
+        "", "of folder and tfds: where the data are; '' is TFDS's own folder", spec.text
+    )
+    num_classes: int = spec.field(10, "of synthetic", spec.whole(2, 10**6))
+    num_examples: int = spec.field(2048, "of synthetic: images of each split", spec.whole(1, 10**9))
+    train_split: str = spec.field(
+        "train", "of tfds: name, or several such as train+extra", spec.name
+    )
+    test_split: str = spec.field("test", "of tfds", spec.name)
+    holdout: int = spec.field(
+        0,
+        "training examples held out as the split validation, evaluated during training",
+        spec.count,
+    )
+    holdout_per_class: tuple[int, ...] = spec.field(
+        (),
+        "of tfds, instead of holdout: examples of each class, for each part of train_split",
+        spec.several(spec.count),
+    )
 
 
 def has_validation(kind: str, dir: str) -> bool:

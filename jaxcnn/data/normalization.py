@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcnn.config import spec
 from jaxcnn.data.dataset import DataSource
 from jaxcnn.data.pipeline import eval_batches
 from jaxcnn.errors import EXIT_WORKDIR, UserError, nearest
@@ -31,6 +32,30 @@ MOST_EXAMPLES = 60_000  # that are measured; of a larger split, this many evenly
 MOST_VALUES = 64 * 64 * 3  # of an image that is whitened: the covariance holds their square
 EVEN = 1e-4  # an image whose values are no longer than this has no contrast to normalise
 _BATCH = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class NormalizeConfig:
+    """Part of the section `data`: from uint8 pixels to the input of the network."""
+
+    mean: tuple[float, ...] = spec.field(
+        (0.5,),
+        "of pixels in [0, 1], per channel or one for all",
+        spec.several(spec.real(-1000, 1000), least=1, most=1024),
+    )
+    std: tuple[float, ...] = spec.field(
+        (0.5,),
+        "standard deviation, in the same form as mean",
+        spec.several(spec.real(1e-6, 1000), least=1, most=1024),
+    )
+    preprocess: str = spec.field(
+        "channels",
+        "channels: (x - mean) / std | mean_image: the training split's mean image instead of mean |"
+        " gcn: contrast of each image normalised | zca: gcn, then whitened",
+        spec.choice(*KINDS),
+    )
+    gcn_scale: float = spec.field(55.0, "of gcn and zca: norm of each image", spec.positive)
+    zca_epsilon: float = spec.field(0.1, "of zca: added to the variances", spec.positive)
 
 
 @partial(

@@ -16,6 +16,7 @@ the stream moves on by batch_size / k a step (Hoffer et al., "Augment Your Batch
 has an order of its own, in which an example has another neighbour (`mixup` pairs neighbours).
 """
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Generator, Sequence
@@ -23,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxcnn.config import spec
 from jaxcnn.data.dataset import DataSource, UnreadableImageError, random_bits
 from jaxcnn.data.images.listing import say_once
 from jaxcnn.data.order import in_order, neighbours
@@ -40,6 +42,36 @@ epoch: int32 [b]; 0 in evaluation.
 repeat: int32 [b]: which view of the example this is, in its epoch; 0 without repeats.
 weight: float32 [b], 1, or 0 for padding and for an image that could not be read (all zeros).
 """
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchConfig:
+    """Part of the section `data`: how batches are made of examples."""
+
+    labelled: int = spec.field(
+        0,
+        "training examples whose labels are used, balanced over classes and chosen by the seed;"
+        " 0: all",
+        spec.count,
+    )
+    unlabelled_per_labelled: int = spec.field(
+        0,
+        "unlabelled rows after each labelled row of a batch, from all examples; an epoch is one"
+        " pass over them. 0: labelled examples alone",
+        spec.whole(0, 10_000),
+    )
+    repeats: int = spec.field(
+        1,
+        "views of each example in a batch; an epoch keeps its number of rows",
+        spec.whole(1, 10_000),
+    )
+    num_workers: int = spec.field(
+        0, "processes that decode images; 0: one thread", spec.whole(0, 1024)
+    )
+    max_bad_fraction: float = spec.field(
+        0.001, "unreadable images, as a fraction, before the run stops", spec.share
+    )
+
 
 NAMED = 10  # bad files named in the log; later ones are only counted
 _log = logging.getLogger("jaxcnn")

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from jaxcnn.config import build, build_data, fields
+from jaxcnn.config import build, build_data, defaults
 from jaxcnn.data.dataset import DataSource
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.errors import UserError, nearest
@@ -191,7 +191,7 @@ def _changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
         if name not in flat:
             raise UserError(f"the config has no field {name!r}: {nearest(name, flat)}")
         config[section][field] = value
-    fields.check(config)
+    defaults.check(config)
     return config
 
 
@@ -248,7 +248,7 @@ def run_weights(config: ConfigDict, *, split: str = "test", report: Path | None 
     """
     if report is not None:
         _prepare(report, [config.init_from], split)
-    fields.check(config)
+    defaults.check(config)
     with numerics(config):
         source = build_data.load_test_data(config, split)
         images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)

@@ -1,5 +1,6 @@
 """What a step minimises: one number per example."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxcnn.config import spec
 from jaxcnn.errors import UserError, nearest
 
 # (logits [N, K], what the network put into `aux`, labels [N] or soft [N, K], share of the run that
@@ -108,6 +110,27 @@ LOSSES: dict[str, HeadLoss] = {
 AUX_DECAYS = ("none", "linear")
 # Those of a distribution are those of its labels in the same proportion, up to a constant.
 MIXABLE = ("cross_entropy", "squared_error", "rbf_mse", "rbf_map")
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """Section `loss`: the objective of training."""
+
+    name: str = spec.field("cross_entropy", " | ".join(LOSSES), spec.choice(*LOSSES))
+    label_smoothing: float = spec.field(
+        0.0, "share of the label spread over all classes", spec.decay
+    )
+    aux_weight: float = spec.field(
+        0.3, "weight of the loss of each auxiliary head", spec.real(0, 1000)
+    )
+    aux_threshold: float = spec.field(
+        0.0, "loss below which an auxiliary head is ignored", spec.real(0, 1000)
+    )
+    aux_decay: str = spec.field(
+        "none",
+        "none | linear: the weight of auxiliary heads falls to zero over the run",
+        spec.choice(*AUX_DECAYS),
+    )
 
 
 def make_head_loss(name: str = "cross_entropy", smoothing: float = 0.0) -> HeadLoss:

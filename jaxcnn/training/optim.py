@@ -1,5 +1,6 @@
 """Optimizers of the papers, as functions of a learning rate, made of optax."""
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -9,10 +10,62 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxcnn.config import spec
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.training.schedules import Schedule
 
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "lars", "lamb")
+
+
+def _factor(value: Any) -> str:
+    """Checks a pair of a regular expression and a factor; see `config.spec`."""
+    fits = isinstance(value, tuple | list) and len(value) == 2
+    if fits and not spec.pattern(value[0]) and not spec.real(0, 1e6)(value[1]):
+        return ""
+    return "(regular expression, factor from 0 to 1e+06), as ('bias$', 2.0)"
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """Section `optimizer`."""
+
+    name: str = spec.field("sgd", " | ".join(OPTIMIZERS), spec.choice(*OPTIMIZERS))
+    momentum: float = spec.field(0.9, "of sgd, rmsprop and lars", spec.decay)
+    nesterov: bool = spec.field(False, "Nesterov's form of the momentum", spec.flag)
+    rms_decay: float = spec.field(0.9, "of rmsprop: decay of the mean square", spec.decay)
+    epsilon: float = spec.field(1e-8, "of rmsprop, adam, adamw and lamb", spec.real(1e-30, 1000))
+    beta1: float = spec.field(0.9, "of adam, adamw and lamb: decay of the mean", spec.decay)
+    beta2: float = spec.field(
+        0.999, "of adam, adamw and lamb: decay of the mean square", spec.decay
+    )
+    weight_decay: float = spec.field(1e-4, "of the parameters in decay_mask", spec.real(0, 10))
+    decay_mask: tuple[str, ...] = spec.field(
+        ("kernel$",), "regular expressions: parameters whose name matches any decay", spec.patterns
+    )
+    clip_norm: float = spec.field(
+        0.0, "most norm of the whole gradient; 0 is off", spec.real(0, 1e6)
+    )
+    rate_factors: tuple[tuple[str, float], ...] = spec.field(
+        (),
+        "pairs (regular expression, factor of the learning rate), such as (('bias$', 2.0),);"
+        " factors of several matches are multiplied",
+        spec.several(_factor),
+    )
+    freeze: tuple[str, ...] = spec.field(
+        (),
+        "regular expressions of parameters and BatchNorm statistics that stay unchanged, such as"
+        " ('^stem/',); frozen statistics also normalise training",
+        spec.patterns,
+    )
+    max_rms: float = spec.field(
+        0.0,
+        "filters with a larger root mean square are scaled to it after each step; 0 is off, ZFNet"
+        " has 0.1",
+        spec.real(0, 1e6),
+    )
+    max_rms_mask: tuple[str, ...] = spec.field(
+        ("kernel$",), "regular expressions: parameters that max_rms limits", spec.patterns
+    )
 
 
 class Optimizer(NamedTuple):

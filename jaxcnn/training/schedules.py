@@ -1,5 +1,6 @@
 """Lengths in epochs or steps, and learning rates as functions of the step."""
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -9,9 +10,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxcnn.config import spec
 from jaxcnn.errors import UserError, nearest
 
 Schedule = Callable[[jax.typing.ArrayLike], jax.Array]
+SCHEDULES = ("constant", "step", "exponential", "cosine", "polynomial", "plateau")
 
 _LENGTH = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(epochs?|steps?)\s*")
 
@@ -36,6 +39,58 @@ def length_in_steps(text: str, steps_per_epoch: Fraction) -> Fraction | None:
         raise UserError(f"{text!r} is not a length: write it as 8epochs, 1000steps or never")
     number = Fraction(match[1])
     return number * steps_per_epoch if match[2].startswith("epoch") else number
+
+
+def length(value: Any) -> str:
+    """Checks a length such as "8epochs"; see `config.spec`."""
+    try:
+        found = length_in_steps(value, Fraction(1))
+    except (ValueError, TypeError, AttributeError):
+        return "a length: write it as 8epochs, 1000steps or never"
+    return "" if found is None or found < 2**31 else "a length below 2,147,483,648steps"
+
+
+def some_length(value: Any) -> str:
+    """Checks a length that is neither "never" nor zero; see `config.spec`."""
+    wrong = length(value)
+    return wrong or ("" if length_in_steps(value, Fraction(1)) else "positive, for example 8epochs")
+
+
+@dataclasses.dataclass(frozen=True)
+class ScheduleConfig:
+    """Section `schedule`: the learning rate."""
+
+    name: str = spec.field("cosine", " | ".join(SCHEDULES), spec.choice(*SCHEDULES))
+    learning_rate: float = spec.field(
+        0.1, "peak, for batches of reference_batch", spec.real(0, 1000)
+    )
+    reference_batch: int = spec.field(
+        0, "batch size that learning_rate is meant for; 0: train.batch_size", spec.whole(0, 10**6)
+    )
+    boundaries: tuple[str, ...] = spec.field(
+        (), "of step: lengths after which the rate drops", spec.several(length)
+    )
+    factor: float = spec.field(
+        0.1, "of step, exponential and plateau: factor of one drop", spec.real(0, 1000, above=True)
+    )
+    every: str = spec.field("never", "of exponential: length between drops", length)
+    final_fraction: float = spec.field(
+        0.0, "of cosine and polynomial: final rate as a fraction of the peak", spec.share
+    )
+    power: float = spec.field(1.0, "of polynomial: exponent", spec.real(0, 100, above=True))
+    warmup: str = spec.field("0steps", "length of the warm-up", length)
+    warmup_kind: str = spec.field("linear", "linear | constant", spec.choice("linear", "constant"))
+    warmup_fraction: float = spec.field(0.0, "first rate of the warm-up, of the peak", spec.share)
+    patience: int = spec.field(
+        5, "of plateau: evaluations without improvement before a drop", spec.whole(1, 10**6)
+    )
+    threshold: float = spec.field(
+        1e-4, "of plateau: least change that is an improvement", spec.positive
+    )
+    max_drops: int = spec.field(3, "of plateau: most drops", spec.whole(0, 1000))
+    metric: str = spec.field(
+        "top1", "of plateau: top1 | top5 (as errors) | loss", spec.choice("top1", "top5", "loss")
+    )
 
 
 def size_stages(schedule: Sequence[tuple[float, int]], total: int) -> tuple[tuple[int, int], ...]:
@@ -167,8 +222,7 @@ def make_schedule(
             learning_rate, final_fraction * learning_rate, power, annealed
         )
     else:
-        names = ("constant", "step", "exponential", "cosine", "polynomial", "plateau")
-        raise UserError(f"no schedule named {name!r}: {nearest(name, names)}")
+        raise UserError(f"no schedule named {name!r}: {nearest(name, SCHEDULES)}")
     if warmup_kind not in ("linear", "constant"):
         raise UserError(f"schedule.warmup_kind is {warmup_kind!r}: choose linear or constant")
     shift = warmup_steps if name in ("cosine", "polynomial") else 0

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from jaxcnn.config import build, build_data, defaults, fields, resume
+from jaxcnn.config import build, build_data, defaults, resume
 from jaxcnn.config.programs import MakePrograms, Programs, make_programs
 from jaxcnn.data.dataset import DataSource
 from jaxcnn.data.normalization import Statistics
@@ -91,7 +91,7 @@ def run(
       UserError: for whatever the user can put right.
       InterruptedRunError: after SIGTERM or Ctrl-C; the same call continues.
     """
-    fields.check(config)
+    defaults.check(config)
     with contextlib.ExitStack() as scope:
         run = _open(config, directory, scope)
         try:

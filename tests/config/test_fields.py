@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from jaxcnn.config import defaults, fields
+from jaxcnn.config import defaults, schema
 from jaxcnn.config.build import DTYPES
 from jaxcnn.data import KINDS, normalization
 from jaxcnn.data.augmentation import augment
@@ -30,14 +30,14 @@ def put(config, field, value):
 
 
 def test_every_field_is_in_the_table():
-    declared = set(fields.flatten(defaults.base_config())) - {"model.overrides"}
-    assert declared == set(fields.CHECKS)
-    fields.check(defaults.base_config())
+    declared = set(defaults.flatten(defaults.base_config())) - {"model.overrides"}
+    assert declared == set(schema.CHECKS)
+    defaults.check(defaults.base_config())
 
 
 def refusal(config):
     try:
-        fields.check(config)
+        defaults.check(config)
     except UserError as error:
         return str(error)
     return ""
@@ -47,7 +47,7 @@ def leaves(value):
     return [leaf for one in value for leaf in leaves(one)] if isinstance(value, tuple) else [value]
 
 
-@pytest.mark.parametrize("field", fields.CHECKS)
+@pytest.mark.parametrize("field", schema.CHECKS)
 def test_a_wrong_value_is_one_line_that_names_the_field(field, tmp_path):
     for value in VALUES:
         config = defaults.base_config()
@@ -131,7 +131,7 @@ def test_messages(field, value, message):
     config = defaults.base_config()
     put(config, field, value)
     with pytest.raises(UserError) as caught:
-        fields.check(config)
+        defaults.check(config)
     assert str(caught.value).startswith(message)
 
 
@@ -140,11 +140,11 @@ def test_what_does_not_fit_into_memory_is_refused():
     config.data.update(image_size=4096)
     config.train.batch_size = 10**6
     with pytest.raises(UserError, match=r"train\.batch_size=1000000 of 4096x4096x3 are 46,875 GiB"):
-        fields.check(config)
+        defaults.check(config)
     config.train.batch_size = 1
     config.data.update(kind="synthetic", num_examples=10**6)
     with pytest.raises(UserError, match=r"data\.num_examples=1000000 of .* lower it"):
-        fields.check(config)
+        defaults.check(config)
 
 
 def test_choices_are_those_of_the_code():
@@ -152,7 +152,7 @@ def test_choices_are_those_of_the_code():
         config = defaults.base_config()
         put(config, field, None)
         with pytest.raises(UserError) as caught:
-            fields.check(config)
+            defaults.check(config)
         return set(str(caught.value).partition("is not one of ")[2].split(", "))
 
     assert names("data.kind") == set(KINDS)

@@ -6,12 +6,14 @@ jitter, photometric distortion, lighting, normalisation, padded crop, translatio
 From the colours on it is that of fb.resnet.torch. Mixing, which needs two examples, is in `mixup`.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 
+from jaxcnn.config import spec
 from jaxcnn.data.augmentation.auto_augment import GREY, POLICIES, photometric_distortion
 from jaxcnn.data.normalization import Statistics, preprocess
 from jaxcnn.errors import UserError, nearest
@@ -33,6 +35,54 @@ PCA_COMPONENTS = (
     (-0.5808, -0.0045, -0.8140),
     (-0.5836, -0.6948, 0.4203),
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """Part of the section `data`: random changes of training images, in this order."""
+
+    policy: str = spec.field(
+        "none", "none | " + " | ".join(POLICIES), spec.choice("none", *POLICIES)
+    )
+    policy_operations: int = spec.field(
+        2, "of randaugment: operations per image", spec.whole(1, 100)
+    )
+    policy_magnitude: float = spec.field(
+        9.0, "of randaugment: 10 is the strongest", spec.real(0, 30)
+    )
+    color_jitter: float = spec.field(
+        0.0,
+        "brightness, contrast, saturation: weights 1 ± this; 0.4 in fb.resnet.torch",
+        spec.share,
+    )
+    photometric: float = spec.field(
+        0.0, "brightness, contrast, saturation, hue; 1 in Inception's released code", spec.share
+    )
+    lighting: float = spec.field(
+        0.0, "standard deviation of AlexNet's shift along the colour components; 0.1", spec.strength
+    )
+    pad: int = spec.field(
+        0, "pixels added on each side before a random crop of the same size", spec.side_or_none
+    )
+    pad_mode: str = spec.field(
+        "constant",
+        "constant (zeros, the mean colour) | reflect",
+        spec.choice("constant", "reflect"),
+    )
+    translate: float = spec.field(
+        0.0, "most shift as a fraction of the side; zeros around", spec.share
+    )
+    flip: bool = spec.field(False, "mirror left to right with probability 1/2", spec.flag)
+    vertical_flip: bool = spec.field(False, "mirror top to bottom with probability 1/2", spec.flag)
+    erase: float = spec.field(0.0, "probability of random erasing", spec.share)
+    erase_area: tuple[float, float] = spec.field(
+        (0.02, 0.4),
+        "least and greatest erased fraction of the image",
+        spec.several(spec.real(0, 1, above=True), least=2, most=2),
+    )
+    erase_fill: str = spec.field(
+        "noise", "noise (N(0, 1) after normalisation) | mean (zeros)", spec.choice(*FILLS)
+    )
 
 
 def example_keys(

@@ -10,15 +10,28 @@ Zhang, Cisse, Dauphin and Lopez-Paz, "mixup: Beyond Empirical Risk Minimization"
 1710.09412, whose code draws one share for a batch; Yun et al., "CutMix", 2019, arXiv 1905.04899.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from jaxcnn.config import spec
 from jaxcnn.data.augmentation.augment import box_mask
 from jaxcnn.errors import UserError
 
 _USE = 32  # what an example's key is folded with; `augment` has the small numbers
+
+
+@dataclasses.dataclass(frozen=True)
+class MixConfig:
+    """Part of the section `data`: mixing of training images."""
+
+    mixup: float = spec.field(0.0, "alpha of mixup's Beta distribution; 0 is off", spec.strength)
+    cutmix: float = spec.field(
+        0.0, "alpha of CutMix's; 0 is off; with both, each image takes one of them", spec.strength
+    )
+    mix_probability: float = spec.field(1.0, "probability that an image is mixed", spec.share)
 
 
 class Mixed(NamedTuple):

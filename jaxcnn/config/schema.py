@@ -1,0 +1,268 @@
+"""Every field of a config, in sections: `RunConfig`.
+
+Sections stand beside the code that they configure; those of the run as a whole are here.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from jaxcnn.config import spec
+from jaxcnn.data import SourceConfig
+from jaxcnn.data.augmentation.augment import AugmentConfig
+from jaxcnn.data.augmentation.mixup import MixConfig
+from jaxcnn.data.images.transforms import CropConfig
+from jaxcnn.data.normalization import NormalizeConfig
+from jaxcnn.data.pipeline import BatchConfig
+from jaxcnn.errors import UserError, nearest
+from jaxcnn.evaluation.multicrop import EvalConfig
+from jaxcnn.training.losses import LossConfig
+from jaxcnn.training.optim import OptimizerConfig
+from jaxcnn.training.schedules import ScheduleConfig, length, some_length
+
+PRECISIONS = ("default", "tensorfloat32", "float32")
+DTYPES = ("float32", "bfloat16", "float64")
+LARGEST_ARRAY = 2**36  # bytes of a batch, or of a synthetic split
+LARGEST_OVERRIDE = 100_000  # of a field of a network
+MOST_UNITS = 2000  # of a network, which takes minutes to trace; the deepest here has 600
+DEPTHS = ("bases", "depth", "stage_sizes")
+OVERRIDES = "model.overrides."
+
+
+def _renaming(value: Any) -> str:
+    """Checks a regular expression, or a pair of one and its replacement."""
+    if isinstance(value, tuple | list):
+        return (
+            ""
+            if len(value) == 2 and not spec.pattern(value[0]) and not spec.text(value[1])
+            else "a pair"
+        )
+    return spec.pattern(value)
+
+
+def _weights(value: Any) -> str:
+    """Checks `init_map`: the name of a map, or patterns."""
+    return spec.text(value) if isinstance(value, str) else spec.several(_renaming)(value)
+
+
+def _stage(value: Any) -> str:
+    """Checks a pair of a fraction of the run and an image size."""
+    fits = isinstance(value, tuple | list) and len(value) == 2
+    if (
+        fits
+        and not spec.real(0, 1, below=True)(value[0])
+        and not spec.whole(1, spec.LARGEST_SIDE)(value[1])
+    ):
+        return ""
+    return f"(share of the run below 1, size to {spec.LARGEST_SIDE}), as (0.5, 224)"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Section `model`."""
+
+    name: str = spec.field(
+        "", "see jaxcnn.list_models(); also timm/NAME and torchvision/NAME", spec.text
+    )
+    dtype: str = spec.field(
+        "float32", "of the computation: " + " | ".join(DTYPES), spec.choice(*DTYPES)
+    )
+    kernel_init: str = spec.field(
+        "",
+        "initialiser of all convolutions (jaxcnn.layers.initializers); '' is the network's",
+        spec.text,
+    )
+    overrides: Mapping[str, Any] = dataclasses.field(
+        default_factory=dict,
+        metadata={"doc": "other fields of the network: --config.model.overrides.dropout_rate=0.2"},
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig(BatchConfig, MixConfig, AugmentConfig, NormalizeConfig, CropConfig, SourceConfig):
+    """Section `data`."""
+
+    size_schedule: tuple[tuple[float, int], ...] = spec.field(
+        (),
+        "image sizes that change during training: pairs (fraction of the run, size from there on),"
+        " such as ((0.0, 128), (0.5, 224)); () is image_size throughout",
+        spec.several(_stage),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Section `train`."""
+
+    length: str = spec.field("10epochs", "of the run, such as 90epochs or 64000steps", some_length)
+    batch_size: int = spec.field(64, "images of one step, over all devices", spec.whole(1, 10**6))
+    accumulate: int = spec.field(
+        1, "parts of a batch whose gradients are summed before one update", spec.whole(1, 10_000)
+    )
+    steps_per_call: int = spec.field(
+        1, "steps that are compiled as one program", spec.whole(1, 10_000)
+    )
+    ema_decay: float = spec.field(0.0, "of the moving average of weights; 0 is off", spec.decay)
+    ema_warmup: bool = spec.field(True, "a smaller ema_decay in the first steps", spec.flag)
+    sync_bn: bool = spec.field(
+        False, "BatchNorm over the global batch instead of each device's part", spec.flag
+    )
+    max_skipped: int = spec.field(
+        10, "steps in a row with non-finite values before the run stops", spec.whole(1, 10**6)
+    )
+    watchdog_seconds: float = spec.field(
+        1800.0, "of several processes: longest wait for another one; 0 is off", spec.real(0, 1e7)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """Section `checkpoint`."""
+
+    every: str = spec.field("1epochs", "length between checkpoints", length)
+    keep_latest: int = spec.field(2, "newest checkpoints that are kept", spec.whole(0, 10**6))
+    keep_best: int = spec.field(
+        1, "best checkpoints that are kept; a better one is saved at once", spec.whole(0, 10**6)
+    )
+    metric: str = spec.field("top1", "top1 | top5: what is best", spec.choice("top1", "top5"))
+
+
+@dataclasses.dataclass(frozen=True)
+class LogConfig:
+    """Section `log`."""
+
+    every: str = spec.field("20steps", "length between records", length)
+    tensorboard: bool = spec.field(False, "write TensorBoard files, too", spec.flag)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Every field of a run. Lengths are texts such as "90epochs", "64000steps" or "never"."""
+
+    seed: int = spec.field(0, "of weights, data order and augmentation", spec.whole(0, 2**32 - 1))
+    dataset: str = spec.field("", "name of the data preset; part of the default workdir", spec.text)
+    init_from: str = spec.field(
+        "", "weights to start from: a folder of jaxcnn.interop.convert or a workdir", spec.text
+    )
+    init_map: str | tuple[Any, ...] = spec.field(
+        (),
+        "weights of init_from to use, () for all: regular expressions, pairs (pattern, name there)"
+        " or vgg_a",
+        _weights,
+    )
+    allow_change: str = spec.field(
+        "", "fields or sections, with commas, that a resumed run may change", spec.text
+    )
+    debug_nans: bool = spec.field(False, "stop in the operation that makes a NaN (slow)", spec.flag)
+    matmul_precision: str = spec.field(
+        "default", "of float32 on accelerators: " + " | ".join(PRECISIONS), spec.choice(*PRECISIONS)
+    )
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
+    checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+    log: LogConfig = dataclasses.field(default_factory=LogConfig)
+
+
+def fields_of(section: type, prefix: str = "") -> Iterator[tuple[str, "dataclasses.Field[Any]"]]:
+    """Yields (full name, field) of a section and its subsections, such as "train.length"."""
+    for one in dataclasses.fields(section):
+        if isinstance(one.type, type) and dataclasses.is_dataclass(one.type):
+            yield from fields_of(one.type, f"{prefix}{one.name}.")
+        else:
+            yield prefix + one.name, one
+
+
+FIELDS = dict(fields_of(RunConfig))  # by full name
+CHECKS: dict[str, spec.Check] = {
+    name: one.metadata["check"] for name, one in FIELDS.items() if "check" in one.metadata
+}
+DOCS: dict[str, str] = {name: one.metadata["doc"] for name, one in FIELDS.items()}
+
+
+def check(values: Mapping[str, Any]) -> None:
+    """Checks the values of a config, each by itself and then together.
+
+    Args:
+      values: by their full names.
+
+    Raises:
+      UserError: naming the first that is not as it should be, and what it should be.
+    """
+    for field, value in values.items():
+        if field.startswith(OVERRIDES):
+            _check_override(field, value)
+        elif field in CHECKS:
+            if wanted := CHECKS[field](value):
+                raise UserError(f"{field}={_shown(value)} is not {wanted}")
+        elif field != "model.overrides":
+            raise UserError(f"the config has no field {field!r}: {nearest(field, CHECKS)}")
+    _check_together(values)
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) < 60 else f"{shown[:57]}…"
+
+
+def _check_override(field: str, value: Any) -> None:
+    own = field.removeprefix(OVERRIDES).split(".")[0]
+    if own in ("num_classes", "dtype", "name", "parent"):
+        instead = {
+            "num_classes": "the data say how many classes there are (data.num_classes)",
+            "dtype": "set --config.model.dtype",
+        }.get(own, "it is no field of a network")
+        raise UserError(f"{field} cannot be set: {instead}")
+    if re.search("survival_probability|_share$", own):
+        check = spec.real(0, 1)
+    elif re.search("dropout|drop_path", own):
+        check = spec.decay
+    elif own == "columns":  # each doubles the depth of a FractalNet
+        check = spec.whole(1, 10)
+    elif own in DEPTHS:
+        check = spec.whole(0, MOST_UNITS)
+    else:
+        check = spec.real(-LARGEST_OVERRIDE, LARGEST_OVERRIDE)
+    numbers = [one for one in _leaves(value) if type(one) in (int, float)]
+    if wanted := next(filter(None, map(check, numbers)), ""):
+        part = "has a part that is not" if isinstance(value, tuple | list) else "is not"
+        raise UserError(f"{field}={_shown(value)} {part} {wanted}")
+    if own in DEPTHS and (units := sum(numbers)) > MOST_UNITS:
+        raise UserError(f"{field}={_shown(value)} makes {units:,} units: {MOST_UNITS:,} at most")
+
+
+def _leaves(value: Any) -> Sequence[Any]:
+    if isinstance(value, tuple | list):
+        return [leaf for one in value for leaf in _leaves(one)]
+    return [value]
+
+
+def _check_together(values: Mapping[str, Any]) -> None:
+    size, channels = values["data.image_size"], values["data.channels"]
+    for field in ("data.mean", "data.std"):
+        if len(values[field]) not in (1, channels):
+            raise UserError(
+                f"{field}={_shown(tuple(values[field]))} has {len(values[field])} numbers: give 1"
+                f" or as many as data.channels={channels}"
+            )
+    if values["data.scale_range"][0] > values["data.scale_range"][1]:
+        raise UserError(f"data.scale_range={tuple(values['data.scale_range'])} must rise")
+    if values["data.erase_area"][0] > values["data.erase_area"][1]:
+        area = tuple(values["data.erase_area"])
+        raise UserError(f"data.erase_area={area} must rise, within 0 and 1")
+    image = size**2 * channels
+    largest = {"train.batch_size": values["train.batch_size"]}
+    if values["data.kind"] == "synthetic":
+        largest["data.num_examples"] = values["data.num_examples"]
+    for field, images in largest.items():
+        if images * image > LARGEST_ARRAY:
+            raise UserError(
+                f"{field}={images} of {size}x{size}x{channels} are"
+                f" {math.ceil(images * image / 2**30):,} GiB: lower it, or data.image_size"
+            )

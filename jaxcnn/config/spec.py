@@ -1,0 +1,115 @@
+"""Fields of a config: each is declared once, beside the code that it configures.
+
+A section is a frozen dataclass whose fields are made by `field`: default, one line of
+documentation, check. `config.schema` puts the sections together.
+
+A check takes a value and returns "" or what the value should have been, as the end of a message.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Any
+
+from jaxcnn.errors import nearest
+
+Check = Callable[[Any], str]
+LARGEST_SIDE = 4096  # pixels
+
+
+def field(default: Any, doc: str, check: Check) -> Any:
+    """Returns a field of a section.
+
+    Args:
+      default: its value where no data set, recipe or flag sets it.
+      doc: what it means, with its unit and the meaning of special values.
+      check: of its values.
+    """
+    return dataclasses.field(default=default, metadata={"doc": doc, "check": check})
+
+
+def whole(least: int, most: int) -> Check:
+    """Returns the check of integers from `least` to `most`."""
+
+    def check(value: Any) -> str:
+        fits = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+        return "" if fits else f"a whole number from {least:,} to {most:,}"
+
+    return check
+
+
+def real(least: float, most: float, *, above: bool = False, below: bool = False) -> Check:
+    """Returns the check of finite numbers from `least` to `most`.
+
+    Args:
+      least: the least.
+      most: the greatest.
+      above: exclude the least.
+      below: exclude the greatest.
+    """
+    low, high = (
+        f"{'above' if above else 'from'} {least:g}",
+        f"{'below' if below else 'to'} {most:g}",
+    )
+
+    def check(value: Any) -> str:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        outside = [least] * above + [most] * below
+        fits = number and least <= value <= most and value not in outside  # NaN is not
+        return "" if fits else f"a number {low} {high}"
+
+    return check
+
+
+def choice(*names: str) -> Check:
+    """Returns the check of a name."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str):
+            return f"one of {', '.join(names)}"
+        return "" if value in names else f"possible: {nearest(value, names)}"
+
+    return check
+
+
+def several(check_one: Check, *, least: int = 0, most: int = 1000) -> Check:
+    """Returns the check of sequences of `least` to `most` values."""
+
+    def check(value: Any) -> str:
+        count = f"{least}" if least == most else f"{least} or more" if least else "any number"
+        if not isinstance(value, tuple | list) or not least <= len(value) <= most:
+            return f"a tuple of {count}"
+        problem = next(filter(None, map(check_one, value)), "")
+        return problem and f"a tuple, each value of it {problem}"
+
+    return check
+
+
+def text(value: Any) -> str:
+    """Checks that a value is a line of text."""
+    return "" if isinstance(value, str) and value.isprintable() else "a text of one line"
+
+
+def name(value: Any) -> str:
+    """Checks that a value is a text that is not empty."""
+    return "" if value and not text(value) else "a name"
+
+
+def flag(value: Any) -> str:
+    """Checks that a value is True or False."""
+    return "" if isinstance(value, bool) else "True or False"
+
+
+def pattern(value: Any) -> str:
+    """Checks that a value is a regular expression."""
+    try:
+        re.compile(value)
+    except (TypeError, re.error) as error:
+        return f"a regular expression ({error})"
+    return ""
+
+
+side, side_or_none = whole(1, LARGEST_SIDE), whole(0, LARGEST_SIDE)
+share, count, decay = real(0, 1), whole(0, 10**9), real(0, 1, below=True)
+strength, positive = real(0, 100), real(0, 1e6, above=True)
+patterns = several(pattern)
