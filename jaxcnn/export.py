@@ -34,9 +34,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from ml_collections import ConfigDict
 
 from jaxcnn.config import build, build_data, defaults
+from jaxcnn.config.schema import RunConfig, changed
 from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.interop import onnx
 from jaxcnn.io.atomic import whole_file
@@ -49,7 +49,7 @@ ATOL = {"bfloat16": 2e-2}  # of logits of size one; other formats 1e-5
 
 
 def _network(
-    config: ConfigDict, found: restore.Trained, model: nn.Module, variables: dict[str, Any]
+    config: RunConfig, found: restore.Trained, model: nn.Module, variables: dict[str, Any]
 ) -> Callable[[jax.Array], jax.Array]:
     """Returns uint8 images → logits, float32."""
     normalize = build_data.make_normalize(config, found.statistics)
@@ -64,7 +64,7 @@ def _network(
 Facts = dict[str, Any]
 
 
-def facts(config: ConfigDict, found: restore.Trained, directory: Path) -> Facts:
+def facts(config: RunConfig, found: restore.Trained, directory: Path) -> Facts:
     """Returns what the user of a program must know, JSON: its classes, input, output and origin."""
     height, width, channels = restore.image_shape(config)
     digest = hashlib.sha256(json.dumps(defaults.to_saved(config), sort_keys=True).encode())
@@ -81,7 +81,7 @@ def facts(config: ConfigDict, found: restore.Trained, directory: Path) -> Facts:
     }
 
 
-def to_stablehlo(config: ConfigDict, found: restore.Trained, about: Facts) -> bytes:
+def to_stablehlo(config: RunConfig, found: restore.Trained, about: Facts) -> bytes:
     """Returns a network as a serialised program of `jax.export`, which holds no facts."""
     del about
     from jax import export as exporting
@@ -101,14 +101,13 @@ def from_stablehlo(program: bytes) -> Callable[[np.ndarray], Any]:
     return exporting.deserialize(bytearray(program)).call
 
 
-def to_onnx(config: ConfigDict, found: restore.Trained, about: Facts) -> bytes:
+def to_onnx(config: RunConfig, found: restore.Trained, about: Facts) -> bytes:
     """Returns a network as a serialised ONNX model that computes in float32, with its facts.
 
     Raises:
       UserError: see `onnx.convert`.
     """
-    config = config.copy_and_resolve_references()
-    config.model.dtype = "float32"
+    config = changed(config, {"model.dtype": "float32"})
     variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), found.variables)
     model = build.make_model(config, found.num_classes)
     if getattr(model, "scan_units", False):  # ONNX has no such loops
@@ -141,7 +140,7 @@ class Format(NamedTuple):
       runs_on: for the message.
     """
 
-    write: Callable[[ConfigDict, restore.Trained, Facts], bytes]
+    write: Callable[[RunConfig, restore.Trained, Facts], bytes]
     read: Callable[[bytes], Callable[[np.ndarray], Any]]
     packages: tuple[str, ...]
     runs_on: str
@@ -157,7 +156,7 @@ FORMATS = {
 
 
 def difference(
-    program: Callable[[np.ndarray], Any], config: ConfigDict, found: restore.Trained
+    program: Callable[[np.ndarray], Any], config: RunConfig, found: restore.Trained
 ) -> float:
     """Returns by how much a program's logits are off, of several batches of noise.
 

@@ -25,9 +25,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax import traverse_util
-from ml_collections import ConfigDict
 
 from jaxcnn.config import build_data
+from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.images.decode import IMAGE_BYTES
 from jaxcnn.data.images.files import find_images, map_images, say_problems
 from jaxcnn.data.images.transforms import Cropper
@@ -56,7 +56,7 @@ class Features(NamedTuple):
     problems: list[tuple[str, str]]
 
 
-def layer_shapes(config: ConfigDict, found: restore.Trained) -> dict[str, tuple[int, ...]]:
+def layer_shapes(config: RunConfig, found: restore.Trained) -> dict[str, tuple[int, ...]]:
     """Returns the shape, for one image, of what each named layer puts out, in the order of use."""
     images = jax.ShapeDtypeStruct((1, *restore.image_shape(config)), jnp.float32)
     model, order = _with_named_units(found.model), list[str]()
@@ -85,7 +85,7 @@ def layer_shapes(config: ConfigDict, found: restore.Trained) -> dict[str, tuple[
 
 
 def make_layer(
-    config: ConfigDict, found: restore.Trained, layer: str = LAST_HIDDEN, *, pool: bool = True
+    config: RunConfig, found: restore.Trained, layer: str = LAST_HIDDEN, *, pool: bool = True
 ) -> Callable[[np.ndarray], jax.Array]:
     """Returns images, uint8 [b, H, W, C] of the evaluation's size → features, float32 [b, …].
 

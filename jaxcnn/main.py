@@ -6,7 +6,6 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from jaxcnn.config import defaults
 from jaxcnn.config.flags import config_name, read_config, run
 from jaxcnn.errors import UserError, printable
 from jaxcnn.run import cli
@@ -75,6 +74,7 @@ def print_results() -> None:
         else:
             results = evaluate.run(*workdirs, **wanted)
     else:
+        assert config is not None  # noqa: S101, one of both is there
         if FLAGS["checkpoint"].present:
             raise UserError("--checkpoint is of a run: name its --workdir")
         results = evaluate.run_weights(config, **wanted)
@@ -89,6 +89,8 @@ def main(argv: list[str]) -> None:
     if FLAGS.mode == "evaluate":
         print_results()
         return
+    from jaxcnn.config import defaults
+
     config = read_config()
     directory = Path(FLAGS.workdir or f"runs/{config_name()}-{defaults.data_label(config)}")
     cli.set_up(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from jaxcnn.config import build_data
+from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.images.files import find_images, map_images, say_problems
 from jaxcnn.errors import printable
 from jaxcnn.io.atomic import whole_file
@@ -39,9 +39,7 @@ class Guess(NamedTuple):
     probability: float
 
 
-def make_classifier(
-    config: ConfigDict, found: restore.Trained
-) -> Callable[[np.ndarray], jax.Array]:
+def make_classifier(config: RunConfig, found: restore.Trained) -> Callable[[np.ndarray], jax.Array]:
     """Returns images, uint8 [b, H, W, C] of the evaluation's size → probabilities [b, classes]."""
 
     def probabilities(variables: dict[str, Any], images: jax.Array) -> jax.Array:

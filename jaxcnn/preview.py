@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
-from ml_collections import ConfigDict
 
 from jaxcnn.config import build, build_data
 from jaxcnn.config.flags import config_name, read_config, run
+from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.augmentation import augment
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.data.pipeline import train_batch
@@ -45,7 +45,7 @@ class Cell(NamedTuple):
     caption: str
 
 
-def cells(config: ConfigDict, step: int = 0, count: int = 64) -> list[Cell]:
+def cells(config: RunConfig, step: int = 0, count: int = 64) -> list[Cell]:
     """Returns the first rows of a training batch, after all augmentation.
 
     Args:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from jaxcnn.config import defaults, recipes
+from jaxcnn.config import recipes
+from jaxcnn.config.defaults import freeze
 from jaxcnn.evaluation import evaluate
 from jaxcnn.run.checkpoint import Checkpoints
 from jaxcnn.training import train
@@ -30,7 +31,7 @@ class PhotoRun(NamedTuple):
             checkpoints.close()
 
     def config(self):
-        return defaults.from_saved(defaults.to_saved(make_config(self.images.parent)))
+        return make_config(self.images.parent)
 
 
 def write_photos(root, each=4):
@@ -60,7 +61,7 @@ def make_config(root):
 
 def make_run(directory):
     write_photos(directory / "data")
-    train.run(make_config(directory / "data"), directory / "run")
+    train.run(freeze(make_config(directory / "data")), directory / "run")
     results = evaluate.run(directory / "run")
     (directory / "data").rename(directory / "elsewhere")
     return PhotoRun(directory / "run", directory / "elsewhere" / "test", results)

@@ -11,6 +11,7 @@ import pytest
 from jaxcnn import features, predict, preview
 from jaxcnn.benchmark import __main__ as benchmark
 from jaxcnn.config import build, defaults, programs
+from jaxcnn.config.defaults import freeze
 from jaxcnn.data.prepare import __main__ as prepare
 from jaxcnn.data.synthetic import load_synthetic
 from jaxcnn.errors import UserError
@@ -100,7 +101,7 @@ def test_a_network_that_its_overrides_make_impossible_is_one_line(overrides):
     with pytest.raises(
         UserError, match=r"no resnet18 with .* \(\w+Error: .*model\.overrides"
     ) as info:
-        programs.make_programs(config, source, source, plan)
+        programs.make_programs(freeze(config), source, source, plan)
     assert "\n" not in str(info.value)
 
 

@@ -15,6 +15,7 @@ import jax
 import pytest
 
 from jaxcnn.config import build, build_data, programs
+from jaxcnn.config.defaults import freeze
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.models import bn_inception, googlenet
 from jaxcnn.run import distributed
@@ -76,7 +77,7 @@ def test_a_small_network_of_each_family_learns_digits(stem):
     config.train.length = f"{epochs}epochs"
     source, test = (build_data.load_data(config, split) for split in ("train", "test"))
     plan = build.make_plan(config, source.num_examples)
-    made = programs.make_programs(config, source, test, plan)
+    made = programs.make_programs(freeze(config), source, test, plan)
     state = distributed.replicate(prepare_state(made.initial, jax.random.key(0))())
     size = config.train.batch_size
     for step in range(plan.total):

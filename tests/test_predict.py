@@ -13,6 +13,7 @@ import pytest
 
 from jaxcnn import predict
 from jaxcnn.config import build, build_data
+from jaxcnn.config.defaults import freeze
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation import evaluate
 from jaxcnn.predict import main
@@ -95,14 +96,14 @@ def test_an_old_workdir_gets_its_names_and_another_folder_s_are_refused(photo_ru
     assert json.loads((copy / "classes.json").read_text()) == list(photos.CLASSES)
     (copy / "classes.json").unlink()
     seal_as_before(copy)
-    train.run(config, copy)  # finished
+    train.run(freeze(config), copy)  # finished
     assert workdir.read_class_names(copy) == photos.CLASSES
     renamed = shutil.copytree(photo_run.images.parent, copy / "renamed")
     for split in ("train", "test"):
         (renamed / split / "dog").rename(renamed / split / "doge")
     config.data.dir = str(renamed)
     with pytest.raises(UserError, match=r"class 1 is 'dog' in .* and 'doge' in the data"):
-        train.run(config, copy)
+        train.run(freeze(config), copy)
     assert workdir.read_class_names(copy) == photos.CLASSES
 
 
@@ -214,7 +215,7 @@ def test_a_config_that_was_changed_does_not_change_an_evaluation_nor_what_goes_o
     config = photo_run.config()
     changes = {"data.dir": config.data.dir}
     assert evaluate.run(copy, changes=changes) == evaluate.run(photo_run.workdir, changes=changes)
-    train.run(config, copy)  # finished
+    train.run(freeze(config), copy)  # finished
     config.data.mean = (9.485, *config.data.mean[1:])
     with pytest.raises(UserError, match=r"data\.mean .*0\.485, .* → .*9\.485"):
-        train.run(config, copy)
+        train.run(freeze(config), copy)

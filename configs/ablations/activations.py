@@ -13,8 +13,8 @@ Ours: thin VGG-A (16 to 64 maps), AdamW at 1e-3, the same initialisation (He, fo
 """
 
 from jaxcnn.ablation import Ablation
-from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.config import recipes
+from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():

@@ -10,8 +10,8 @@ Ours: ResNet-20 on 16x16 digits, 200 training examples.
 """
 
 from jaxcnn.ablation import Ablation
-from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.config import recipes
+from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():

@@ -10,8 +10,8 @@ run whose loss is not finite goes on without moving.
 """
 
 from jaxcnn.ablation import Ablation
-from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.config import recipes
+from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():

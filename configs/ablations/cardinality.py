@@ -11,8 +11,8 @@ variants, and 7 % between their multiply-adds (4 % and 5 % without --quick).
 """
 
 from jaxcnn.ablation import Ablation, Sizes
-from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.config import recipes
+from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():

@@ -8,8 +8,8 @@ difference 1.72 ± 0.50; plain-20 0.33 ± 0.18, residual-20 0.075 ± 0.059.
 """
 
 from jaxcnn.ablation import Ablation, Sizes
-from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.config import recipes
+from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():

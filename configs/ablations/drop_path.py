@@ -11,8 +11,8 @@ with global drop-path alone has statistics for single columns only, so its deepe
 """
 
 from jaxcnn.ablation import Ablation, Sizes
-from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.config import recipes
+from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():

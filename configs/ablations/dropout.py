@@ -10,8 +10,8 @@ Ours: a thin AlexNet (32 to 96 maps), 200 training examples.
 """
 
 from jaxcnn.ablation import Ablation
-from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.config import recipes
+from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():

@@ -8,9 +8,9 @@ Found: does not show. Quick, 3 seeds: the training loss rose in 9.5 ± 0 % of th
 """
 
 from jaxcnn.ablation import Ablation
-from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.ablation.measures import rises
 from jaxcnn.config import recipes
+from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():

@@ -14,9 +14,9 @@ paper; the curves go from the classifier down, so the values compared are those 
 """
 
 from jaxcnn.ablation import Ablation, Sizes
-from jaxcnn.ablation.bases import on_digits
 from jaxcnn.ablation.measures import gradient_flow
 from jaxcnn.config import recipes
+from jaxcnn.config.recipes.ablation import on_digits
 
 
 def get_ablation():

@@ -12,8 +12,8 @@ layer has not, which is up to a fifth of all at depth 10.
 """
 
 from jaxcnn.ablation import Ablation, Sizes
-from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.config import recipes
+from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():

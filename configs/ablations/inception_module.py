@@ -11,8 +11,8 @@ Ours: the network with BN, which trains in so few steps, on 32x32 digits, 300 tr
 """
 
 from jaxcnn.ablation import Ablation, Sizes
-from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.config import recipes
+from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():

@@ -9,8 +9,8 @@ Ours: eight modules of Inception-ResNet-v1, 75x75 digits.
 """
 
 from jaxcnn.ablation import Ablation
-from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.config import recipes
+from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():

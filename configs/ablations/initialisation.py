@@ -11,8 +11,8 @@ Ours: thin VGG-E (16 to 64 maps), without dense layers; AdamW.
 """
 
 from jaxcnn.ablation import Ablation
-from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.config import recipes
+from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():

@@ -10,9 +10,9 @@ of the units: plain 0.90 ± 0.04, which is chance, residual 0.64 ± 0.28, stocha
 """
 
 from jaxcnn.ablation import Ablation
-from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.ablation.measures import lesion
 from jaxcnn.config import recipes
+from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():

@@ -10,8 +10,8 @@ training examples.
 """
 
 from jaxcnn.ablation import Ablation, Sizes
-from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.config import recipes
+from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():

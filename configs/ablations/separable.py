@@ -13,8 +13,8 @@ The shallow network, without five layers of 512·α maps, is compared with the t
 """
 
 from jaxcnn.ablation import Ablation, Sizes
-from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.config import recipes
+from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():

@@ -11,8 +11,8 @@ parameters and multiply-adds, which the claim does not hold equal.
 """
 
 from jaxcnn.ablation import Ablation, Sizes
-from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.config import recipes
+from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():

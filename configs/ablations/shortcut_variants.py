@@ -14,8 +14,8 @@ convolutions on the shortcuts add up to 6 % of parameters and multiply-adds.
 """
 
 from jaxcnn.ablation import Ablation, Sizes
-from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.config import recipes
+from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():

@@ -8,9 +8,9 @@ then dropped 7.0 ± 0.5, skipped 8.6 ± 0.7, which is 1.3 ± 0.6 or 18 % more th
 """
 
 from jaxcnn.ablation import Ablation
-from jaxcnn.ablation.bases import on_digits, short
 from jaxcnn.ablation.measures import speed
 from jaxcnn.config import recipes
+from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():

@@ -4,6 +4,7 @@ A file of `configs/ablations` says it, in `get_ablation()`: a config, the varian
 differ from it, and the metric. `launch/ablate.py` runs it.
 """
 
+import copy
 import dataclasses
 import math
 import runpy
@@ -11,14 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ml_collections import ConfigDict
-
 from jaxcnn.config import defaults
+from jaxcnn.config.schema import RunConfig
 from jaxcnn.errors import UserError, nearest
 
 Curve = list[tuple[float, float]]
 # (config, workdir of its run) → points (x, y)
-Measure = Callable[[ConfigDict, Path], Curve]
+Measure = Callable[[RunConfig, Path], Curve]
 
 # A run of some seconds keeps its last state alone.
 QUICK = {"checkpoint.every": "never", "checkpoint.keep_best": 0}
@@ -47,7 +47,7 @@ class Ablation:
     """Variants of one config.
 
     Attributes:
-      base: what all have in common.
+      base: what all have in common, a ConfigDict as recipes return it.
       variants: of each, by name, the fields that it sets: {"model.overrides.width": 8}.
       baseline: the variant that the others are compared with, "" is the first; or a dictionary,
         from a variant to the one that it is compared with.
@@ -63,7 +63,7 @@ class Ablation:
         empty list compares networks whose sizes have nothing to do with each other.
     """
 
-    base: ConfigDict
+    base: Any
     variants: Mapping[str, Mapping[str, Any]]
     baseline: str | Mapping[str, str] = ""
     metric: str = "test/top1"
@@ -93,38 +93,19 @@ class Ablation:
             return (0.0, 1.0)
         return (0.0 if kind in ("loss", "nll", "grad_norm") else -math.inf, math.inf)
 
-    def config(self, variant: str, seed: int, *, quick: bool) -> ConfigDict:
+    def config(self, variant: str, seed: int, *, quick: bool) -> RunConfig:
         """Returns the config of a run.
 
         Raises:
           UserError: for a field that configs do not have.
         """
-        config = self.base.copy_and_resolve_references()
+        config = copy.deepcopy(self.base)
         short = {**QUICK, **self.quick} if quick else {}
         for fields in (short, self.variants[variant]):
             for name, value in fields.items():
-                set_field(config, name, value)
+                defaults.set_field(config, name, value)
         config.seed = seed
-        return config
-
-
-def set_field(config: ConfigDict, name: str, value: Any) -> None:
-    """Sets a field by its dotted name.
-
-    Raises:
-      UserError: if there is no such field; `model.overrides` takes any.
-    """
-    *sections, last = name.split(".")
-    for number, section in enumerate(sections):
-        if section not in config:
-            raise UserError(f"{name}: {nearest(section, config)}")
-        config = config[section]
-        if not isinstance(config, ConfigDict):
-            raise UserError(f"{name}: {'.'.join(sections[: number + 1])} is not a section")
-    if last not in config and sections != ["model", "overrides"]:
-        raise UserError(f"the config has no field {name!r}: {nearest(last, config)}")
-    with config.ignore_type():
-        config[last] = value
+        return defaults.freeze(config)
 
 
 def load(file: Path) -> tuple[Ablation, str]:

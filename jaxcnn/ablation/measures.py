@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax import traverse_util
-from ml_collections import ConfigDict
 
 from jaxcnn.ablation import Curve
 from jaxcnn.analysis.lesion import lesioned, removable
 from jaxcnn.config import build, build_data
+from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.pipeline import eval_batches, train_batch
 from jaxcnn.run import init_from, workdir
 from jaxcnn.run.metric_writer import Logbook
@@ -24,7 +24,7 @@ from jaxcnn.training.losses import make_head_loss
 LESIONS = 12  # sets of removed units that are averaged for each number of them
 
 
-def gradient_flow(config: ConfigDict, directory: Path) -> Curve:
+def gradient_flow(config: RunConfig, directory: Path) -> Curve:
     """Norms of the loss's gradient at initialisation, from the last layer to the first.
 
     Of the first batch, by the weights of each convolution and dense layer. x is the number of
@@ -78,7 +78,7 @@ def _layers(model: nn.Module, images: jax.Array) -> list[str]:
     return found
 
 
-def lesion(config: ConfigDict, directory: Path) -> Curve:
+def lesion(config: RunConfig, directory: Path) -> Curve:
     """Test error with some units removed after training, random ones: 0, 1, 2, 4 and so on.
 
     Of each number up to a quarter of the units `LESIONS` sets are drawn and their errors averaged.
@@ -108,7 +108,7 @@ def lesion(config: ConfigDict, directory: Path) -> Curve:
         ]
 
 
-def rises(config: ConfigDict, directory: Path) -> Curve:
+def rises(config: RunConfig, directory: Path) -> Curve:
     """Share of the epochs up to each one in which the training loss was above the one before."""
     del config
     records = Logbook(directory, active=False).records()
@@ -117,7 +117,7 @@ def rises(config: ConfigDict, directory: Path) -> Curve:
     return [(float(i + 1), float(count / i)) for i, count in enumerate(above, 1)]
 
 
-def speed(config: ConfigDict, directory: Path) -> Curve:
+def speed(config: RunConfig, directory: Path) -> Curve:
     """Training steps per second, the median over the records; the first is left out.
 
     One point, or none of a run with a single record.

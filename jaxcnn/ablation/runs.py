@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ml_collections import ConfigDict
-
 from jaxcnn.ablation import Ablation, Curve
 from jaxcnn.config import defaults, resume
+from jaxcnn.config.schema import RunConfig
 from jaxcnn.errors import EXIT_WORKDIR, UserError, nearest
 from jaxcnn.io import safe_files
 from jaxcnn.io.atomic import whole_file
@@ -142,7 +141,7 @@ def run(
 
     programs: dict[str, parts.Programs] = {}
 
-    def build_once(config: ConfigDict, *rest: Any) -> parts.Programs:
+    def build_once(config: RunConfig, *rest: Any) -> parts.Programs:
         if not programs:
             programs["all"] = parts.make_programs(config, *rest)
         return programs["all"]
@@ -192,7 +191,7 @@ def described(result: Result, metric: str) -> str:
     return f"{variant}, seed {seed}: {metric} {result.value:.4f} ({duration(result.seconds)})"
 
 
-def _curve(ablation: Ablation, config: ConfigDict, directory: Path) -> Curve:
+def _curve(ablation: Ablation, config: RunConfig, directory: Path) -> Curve:
     if ablation.measure is not None:
         return ablation.measure(config, directory)
     records = Logbook(directory, active=False).records()

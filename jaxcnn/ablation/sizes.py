@@ -1,5 +1,6 @@
 """Parameters and multiply-adds of an ablation's networks: whether a comparison is a fair one."""
 
+import dataclasses
 import json
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ def measure(ablation: Ablation, *, quick: bool) -> dict[str, Size]:
         if data not in classes:
             classes[data] = build_data.load_data(config, "train").num_classes
         shape = (config.data.image_size, config.data.image_size, config.data.channels)
-        network = json.dumps([config.model.to_dict(), shape, classes[data]], default=repr)
+        network = json.dumps([dataclasses.asdict(config.model), shape, classes[data]], default=repr)
         if network not in known:
             images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
             with build.network_of(config):

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from flax.errors import FlaxError
-from ml_collections import ConfigDict
 
 from jaxcnn.config.build_data import make_test_protocol, mixes
+from jaxcnn.config.schema import RunConfig
 from jaxcnn.errors import UserError, nearest, reason
 from jaxcnn.evaluation.multicrop import CENTER
 from jaxcnn.interop.exchange import create_library_model
@@ -36,7 +36,7 @@ BY_NAME = {"act": activation, "conv": convolution}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 
 
-def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
+def make_model(config: RunConfig, num_classes: int) -> nn.Module:
     """Returns the network of the section `model`, with BatchNorm as `train.sync_bn` has it.
 
     Raises:
@@ -80,7 +80,7 @@ def make_model(config: ConfigDict, num_classes: int) -> nn.Module:
 
 
 @contextlib.contextmanager
-def network_of(config: ConfigDict) -> Iterator[None]:
+def network_of(config: RunConfig) -> Iterator[None]:
     """Gives a context in which a network fails in one line if its overrides make it impossible.
 
     Raises:
@@ -139,7 +139,7 @@ def _initialized(model: nn.Module, conv: Any, name: str) -> Initialized:
     return Initialized(conv, _named("model.kernel_init", initializer, name))
 
 
-def make_loss(config: ConfigDict) -> Objective:
+def make_loss(config: RunConfig) -> Objective:
     """Returns the objective of the section `loss`.
 
     Raises:
@@ -156,7 +156,7 @@ def make_loss(config: ConfigDict) -> Objective:
     )
 
 
-def make_test_loss(config: ConfigDict) -> HeadLoss | None:
+def make_test_loss(config: RunConfig) -> HeadLoss | None:
     """Returns the main term of the objective, for evaluations by the protocol of the config.
 
     The scores of several views are logarithms of mean probabilities. Cross entropy takes them; the
@@ -171,7 +171,7 @@ def make_test_loss(config: ConfigDict) -> HeadLoss | None:
     return make_head_loss(config.loss.name, config.loss.label_smoothing)
 
 
-def make_plan(config: ConfigDict, num_examples: int) -> Plan:
+def make_plan(config: RunConfig, num_examples: int) -> Plan:
     """Returns the lengths of a run over so many training examples, in steps.
 
     An epoch is a pass over all of them. If only some have labels, it is a pass of the rows without
@@ -203,7 +203,7 @@ def make_plan(config: ConfigDict, num_examples: int) -> Plan:
     return Plan(total, steps_per_epoch, log, evaluate, save, _sizes(config, total))
 
 
-def _sizes(config: ConfigDict, total: int) -> tuple[tuple[int, int], ...]:
+def _sizes(config: RunConfig, total: int) -> tuple[tuple[int, int], ...]:
     """Returns `Plan.sizes` of a run of `total` steps.
 
     Raises:
@@ -225,7 +225,7 @@ def _sizes(config: ConfigDict, total: int) -> tuple[tuple[int, int], ...]:
 
 
 def make_optimizer(
-    config: ConfigDict, *, total_steps: int, steps_per_epoch: Fraction, batch_size: int
+    config: RunConfig, *, total_steps: int, steps_per_epoch: Fraction, batch_size: int
 ) -> Optimizer:
     """Returns what the sections `optimizer` and `schedule` describe.
 

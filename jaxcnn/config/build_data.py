@@ -4,9 +4,9 @@ from collections.abc import Callable
 from functools import partial
 
 import jax
-from ml_collections import ConfigDict
 
 from jaxcnn import data
+from jaxcnn.config.schema import RunConfig, changed
 from jaxcnn.data import normalization
 from jaxcnn.data.augmentation import mixup
 from jaxcnn.data.augmentation.augment import augment, normalize
@@ -17,7 +17,7 @@ from jaxcnn.evaluation.multicrop import Protocol, make_protocol
 from jaxcnn.training.schedules import Plan
 
 
-def load_data(config: ConfigDict, split: str, whole_images: bool = False) -> DataSource:
+def load_data(config: RunConfig, split: str, whole_images: bool = False) -> DataSource:
     """Returns a split, "train", "validation" or "test", of the section `data`.
 
     Of the training split only `data.labelled` examples have labels, which the run's seed draws.
@@ -51,7 +51,7 @@ def load_data(config: ConfigDict, split: str, whole_images: bool = False) -> Dat
     return source
 
 
-def load_stages(config: ConfigDict, source: DataSource, plan: Plan) -> list[tuple[int, DataSource]]:
+def load_stages(config: RunConfig, source: DataSource, plan: Plan) -> list[tuple[int, DataSource]]:
     """Returns (steps before, training split at the size of the stage) of all stages of a run.
 
     The short sides of "scale_jitter" change in proportion.
@@ -65,15 +65,15 @@ def load_stages(config: ConfigDict, source: DataSource, plan: Plan) -> list[tupl
     def at(size: int) -> DataSource:
         if size == config.data.image_size:
             return source
-        resized, factor = config.copy_and_resolve_references(), size / config.data.image_size
+        factor = size / config.data.image_size
         scales = tuple(max(round(scale * factor), size) for scale in config.data.scale_range)
-        resized.data.update(image_size=size, resize=0, scale_range=scales)
-        return load_data(resized, "train")
+        fields = {"data.image_size": size, "data.resize": 0, "data.scale_range": scales}
+        return load_data(changed(config, fields), "train")
 
     return [(before, at(size)) for before, size in plan.sizes]
 
 
-def make_test_protocol(config: ConfigDict) -> Protocol:
+def make_test_protocol(config: RunConfig) -> Protocol:
     """Returns the protocol of the section `eval`, for images as `data` has them.
 
     Raises:
@@ -88,7 +88,7 @@ def make_test_protocol(config: ConfigDict) -> Protocol:
     )
 
 
-def load_test_data(config: ConfigDict, split: str) -> DataSource:
+def load_test_data(config: RunConfig, split: str) -> DataSource:
     """Returns a split as the evaluator wants it: whole images where the protocol cuts out views.
 
     Raises:
@@ -97,14 +97,12 @@ def load_test_data(config: ConfigDict, split: str) -> DataSource:
     return load_data(config, split, make_test_protocol(config).views is not None)
 
 
-def during_training(config: ConfigDict) -> ConfigDict:
+def during_training(config: RunConfig) -> RunConfig:
     """Returns a run's config with the protocol of the evaluations on its way: one crop."""
-    watching = config.copy_and_resolve_references()
-    watching.eval.update(protocol="center", scales=())
-    return watching
+    return changed(config, {"eval.protocol": "center", "eval.scales": ()})
 
 
-def watched_split(config: ConfigDict) -> str:
+def watched_split(config: RunConfig) -> str:
     """Returns the split that is evaluated during training: "validation" if there is one."""
     held_out = config.data.holdout or config.data.holdout_per_class
     return (
@@ -114,7 +112,7 @@ def watched_split(config: ConfigDict) -> str:
     )
 
 
-def load_reported(config: ConfigDict, watched: DataSource) -> DataSource:
+def load_reported(config: RunConfig, watched: DataSource) -> DataSource:
     """Returns the split of the result: "test", or "validation" where that is all there is.
 
     Args:
@@ -132,12 +130,12 @@ def load_reported(config: ConfigDict, watched: DataSource) -> DataSource:
         return watched
 
 
-def eval_size(config: ConfigDict) -> int:
+def eval_size(config: RunConfig) -> int:
     """Returns height and width of the images of evaluation."""
     return config.data.eval_image_size or config.data.image_size
 
 
-def measure_statistics(config: ConfigDict, source: DataSource) -> normalization.Statistics | None:
+def measure_statistics(config: RunConfig, source: DataSource) -> normalization.Statistics | None:
     """Returns what `data.preprocess` has to know of the training split, if anything.
 
     Raises:
@@ -150,7 +148,7 @@ def measure_statistics(config: ConfigDict, source: DataSource) -> normalization.
 
 
 def make_augment(
-    config: ConfigDict, statistics: normalization.Statistics | None = None
+    config: RunConfig, statistics: normalization.Statistics | None = None
 ) -> Callable[..., jax.Array]:
     """Returns (uint8 images, keys, *, statistics) → images, for training.
 
@@ -180,7 +178,7 @@ def make_augment(
     )
 
 
-def make_mix(config: ConfigDict) -> Callable[..., mixup.Mixed] | None:
+def make_mix(config: RunConfig) -> Callable[..., mixup.Mixed] | None:
     """Returns (images, labels, weights, keys) → mixed images, or None.
 
     Raises:
@@ -203,19 +201,19 @@ def make_mix(config: ConfigDict) -> Callable[..., mixup.Mixed] | None:
     )
 
 
-def mixes(config: ConfigDict) -> bool:
+def mixes(config: RunConfig) -> bool:
     """Tells whether images are mixed with each other."""
     return bool(config.data.mixup or config.data.cutmix)
 
 
 def make_normalize(
-    config: ConfigDict, statistics: normalization.Statistics | None = None
+    config: RunConfig, statistics: normalization.Statistics | None = None
 ) -> Callable[..., jax.Array]:
     """Returns (uint8 images, *, statistics) → images, for evaluation; see `make_augment`."""
     return partial(normalize, mean=config.data.mean, std=config.data.std, statistics=statistics)
 
 
-def make_cropper(config: ConfigDict) -> Cropper:
+def make_cropper(config: RunConfig) -> Cropper:
     """Returns encoded image → uint8 [image_size, image_size, channels], as in evaluation.
 
     An image of another size than a data set without crop has is brought to it, as by "resize".

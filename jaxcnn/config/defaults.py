@@ -7,7 +7,7 @@ Lengths are texts such as "90epochs", "64000steps" or "never". Learning rates ar
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from jaxcnn.config import schema
 from jaxcnn.config.schema import RunConfig
+from jaxcnn.errors import UserError, nearest
 from jaxcnn.io import paths
 
 LOG = logging.getLogger("jaxcnn")
@@ -39,30 +40,24 @@ def _mutable(section: Any) -> ConfigDict:
 
 
 def freeze(config: ConfigDict) -> RunConfig:
-    """Returns a config whose values have been checked, as plain immutable data.
+    """Returns a config as immutable data, its values checked.
 
     Raises:
       UserError: naming the first value that is not as it should be, and what it should be.
     """
-    check(config)
+    schema.check(flatten(config))
     return _frozen(RunConfig, config.to_dict())
 
 
-def _frozen(section: type, values: Mapping[str, Any]) -> Any:
-    parts = {}
+def _frozen(section: Any, values: Mapping[str, Any]) -> Any:
+    """Returns a section made of values; those that are missing have their defaults."""
+    given = {}
     for one in dataclasses.fields(section):
-        value = values[one.name]
-        parts[one.name] = (
-            _frozen(one.type, value)
-            if isinstance(one.type, type) and dataclasses.is_dataclass(one.type)
-            else _tuples(value)
-        )
-    return section(**parts)
-
-
-def check(config: ConfigDict) -> None:
-    """Checks the values of a config; see `schema.check`."""
-    schema.check(flatten(config))
+        if one.name in values:
+            is_section = isinstance(one.type, type) and dataclasses.is_dataclass(one.type)
+            value = values[one.name]
+            given[one.name] = _frozen(one.type, value) if is_section else _tuples(value)
+    return section(**given)
 
 
 def flatten(config: ConfigDict) -> dict[str, Any]:
@@ -72,7 +67,26 @@ def flatten(config: ConfigDict) -> dict[str, Any]:
     return {field: {} if value is empty else value for field, value in flat.items()}
 
 
-def data_label(config: ConfigDict) -> str:
+def set_field(config: ConfigDict, name: str, value: Any) -> None:
+    """Sets a field by its full name.
+
+    Raises:
+      UserError: if there is no such field; `model.overrides` takes any.
+    """
+    *sections, last = name.split(".")
+    for number, section in enumerate(sections):
+        if section not in config:
+            raise UserError(f"{name}: {nearest(section, config)}")
+        config = config[section]
+        if not isinstance(config, ConfigDict):
+            raise UserError(f"{name}: {'.'.join(sections[: number + 1])} is not a section")
+    if last not in config and sections != ["model", "overrides"]:
+        raise UserError(f"the config has no field {name!r}: {nearest(last, config)}")
+    with config.ignore_type():
+        config[last] = value
+
+
+def data_label(config: RunConfig) -> str:
     """Returns what the default workdir is called by: the data set, or the name of its folder."""
     section = config.data
     if section.kind == "folder" and section.dir:
@@ -85,55 +99,58 @@ def data_label(config: ConfigDict) -> str:
 get_config = base_config  # for the command line, where a workdir says the rest
 
 
-def from_saved(saved: dict[str, Any]) -> ConfigDict:
+def from_saved(saved: dict[str, Any]) -> RunConfig:
     """Returns the config of a workdir; fields that it does not have yet get their defaults.
 
     Fields that this version does not have are left out, which the log says.
+
+    Raises:
+      UserError: for a value that a field cannot have.
+      TypeError: for a section that is none.
     """
-    config = base_config()
     unknown = unknown_fields(saved)
-
-    def fill(section: ConfigDict, values: dict[str, Any], prefix: str = "") -> None:
-        for key, value in values.items():
-            name = f"{prefix}{key}"
-            if isinstance(value, dict) and isinstance(section.get(key), ConfigDict):
-                fill(section[key], value, f"{name}.")
-            elif name not in unknown:
-                section[key] = _tuples(value)
-
-    fill(config, saved)
     if unknown:
         LOG.warning(
             "the saved config has fields that this version of jaxcnn does not have, which are left"
             " out: %s",
             ", ".join(f"{name}={value!r}" for name, value in unknown.items()),
         )
-    return config
+    config = _frozen(RunConfig, saved)
+    return schema.changed(config, {})
 
 
 def unknown_fields(saved: dict[str, Any]) -> dict[str, Any]:
-    """Returns the fields of a saved config that there are not, by their full names."""
-    found: dict[str, Any] = {}
+    """Returns the fields of a saved config that do not exist, by their full names.
 
-    def look(section: ConfigDict, values: dict[str, Any], prefix: str) -> None:
-        for key, value in values.items():
-            name = f"{prefix}{key}"
-            if key not in section:
-                found[name] = value
-            elif isinstance(value, dict) and name != "model.overrides":
-                look(section[key], value, f"{name}.")
+    Raises:
+      TypeError: for a section that is none.
+    """
+    return dict(_unknown(RunConfig, saved, ""))
 
-    look(base_config(), saved, "")
-    return found
+
+def _unknown(section: Any, values: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(values, dict):
+        raise TypeError(f"{prefix.rstrip('.') or 'the config'} is not a section of fields")
+    fields = {one.name: one.type for one in dataclasses.fields(section)}
+    for key, value in values.items():
+        kind = fields.get(key)
+        if key not in fields:
+            yield f"{prefix}{key}", value
+        elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            yield from _unknown(kind, value, f"{prefix}{key}.")
+        elif f"{prefix}{key}" == "model.overrides" and not isinstance(value, dict):
+            raise TypeError("model.overrides is not a section of fields")
 
 
 def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
-def to_saved(config: ConfigDict) -> dict[str, Any]:
+def to_saved(config: RunConfig) -> dict[str, Any]:
     """Returns a config as JSON values (tuples become lists)."""
-    return json.loads(config.to_json())
+    return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 # Data sets --------------------------------------------------------------------------------------

@@ -6,13 +6,16 @@ import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.run import cli
+
+if TYPE_CHECKING:
+    from jaxcnn.config.schema import RunConfig
 
 FLAGS = flags.FLAGS
 # Flags of other programs, and the fields that they are here.
@@ -138,7 +141,7 @@ def _mistake_within(error: BaseException | None) -> UserError | None:
     return found
 
 
-def read_config() -> ConfigDict:
+def read_config() -> "RunConfig":
     """Returns the config of the command line, its fields checked.
 
     Raises:
@@ -165,8 +168,7 @@ def read_config() -> ConfigDict:
     for name in sorted(names(FLAGS.config) - declared):
         if not name.startswith("model.overrides."):
             raise UserError(f"the config has no field {name!r}: {nearest(name, declared)}")
-    defaults.check(FLAGS.config)
-    return FLAGS.config.lock()
+    return defaults.freeze(FLAGS.config)
 
 
 def run(main: Callable[[list[str]], Any], define: Callable[[], None]) -> NoReturn:
@@ -179,5 +181,7 @@ def run(main: Callable[[list[str]], Any], define: Callable[[], None]) -> NoRetur
     define_flags()
     define()
     with cli.mistakes_in_one_line(debug="--debug" in joined(sys.argv)):
+        import jax  # noqa: F401, here, or its complaints would be taken for the config file's
+
         app.run(main, flags_parser=parse_flags)
     sys.exit(0)

@@ -5,9 +5,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from flax import linen as nn
-from ml_collections import ConfigDict
 
 from jaxcnn.config import build, build_data
+from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.dataset import DataSource
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.evaluation.evaluate import check_size, check_train_size
@@ -40,11 +40,11 @@ class Programs(NamedTuple):
     initial: Initial
 
 
-MakePrograms = Callable[[ConfigDict, DataSource, DataSource, Plan, Statistics | None], Programs]
+MakePrograms = Callable[[RunConfig, DataSource, DataSource, Plan, Statistics | None], Programs]
 
 
 def make_programs(
-    config: ConfigDict,
+    config: RunConfig,
     source: DataSource,
     watched: DataSource,
     plan: Plan,

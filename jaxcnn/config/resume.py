@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import flax
-from ml_collections import ConfigDict
 
 from jaxcnn.config import defaults
+from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.contents import differences
 from jaxcnn.errors import UserError
 
@@ -30,7 +30,7 @@ FREE_TO_CHANGE = (
 )
 
 
-def check_unchanged(config: ConfigDict, saved: dict[str, Any], where: str) -> None:
+def check_unchanged(config: RunConfig, saved: dict[str, Any], where: str) -> None:
     """Refuses to continue a run with a config that would change its numbers.
 
     Args:
@@ -68,7 +68,7 @@ def check_unchanged(config: ConfigDict, saved: dict[str, Any], where: str) -> No
 
 
 def check_data(
-    config: ConfigDict, saved: dict[str, Any] | None, contents: dict[str, Any], where: Path
+    config: RunConfig, saved: dict[str, Any] | None, contents: dict[str, Any], where: Path
 ) -> None:
     """Refuses to continue a run with other data than it was begun with.
 
@@ -90,7 +90,7 @@ def check_data(
         )
 
 
-def _allowed(config: ConfigDict) -> list[str]:
+def _allowed(config: RunConfig) -> list[str]:
     return [name.strip() for name in config.allow_change.split(",") if name.strip()]
 
 

@@ -186,6 +186,47 @@ CHECKS: dict[str, spec.Check] = {
 DOCS: dict[str, str] = {name: one.metadata["doc"] for name, one in FIELDS.items()}
 
 
+def values_of(config: RunConfig) -> dict[str, Any]:
+    """Returns the values of a config by their full names."""
+
+    def value_of(name: str) -> Any:
+        value: Any = config
+        for part in name.split("."):
+            value = getattr(value, part)
+        return value
+
+    return {name: value_of(name) for name in FIELDS}
+
+
+def changed(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """Returns a config with other values of some fields, which are checked.
+
+    Args:
+      config: is not changed itself.
+      values: by their full names; those of `model.overrides` are added to it.
+
+    Raises:
+      UserError: for a field that does not exist, or a value that it cannot have.
+    """
+    result: Any = config
+    for name, value in values.items():
+        if name.startswith(OVERRIDES):
+            value = {**result.model.overrides, name.removeprefix(OVERRIDES): value}
+            name = "model.overrides"
+        elif name not in FIELDS:
+            raise UserError(f"the config has no field {name!r}: {nearest(name, FIELDS)}")
+        result = _replaced(result, name.split("."), value)
+    overrides = {OVERRIDES + name: value for name, value in result.model.overrides.items()}
+    check(values_of(result) | overrides)
+    return result
+
+
+def _replaced(section: Any, path: Sequence[str], value: Any) -> Any:
+    first, *rest = path
+    inner = _replaced(getattr(section, first), rest, value) if rest else value
+    return dataclasses.replace(section, **{first: inner})
+
+
 def check(values: Mapping[str, Any]) -> None:
     """Checks the values of a config, each by itself and then together.
 

@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import traverse_util
-from ml_collections import ConfigDict
 
-from jaxcnn.config import build, build_data, defaults
+from jaxcnn.config import build, build_data
+from jaxcnn.config.schema import RunConfig, changed, values_of
 from jaxcnn.data.dataset import DataSource
 from jaxcnn.data.normalization import Statistics
-from jaxcnn.errors import UserError, nearest
+from jaxcnn.errors import UserError
 from jaxcnn.evaluation import report as reports
 from jaxcnn.evaluation.evaluator import (
     Evaluator,
@@ -47,7 +46,7 @@ class Opened(NamedTuple):
       bias: what is to be said if the checkpoint was chosen on this split; "" otherwise.
     """
 
-    config: ConfigDict
+    config: RunConfig
     source: DataSource
     model: Any
     step: int
@@ -172,27 +171,22 @@ def _opened(
         yield Opened(config, source, found.model, found.step, state, statistics, biased)
 
 
-def _changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
+def _changed(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     """Returns a run's config with other fields of its evaluation.
 
     Raises:
       UserError: for a field that there is not, or of another section: the run is what it was
         trained as.
     """
-    flat = traverse_util.flatten_dict(config.to_dict(), sep=".")
-    differing = {name: value for name, value in changes.items() if flat.get(name) != value}
-    for name, value in differing.items():
-        section, _, field = name.partition(".")
-        if section not in ("eval", "data"):
+    values = values_of(config)
+    differing = {name: value for name, value in changes.items() if values.get(name) != value}
+    for name in differing:
+        if name.partition(".")[0] not in ("eval", "data"):
             raise UserError(
                 f"--config.{name} cannot be changed of a run that is evaluated: only fields of the"
                 " sections eval and data can"
             )
-        if name not in flat:
-            raise UserError(f"the config has no field {name!r}: {nearest(name, flat)}")
-        config[section][field] = value
-    defaults.check(config)
-    return config
+    return changed(config, differing)
 
 
 def _weights(state: TrainState) -> list[tuple[str, dict[str, Any]]]:
@@ -225,14 +219,14 @@ def _report(
     reports.write(report, predictions, source.class_names, facts)
 
 
-def _described(config: ConfigDict, weights: object, **more: Any) -> dict[str, Any]:
+def _described(config: RunConfig, weights: object, **more: Any) -> dict[str, Any]:
     """Returns what a report says of a network: where it is from, and how it was tested."""
     test = build_data.make_test_protocol(config)
     scales = [] if test.views is None else list(test.views.scales)
     return {"weights": str(weights), **more, "protocol": test.name, "scales": scales}
 
 
-def run_weights(config: ConfigDict, *, split: str = "test", report: Path | None = None) -> Results:
+def run_weights(config: RunConfig, *, split: str = "test", report: Path | None = None) -> Results:
     """Evaluates the weights at `config.init_from` on the config's data, without a run.
 
     Args:
@@ -248,7 +242,6 @@ def run_weights(config: ConfigDict, *, split: str = "test", report: Path | None 
     """
     if report is not None:
         _prepare(report, [config.init_from], split)
-    defaults.check(config)
     with numerics(config):
         source = build_data.load_test_data(config, split)
         images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from flax import linen as nn
 from flax import traverse_util
-from ml_collections import ConfigDict
 
 from jaxcnn.config import build
+from jaxcnn.config.schema import RunConfig
 from jaxcnn.errors import UserError
 from jaxcnn.interop.exchange import find_network
 from jaxcnn.interop.files import read_weights
@@ -51,7 +51,7 @@ class Source(NamedTuple):
 
 
 def load(
-    config: ConfigDict, model: nn.Module, fresh: Mapping[str, Any]
+    config: RunConfig, model: nn.Module, fresh: Mapping[str, Any]
 ) -> tuple[dict[str, Any], str, Adapted]:
     """Returns variables for a network from `config.init_from`, their title, and what was done.
 
@@ -78,7 +78,7 @@ def load(
     return variables, source.title, done
 
 
-def _patterns(config: ConfigDict) -> list[Any]:
+def _patterns(config: RunConfig) -> list[Any]:
     """Returns `init_map` with what its names stand for."""
     patterns: list[Any] = []
     for entry in config.init_map:

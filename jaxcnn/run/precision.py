@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
+from jaxcnn.config.schema import RunConfig
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
 
 # What jax would take from the environment, and every run has as it was published with.
@@ -90,7 +90,7 @@ def check_environment(saved: dict[str, str] | None, allow_change: str, where: st
 
 
 @contextlib.contextmanager
-def numerics(config: ConfigDict) -> Iterator[None]:
+def numerics(config: RunConfig) -> Iterator[None]:
     """Sets them inside the context, whatever the environment says of them.
 
     Raises:

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 from flax import linen as nn
-from ml_collections import ConfigDict
 
+from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.dataset import DataSource
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
@@ -39,7 +39,7 @@ class Window:
 
     def __init__(
         self,
-        config: ConfigDict,
+        config: RunConfig,
         source: DataSource,
         plan: Plan,
         start: int,
@@ -196,7 +196,7 @@ def score(results: dict[str, float]) -> str:
 
 def say_start(
     log: Logbook,
-    config: ConfigDict,
+    config: RunConfig,
     directory: Path,
     model: nn.Module,
     form: TrainState,
@@ -264,7 +264,7 @@ def say_taken(log: Logbook, title: str, form: TrainState, done: Adapted) -> None
             log.say(f"{name:<10} {'; '.join(parts)}")
 
 
-def say_restored(log: Logbook, step: int, meta: dict[str, Any], config: ConfigDict) -> None:
+def say_restored(log: Logbook, step: int, meta: dict[str, Any], config: RunConfig) -> None:
     """Says where a run goes on, and what other devices mean for it."""
     log.say(f"{'continues':<10} from step {step:,}")
     before, now = meta["devices"], jax.device_count()

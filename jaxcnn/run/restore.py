@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from flax import linen as nn
-from ml_collections import ConfigDict
 
 from jaxcnn.config import build, build_data
+from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.errors import UserError, check_whole
 from jaxcnn.run import cli, workdir
@@ -51,7 +51,7 @@ class Trained(NamedTuple):
         return self.state.variables(averaged=self.state.ema is not None)
 
 
-def read_config(directory: Path, checkpoint: str = "latest") -> ConfigDict:
+def read_config(directory: Path, checkpoint: str = "latest") -> RunConfig:
     """Returns the config that a checkpoint was trained with, which is sealed within it.
 
     Args:
@@ -88,7 +88,7 @@ def check_workdir(directory: Path) -> None:
 
 def restore(
     directory: Path,
-    config: ConfigDict,
+    config: RunConfig,
     *,
     checkpoint: str = "latest",
     check: Callable[[dict[str, Any]], None] = lambda meta: None,
@@ -144,7 +144,7 @@ def restore(
 
 
 def on_images(
-    config: ConfigDict, found: Trained, compute: Callable[[dict[str, Any], jax.Array], Any]
+    config: RunConfig, found: Trained, compute: Callable[[dict[str, Any], jax.Array], Any]
 ) -> Callable[[np.ndarray], Any]:
     """Returns uint8 images → what is computed of (variables, normalised images); compiled once.
 
@@ -169,7 +169,7 @@ def on_images(
     return run
 
 
-def image_shape(config: ConfigDict) -> tuple[int, int, int]:
+def image_shape(config: RunConfig) -> tuple[int, int, int]:
     """Returns (H, W, C) of what the network gets in evaluation, for every kind of data."""
     size = build_data.eval_size(config)
     return (size, size, config.data.channels)

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from jaxcnn.config import build_data, defaults, resume
+from jaxcnn.config.schema import RunConfig
 from jaxcnn.data import normalization
 from jaxcnn.data.dataset import DataSource
 from jaxcnn.errors import EXIT_BAD_DATA, EXIT_WORKDIR, UserError
@@ -93,7 +93,7 @@ def locked(workdir: Path) -> Iterator[None]:
         yield
 
 
-def write_config(workdir: Path, config: ConfigDict) -> None:
+def write_config(workdir: Path, config: RunConfig) -> None:
     """Writes the resolved config, whole or not at all."""
     _write(workdir / "config.json", defaults.to_saved(config))
 
@@ -103,7 +103,7 @@ def _write(path: Path, content: Any) -> None:
         file.write((json.dumps(content, indent=2) + "\n").encode())
 
 
-def read_config(workdir: Path) -> ConfigDict:
+def read_config(workdir: Path) -> RunConfig:
     """Returns config.json. A checkpoint's own config is sealed, this is not: see `config_of`.
 
     Raises:
@@ -126,11 +126,9 @@ def _why(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
-def _parsed(saved: Any, where: str) -> ConfigDict:
+def _parsed(saved: Any, where: str) -> RunConfig:
     try:
         return defaults.from_saved(saved)
-    except UserError:
-        raise
     except (
         ValueError,
         TypeError,
@@ -142,7 +140,7 @@ def _parsed(saved: Any, where: str) -> ConfigDict:
         raise UserError(f"{where} cannot be read: {_why(error)}") from None
 
 
-def config_of(meta: dict[str, Any], workdir: Path) -> ConfigDict:
+def config_of(meta: dict[str, Any], workdir: Path) -> RunConfig:
     """Returns the config that a checkpoint was trained with; says how config.json differs.
 
     Args:
@@ -244,7 +242,7 @@ def check_class_names(known: Sequence[str] | None, names: Sequence[str], workdir
 
 def keep_statistics(
     workdir: Path,
-    config: ConfigDict,
+    config: RunConfig,
     source: DataSource,
     say: Callable[[str], None],
     sealed: str = "",
@@ -267,7 +265,10 @@ def keep_statistics(
         "dataset": config.dataset,
         "shape": list(source.image_shape),
         "examples": source.num_examples,
-        **{field: config.data[field] for field in ("preprocess", "gcn_scale", "zca_epsilon")},
+        **{
+            field: getattr(config.data, field)
+            for field in ("preprocess", "gcn_scale", "zca_epsilon")
+        },
     }
     kept = normalization.read(workdir / STATISTICS)
     if kept is None or kept[1] != about or sealed not in ("", normalization.digest(kept[0])):
@@ -284,7 +285,7 @@ def keep_statistics(
 
 
 def read_statistics(
-    workdir: Path, config: ConfigDict, sealed: str = ""
+    workdir: Path, config: RunConfig, sealed: str = ""
 ) -> normalization.Statistics | None:
     """Returns what `keep_statistics` left.
 
@@ -314,7 +315,7 @@ def read_statistics(
 
 
 def describe_run(
-    config: ConfigDict,
+    config: RunConfig,
     num_classes: int,
     class_names: Sequence[str] = (),
     statistics: normalization.Statistics | None = None,

@@ -4,9 +4,9 @@ import math
 
 import jax
 from flax import linen as nn
-from ml_collections import ConfigDict
 
 from jaxcnn.config import build
+from jaxcnn.config.schema import RunConfig
 from jaxcnn.training.optim import matcher, tree_of_names
 from jaxcnn.training.schedules import Plan
 from jaxcnn.training.state import TrainState
@@ -19,7 +19,7 @@ INITIAL_SHARE = 1e-5
 USUAL_MOMENTUM = 0.9
 
 
-def norm_momentum(config: ConfigDict, own: float, total_steps: int) -> float:
+def norm_momentum(config: RunConfig, own: float, total_steps: int) -> float:
     """Returns the decay of BatchNorm's statistics in a run of `total_steps`.
 
     It is the network's own, unless that leaves more than `INITIAL_SHARE` of the initial statistics:
@@ -41,7 +41,7 @@ def norm_momentum(config: ConfigDict, own: float, total_steps: int) -> float:
     return min(own, USUAL_MOMENTUM, INITIAL_SHARE ** (1 / updates))
 
 
-def fit(model: nn.Module, config: ConfigDict, total_steps: int) -> nn.Module:
+def fit(model: nn.Module, config: RunConfig, total_steps: int) -> nn.Module:
     """Returns the network with the `norm_momentum` of a run of `total_steps`."""
     own = getattr(model, "norm_momentum", None)
     if own is None or (fitted := norm_momentum(config, own, total_steps)) == own:
@@ -49,7 +49,7 @@ def fit(model: nn.Module, config: ConfigDict, total_steps: int) -> nn.Module:
     return model.clone(norm_momentum=fitted)
 
 
-def lines(config: ConfigDict, form: TrainState, num_classes: int, plan: Plan) -> dict[str, str]:
+def lines(config: RunConfig, form: TrainState, num_classes: int, plan: Plan) -> dict[str, str]:
     """Returns what the start of a run says of its averages, by title: changes and warnings.
 
     Args:
@@ -73,7 +73,7 @@ def lines(config: ConfigDict, form: TrainState, num_classes: int, plan: Plan) ->
     return {title: line for title, line in found.items() if line}
 
 
-def _statistics_line(config: ConfigDict, own: float, total: int) -> str:
+def _statistics_line(config: RunConfig, own: float, total: int) -> str:
     fitted = norm_momentum(config, own, total)
     left = own ** _updates(config, total)
     if fitted != own:
@@ -91,16 +91,16 @@ def _statistics_line(config: ConfigDict, own: float, total: int) -> str:
     )
 
 
-def _measured_anew(config: ConfigDict) -> bool:
+def _measured_anew(config: RunConfig) -> bool:
     return bool(config.eval.recalibrate_batches) and not config.train.ema_decay
 
 
-def _updates(config: ConfigDict, total_steps: int) -> int:
+def _updates(config: RunConfig, total_steps: int) -> int:
     """Returns how often statistics move: once for each microbatch."""
     return total_steps * config.train.accumulate
 
 
-def _statistics_move(config: ConfigDict, form: TrainState) -> bool:
+def _statistics_move(config: RunConfig, form: TrainState) -> bool:
     """Tells whether the network has statistics that are not frozen."""
     if not config.optimizer.freeze:
         return bool(form.batch_stats)

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from jaxcnn.config.programs import Programs
+from jaxcnn.config.schema import RunConfig
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
 from jaxcnn.evaluation.evaluate import evaluate_state, recalibrated
 from jaxcnn.evaluation.evaluator import Recalibrate, Results
@@ -38,7 +38,7 @@ class Run(NamedTuple):
       stop: whether the run was asked to stop.
     """
 
-    config: ConfigDict
+    config: RunConfig
     directory: Path
     writes: bool
     log: Logbook

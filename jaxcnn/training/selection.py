@@ -2,21 +2,20 @@
 
 from typing import Any
 
-from ml_collections import ConfigDict
-
+from jaxcnn.config.schema import RunConfig
 from jaxcnn.evaluation.evaluator import Results
 from jaxcnn.run import distributed
 from jaxcnn.training.optim import Optimizer
 from jaxcnn.training.state import TrainState
 
 
-def chosen(config: ConfigDict) -> list[str]:
+def chosen(config: RunConfig) -> list[str]:
     """Returns the names of what a run chooses by its evaluations."""
     by_plateau = ["the learning rate"] if config.schedule.name == "plateau" else []
     return by_plateau + ["the best checkpoint"] * bool(config.checkpoint.keep_best)
 
 
-def warning(config: ConfigDict, watched: str, reported: str) -> str:
+def warning(config: RunConfig, watched: str, reported: str) -> str:
     """Returns what to say where the split that is reported is also chosen on; "" elsewhere.
 
     Args:
@@ -35,7 +34,7 @@ def warning(config: ConfigDict, watched: str, reported: str) -> str:
     return f"{line}: set --config.data.holdout=N to choose on other images" if names else ""
 
 
-def description(config: ConfigDict, watched: str) -> dict[str, Any]:
+def description(config: RunConfig, watched: str) -> dict[str, Any]:
     """Returns what a checkpoint keeps of how the best one is chosen; JSON."""
     return {"split": watched, "metric": config.checkpoint.metric, "of": chosen(config)}
 
@@ -66,13 +65,13 @@ def observe(state: TrainState, optimizer: Optimizer, value: float) -> TrainState
     return state.replace(opt_state={**state.opt_state, "plateau": distributed.replicate(plateau)})
 
 
-def key(config: ConfigDict, split: str, metric: str = "") -> str:
+def key(config: RunConfig, split: str, metric: str = "") -> str:
     """Returns the name of a result, of the averaged weights where the run keeps any."""
     averaged = "_ema" if config.train.ema_decay > 0 else ""
     return f"{split}/{metric or config.checkpoint.metric}{averaged}"
 
 
-def plateau_value(config: ConfigDict, results: Results, split: str) -> float:
+def plateau_value(config: RunConfig, results: Results, split: str) -> float:
     """The watched metric, lower is better."""
     metric = config.schedule.metric
     value = results[key(config, split, metric)]

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-from ml_collections import ConfigDict
 
 from jaxcnn.config import build, build_data, defaults, resume
 from jaxcnn.config.programs import MakePrograms, Programs, make_programs
+from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.dataset import DataSource
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.data.pipeline import staged_batches
@@ -70,7 +70,7 @@ class Begun(NamedTuple):
 
 
 def run(
-    config: ConfigDict,
+    config: RunConfig,
     directory: Path,
     *,
     profile: bool = False,
@@ -91,7 +91,6 @@ def run(
       UserError: for whatever the user can put right.
       InterruptedRunError: after SIGTERM or Ctrl-C; the same call continues.
     """
-    defaults.check(config)
     with contextlib.ExitStack() as scope:
         run = _open(config, directory, scope)
         try:
@@ -122,7 +121,7 @@ def _run(
     return _finish(run, data, programs, statistics, state, results, watchdog.feed)
 
 
-def _open(config: ConfigDict, directory: Path, scope: contextlib.ExitStack) -> Run:
+def _open(config: RunConfig, directory: Path, scope: contextlib.ExitStack) -> Run:
     """Holds the workdir, and refuses to continue another config's run there."""
     writes = jax.process_index() == 0
     if writes:
@@ -346,11 +345,11 @@ def _by_call(
     return distributed.prefetch(stacks, shard=partial(distributed.shard_steps, most=most))
 
 
-def _patience(config: ConfigDict) -> float:
+def _patience(config: RunConfig) -> float:
     return config.train.watchdog_seconds if jax.process_count() > 1 else 0.0
 
 
-def _protocol(config: ConfigDict) -> str:
+def _protocol(config: RunConfig) -> str:
     """Returns how a result was tested: "dense" or "dense 256 384 512"."""
     return " ".join(map(str, (config.eval.protocol, *config.eval.scales)))
 

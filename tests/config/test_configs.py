@@ -15,6 +15,7 @@ import pytest
 
 from jaxcnn import create_model
 from jaxcnn.config import build, build_data, defaults
+from jaxcnn.config.defaults import freeze
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import make_evaluator
@@ -211,7 +212,7 @@ def two_steps(config, evaluated=True, **fields):
     assert any(flat.values()) if leaves_out else not still
     if not evaluated:
         return
-    results = make_evaluator(build_data.during_training(config), model, source, statistics)(
+    results = make_evaluator(build_data.during_training(freeze(config)), model, source, statistics)(
         distributed.replicate(state.variables())
     )
     assert 0 <= results["top1"] <= results["top5"] <= 1

@@ -12,7 +12,7 @@ from jaxcnn.data.augmentation import augment
 from jaxcnn.data.images import transforms
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation import multicrop
-from jaxcnn.training import losses, optim, train
+from jaxcnn.training import losses, optim
 
 VALUES = (
     *(math.nan, math.inf, -math.inf, -1, -0.5, 0, 2**63, 10**12, 1e300, True, None),
@@ -32,12 +32,12 @@ def put(config, field, value):
 def test_every_field_is_in_the_table():
     declared = set(defaults.flatten(defaults.base_config())) - {"model.overrides"}
     assert declared == set(schema.CHECKS)
-    defaults.check(defaults.base_config())
+    defaults.freeze(defaults.base_config())
 
 
 def refusal(config):
     try:
-        defaults.check(config)
+        defaults.freeze(config)
     except UserError as error:
         return str(error)
     return ""
@@ -48,7 +48,7 @@ def leaves(value):
 
 
 @pytest.mark.parametrize("field", schema.CHECKS)
-def test_a_wrong_value_is_one_line_that_names_the_field(field, tmp_path):
+def test_a_wrong_value_is_one_line_that_names_the_field(field):
     for value in VALUES:
         config = defaults.base_config()
         put(config, field, value)
@@ -56,13 +56,10 @@ def test_a_wrong_value_is_one_line_that_names_the_field(field, tmp_path):
         if line := refusal(config):
             assert line.startswith(field) or field == "data.image_size"
             assert "\n" not in line
-            with pytest.raises(UserError):
-                train.run(config, tmp_path / "run")
         else:
             numbers = [leaf for leaf in leaves(value) if isinstance(leaf, int | float)]
             assert all(math.isfinite(number) and number < 2**40 for number in numbers)
         assert time.monotonic() - begun < 1
-    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
@@ -131,7 +128,7 @@ def test_messages(field, value, message):
     config = defaults.base_config()
     put(config, field, value)
     with pytest.raises(UserError) as caught:
-        defaults.check(config)
+        defaults.freeze(config)
     assert str(caught.value).startswith(message)
 
 
@@ -140,11 +137,11 @@ def test_what_does_not_fit_into_memory_is_refused():
     config.data.update(image_size=4096)
     config.train.batch_size = 10**6
     with pytest.raises(UserError, match=r"train\.batch_size=1000000 of 4096x4096x3 are 46,875 GiB"):
-        defaults.check(config)
+        defaults.freeze(config)
     config.train.batch_size = 1
     config.data.update(kind="synthetic", num_examples=10**6)
     with pytest.raises(UserError, match=r"data\.num_examples=1000000 of .* lower it"):
-        defaults.check(config)
+        defaults.freeze(config)
 
 
 def test_choices_are_those_of_the_code():
@@ -152,7 +149,7 @@ def test_choices_are_those_of_the_code():
         config = defaults.base_config()
         put(config, field, None)
         with pytest.raises(UserError) as caught:
-            defaults.check(config)
+            defaults.freeze(config)
         return set(str(caught.value).partition("is not one of ")[2].split(", "))
 
     assert names("data.kind") == set(KINDS)

@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from jaxcnn import preview
 from jaxcnn.config import build, build_data, programs, recipes
+from jaxcnn.config.defaults import freeze
 from jaxcnn.data import load, normalization
 from jaxcnn.data.augmentation.augment import augment, example_keys, normalize
 from jaxcnn.data.pipeline import train_batch
@@ -219,7 +220,7 @@ def test_statistics_are_no_constants_of_compiled_programs(
     monkeypatch.setattr(build, "make_model", lambda *_: Normed())
     monkeypatch.setattr(averages, "fit", lambda model, *_: model)
     plan = build.make_plan(config, source.num_examples)
-    built = programs.make_programs(config, source, source, plan, statistics)
+    built = programs.make_programs(freeze(config), source, source, plan, statistics)
     state = built.initial.form
     variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), state.variables())
     rows = [train_batch(source, batch_size=8, seed=0, step=step) for step in range(steps)]

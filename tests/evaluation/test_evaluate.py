@@ -12,6 +12,7 @@ import pytest
 from flax import linen as nn
 
 from jaxcnn.config import build, build_data, recipes
+from jaxcnn.config.defaults import freeze
 from jaxcnn.data import load
 from jaxcnn.data.views import aspect_of
 from jaxcnn.errors import UserError
@@ -39,10 +40,10 @@ def config_of(size, seed=0, **fields):
 def runs(tmp_path_factory):
     """Two runs at different sizes; the second keeps averages and was evaluated with flips."""
     directory = tmp_path_factory.mktemp("runs")
-    train.run(config_of(8), directory / "a")
+    train.run(freeze(config_of(8)), directory / "a")
     other = config_of(12, seed=1, ema_decay=0.9)
     other.eval.protocol = "flip"
-    train.run(other, directory / "b")
+    train.run(freeze(other), directory / "b")
     return directory / "a", directory / "b"
 
 
@@ -76,7 +77,7 @@ def test_what_cannot_be_tested_is_not_trained(tmp_path):
     config = config_of(8)
     config.eval.protocol = "dense"
     with pytest.raises(UserError, match="no dense form"):
-        train.run(config, tmp_path / "run")
+        train.run(freeze(config), tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 

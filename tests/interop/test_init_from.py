@@ -11,6 +11,7 @@ import pytest
 from flax import linen as nn
 
 from jaxcnn.config import build, build_data, recipes
+from jaxcnn.config.defaults import freeze
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation import evaluate
 from jaxcnn.interop import write_weights
@@ -51,7 +52,7 @@ def trained(converted, tmp_path_factory):
     """A run on grey digits from the weights of a network for colour images."""
     directory = tmp_path_factory.mktemp("run")
     gone = shutil.copytree(converted, directory / "gone")
-    train.run(config_of(gone), directory)
+    train.run(freeze(config_of(gone)), directory)
     shutil.rmtree(gone)
     return directory
 
@@ -100,20 +101,20 @@ def test_a_resumed_run_does_not_look_for_the_weights_again(trained, tmp_path, ca
     config.init_from = str(trained / "gone")  # which is gone
     config.train.length = "4steps"
     config.allow_change = "train.length"
-    assert train.run(config, directory)["step"] == 4
+    assert train.run(freeze(config), directory)["step"] == 4
     said = capsys.readouterr().out
     assert "continues  from step 3" in said
     assert "taken" not in said
     config.init_from = str(trained)
     with pytest.raises(UserError, match=r"init_from .*/gone → "):
-        train.run(config, directory)
+        train.run(freeze(config), directory)
 
 
 @pytest.mark.slow
 def test_a_start_says_what_it_takes(trained, tmp_path, capsys):
     config = config_of(trained)
     config.data.update(kind="synthetic", num_classes=7, num_examples=64, channels=3)
-    train.run(config, tmp_path / "run")
+    train.run(freeze(config), tmp_path / "run")
     lines = capsys.readouterr().out.splitlines()
     names = [line.split(maxsplit=1)[0] for line in lines]
     first = names.index("taken")
@@ -153,7 +154,7 @@ def test_weights_are_evaluated_without_a_run(converted, tmp_path):
 def test_a_run_s_best_averages_are_evaluated_as_the_run_did(trained):
     config = config_of(trained)
     of_run = evaluate.run(trained, checkpoint="best")
-    results = evaluate.run_weights(config)
+    results = evaluate.run_weights(freeze(config))
     for name, value in results.items():
         assert value == pytest.approx(of_run[f"{name}_ema"], rel=1e-6)
 
@@ -162,7 +163,7 @@ def test_evaluation_wants_all_the_weights(converted):
     config = config_of(converted)
     config.data.update(kind="synthetic", num_classes=7)
     with pytest.raises(UserError, match=r"has not all weights .*7 classes instead of 10"):
-        evaluate.run_weights(config)
+        evaluate.run_weights(freeze(config))
 
 
 # What it may be ---------------------------------------------------------------------------------
@@ -196,7 +197,7 @@ def test_of_a_run_it_is_the_best_checkpoint_and_the_latest_if_none_was_evaluated
             checkpoints.save(step, state, {"num_classes": 10}, metric)
         checkpoints.wait()
         checkpoints.close()
-        workdir.write_config(tmp_path / name, config)
+        workdir.write_config(tmp_path / name, freeze(config))
         source = init_from.read(tmp_path / name)
         assert source.title == f"resnet18, step {expected}"  # and nothing of averages
         jax.tree.map(
@@ -290,7 +291,7 @@ def net_a(tmp_path_factory):
     checkpoints.save(7, {**variables, "step": np.int32(7)}, {"num_classes": 10}, None)
     checkpoints.wait()
     checkpoints.close()
-    workdir.write_config(directory, config)
+    workdir.write_config(directory, freeze(config))
     return directory, variables["params"]
 
 
@@ -353,4 +354,4 @@ def test_a_part_of_the_weights_is_not_evaluated(net_a):
     config = vgg_config("vgg13", net_a[0])
     config.init_map = ("vgg_a",)
     with pytest.raises(UserError, match=r"has not all weights .*stage1/conv2"):
-        evaluate.run_weights(config)
+        evaluate.run_weights(freeze(config))

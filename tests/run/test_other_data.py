@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxcnn.config.defaults import freeze
 from jaxcnn.data import contents
 from jaxcnn.errors import UserError
 from jaxcnn.training import train
@@ -22,15 +23,15 @@ def test_images_that_come_go_and_change_are_noticed(tmp_path, capsys):
     root, run = tmp_path / "photos", tmp_path / "run"
     photos.write_photos(root)
     config = make_config(root)
-    finished = train.run(config, run)
+    finished = train.run(freeze(config), run)
 
     def refused(message):
         with pytest.raises(UserError, match=f"run was begun with other data: {message}"):
-            train.run(config, run)
+            train.run(freeze(config), run)
 
     shutil.move(root, tmp_path / "elsewhere")
     config.data.dir = str(root := tmp_path / "elsewhere")
-    assert train.run(config, run) == finished  # the same images in another place
+    assert train.run(freeze(config), run) == finished  # the same images in another place
     picture(root / "train" / "dog" / "new.png")
     refused(r"train: dog 4 → 5 examples\. Use another --workdir")
     (root / "train" / "dog" / "0.png").unlink()
@@ -38,11 +39,11 @@ def test_images_that_come_go_and_change_are_noticed(tmp_path, capsys):
     (root / "train" / "dog" / "new.png").rename(root / "train" / "dog" / "0.png")
     refused("train: other files, as many as before")  # of another size
     config.allow_change = "data"
-    assert train.run(config, run) == finished
+    assert train.run(freeze(config), run) == finished
     config.allow_change = ""
     photos.write_photos(tmp_path / "again")
     config.data.dir = str(root := tmp_path / "again")
-    assert train.run(config, run) == finished
+    assert train.run(freeze(config), run) == finished
     (root / "test" / "eel" / "0.png").unlink()
     refused("test: eel 4 → 3 examples")
     config.train.length, config.allow_change, config.data.dir = "2steps", "train", "elsewhere"
@@ -52,21 +53,21 @@ def test_images_that_come_go_and_change_are_noticed(tmp_path, capsys):
     with pytest.raises(
         UserError, match=r"is at step 4, past .* \(train\.length=2steps\): lengthen"
     ):
-        train.run(config, run)
+        train.run(freeze(config), run)
     assert "16steps" not in capsys.readouterr().out
 
 
 def test_a_finished_run_is_tested_again_by_another_protocol(tmp_path, capsys):
     photos.write_photos(tmp_path / "photos")
     config = make_config(tmp_path / "photos")
-    first = train.run(config, tmp_path / "run")
+    first = train.run(freeze(config), tmp_path / "run")
     config.eval.protocol = "flip"
-    second = train.run(config, tmp_path / "run")
+    second = train.run(freeze(config), tmp_path / "run")
     assert (first["protocol"], second["protocol"]) == ("center", "flip")
     assert second["state_sha256"] == first["state_sha256"]
     assert second["test/nll"] != first["test/nll"]
     capsys.readouterr()
-    assert train.run(config, tmp_path / "run") == second
+    assert train.run(freeze(config), tmp_path / "run") == second
     assert "is finished" in capsys.readouterr().out
 
 

@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import functools
 import json
 import logging
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 from jaxcnn.config import build_data, defaults, recipes, resume
+from jaxcnn.config.defaults import freeze
+from jaxcnn.config.schema import RunConfig, changed
 from jaxcnn.errors import EXIT_WORKDIR, UserError
 from jaxcnn.run import workdir
 
@@ -105,7 +108,7 @@ def config_with(**changes):
         *sections, field = name.split("__")
         section = functools.reduce(lambda part, name: part[name], sections, config)
         section[field] = value
-    return config
+    return freeze(config)
 
 
 def typed(values):
@@ -120,27 +123,25 @@ def typed(values):
 @pytest.mark.parametrize(
     "config",
     [
-        defaults.base_config(),
+        RunConfig(),
         config_with(),
-        recipes.resnet("resnet50", "imagenet2012"),
-        config_with(schedule__learning_rate=1.0, data__mean=(), optimizer__decay_mask=("a", "b")),
+        freeze(recipes.resnet("resnet50", "imagenet2012")),
+        config_with(schedule__learning_rate=1.0, eval__scales=(9,), optimizer__freeze=("a", "b")),
     ],
     ids=["base", "densenet", "resnet", "changed"],
 )
 def test_a_saved_config_comes_back_with_its_types(tmp_path, config):
-    assert typed(defaults.from_saved(defaults.to_saved(config)).to_dict()) == typed(
-        config.to_dict()
-    )
+    values = typed(dataclasses.asdict(config))
+    assert typed(dataclasses.asdict(defaults.from_saved(defaults.to_saved(config)))) == values
     workdir.write_config(tmp_path, config)
-    assert typed(workdir.read_config(tmp_path).to_dict()) == typed(config.to_dict())
+    assert typed(dataclasses.asdict(workdir.read_config(tmp_path))) == values
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
 def test_nested_tuples_come_back_as_tuples():
-    config = defaults.base_config()
-    config.model.overrides.stages = ((1, 64), (2, 128))
+    config = changed(RunConfig(), {"model.overrides.stages": ((1, 64), (2, 128))})
     found = defaults.from_saved(defaults.to_saved(config))
-    assert found.model.overrides.stages == ((1, 64), (2, 128))
+    assert found.model.overrides == {"stages": ((1, 64), (2, 128))}
 
 
 def test_a_field_that_an_older_config_does_not_have_gets_its_default():
@@ -157,7 +158,6 @@ def test_a_field_that_this_version_does_not_have_is_said_and_refused(caplog, mon
     saved = defaults.to_saved(config_with())
     saved["train"]["lookahead"], saved["quantum"] = 5, {"bits": 3}
     found = defaults.from_saved(saved)
-    assert "lookahead" not in found.train
     assert defaults.to_saved(found) == defaults.to_saved(config_with())
     assert "left out: train.lookahead=5, quantum={'bits': 3}" in caplog.text
     with pytest.raises(UserError, match=r"train\.lookahead 5 → unset"):
@@ -239,13 +239,12 @@ def test_what_does_not_change_the_numbers_is_free(changes):
         ({"seed": 1}, ["seed 0 → 1"]),
         ({"train__batch_size": 128}, [r"train\.batch_size 64 → 128"]),
         ({"data__mean": (0.1, 0.2)}, [r"data\.mean \[0\.4914, .*\] → \[0\.1, 0\.2\]"]),
-        ({"data__dirs": ""}, [r"data\.dirs unset → "]),
         (
             {"optimizer__momentum": 0.8, "schedule__learning_rate": 0.2, "log__every": "1steps"},
             [r"optimizer\.momentum 0\.9 → 0\.8", r"schedule\.learning_rate 0\.1 → 0\.2"],
         ),
     ],
-    ids=["top", "number", "tuple", "like a free one", "two"],
+    ids=["top", "number", "tuple", "two"],
 )
 def test_differences_are_listed_with_the_way_to_allow_them(changes, listed):
     here, there = config_with(**changes), config_with()
@@ -253,13 +252,11 @@ def test_differences_are_listed_with_the_way_to_allow_them(changes, listed):
     message = rf"^runs/x was begun .*: {'; '.join(listed)}\. .*--config\.allow_change={names}$"
     with pytest.raises(UserError, match=message):
         check(here, there)
-    here.allow_change = names.replace("\\", "")
-    check(here, there)
+    check(changed(here, {"allow_change": names.replace("\\", "")}), there)
 
 
 def test_an_override_that_was_taken_away_differs():
-    here = config_with()
-    del here.model.overrides["dropout_rate"]
+    here = freeze(recipes.densenet("densenet_40_12", "cifar10"))
     with pytest.raises(UserError, match=r"model\.overrides\.dropout_rate 0\.2 → unset"):
         check(here, config_with())
 

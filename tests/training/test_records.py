@@ -8,6 +8,7 @@ import time
 import pytest
 
 from jaxcnn.config import programs, recipes
+from jaxcnn.config.defaults import freeze
 from jaxcnn.run.checkpoint import Checkpoints
 from jaxcnn.training import train
 from tests.runs import digest_of_newest, lasting, records
@@ -88,21 +89,21 @@ def test_an_interrupted_run_has_the_records_of_an_unbroken_one(
     tmp_path, build, log, checkpoint, stops
 ):
     config = make_config(log=log, checkpoint=checkpoint)
-    train.run(config, tmp_path / "unbroken", make_programs=build)
+    train.run(freeze(config), tmp_path / "unbroken", make_programs=build)
     expected = lasting(tmp_path / "unbroken")
     assert {"train/loss", "validation/loss", "test/loss"} <= {key for r in expected for key in r}
     for build.happens, build.at in stops:
         before = build.at
         ends = CrashError if build.happens is crash else train.InterruptedRunError
         with pytest.raises(ends):
-            train.run(config, tmp_path / "broken", make_programs=build)
+            train.run(freeze(config), tmp_path / "broken", make_programs=build)
         assert (
             lasting(tmp_path / "broken")
             == [record for record in expected if record["step"] <= before][
                 : len(lasting(tmp_path / "broken"))
             ]
         )
-    train.run(config, tmp_path / "broken", make_programs=build)
+    train.run(freeze(config), tmp_path / "broken", make_programs=build)
     assert lasting(tmp_path / "broken") == expected
 
 
@@ -111,16 +112,16 @@ def test_an_evaluation_that_was_stopped_is_done_again(tmp_path, build, checkpoin
     config = make_config(log="7steps", checkpoint=checkpoint)
     config.checkpoint.keep_best = 1
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    train.run(config, unbroken, make_programs=build)
+    train.run(freeze(config), unbroken, make_programs=build)
     build.evaluations, build.happens = number, terminate
     with pytest.raises(train.InterruptedRunError, match=f"SIGTERM at step {10 * number}, saved"):
-        train.run(config, broken, make_programs=build)
+        train.run(freeze(config), broken, make_programs=build)
     assert records(broken)[-1]["step"] == 10 * number, "the steps before it are recorded"
     assert "validation/loss" not in records(broken)[-1]
     build.evaluations, build.happens = 1, crash  # what was saved says what is to be done
     with pytest.raises(CrashError):
-        train.run(config, broken, make_programs=build)
-    train.run(config, broken, make_programs=build)
+        train.run(freeze(config), broken, make_programs=build)
+    train.run(freeze(config), broken, make_programs=build)
     assert lasting(broken) == lasting(unbroken)
     assert digest_of_newest(broken) == digest_of_newest(unbroken)
     kept = [Checkpoints(folder / "checkpoints", read_only=True) for folder in (broken, unbroken)]
@@ -129,23 +130,23 @@ def test_an_evaluation_that_was_stopped_is_done_again(tmp_path, build, checkpoin
 
 def test_the_last_test_that_was_stopped_is_done_again(tmp_path, build, monkeypatch):
     config = make_config(log="7steps", checkpoint="5steps")
-    unbroken = train.run(config, tmp_path / "unbroken", make_programs=build)
+    unbroken = train.run(freeze(config), tmp_path / "unbroken", make_programs=build)
     with monkeypatch.context() as patch:
         patch.setattr(train, "make_evaluator", lambda *_, **__: lambda *_: terminate())
         with pytest.raises(train.InterruptedRunError, match="at step 20, saved"):
-            train.run(config, tmp_path / "broken", make_programs=build)
-    assert train.run(config, tmp_path / "broken", make_programs=build) == unbroken
+            train.run(freeze(config), tmp_path / "broken", make_programs=build)
+    assert train.run(freeze(config), tmp_path / "broken", make_programs=build) == unbroken
     assert lasting(tmp_path / "broken") == lasting(tmp_path / "unbroken")
 
 
 def test_a_run_killed_after_its_last_checkpoint_has_the_whole_result(tmp_path, build, monkeypatch):
     config = make_config(log="7steps", checkpoint="5steps")
-    unbroken = train.run(config, tmp_path / "unbroken", make_programs=build)
+    unbroken = train.run(freeze(config), tmp_path / "unbroken", make_programs=build)
     with monkeypatch.context() as patch:
         patch.setattr(train, "state_sha256", lambda variables: crash())
         with pytest.raises(CrashError):
-            train.run(config, tmp_path / "broken", make_programs=build)
-    assert train.run(config, tmp_path / "broken", make_programs=build) == unbroken
+            train.run(freeze(config), tmp_path / "broken", make_programs=build)
+    assert train.run(freeze(config), tmp_path / "broken", make_programs=build) == unbroken
 
 
 DAMAGES = [
@@ -162,26 +163,26 @@ DAMAGES = [
 )
 def test_a_result_is_believed_as_it_was_written_and_else_made_again(tmp_path, build, damage):
     config = make_config(log="7steps", checkpoint="5steps")
-    train.run(config, tmp_path, make_programs=build)
+    train.run(freeze(config), tmp_path, make_programs=build)
     path = tmp_path / "metrics.jsonl"
     before = path.read_text()
     *lines, last = before.splitlines()
     assert damage(last) != last
     path.write_text("".join(f"{line}\n" for line in (*lines, damage(last)) if line))
-    train.run(config, tmp_path, make_programs=build)
+    train.run(freeze(config), tmp_path, make_programs=build)
     assert path.read_text() == before
-    train.run(config, tmp_path, make_programs=build)
+    train.run(freeze(config), tmp_path, make_programs=build)
     assert path.read_text() == before
 
 
 @pytest.mark.exhaustive
 def test_a_result_of_other_weights_is_not_the_checkpoint_s(tmp_path, build):
     config = make_config(log="7steps", checkpoint="5steps")
-    train.run(config, tmp_path / "a", make_programs=build)
+    train.run(freeze(config), tmp_path / "a", make_programs=build)
     other = make_config(log="7steps", checkpoint="5steps")
     other.seed = config.seed + 1
-    train.run(other, tmp_path / "b", make_programs=build)
+    train.run(freeze(other), tmp_path / "b", make_programs=build)
     shutil.copy(tmp_path / "a" / "metrics.jsonl", tmp_path / "b")
-    train.run(other, tmp_path / "b", make_programs=build)
+    train.run(freeze(other), tmp_path / "b", make_programs=build)
     results = [records(tmp_path / name)[-1] for name in "ab"]
     assert results[0]["state_sha256"] != results[1]["state_sha256"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jaxcnn.config import build_data, defaults
+from jaxcnn.config.defaults import freeze
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation import evaluate
 from jaxcnn.run import restore
@@ -110,7 +111,7 @@ def folder(tmp_path_factory):
 
 
 def run(config, directory, capsys):
-    record = train.run(config, directory)
+    record = train.run(freeze(config), directory)
     return record, capsys.readouterr().out
 
 
@@ -147,14 +148,14 @@ def test_folders_with_and_without_each_split(folder, tmp_path, capsys, caplog, m
     assert "best was selected on this split, validation" in caplog.text
     config.data.holdout = 3
     with pytest.raises(UserError, match=r"data\.holdout=3: .*three/val is the validation split"):
-        train.run(config, tmp_path / "refused")
+        train.run(freeze(config), tmp_path / "refused")
 
 
 def test_training_images_alone(folder, tmp_path, capsys):
     shutil.copytree(folder / "train", tmp_path / "photos" / "train")
     config = make_config(tmp_path / "photos")
     with pytest.raises(UserError, match=r"no test split .*--config\.data\.holdout=N"):
-        train.run(config, tmp_path / "refused")
+        train.run(freeze(config), tmp_path / "refused")
     config.data.holdout = 3
     record, out = run(config, tmp_path / "run", capsys)
     before, _, after = out.partition("\nstep ")
@@ -163,6 +164,6 @@ def test_training_images_alone(folder, tmp_path, capsys):
     assert out.splitlines()[-1].startswith("step 4: validation top1")
     assert "validation/top1" in record
     assert not any(key.startswith("test/") for key in record)
-    assert train.run(config, tmp_path / "run") == record
+    assert train.run(freeze(config), tmp_path / "run") == record
     with pytest.raises(UserError, match="--split=validation"):
         evaluate.run(tmp_path / "run")

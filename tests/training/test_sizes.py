@@ -10,6 +10,7 @@ import pytest
 
 from jaxcnn import create_model, data
 from jaxcnn.config import build, build_data, programs, recipes
+from jaxcnn.config.defaults import freeze
 from jaxcnn.data.pipeline import staged_batches, train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluate import check_train_size
@@ -52,7 +53,7 @@ def sizes_of(schedule, total=9):
     config.train.update(length=f"{total}steps", batch_size=8)
     source = build_data.load_data(config, "train")
     plan = build.make_plan(config, source.num_examples)
-    return build_data.load_stages(config, source, plan)
+    return build_data.load_stages(freeze(config), source, plan)
 
 
 def test_batches_have_the_size_of_their_step_and_go_on_from_any():
@@ -132,15 +133,15 @@ def test_a_run_goes_on_bit_for_bit_over_a_change_of_size(tmp_path, caplog):
             built.append(built[0])
         return built[0]
 
-    unbroken = train.run(config, tmp_path / "unbroken", make_programs=once)
+    unbroken = train.run(freeze(config), tmp_path / "unbroken", make_programs=once)
     assert built[0].train_step.compiled == []  # both sizes are compiled ahead of their first step
     shutil.copytree(tmp_path / "unbroken", tmp_path / "broken")
     for step in (tmp_path / "broken" / "checkpoints").iterdir():
         if step.name in ("6", "8"):
             shutil.rmtree(step)
-    assert train.run(config, tmp_path / "broken", make_programs=once) == unbroken
+    assert train.run(freeze(config), tmp_path / "broken", make_programs=once) == unbroken
     assert len(built) == 2
     alone = config.copy_and_resolve_references()
     alone.data.size_schedule = ()
-    other = train.run(alone, tmp_path / "alone", make_programs=once)
+    other = train.run(freeze(alone), tmp_path / "alone", make_programs=once)
     assert other["state_sha256"] != unbroken["state_sha256"]
