@@ -14,7 +14,7 @@ import pytest
 from jaxcnn.config.build import make_optimizer
 from jaxcnn.config.defaults import base_config
 from jaxcnn.data import load
-from jaxcnn.data.augmentation.augment import augment
+from jaxcnn.data.augmentation.augment import AugmentConfig, augment
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.models.resnet import BasicBlock, ResNet
 from jaxcnn.run import distributed
@@ -113,7 +113,7 @@ def test_replicas_stay_bit_equal_for_20_steps():
         model,
         optimizer,
         make_objective(),
-        lambda images, keys: augment(images, keys, mean=(0.3,), std=(0.3,), pad=1),
+        lambda images, keys: augment(images, keys, AugmentConfig(pad=1), mean=(0.3,), std=(0.3,)),
         total_steps=20,
         ema_decay=0.9,
         axis_name=distributed.AXIS,

@@ -157,24 +157,7 @@ def make_augment(
     """
     section = config.data
     return partial(
-        augment,
-        mean=section.mean,
-        std=section.std,
-        statistics=statistics,
-        policy=section.policy,
-        policy_operations=section.policy_operations,
-        policy_magnitude=section.policy_magnitude,
-        color_jitter=section.color_jitter,
-        photometric=section.photometric,
-        lighting=section.lighting,
-        pad=section.pad,
-        pad_mode=section.pad_mode,
-        translate=section.translate,
-        flip=section.flip,
-        vertical_flip=section.vertical_flip,
-        erase=section.erase,
-        erase_area=section.erase_area,
-        erase_fill=section.erase_fill,
+        augment, config=section, mean=section.mean, std=section.std, statistics=statistics
     )
 
 
@@ -182,23 +165,16 @@ def make_mix(config: RunConfig) -> Callable[..., mixup.Mixed] | None:
     """Returns (images, labels, weights, keys) → mixed images, or None.
 
     Raises:
-      UserError: for amounts that cannot be, or images without label, which have nothing to mix.
+      UserError: for images without label, which have nothing to mix.
     """
-    section = config.data
-    mixup.check(section.mixup, section.cutmix, section.mix_probability)
     if not mixes(config):
         return None
-    if section.unlabelled_per_labelled:
+    if config.data.unlabelled_per_labelled:
         raise UserError(
             "images without label cannot be mixed: set data.mixup and data.cutmix to 0, or"
             " data.unlabelled_per_labelled"
         )
-    return partial(
-        mixup.mix,
-        mixup_alpha=section.mixup,
-        cutmix_alpha=section.cutmix,
-        probability=section.mix_probability,
-    )
+    return partial(mixup.mix, config=config.data)
 
 
 def mixes(config: RunConfig) -> bool:

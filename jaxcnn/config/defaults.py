@@ -7,7 +7,7 @@ Lengths are texts such as "90epochs", "64000steps" or "never". Learning rates ar
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,26 +45,14 @@ def freeze(config: ConfigDict) -> RunConfig:
     Raises:
       UserError: naming the first value that is not as it should be, and what it should be.
     """
-    schema.check(flatten(config))
-    return _frozen(RunConfig, config.to_dict())
-
-
-def _frozen(section: Any, values: Mapping[str, Any]) -> Any:
-    """Returns a section made of values; those that are missing have their defaults."""
-    given = {}
-    for one in dataclasses.fields(section):
-        if one.name in values:
-            is_section = isinstance(one.type, type) and dataclasses.is_dataclass(one.type)
-            value = values[one.name]
-            given[one.name] = _frozen(one.type, value) if is_section else _tuples(value)
-    return section(**given)
+    return schema.changed(RunConfig(), flatten(config))
 
 
 def flatten(config: ConfigDict) -> dict[str, Any]:
     """Returns the values of a config by their full names, `train.length` for example."""
     flat = flax.traverse_util.flatten_dict(config.to_dict(), keep_empty_nodes=True, sep=".")
     empty = flax.traverse_util.empty_node
-    return {field: {} if value is empty else value for field, value in flat.items()}
+    return {field: {} if value is empty else _tuples(value) for field, value in flat.items()}
 
 
 def set_field(config: ConfigDict, name: str, value: Any) -> None:
@@ -115,8 +103,10 @@ def from_saved(saved: dict[str, Any]) -> RunConfig:
             " out: %s",
             ", ".join(f"{name}={value!r}" for name, value in unknown.items()),
         )
-    config = _frozen(RunConfig, saved)
-    return schema.changed(config, {})
+    known = flax.traverse_util.flatten_dict(_tuples(saved), sep=".")
+    return schema.changed(
+        RunConfig(), {name: value for name, value in known.items() if name not in unknown}
+    )
 
 
 def unknown_fields(saved: dict[str, Any]) -> dict[str, Any]:

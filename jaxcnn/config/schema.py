@@ -60,7 +60,7 @@ def _stage(value: Any) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(spec.Section):
     """Section `model`."""
 
     name: str = spec.field(
@@ -93,7 +93,7 @@ class DataConfig(BatchConfig, MixConfig, AugmentConfig, NormalizeConfig, CropCon
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(spec.Section):
     """Section `train`."""
 
     length: str = spec.field("10epochs", "of the run, such as 90epochs or 64000steps", some_length)
@@ -118,7 +118,7 @@ class TrainConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class CheckpointConfig:
+class CheckpointConfig(spec.Section):
     """Section `checkpoint`."""
 
     every: str = spec.field("1epochs", "length between checkpoints", length)
@@ -130,7 +130,7 @@ class CheckpointConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class LogConfig:
+class LogConfig(spec.Section):
     """Section `log`."""
 
     every: str = spec.field("20steps", "length between records", length)
@@ -138,7 +138,7 @@ class LogConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class RunConfig:
+class RunConfig(spec.Section):
     """Every field of a run. Lengths are texts such as "90epochs", "64000steps" or "never"."""
 
     seed: int = spec.field(0, "of weights, data order and augmentation", spec.whole(0, 2**32 - 1))
@@ -208,23 +208,26 @@ def changed(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     Raises:
       UserError: for a field that does not exist, or a value that it cannot have.
     """
-    result: Any = config
-    for name, value in values.items():
-        if name.startswith(OVERRIDES):
-            value = {**result.model.overrides, name.removeprefix(OVERRIDES): value}
-            name = "model.overrides"
-        elif name not in FIELDS:
-            raise UserError(f"the config has no field {name!r}: {nearest(name, FIELDS)}")
-        result = _replaced(result, name.split("."), value)
-    overrides = {OVERRIDES + name: value for name, value in result.model.overrides.items()}
-    check(values_of(result) | overrides)
-    return result
-
-
-def _replaced(section: Any, path: Sequence[str], value: Any) -> Any:
-    first, *rest = path
-    inner = _replaced(getattr(section, first), rest, value) if rest else value
-    return dataclasses.replace(section, **{first: inner})
+    values = {name: value for name, value in values.items() if name != "model.overrides"}
+    own = {OVERRIDES + name: value for name, value in config.model.overrides.items()}
+    whole = values_of(config) | own | values
+    check(whole)
+    sections: dict[str, dict[str, Any]] = {"": {}, "model": {}}
+    for name in values:
+        section, _, field = name.rpartition(".")
+        if not name.startswith(OVERRIDES):
+            sections.setdefault(section, {})[field] = values[name]
+    sections["model"]["overrides"] = {
+        name.removeprefix(OVERRIDES): value
+        for name, value in whole.items()
+        if name.startswith(OVERRIDES)
+    }
+    top = sections.pop("")
+    parts = {
+        section: dataclasses.replace(getattr(config, section), **fields)
+        for section, fields in sections.items()
+    }
+    return dataclasses.replace(config, **top, **parts)
 
 
 def check(values: Mapping[str, Any]) -> None:
@@ -241,15 +244,10 @@ def check(values: Mapping[str, Any]) -> None:
             _check_override(field, value)
         elif field in CHECKS:
             if wanted := CHECKS[field](value):
-                raise UserError(f"{field}={_shown(value)} is not {wanted}")
+                raise UserError(f"{field}={spec.shown(value)} is not {wanted}")
         elif field != "model.overrides":
             raise UserError(f"the config has no field {field!r}: {nearest(field, CHECKS)}")
     _check_together(values)
-
-
-def _shown(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) < 60 else f"{shown[:57]}…"
 
 
 def _check_override(field: str, value: Any) -> None:
@@ -273,9 +271,11 @@ def _check_override(field: str, value: Any) -> None:
     numbers = [one for one in _leaves(value) if type(one) in (int, float)]
     if wanted := next(filter(None, map(check, numbers)), ""):
         part = "has a part that is not" if isinstance(value, tuple | list) else "is not"
-        raise UserError(f"{field}={_shown(value)} {part} {wanted}")
+        raise UserError(f"{field}={spec.shown(value)} {part} {wanted}")
     if own in DEPTHS and (units := sum(numbers)) > MOST_UNITS:
-        raise UserError(f"{field}={_shown(value)} makes {units:,} units: {MOST_UNITS:,} at most")
+        raise UserError(
+            f"{field}={spec.shown(value)} makes {units:,} units: {MOST_UNITS:,} at most"
+        )
 
 
 def _leaves(value: Any) -> Sequence[Any]:
@@ -289,8 +289,8 @@ def _check_together(values: Mapping[str, Any]) -> None:
     for field in ("data.mean", "data.std"):
         if len(values[field]) not in (1, channels):
             raise UserError(
-                f"{field}={_shown(tuple(values[field]))} has {len(values[field])} numbers: give 1"
-                f" or as many as data.channels={channels}"
+                f"{field}={spec.shown(tuple(values[field]))} has {len(values[field])} numbers: give"
+                f" 1 or as many as data.channels={channels}"
             )
     if values["data.scale_range"][0] > values["data.scale_range"][1]:
         raise UserError(f"data.scale_range={tuple(values['data.scale_range'])} must rise")

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from jaxcnn.errors import nearest
+from jaxcnn.errors import UserError, nearest
 
 Check = Callable[[Any], str]
 LARGEST_SIDE = 4096  # pixels
@@ -26,6 +26,24 @@ def field(default: Any, doc: str, check: Check) -> Any:
       check: of its values.
     """
     return dataclasses.field(default=default, metadata={"doc": doc, "check": check})
+
+
+class Section:
+    """Base of sections: their values are checked when they are made."""
+
+    def __post_init__(self) -> None:
+        """Raises `UserError` for the first value that a field cannot have."""
+        section: Any = self
+        for one in dataclasses.fields(section):
+            check = one.metadata.get("check")
+            if wanted := check and check(getattr(section, one.name)):
+                raise UserError(f"{one.name}={shown(getattr(section, one.name))} is not {wanted}")
+
+
+def shown(value: Any) -> str:
+    """Returns a value for a message, not too long."""
+    text = repr(value)
+    return text if len(text) < 60 else f"{text[:57]}…"
 
 
 def whole(least: int, most: int) -> Check:

@@ -19,7 +19,7 @@ __all__ = ["KINDS", "SPLITS", "DataSource", "SourceConfig", "load"]
 
 
 @dataclasses.dataclass(frozen=True)
-class SourceConfig:
+class SourceConfig(spec.Section):
     """Part of the section `data`: which examples."""
 
     kind: str = spec.field("digits", " | ".join(KINDS), spec.choice(*KINDS))

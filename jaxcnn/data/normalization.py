@@ -35,7 +35,7 @@ _BATCH = 500
 
 
 @dataclasses.dataclass(frozen=True)
-class NormalizeConfig:
+class NormalizeConfig(spec.Section):
     """Part of the section `data`: from uint8 pixels to the input of the network."""
 
     mean: tuple[float, ...] = spec.field(

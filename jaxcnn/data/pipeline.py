@@ -45,7 +45,7 @@ weight: float32 [b], 1, or 0 for padding and for an image that could not be read
 
 
 @dataclasses.dataclass(frozen=True)
-class BatchConfig:
+class BatchConfig(spec.Section):
     """Part of the section `data`: how batches are made of examples."""
 
     labelled: int = spec.field(

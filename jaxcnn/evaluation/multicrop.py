@@ -76,7 +76,7 @@ PROTOCOLS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class EvalConfig:
+class EvalConfig(spec.Section):
     """Section `eval`."""
 
     every: str = spec.field("1epochs", "length between evaluations", length)

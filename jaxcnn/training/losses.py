@@ -113,7 +113,7 @@ MIXABLE = ("cross_entropy", "squared_error", "rbf_mse", "rbf_map")
 
 
 @dataclasses.dataclass(frozen=True)
-class LossConfig:
+class LossConfig(spec.Section):
     """Section `loss`: the objective of training."""
 
     name: str = spec.field("cross_entropy", " | ".join(LOSSES), spec.choice(*LOSSES))

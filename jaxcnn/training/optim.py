@@ -26,7 +26,7 @@ def _factor(value: Any) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
+class OptimizerConfig(spec.Section):
     """Section `optimizer`."""
 
     name: str = spec.field("sgd", " | ".join(OPTIMIZERS), spec.choice(*OPTIMIZERS))

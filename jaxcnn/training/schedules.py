@@ -57,7 +57,7 @@ def some_length(value: Any) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class ScheduleConfig:
+class ScheduleConfig(spec.Section):
     """Section `schedule`: the learning rate."""
 
     name: str = spec.field("cosine", " | ".join(SCHEDULES), spec.choice(*SCHEDULES))

@@ -13,7 +13,7 @@ from jaxcnn import preview
 from jaxcnn.config import build, build_data, programs, recipes
 from jaxcnn.config.defaults import freeze
 from jaxcnn.data import load, normalization
-from jaxcnn.data.augmentation.augment import augment, example_keys, normalize
+from jaxcnn.data.augmentation.augment import AugmentConfig, augment, example_keys, normalize
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation import evaluator
@@ -72,7 +72,9 @@ def test_training_whitens_before_it_shifts(source):
     statistics = normalization.measure(source, "zca")
     keys = example_keys(jax.random.key(0), jnp.zeros(30, int), jnp.arange(30))
     plain = np.asarray(normalize(source.images[:30], statistics=statistics, **PLAIN))
-    found = np.asarray(augment(source.images[:30], keys, statistics=statistics, pad=1, **PLAIN))
+    found = np.asarray(
+        augment(source.images[:30], keys, AugmentConfig(pad=1), statistics=statistics, **PLAIN)
+    )
     padded = np.pad(plain, ((0, 0), (1, 1), (1, 1), (0, 0)))
     for number in range(30):
         places = [padded[number, y : y + 6, x : x + 6] for y in range(3) for x in range(3)]

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxcnn.config import spec
 from jaxcnn.data.augmentation.auto_augment import GREY, POLICIES, photometric_distortion
 from jaxcnn.data.normalization import Statistics, preprocess
-from jaxcnn.errors import UserError, nearest
+from jaxcnn.errors import UserError
 
 ROOT = 1  # what the root key of a run is folded with, for all augmentation
 
@@ -38,7 +38,7 @@ PCA_COMPONENTS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class AugmentConfig:
+class AugmentConfig(spec.Section):
     """Part of the section `data`: random changes of training images, in this order."""
 
     policy: str = spec.field(
@@ -128,118 +128,74 @@ def normalize(
 def augment(
     images: jax.Array,
     keys: jax.Array,
+    config: AugmentConfig,
     *,
     mean: Sequence[float],
     std: Sequence[float],
     statistics: Statistics | None = None,
-    flip: bool = False,
-    vertical_flip: bool = False,
-    pad: int = 0,
-    pad_mode: str = "constant",
-    translate: float = 0.0,
-    color_jitter: float = 0.0,
-    photometric: float = 0.0,
-    lighting: float = 0.0,
-    policy: str = "none",
-    policy_operations: int = 2,
-    policy_magnitude: float = 9.0,
-    erase: float = 0.0,
-    erase_area: tuple[float, float] = (0.02, 0.4),
-    erase_fill: str = "noise",
 ) -> jax.Array:
     """Returns randomly changed, normalised images, float32 [b, H, W, C].
 
     Args:
       images: uint8 [b, H, W, C].
       keys: typed keys [b], from `example_keys`.
-      mean: one number per channel, or a single one, for pixels in [0, 1].
-      std: likewise.
+      config: the changes.
+      mean: as in `normalize`.
+      std: as in `normalize`.
       statistics: as in `normalize`.
-      flip: mirror left to right with probability 1/2.
-      vertical_flip: mirror top to bottom with probability 1/2.
-      pad: pixels added on every side before a random H×W crop.
-      pad_mode: "constant" pads the normalised image with zeros, which is the mean colour;
-        "reflect" mirrors it without repeating the edge.
-      translate: the same by up to this share of each side, in whole pixels, zeros around.
-      color_jitter: brightness, contrast and saturation each get a weight from
-        U(1 - color_jitter, 1 + color_jitter) of the image against black, its mean grey and its
-        grey self; fb.resnet has 0.4. RGB only. Values may leave [0, 1], as they do there.
-      photometric: strength of `auto_augment.photometric_distortion`; Inception's released code has
-        1. RGB only.
-      lighting: standard deviation of AlexNet's shift along the principal components of colour;
-        0.1 in the paper. RGB only.
-      policy: "none", "randaugment" or "trivialaugment"; see `auto_augment`.
-      policy_operations: of RandAugment, one after another.
-      policy_magnitude: of RandAugment, 10 being the strongest that the paper's ranges know.
-      erase: probability of erasing a part (Zhong et al., "Random Erasing Data Augmentation").
-      erase_area: least and greatest share of the image; (0.02, 0.4) in the paper. The ratio of the
-        sides lies between 0.3 and 1/0.3, uniform in its logarithm, as libraries draw it.
-      erase_fill: "mean" leaves zeros; "noise" draws each value from N(0, 1), where the paper draws
-        pixels from U(0, 255).
 
     Raises:
-      UserError: a colour change without three channels, an unknown policy, fill or pad_mode, a
-        reflection wider than the image, an amount out of range, or mean, std or statistics that do
-        not fit the images.
+      UserError: for a change of colours without three channels, a reflection wider than the image,
+        or mean, std or statistics that do not fit the images.
     """
     _, height, width, channels = images.shape
-    colours = {"color_jitter": color_jitter, "lighting": lighting, "photometric": photometric}
-    amounts = {"pad": pad, "translate": translate, "erase": erase, **colours}
-    for field, amount in amounts.items():
-        if amount < 0:
-            raise UserError(f"{field}={amount} must not be negative")
-        if field in ("erase", "translate") and amount > 1:
-            raise UserError(f"{field}={amount} is more than all: give 0 to 1")
-        if field in colours and amount and channels != 3:
-            raise UserError(
-                f"{field} needs RGB images and these have {channels} channel(s): set it to 0"
-            )
-    if pad_mode not in ("constant", "reflect"):
-        raise UserError(f"pad_mode={pad_mode!r} does not exist: choose constant or reflect")
-    if pad_mode == "reflect" and pad >= min(height, width):
-        raise UserError(f"pad={pad} must be smaller than the {height}x{width} image to reflect it")
-    if policy not in ("none", *POLICIES):
-        raise UserError(f"policy={policy!r} does not exist: {nearest(policy, ('none', *POLICIES))}")
-    if policy_operations < 1 or policy_magnitude < 0:
-        raise UserError(
-            f"policy_operations={policy_operations} and policy_magnitude={policy_magnitude}: give"
-            " at least 1 and 0"
-        )
-    if erase_fill not in FILLS:
-        raise UserError(f"erase_fill={erase_fill!r} does not exist: choose {' or '.join(FILLS)}")
-    if not 0 < erase_area[0] <= erase_area[1] <= 1:
-        raise UserError(f"erase_area={tuple(erase_area)} must rise, within 0 and 1")
-
+    _check_fits(config, height, width, channels)
     of = jax.random.fold_in
 
     def coloured(image: jax.Array, key: jax.Array) -> jax.Array:
-        if policy != "none":
-            image = POLICIES[policy](image, of(key, _POLICY), policy_operations, policy_magnitude)
-        if color_jitter:
-            image = _jitter(image, of(key, _JITTER), color_jitter)
-        if photometric:
-            image = photometric_distortion(image, of(key, _PHOTOMETRIC), photometric)
+        if config.policy != "none":
+            operations, magnitude = config.policy_operations, config.policy_magnitude
+            image = POLICIES[config.policy](image, of(key, _POLICY), operations, magnitude)
+        if config.color_jitter:
+            image = _jitter(image, of(key, _JITTER), config.color_jitter)
+        if config.photometric:
+            image = photometric_distortion(image, of(key, _PHOTOMETRIC), config.photometric)
         return image
 
     def one(image: jax.Array, key: jax.Array) -> jax.Array:
-        if lighting:
-            image = pca_lighting(image, of(key, _LIGHTING), lighting)
+        if config.lighting:
+            image = pca_lighting(image, of(key, _LIGHTING), config.lighting)
         image = preprocess(image, mean, std, statistics)
-        if pad:
-            image = _shift(image, of(key, _CROP), (pad, pad), pad_mode)
-        if translate:
-            most = int(translate * height), int(translate * width)
+        if config.pad:
+            image = _shift(image, of(key, _CROP), (config.pad, config.pad), config.pad_mode)
+        if config.translate:
+            most = int(config.translate * height), int(config.translate * width)
             image = _shift(image, of(key, _TRANSLATE), most, "constant")
-        if flip:
+        if config.flip:
             image = jnp.where(jax.random.bernoulli(of(key, _FLIP)), image[:, ::-1], image)
-        if vertical_flip:
+        if config.vertical_flip:
             image = jnp.where(jax.random.bernoulli(of(key, _FLIP_DOWN)), image[::-1], image)
-        if erase:
-            image = _erase(image, of(key, _ERASE), erase, erase_area, erase_fill)
+        if config.erase:
+            image = _erase(image, of(key, _ERASE), config)
         return image
 
-    colour = _one_by_one if policy != "none" or photometric else jax.vmap
+    by_branches = config.policy != "none" or config.photometric
+    colour = _one_by_one if by_branches else jax.vmap
     return jax.vmap(one)(colour(coloured)(_unit(images), keys), keys)
+
+
+def _check_fits(config: AugmentConfig, height: int, width: int, channels: int) -> None:
+    for field in ("color_jitter", "photometric", "lighting"):
+        if getattr(config, field) and channels != 3:
+            raise UserError(
+                f"{field} needs RGB images and these have {channels} channel(s): set it to 0"
+            )
+    if config.pad_mode == "reflect" and config.pad >= min(height, width):
+        raise UserError(
+            f"pad={config.pad} must be smaller than the {height}x{width} image to reflect it"
+        )
+    if config.erase_area[0] > config.erase_area[1]:
+        raise UserError(f"erase_area={tuple(config.erase_area)} must rise, within 0 and 1")
 
 
 def _one_by_one(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
@@ -284,17 +240,16 @@ def box_mask(
     return ((down >= top) & (down < bottom)) & ((across >= left) & (across < right))
 
 
-def _erase(
-    image: jax.Array,
-    key: jax.Array,
-    probability: float,
-    area_range: tuple[float, float],
-    fill: str,
-) -> jax.Array:
-    """Replaces a box; where none of ten fits, nothing."""
+def _erase(image: jax.Array, key: jax.Array, config: AugmentConfig) -> jax.Array:
+    """Replaces a box; where none of ten fits, nothing.
+
+    Zhong et al., "Random Erasing Data Augmentation", 2017. The ratio of the sides lies between 0.3
+    and 1/0.3, uniform in its logarithm, as libraries draw it; noise is N(0, 1) of normalised
+    values, where the paper draws pixels from U(0, 255).
+    """
     height, width, _ = image.shape
     chance, sizes, aspects, place, noise = jax.random.split(key, 5)
-    low, high = area_range
+    low, high = config.erase_area
     area = height * width * jax.random.uniform(sizes, (TRIES,), minval=low, maxval=high)
     low, high = (math.log(ratio) for ratio in ERASE_ASPECT)
     aspect = jnp.exp(jax.random.uniform(aspects, (TRIES,), minval=low, maxval=high))
@@ -304,8 +259,9 @@ def _erase(
     h, w = (side[first].astype(jnp.int32) for side in (h, w))
     down, across = jax.random.uniform(place, (2,))
     top, left = (down * (height - h + 1)).astype(int), (across * (width - w + 1)).astype(int)
-    erased = fits[first] & jax.random.bernoulli(chance, probability)
-    value = jax.random.normal(noise, image.shape) if fill == "noise" else jnp.zeros_like(image)
+    erased = fits[first] & jax.random.bernoulli(chance, config.erase)
+    noisy = config.erase_fill == "noise"
+    value = jax.random.normal(noise, image.shape) if noisy else jnp.zeros_like(image)
     return jnp.where(erased & box_mask(image.shape, top, left, top + h, left + w), value, image)
 
 

@@ -24,7 +24,7 @@ _USE = 32  # what an example's key is folded with; `augment` has the small numbe
 
 
 @dataclasses.dataclass(frozen=True)
-class MixConfig:
+class MixConfig(spec.Section):
     """Part of the section `data`: mixing of training images."""
 
     mixup: float = spec.field(0.0, "alpha of mixup's Beta distribution; 0 is off", spec.strength)
@@ -81,10 +81,7 @@ def mix(
     labels: jax.Array,
     weights: jax.Array,
     keys: jax.Array,
-    *,
-    mixup_alpha: float = 0.0,
-    cutmix_alpha: float = 0.0,
-    probability: float = 1.0,
+    config: MixConfig,
 ) -> Mixed:
     """Mixes every row with its neighbour, or leaves it as it is.
 
@@ -95,16 +92,13 @@ def mix(
       labels: int32 [b].
       weights: float32 [b].
       keys: typed keys [b] of the examples.
-      mixup_alpha: of mixup's Beta distribution; 0 is no mixup.
-      cutmix_alpha: of CutMix's; where both are positive each row takes one or the other.
-      probability: of a row to be mixed at all.
+      config: which mixing, and how much.
 
     Raises:
-      UserError: an odd number of rows, a negative alpha, or a probability outside [0, 1].
+      UserError: for an odd number of rows.
     """
     if len(labels) % 2:
         raise UserError(f"{len(labels)} rows on a device cannot be mixed in pairs: make them even")
-    check(mixup_alpha, cutmix_alpha, probability)
 
     def swapped(rows: jax.Array) -> jax.Array:
         return rows.reshape(-1, 2, *rows.shape[1:])[:, ::-1].reshape(rows.shape)
@@ -113,32 +107,17 @@ def mix(
         image: jax.Array, partner: jax.Array, usable: jax.Array, key: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         chance, choice, draw = jax.random.split(jax.random.fold_in(key, _USE), 3)
-        if cutmix_alpha and mixup_alpha:
-            blended, pasted = (
-                kind(image, partner, draw, alpha)
-                for kind, alpha in ((mixup, mixup_alpha), (cutmix, cutmix_alpha))
-            )
+        if config.cutmix and config.mixup:
+            blended = mixup(image, partner, draw, config.mixup)
+            pasted = cutmix(image, partner, draw, config.cutmix)
             blend = jax.random.bernoulli(choice)
             mixed, share = jax.tree.map(lambda a, b: jnp.where(blend, a, b), blended, pasted)
-        elif cutmix_alpha:
-            mixed, share = cutmix(image, partner, draw, cutmix_alpha)
+        elif config.cutmix:
+            mixed, share = cutmix(image, partner, draw, config.cutmix)
         else:
-            mixed, share = mixup(image, partner, draw, mixup_alpha)
-        done = usable & jax.random.bernoulli(chance, probability)
+            mixed, share = mixup(image, partner, draw, config.mixup)
+        done = usable & jax.random.bernoulli(chance, config.mix_probability)
         return jnp.where(done, mixed, image), jnp.where(done, share, 1.0)
 
     mixed, shares = jax.vmap(one)(images, swapped(images), swapped(weights) > 0, keys)
     return Mixed(mixed, swapped(labels), shares)
-
-
-def check(mixup_alpha: float, cutmix_alpha: float, probability: float) -> None:
-    """Refuses what cannot be drawn.
-
-    Raises:
-      UserError: a negative alpha, or a probability outside [0, 1].
-    """
-    for field, alpha in (("mixup", mixup_alpha), ("cutmix", cutmix_alpha)):
-        if alpha < 0:
-            raise UserError(f"{field}={alpha} must not be negative: 0 is off")
-    if not 0 <= probability <= 1:
-        raise UserError(f"mix_probability={probability} is no probability: give 0 to 1")

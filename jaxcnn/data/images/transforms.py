@@ -27,7 +27,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
 @dataclasses.dataclass(frozen=True)
-class CropConfig:
+class CropConfig(spec.Section):
     """Part of the section `data`: crops of image files; see `Cropper`."""
 
     image_size: int = spec.field(32, "height and width of training images, pixels", spec.side)

@@ -12,6 +12,7 @@ from jaxcnn.data.augmentation.augment import (
     GREY,
     PCA_COMPONENTS,
     PCA_SCALE,
+    AugmentConfig,
     augment,
     example_keys,
     normalize,
@@ -32,6 +33,10 @@ EVERYTHING = {
 }
 
 
+def augmented(images, keys, *, mean, std, **fields):
+    return augment(images, keys, AugmentConfig(**fields), mean=mean, std=std)
+
+
 def keys(count, epoch=0, repeat=0, start=0):
     index = jnp.arange(start, start + count)
     return example_keys(jax.random.key(5), jnp.full(count, epoch), index, repeat)
@@ -48,7 +53,7 @@ def test_normalize_is_the_formula(mean, std):
     expected = (pixels / 255 - np.array(mean)) / np.array(std)
     for found in (
         normalize(pixels, mean=mean, std=std),
-        augment(pixels, keys(16), mean=mean, std=std),
+        augmented(pixels, keys(16), mean=mean, std=std),
     ):
         assert found.dtype == jnp.float32
         np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
@@ -67,7 +72,7 @@ def test_keys_are_the_folds_that_are_documented_and_all_differ():
 
 
 def test_an_example_is_changed_the_same_wherever_it_stands_in_the_batch():
-    pixels, run = images(), jax.jit(lambda x, k: augment(x, k, **EVERYTHING))
+    pixels, run = images(), jax.jit(lambda x, k: augmented(x, k, **EVERYTHING))
     whole = np.asarray(run(pixels, keys(16)))
     order = np.random.default_rng(1).permutation(16)
     np.testing.assert_array_equal(run(pixels[order], keys(16)[order]), whole[order])
@@ -79,15 +84,15 @@ def test_an_example_is_changed_the_same_wherever_it_stands_in_the_batch():
 
 def test_replicas_change_their_part_as_one_device_changes_the_whole():
     pixels, k = images(), keys(16)
-    apply = jax.pmap(lambda x, k: augment(x, k, **EVERYTHING))
+    apply = jax.pmap(lambda x, k: augmented(x, k, **EVERYTHING))
     parts = apply(pixels.reshape(4, 4, 8, 8, 3), k.reshape(4, 4))
-    whole = jax.jit(lambda x, k: augment(x, k, **EVERYTHING))(pixels, k)
+    whole = jax.jit(lambda x, k: augmented(x, k, **EVERYTHING))(pixels, k)
     np.testing.assert_allclose(np.asarray(parts).reshape(whole.shape), whole, atol=1e-6)
 
 
 def test_half_of_the_images_are_flipped():
     pixels = np.repeat(images(1), 4000, axis=0)
-    found = np.asarray(augment(pixels, keys(4000), flip=True, **PLAIN))
+    found = np.asarray(augmented(pixels, keys(4000), flip=True, **PLAIN))
     plain = np.asarray(normalize(pixels[:1], **PLAIN))[0]
     flipped = (found == plain[:, ::-1]).all((1, 2, 3))
     assert np.array_equal(~flipped, (found == plain).all((1, 2, 3)))
@@ -97,7 +102,7 @@ def test_half_of_the_images_are_flipped():
 def test_half_of_the_images_are_turned_upside_down_whether_mirrored_or_not():
     pixels = np.repeat(images(1), 4000, axis=0)
     options = {"flip": True, "vertical_flip": True}
-    found = np.asarray(augment(pixels, keys(4000), **options, **PLAIN))
+    found = np.asarray(augmented(pixels, keys(4000), **options, **PLAIN))
     plain = np.asarray(normalize(pixels[:1], **PLAIN))[0]
     views = (plain, plain[:, ::-1], plain[::-1], plain[::-1, ::-1])
     shares = np.array([(found == view).all((1, 2, 3)).mean() for view in views])
@@ -108,7 +113,7 @@ def test_half_of_the_images_are_turned_upside_down_whether_mirrored_or_not():
 def test_a_translation_is_by_any_whole_number_of_pixels_up_to_the_share():
     count = 5000
     pixels = np.repeat(images(1, height=8, width=12), count, axis=0)
-    found = np.asarray(augment(pixels, keys(count), translate=0.25, mean=MEAN, std=STD))
+    found = np.asarray(augmented(pixels, keys(count), translate=0.25, mean=MEAN, std=STD))
     plain = np.asarray(normalize(pixels[:1], mean=MEAN, std=STD))[0]
     around = np.pad(plain, ((2, 2), (3, 3), (0, 0)))
     counts = [
@@ -124,7 +129,7 @@ def test_erased_parts_are_boxes_of_the_published_sizes(fill):
     count, side = 3000, 32
     pixels = np.full((count, side, side, 3), 200, np.uint8)
     options = {"erase": 0.5, "erase_area": (0.02, 0.4), "erase_fill": fill}
-    found = np.asarray(augment(pixels, keys(count), **options, mean=(0.5,), std=(0.5,)))
+    found = np.asarray(augmented(pixels, keys(count), **options, mean=(0.5,), std=(0.5,)))
     gone = ~np.isclose(found[..., 0], 200 / 255 * 2 - 1)
     erased = gone.any((1, 2))
     assert abs(erased.mean() - 0.5) < 0.03
@@ -153,7 +158,7 @@ def test_erased_parts_are_boxes_of_the_published_sizes(fill):
 def test_every_padded_crop_is_drawn_equally_often(mode):
     pad, count = 2, 5000
     pixels = np.repeat(images(1), count, axis=0)
-    found = np.asarray(augment(pixels, keys(count), pad=pad, pad_mode=mode, mean=MEAN, std=STD))
+    found = np.asarray(augmented(pixels, keys(count), pad=pad, pad_mode=mode, mean=MEAN, std=STD))
     plain = np.asarray(normalize(pixels[:1], mean=MEAN, std=STD))[0]
     # Zeros around the normalised image: black pixels would not be zero.
     around = np.pad(plain, ((pad, pad), (pad, pad), (0, 0)), mode=mode)
@@ -178,7 +183,7 @@ def blends(image, order, weights):
 def test_colour_jitter_is_three_blends_in_any_order_with_weights_in_the_range():
     count, amount = 400, 0.4
     pixels = np.repeat(images(1, seed=3), count, axis=0)
-    found = np.asarray(augment(pixels, keys(count), color_jitter=amount, **PLAIN), np.float64)
+    found = np.asarray(augmented(pixels, keys(count), color_jitter=amount, **PLAIN), np.float64)
     start = pixels[0] / 255
     weights = []
     for image in found:
@@ -203,7 +208,9 @@ def test_colour_jitter_is_three_blends_in_any_order_with_weights_in_the_range():
 def test_lighting_shifts_whole_images_with_the_published_covariance():
     count = 20000
     pixels = np.full((count, 2, 2, 3), 100, np.uint8)
-    found = np.asarray(augment(pixels, keys(count), lighting=0.1, **PLAIN), np.float64) - 100 / 255
+    found = (
+        np.asarray(augmented(pixels, keys(count), lighting=0.1, **PLAIN), np.float64) - 100 / 255
+    )
     assert np.ptp(found, axis=(1, 2)).max() < 1e-6  # one shift for all pixels of an image
     shift = found[:, 0, 0]
     components = np.array(PCA_COMPONENTS)
@@ -219,17 +226,17 @@ def test_lighting_shifts_whole_images_with_the_published_covariance():
 
 def test_one_change_does_not_move_the_draws_of_another():
     pixels = np.repeat(images(1), 64, axis=0)
-    alone = np.asarray(augment(pixels, keys(64), flip=True, **PLAIN))
+    alone = np.asarray(augmented(pixels, keys(64), flip=True, **PLAIN))
     plain = np.asarray(normalize(pixels[:1], **PLAIN))[0]
     flipped = (alone == plain[:, ::-1]).all((1, 2, 3))
-    colour = np.asarray(augment(pixels, keys(64), lighting=0.1, **PLAIN))
-    both = np.asarray(augment(pixels, keys(64), flip=True, lighting=0.1, **PLAIN))
+    colour = np.asarray(augmented(pixels, keys(64), lighting=0.1, **PLAIN))
+    both = np.asarray(augmented(pixels, keys(64), flip=True, lighting=0.1, **PLAIN))
     expected = np.where(flipped[:, None, None, None], colour[:, :, ::-1], colour)
     np.testing.assert_allclose(both, expected, atol=1e-6)
 
 
 def test_one_channel_can_be_flipped_and_shifted():
-    found = augment(images(channels=1), keys(16), flip=True, pad=2, mean=(0.5,), std=(0.5,))
+    found = augmented(images(channels=1), keys(16), flip=True, pad=2, mean=(0.5,), std=(0.5,))
     assert found.shape == (16, 8, 8, 1)
 
 
@@ -241,17 +248,17 @@ def test_one_channel_can_be_flipped_and_shifted():
         (3, {"mean": (0.1, 0.2)}, "mean has 2 numbers for images of 3"),
         (1, {"std": STD}, "std has 3 numbers for images of 1"),
         (3, {"pad": 8, "pad_mode": "reflect"}, "pad=8 must be smaller than the 8x8"),
-        (3, {"pad": 1, "pad_mode": "edge"}, "pad_mode='edge' does not exist"),
-        (3, {"pad": -1}, "pad=-1 must not be negative"),
+        (3, {"pad": 1, "pad_mode": "edge"}, "pad_mode='edge' is not possible"),
+        (3, {"pad": -1}, "pad=-1 is not a whole number from 0"),
         (1, {"photometric": 1.0}, "photometric needs RGB images and these have 1"),
-        (3, {"translate": 1.5}, "translate=1.5 is more than all"),
-        (3, {"erase": 2.0}, "erase=2.0 is more than all"),
+        (3, {"translate": 1.5}, "translate=1.5 is not a number from 0 to 1"),
+        (3, {"erase": 2.0}, "erase=2.0 is not a number from 0 to 1"),
         (3, {"erase_area": (0.5, 0.2)}, r"erase_area=\(0.5, 0.2\) must rise"),
-        (3, {"erase_fill": "black"}, "erase_fill='black' does not exist: choose mean or noise"),
-        (3, {"policy": "randaugmnt"}, r"policy='randaugmnt' does not exist: did you mean randaug"),
-        (3, {"policy_operations": 0}, "policy_operations=0 and"),
+        (3, {"erase_fill": "black"}, "erase_fill='black' is not possible"),
+        (3, {"policy": "randaugmnt"}, "policy='randaugmnt' is not possible: did you mean randaug"),
+        (3, {"policy_operations": 0}, "policy_operations=0 is not a whole number from 1"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(channels, options, message):
     with pytest.raises(UserError, match=message):
-        augment(images(channels=channels), keys(16), **(PLAIN | options))
+        augmented(images(channels=channels), keys(16), **(PLAIN | options))

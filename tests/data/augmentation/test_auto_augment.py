@@ -12,7 +12,7 @@ import PIL.ImageOps
 import pytest
 
 from jaxcnn.data.augmentation import auto_augment
-from jaxcnn.data.augmentation.augment import augment
+from jaxcnn.data.augmentation.augment import AugmentConfig, augment
 from jaxcnn.data.augmentation.auto_augment import AUTOAUGMENT, OPERATIONS, WARPS, WIDE
 
 RNG = np.random.default_rng(0)
@@ -185,5 +185,6 @@ def test_on_a_cpu_a_row_takes_one_branch(fields):
     """Under `vmap` a switch becomes selects: all branches computed, for all rows."""
     images = jnp.zeros((4, 8, 8, 3), jnp.uint8)
     keys = jax.random.split(jax.random.key(0), 4)
-    program = jax.jit(lambda images, keys: augment(images, keys, mean=(0.5,), std=(1.0,), **fields))
+    config = AugmentConfig(**fields)
+    program = jax.jit(lambda images, keys: augment(images, keys, config, mean=(0.5,), std=(1.0,)))
     assert "stablehlo.case" in program.lower(images, keys).as_text()

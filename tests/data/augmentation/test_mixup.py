@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxcnn.data import load
-from jaxcnn.data.augmentation.augment import augment, example_keys
-from jaxcnn.data.augmentation.mixup import cutmix, mix, mixup
+from jaxcnn.data.augmentation.augment import AugmentConfig, augment, example_keys
+from jaxcnn.data.augmentation.mixup import MixConfig, cutmix, mix, mixup
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
 
 COUNT = 2000
-ALL = {"mixup_alpha": 0.8, "cutmix_alpha": 1.0, "probability": 0.9}
+ALL = MixConfig(mixup=0.8, cutmix=1.0, mix_probability=0.9)
 
 
 def keys(count=COUNT, seed=0):
@@ -75,8 +75,8 @@ def rows(count=COUNT, seed=0):
 def test_neighbours_are_mixed_and_labels_follow():
     images, labels, weights = rows()
     own, other = images[:, 0, 0, 0], images.reshape(-1, 2, 4, 4, 1)[:, ::-1].reshape(images.shape)
-    for alphas in ({"mixup_alpha": 1.0}, {"cutmix_alpha": 1.0}, ALL):
-        found = mix(images, labels, weights, keys(), **alphas)
+    for config in (MixConfig(mixup=1.0), MixConfig(cutmix=1.0), ALL):
+        found = mix(images, labels, weights, keys(), config)
         expected = found.shares * own + (1 - found.shares) * other[:, 0, 0, 0]
         np.testing.assert_allclose(found.images.mean((1, 2, 3)), expected, atol=1e-6)
         np.testing.assert_array_equal(found.partners[::2], labels[1::2])
@@ -85,7 +85,7 @@ def test_neighbours_are_mixed_and_labels_follow():
 
 def test_each_row_takes_one_kind_with_the_probability():
     images, labels, weights = rows()
-    found = mix(images, labels, weights, keys(), mixup_alpha=8.0, cutmix_alpha=1.0, probability=0.6)
+    found = mix(images, labels, weights, keys(), MixConfig(8.0, 1.0, 0.6))
     flat = np.ptp(found.images, axis=(1, 2, 3)) < 1e-7
     left = np.asarray(found.shares == 1)
     blended = (flat & ~left).mean()
@@ -97,7 +97,7 @@ def test_each_row_takes_one_kind_with_the_probability():
 def test_a_row_whose_partner_could_not_be_read_stays():
     images, labels, weights = rows(8)
     weights = weights.at[2].set(0)
-    found = mix(images, labels, weights, keys(8), mixup_alpha=1.0)
+    found = mix(images, labels, weights, keys(8), MixConfig(mixup=1.0))
     assert found.shares[3] == 1
     np.testing.assert_array_equal(found.images[3], images[3])
     assert np.all(np.delete(np.asarray(found.shares), 3) < 1)
@@ -106,15 +106,15 @@ def test_a_row_whose_partner_could_not_be_read_stays():
 @pytest.mark.parametrize(
     ("count", "fields", "message"),
     [
-        (3, {"mixup_alpha": 1.0}, "3 rows on a device cannot be mixed in pairs"),
-        (4, {"mixup_alpha": -1.0}, "mixup=-1.0 must not be negative"),
-        (4, {"cutmix_alpha": -0.1}, "cutmix=-0.1 must not be negative"),
-        (4, {"mixup_alpha": 1.0, "probability": 1.5}, "mix_probability=1.5 is no probability"),
+        (3, {"mixup": 1.0}, "3 rows on a device cannot be mixed in pairs"),
+        (4, {"mixup": -1.0}, "mixup=-1.0 is not a number from 0"),
+        (4, {"cutmix": -0.1}, "cutmix=-0.1 is not a number from 0"),
+        (4, {"mixup": 1.0, "mix_probability": 1.5}, "mix_probability=1.5 is not a number from 0"),
     ],
 )
 def test_what_cannot_be_mixed_is_one_line(count, fields, message):
     with pytest.raises(UserError, match=message):
-        mix(*rows(count), keys(count), **fields)
+        mix(*rows(count), keys(count), MixConfig(**fields))
 
 
 # The batch as the network sees it, with everything on ------------------------------------------
@@ -131,13 +131,11 @@ def seen(batch):
     images = augment(
         jnp.asarray(batch["image"]),
         of_examples,
+        AugmentConfig(flip=True, pad=1, erase=0.5),
         mean=(0.5,),
         std=(0.25,),
-        flip=True,
-        pad=1,
-        erase=0.5,
     )
-    return mix(images, batch["label"], batch["weight"], of_examples, **ALL)
+    return mix(images, batch["label"], batch["weight"], of_examples, ALL)
 
 
 OVER = {devices: jax.pmap(seen, devices=jax.devices()[:devices]) for devices in (2, 4)}
