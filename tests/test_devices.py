@@ -18,7 +18,7 @@ from jaxcnn.data.augmentation.augment import AugmentConfig, augment
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.models.resnet import BasicBlock, ResNet
 from jaxcnn.run import distributed
-from jaxcnn.training.losses import make_objective
+from jaxcnn.training.losses import LossConfig, make_objective
 from jaxcnn.training.state import initial_state, leaf_digests, prepare_state
 from jaxcnn.training.steps import make_train_step
 from tests.runs import ROOT, environment, finish, losses, records, start
@@ -108,11 +108,11 @@ def test_replicas_stay_bit_equal_for_20_steps():
     """Each replica carries its own state here, so a missing reduction would show."""
     model = ResNet(10, (1,), BasicBlock, width=4, cifar_stem=True)
     config = base_config()
-    optimizer = make_optimizer(config, total_steps=20, steps_per_epoch=90, batch_size=16)
+    optimizer = make_optimizer(config, total_steps=20, steps_per_epoch=90)
     step = make_train_step(
         model,
         optimizer,
-        make_objective(),
+        make_objective(LossConfig()),
         lambda images, keys: augment(images, keys, AugmentConfig(pad=1), mean=(0.3,), std=(0.3,)),
         total_steps=20,
         ema_decay=0.9,

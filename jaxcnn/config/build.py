@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
-import optax
 from flax import linen as nn
 from flax.errors import FlaxError
 
@@ -27,9 +26,9 @@ from jaxcnn.layers.norm import is_batch_norm
 from jaxcnn.layers.split_norm import SplitBatchNorm
 from jaxcnn.models import create_model
 from jaxcnn.run.distributed import AXIS
+from jaxcnn.training import optim
 from jaxcnn.training.losses import HeadLoss, Objective, make_head_loss, make_objective
-from jaxcnn.training.optim import Optimizer, decay_mask, make_transform, matcher
-from jaxcnn.training.schedules import Plan, length_in_steps, make_schedule, size_stages
+from jaxcnn.training.schedules import Plan, length_in_steps, size_stages
 
 # Fields of networks that are functions and can be set by name.
 BY_NAME = {"act": activation, "conv": convolution}
@@ -145,15 +144,7 @@ def make_loss(config: RunConfig) -> Objective:
     Raises:
       UserError: for an unknown loss, or fields that do not go together.
     """
-    section = config.loss
-    return make_objective(
-        section.name,
-        section.label_smoothing,
-        section.aux_weight,
-        section.aux_threshold,
-        section.aux_decay,
-        mixed=mixes(config),
-    )
+    return make_objective(config.loss, mixed=mixes(config))
 
 
 def make_test_loss(config: RunConfig) -> HeadLoss | None:
@@ -225,66 +216,13 @@ def _sizes(config: RunConfig, total: int) -> tuple[tuple[int, int], ...]:
 
 
 def make_optimizer(
-    config: RunConfig, *, total_steps: int, steps_per_epoch: Fraction, batch_size: int
-) -> Optimizer:
-    """Returns what the sections `optimizer` and `schedule` describe.
-
-    Args:
-      config: the whole config.
-      total_steps: length of the run.
-      steps_per_epoch: see `schedules.length_in_steps`.
-      batch_size: the global batch, which the rate is scaled to from `schedule.reference_batch`.
-
-    Raises:
-      UserError: for unknown names, unreadable lengths or patterns.
-    """
-    chosen, plan = config.optimizer, config.schedule
-    scale = batch_size / plan.reference_batch if plan.reference_batch else 1.0
-    schedule = make_schedule(
-        "constant" if plan.name == "plateau" else plan.name,
-        plan.learning_rate * scale,
+    config: RunConfig, *, total_steps: int, steps_per_epoch: Fraction
+) -> optim.Optimizer:
+    """Returns what the sections `optimizer` and `schedule` describe; see `optim.make_optimizer`."""
+    return optim.make_optimizer(
+        config.optimizer,
+        config.schedule,
         total_steps=total_steps,
-        boundaries=tuple(
-            length
-            for text in plan.boundaries
-            if (length := length_in_steps(text, steps_per_epoch)) is not None
-        ),
-        factor=plan.factor,
-        every=length_in_steps(plan.every, steps_per_epoch),
-        final_fraction=plan.final_fraction,
-        power=plan.power,
-        warmup_steps=round(length_in_steps(plan.warmup, steps_per_epoch) or 0),
-        warmup_kind=plan.warmup_kind,
-        warmup_fraction=plan.warmup_fraction,
+        steps_per_epoch=steps_per_epoch,
+        batch_size=config.train.batch_size,
     )
-    plateau = None
-    if plan.name == "plateau":
-        if not (0 < plan.factor < 1 and plan.threshold > 0 and plan.patience > 0):
-            raise UserError(
-                "a plateau needs schedule.factor between 0 and 1, schedule.threshold and"
-                " schedule.patience above 0"
-            )
-        plateau = optax.contrib.reduce_on_plateau(
-            plan.factor,
-            plan.patience,
-            rtol=0.0,
-            atol=plan.threshold,
-            min_scale=plan.factor**plan.max_drops,
-        )
-    transform = make_transform(
-        chosen.name,
-        momentum=chosen.momentum,
-        nesterov=chosen.nesterov,
-        rms_decay=chosen.rms_decay,
-        epsilon=chosen.epsilon,
-        betas=(chosen.beta1, chosen.beta2),
-        weight_decay=chosen.weight_decay,
-        mask=decay_mask(chosen.decay_mask),
-        clip_norm=chosen.clip_norm,
-        rate_factors=chosen.rate_factors,
-        max_rms=chosen.max_rms,
-        max_rms_mask=decay_mask(chosen.max_rms_mask, "max_rms_mask"),
-        frozen=chosen.freeze,
-    )
-    frozen = matcher(chosen.freeze, "freeze") if chosen.freeze else None
-    return Optimizer(transform, schedule, plateau, frozen)

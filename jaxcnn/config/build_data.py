@@ -26,28 +26,9 @@ def load_data(config: RunConfig, split: str, whole_images: bool = False) -> Data
     Raises:
       UserError: if the data are missing or not as described.
     """
-    section = config.data
-    source = data.load(
-        section.kind,
-        split,
-        name=section.name,
-        dir=section.dir,
-        image_size=section.image_size if split == "train" else eval_size(config),
-        channels=section.channels,
-        num_classes=section.num_classes,
-        num_examples=section.num_examples,
-        holdout=section.holdout,
-        holdout_per_class=section.holdout_per_class,
-        train_crop=section.train_crop,
-        eval_crop=section.eval_crop,
-        resize=section.resize,
-        scale_range=section.scale_range,
-        train_split=section.train_split,
-        test_split=section.test_split,
-        whole_images=whole_images,
-    )
-    if split == "train" and section.labelled:
-        return keep_labels(source, section.labelled, config.seed)
+    source = data.load_split(config.data, split, whole_images=whole_images)
+    if split == "train" and config.data.labelled:
+        return keep_labels(source, config.data.labelled, config.seed)
     return source
 
 

@@ -65,10 +65,7 @@ def make_programs(
     with build.network_of(config):
         model = averages.fit(build.make_model(config, source.num_classes), config, plan.total)
     optimizer = build.make_optimizer(
-        config,
-        total_steps=plan.total,
-        steps_per_epoch=plan.steps_per_epoch,
-        batch_size=config.train.batch_size,
+        config, total_steps=plan.total, steps_per_epoch=plan.steps_per_epoch
     )
     augment = build_data.make_augment(config)
     make_step = partial(

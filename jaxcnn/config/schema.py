@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxcnn.config import spec
-from jaxcnn.data import SourceConfig
+from jaxcnn.data import LoadConfig
 from jaxcnn.data.augmentation.augment import AugmentConfig
 from jaxcnn.data.augmentation.mixup import MixConfig
-from jaxcnn.data.images.transforms import CropConfig
 from jaxcnn.data.normalization import NormalizeConfig
 from jaxcnn.data.pipeline import BatchConfig
 from jaxcnn.errors import UserError, nearest
@@ -81,7 +80,7 @@ class ModelConfig(spec.Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig(BatchConfig, MixConfig, AugmentConfig, NormalizeConfig, CropConfig, SourceConfig):
+class DataConfig(BatchConfig, MixConfig, AugmentConfig, NormalizeConfig, LoadConfig):
     """Section `data`."""
 
     size_schedule: tuple[tuple[float, int], ...] = spec.field(

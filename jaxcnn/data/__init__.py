@@ -4,18 +4,19 @@ One kind of data set, one file. A batch is a pure function of (seed, step).
 """
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxcnn.config import spec
 from jaxcnn.data.dataset import DataSource
+from jaxcnn.data.images.transforms import CropConfig, Cropper, WholeImage
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.io import paths
 
 KINDS = ("digits", "synthetic", "folder", "tfds")
 SPLITS = ("train", "validation", "test")
 
-__all__ = ["KINDS", "SPLITS", "DataSource", "SourceConfig", "load"]
+__all__ = ["KINDS", "SPLITS", "DataSource", "LoadConfig", "SourceConfig", "load", "load_split"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,104 +55,80 @@ def has_validation(kind: str, dir: str) -> bool:
     return validation_folder(Path(paths.expand(dir))) is not None
 
 
-def load(
-    kind: str,
-    split: str,
-    *,
-    name: str = "",
-    dir: str = "",
-    image_size: int = 32,
-    channels: int = 3,
-    num_classes: int = 10,
-    num_examples: int = 1024,
-    holdout: int = 0,
-    holdout_per_class: Sequence[int] = (),
-    train_crop: str = "resize",
-    eval_crop: str = "resize",
-    resize: int = 0,
-    scale_range: tuple[int, int] = (256, 480),
-    train_split: str = "train",
-    test_split: str = "test",
-    whole_images: bool = False,
-) -> DataSource:
-    """Returns one split of a data set; every image is uint8 [image_size, image_size, channels].
+@dataclasses.dataclass(frozen=True)
+class LoadConfig(CropConfig, SourceConfig):
+    """Part of the section `data`: which examples, at which size."""
+
+
+def load(kind: str, split: str, *, whole_images: bool = False, **fields: Any) -> DataSource:
+    """Returns one split of a data set: `load("digits", "train", image_size=28, channels=1)`.
 
     Args:
       kind: "digits" (ships inside scikit-learn), "synthetic" (made up), "folder" (image files) or
         "tfds" (prepared by TensorFlow Datasets).
+      split: see `load_split`.
+      whole_images: see `load_split`.
+      **fields: others of `LoadConfig`.
+
+    Raises:
+      UserError: see `load_split`.
+    """
+    return load_split(LoadConfig(kind=kind, **fields), split, whole_images=whole_images)
+
+
+def load_split(config: LoadConfig, split: str, *, whole_images: bool = False) -> DataSource:
+    """Returns one split of a data set; every image is uint8 [size, size, channels].
+
+    Args:
+      config: which data set; the size is `image_size`, of other splits than "train"
+        `eval_image_size` where that is not 0.
       split: "train", "validation" (where examples are held out, or a folder has one) or "test".
-      name: the TFDS name, such as "cifar10". tfds only.
-      dir: where the data lie. folder and tfds only.
-      image_size: pixels of each side.
-      channels: 1 (grey) or 3 (RGB); synthetic data take any number.
-      num_classes: synthetic only; the other kinds know theirs.
-      num_examples: of the training split and again of the test split. synthetic only.
-      holdout: how many training examples become the validation split; the same in every run.
-      holdout_per_class: instead of it, how many of each class, for each part of train_split. tfds
-        only.
-      train_crop: "resize", "random_resized", "scale_jitter", "frame" or "none"; see
-        `crops.Cropper`. The crops are for folder and tfds.
-      eval_crop: "center", "resize", "frame" or "none".
-      resize: short side in pixels before the centre crop; 0 is image_size × 256/224.
-      scale_range: least and greatest short side of "scale_jitter", in pixels.
-      train_split: the TFDS split to train on, or several, "train+extra".
-      test_split: the TFDS split to test on ("validation" for imagenet2012).
       whole_images: instead of the crop of evaluation every image as it is, for `views.with_views`;
         `image_shape` stays that of the network's images.
 
     Raises:
-      UserError: an unknown kind or split, an impossible size, or data that are missing or not as
-        the kind wants them.
+      UserError: for an unknown split, or data that are missing or not as the kind needs them.
     """
-    for field, value, known in [("data kind", kind, KINDS), ("split", split, SPLITS)]:
-        if value not in known:
-            raise UserError(f"{field} {value!r} does not exist: {nearest(value, known)}")
-    for field, number, least in [
-        ("image_size", image_size, 1),
-        ("channels", channels, 1),
-        ("holdout", holdout, 0),
-    ]:
-        if number < least:
-            raise UserError(f"{field}={number} is too small: {least} or more")
-    if holdout_per_class and (kind != "tfds" or holdout or min(holdout_per_class) < 0):
+    if split not in SPLITS:
+        raise UserError(f"split {split!r} does not exist: {nearest(split, SPLITS)}")
+    if config.holdout_per_class and (config.kind != "tfds" or config.holdout):
         raise UserError(
-            f"holdout_per_class={tuple(holdout_per_class)} is for kind=tfds without holdout, and"
-            " none of its numbers is below 0"
+            f"holdout_per_class={tuple(config.holdout_per_class)} is for kind=tfds without holdout"
         )
-    if kind == "synthetic":
+    size = config.image_size if split == "train" else config.eval_image_size or config.image_size
+    if config.kind == "synthetic":
         from jaxcnn.data.synthetic import load_synthetic
 
         return load_synthetic(
             split,
-            image_size=image_size,
-            channels=channels,
-            num_classes=num_classes,
-            num_examples=num_examples,
-            holdout=holdout,
+            image_size=size,
+            channels=config.channels,
+            num_classes=config.num_classes,
+            num_examples=config.num_examples,
+            holdout=config.holdout,
         )
-
-    from jaxcnn.data.images.transforms import Cropper, WholeImage
-
-    low, high = scale_range
-    crop = Cropper(image_size, channels, train_crop, eval_crop, resize, (low, high))
-    cropper = WholeImage(image_size, channels) if whole_images else crop
-    if kind == "digits":
+    low, high = config.scale_range
+    crop = Cropper(
+        size, config.channels, config.train_crop, config.eval_crop, config.resize, (low, high)
+    )
+    cropper = WholeImage(size, config.channels) if whole_images else crop
+    if config.kind == "digits":
         from jaxcnn.data.digits import load_digits
 
-        return load_digits(split, image_size=image_size, channels=channels, holdout=holdout)
-    if kind == "folder":
+        return load_digits(split, image_size=size, channels=config.channels, holdout=config.holdout)
+    if config.kind == "folder":
         from jaxcnn.data.folder import load_folder
 
-        return load_folder(split, dir=dir, cropper=cropper, holdout=holdout)
+        return load_folder(split, dir=config.dir, cropper=cropper, holdout=config.holdout)
     from jaxcnn.data.tfds import load_tfds
 
     return load_tfds(
         split,
-        name=name,
-        dir=dir,
+        name=config.name,
+        dir=config.dir,
         cropper=cropper,
-        holdout=holdout,
-        holdout_per_class=holdout_per_class,
-        train_split=train_split,
-        test_split=test_split,
+        holdout=config.holdout,
+        holdout_per_class=config.holdout_per_class,
+        train_split=config.train_split,
+        test_split=config.test_split,
     )

@@ -113,9 +113,7 @@ def restore(
         return build.make_model(config, meta["num_classes"])
 
     def form(meta: dict[str, Any]) -> TrainState:
-        optimizer = build.make_optimizer(
-            config, total_steps=1, steps_per_epoch=Fraction(1), batch_size=config.train.batch_size
-        )
+        optimizer = build.make_optimizer(config, total_steps=1, steps_per_epoch=Fraction(1))
         averaged = config.train.ema_decay > 0
         size = config.data.image_size
         shape = (size, size, config.data.channels)

@@ -150,54 +150,44 @@ def make_head_loss(name: str = "cross_entropy", smoothing: float = 0.0) -> HeadL
     return partial(cross_entropy, smoothing=smoothing) if smoothing else LOSSES[name]
 
 
-def make_objective(
-    name: str = "cross_entropy",
-    smoothing: float = 0.0,
-    aux_weight: float = 0.0,
-    aux_threshold: float = 0.0,
-    aux_decay: str = "none",
-    mixed: bool = False,
-) -> Objective:
+def make_objective(config: LossConfig, *, mixed: bool = False) -> Objective:
     """Loss of the main head, plus what the network put into collection `aux`, any tree.
 
     An auxiliary leaf [N, K] is the logits of a further head: it adds α·max(0, loss - γ), the same
-    loss ("Deeply-Supervised Nets", eq. 3). A leaf [N] is a cost of the network's own, such as a
-    Ladder network's denoising, and is added as it is.
+    loss ("Deeply-Supervised Nets", eq. 3), α being `aux_weight` and γ `aux_threshold`. A leaf [N]
+    is a cost of the network's own, such as a Ladder network's denoising, and is added as it is.
 
     Examples with label -1 are unlabelled: they have no loss of a head, and those of the others are
     scaled by N over their number, so that the mean over the batch is the mean over them (but for
     the share of images that cannot be read, if there are any).
 
     Args:
-      name: one of `LOSSES`.
-      smoothing: of labels, for cross-entropy.
-      aux_weight: α.
-      aux_threshold: γ; a head that is as good as this is left alone.
-      aux_decay: "linear" lets α fall to zero over the run.
+      config: of the section `loss`.
       mixed: whether labels are going to be those of `mixed_labels`.
 
     Raises:
-      UserError: for an unknown loss or decay, or smoothing or mixed labels where they mean nothing.
+      UserError: for smoothing or mixed labels where they mean nothing.
     """
-    head_loss = make_head_loss(name, smoothing)
-    if aux_decay not in AUX_DECAYS:
-        raise UserError(f"no loss.aux_decay {aux_decay!r}: {nearest(aux_decay, AUX_DECAYS)}")
-    if mixed and name not in MIXABLE:
+    head_loss = make_head_loss(config.name, config.label_smoothing)
+    if mixed and config.name not in MIXABLE:
         raise UserError(
-            f"loss.name={name} has no meaning for mixed labels: take {' or '.join(MIXABLE)}, or set"
-            " data.mixup and data.cutmix to 0"
+            f"loss.name={config.name} has no meaning for mixed labels: take"
+            f" {' or '.join(MIXABLE)}, or set data.mixup and data.cutmix to 0"
         )
 
     def objective(
         logits: jax.Array, aux: Any, labels: jax.Array, progress: jax.typing.ArrayLike
     ) -> jax.Array:
-        weight = aux_weight * (1 - progress) if aux_decay == "linear" else aux_weight
+        fades = config.aux_decay == "linear"
+        weight = config.aux_weight * (1 - progress) if fades else config.aux_weight
         loss, own = head_loss(logits, labels), jnp.zeros(())
         for leaf in jax.tree.leaves(aux):
             if leaf.ndim == 1:
                 own = own + leaf
             else:
-                loss = loss + weight * jnp.maximum(head_loss(leaf, labels) - aux_threshold, 0)
+                loss = loss + weight * jnp.maximum(
+                    head_loss(leaf, labels) - config.aux_threshold, 0
+                )
         if labels.ndim == 1:
             labelled = labels >= 0
             scale = labels.size / jnp.maximum(jnp.sum(labelled), 1)

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import jax
@@ -11,8 +12,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxcnn.config import spec
-from jaxcnn.errors import UserError, nearest
-from jaxcnn.training.schedules import Schedule
+from jaxcnn.errors import UserError
+from jaxcnn.training.schedules import Schedule, ScheduleConfig, make_plateau, make_schedule
 
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "lars", "lamb")
 
@@ -270,74 +271,92 @@ def limit_rms(limit: float, mask: Callable[[Any], Any]) -> optax.GradientTransfo
 
 
 def make_transform(
-    name: str,
-    *,
-    momentum: float,
-    nesterov: bool,
-    rms_decay: float,
-    epsilon: float,
-    betas: tuple[float, float],
-    weight_decay: float,
-    mask: Callable[[Any], Any],
-    clip_norm: float,
-    rate_factors: Sequence[tuple[str, float]] = (),
-    max_rms: float = 0.0,
-    max_rms_mask: Callable[[Any], Any] | None = None,
-    frozen: Sequence[str] = (),
+    config: OptimizerConfig,
 ) -> Callable[[jax.typing.ArrayLike], optax.GradientTransformation]:
-    """Returns rate → transformation; see `defaults.base_config` for the arguments.
+    """Returns learning rate → transformation.
 
     Weight decay is L2 in the gradient for "sgd", "rmsprop" and "adam" (the papers'), decoupled for
     "adamw" and part of the layer-wise rate for "lars" and "lamb". "rmsprop" is TensorFlow's:
     epsilon inside the root, mean square starting at 1, the rate inside the momentum.
 
+    Args:
+      config: of the section `optimizer`.
+
     Raises:
-      UserError: for an unknown name, impossible factors or a negative limit.
+      UserError: for patterns that cannot be read.
     """
-    if name not in OPTIMIZERS:
-        raise UserError(f"no optimizer named {name!r}: {nearest(name, OPTIMIZERS)}")
-    if max_rms < 0:
-        raise UserError(f"optimizer.max_rms={max_rms} must not be negative; 0 is off")
-    last = [scale_by_factors(rate_factors)] if rate_factors else []
-    if max_rms > 0:
-        last.append(limit_rms(max_rms, max_rms_mask or decay_mask(("kernel$",))))
+    mask = decay_mask(config.decay_mask)
+    first = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm > 0 else []
+    if config.name in ("sgd", "rmsprop", "adam") and config.weight_decay > 0:
+        first.append(optax.add_decayed_weights(config.weight_decay, mask))
+    last = [scale_by_factors(config.rate_factors)] if config.rate_factors else []
+    if config.max_rms > 0:
+        last.append(limit_rms(config.max_rms, decay_mask(config.max_rms_mask, "max_rms_mask")))
 
     def transform(rate: jax.typing.ArrayLike) -> optax.GradientTransformation:
-        parts = [optax.clip_by_global_norm(clip_norm)] if clip_norm > 0 else []
-        if name in ("sgd", "rmsprop", "adam") and weight_decay > 0:
-            parts.append(optax.add_decayed_weights(weight_decay, mask))
-        if name == "sgd":
-            parts.append(optax.sgd(rate, momentum or None, nesterov))
-        elif name == "rmsprop":
-            parts.append(
-                optax.rmsprop(
-                    rate,
-                    rms_decay,
-                    epsilon,
-                    initial_scale=1.0,
-                    eps_in_sqrt=True,
-                    momentum=momentum or None,
-                    nesterov=nesterov,
-                )
-            )
-        elif name == "adam":
-            parts.append(optax.adam(rate, *betas, epsilon))
-        elif name == "adamw":
-            parts.append(optax.adamw(rate, *betas, epsilon, weight_decay=weight_decay, mask=mask))
-        elif name == "lars":
-            parts.append(
-                optax.lars(
-                    rate,
-                    weight_decay,
-                    mask,
-                    trust_ratio_mask=mask,
-                    momentum=momentum,
-                    nesterov=nesterov,
-                )
-            )
-        else:
-            parts.append(optax.lamb(rate, *betas, epsilon, weight_decay=weight_decay, mask=mask))
-        whole = optax.chain(*parts, *last)
-        return freeze(whole, frozen) if frozen else whole
+        whole = optax.chain(*first, _update_rule(config, rate, mask), *last)
+        return freeze(whole, config.freeze) if config.freeze else whole
 
     return transform
+
+
+def _update_rule(
+    config: OptimizerConfig, rate: jax.typing.ArrayLike, mask: Callable[[Any], Any]
+) -> optax.GradientTransformation:
+    """Returns optax's rule of a name."""
+    decay, nesterov = config.weight_decay, config.nesterov
+    adam = (config.beta1, config.beta2, config.epsilon)
+    match config.name:
+        case "sgd":
+            return optax.sgd(rate, config.momentum or None, nesterov)
+        case "rmsprop":
+            return optax.rmsprop(
+                rate,
+                config.rms_decay,
+                config.epsilon,
+                initial_scale=1.0,
+                eps_in_sqrt=True,
+                momentum=config.momentum or None,
+                nesterov=nesterov,
+            )
+        case "adam":
+            return optax.adam(rate, *adam)
+        case "adamw":
+            return optax.adamw(rate, *adam, weight_decay=decay, mask=mask)
+        case "lars":
+            return optax.lars(
+                rate,
+                decay,
+                mask,
+                trust_ratio_mask=mask,
+                momentum=config.momentum,
+                nesterov=nesterov,
+            )
+    return optax.lamb(rate, *adam, weight_decay=decay, mask=mask)
+
+
+def make_optimizer(
+    config: OptimizerConfig,
+    schedule: ScheduleConfig,
+    *,
+    total_steps: int,
+    steps_per_epoch: Fraction,
+    batch_size: int,
+) -> Optimizer:
+    """Returns what the sections `optimizer` and `schedule` describe.
+
+    Args:
+      config: the section `optimizer`.
+      schedule: the section `schedule`.
+      total_steps: length of the run.
+      steps_per_epoch: see `schedules.length_in_steps`.
+      batch_size: the global batch.
+
+    Raises:
+      UserError: for patterns that cannot be read, or fields that do not go together.
+    """
+    rate = make_schedule(
+        schedule, total_steps=total_steps, steps_per_epoch=steps_per_epoch, batch_size=batch_size
+    )
+    frozen = matcher(config.freeze, "freeze") if config.freeze else None
+    return Optimizer(make_transform(config), rate, make_plateau(schedule), frozen)

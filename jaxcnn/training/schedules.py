@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxcnn.config import spec
-from jaxcnn.errors import UserError, nearest
+from jaxcnn.errors import UserError
 
 Schedule = Callable[[jax.typing.ArrayLike], jax.Array]
 SCHEDULES = ("constant", "step", "exponential", "cosine", "polynomial", "plateau")
@@ -169,70 +169,85 @@ def is_due(step: int, period: Fraction | None) -> bool:
 
 
 def make_schedule(
-    name: str,
-    learning_rate: float,
-    *,
-    total_steps: int,
-    boundaries: tuple[Fraction, ...] = (),
-    factor: float = 0.1,
-    every: Fraction | None = None,
-    final_fraction: float = 0.0,
-    power: float = 1.0,
-    warmup_steps: int = 0,
-    warmup_kind: str = "linear",
-    warmup_fraction: float = 0.0,
+    config: ScheduleConfig, *, total_steps: int, steps_per_epoch: Fraction, batch_size: int = 0
 ) -> Schedule:
     """Returns the learning rate as a function of the step.
 
+    "step" multiplies by `factor` at each boundary, "exponential" after each whole `every` (a
+    staircase); "cosine" and "polynomial" go from the peak to `final_fraction` of it, from the end
+    of the warm-up to `total_steps`. Boundaries count from step 0. A plateau scales a constant rate;
+    see `make_plateau`.
+
     Args:
-      name: "constant" (also under a plateau, which scales it), "step" (times `factor` at each
-        boundary), "exponential" (times `factor` after each whole `every`, a staircase), "cosine"
-        or "polynomial" (from the peak to `final_fraction` of it at `total_steps`).
-      learning_rate: the peak, already scaled to the batch.
+      config: of the section `schedule`.
       total_steps: length of the run.
-      boundaries: in steps, for "step".
-      factor: of one drop, for "step" and "exponential".
-      every: steps between drops, for "exponential".
-      final_fraction: of the peak, for "cosine" and "polynomial".
-      power: of "polynomial"; 1 is linear.
-      warmup_steps: steps before the schedule proper. Boundaries count from step 0; the two
-        annealing schedules begin where the warm-up ends.
-      warmup_kind: "linear" from `warmup_fraction` of the peak to the peak, or "constant" at it.
-      warmup_fraction: of the peak.
+      steps_per_epoch: see `length_in_steps`.
+      batch_size: the global batch, to which the rate is scaled from `reference_batch`.
 
     Raises:
-      UserError: for an unknown name or kind, or a missing `every`.
+      UserError: for a missing `every`.
     """
-    annealed = max(total_steps - warmup_steps, 1)
-    if name == "constant":
-        main = optax.constant_schedule(learning_rate)
-    elif name == "step":
-        drops = {max(round(boundary), 1): factor for boundary in boundaries}
-        main = optax.piecewise_constant_schedule(learning_rate, drops)
-    elif name == "exponential":
-        if every is None:
-            raise UserError("the exponential schedule needs schedule.every, for example 2epochs")
-        main = optax.exponential_decay(
-            learning_rate, max(round(every), 1), decay_rate=factor, staircase=True
-        )
-    elif name == "cosine":
-        main = optax.cosine_decay_schedule(learning_rate, annealed, alpha=final_fraction)
-    elif name == "polynomial":
-        main = optax.polynomial_schedule(
-            learning_rate, final_fraction * learning_rate, power, annealed
-        )
-    else:
-        raise UserError(f"no schedule named {name!r}: {nearest(name, SCHEDULES)}")
-    if warmup_kind not in ("linear", "constant"):
-        raise UserError(f"schedule.warmup_kind is {warmup_kind!r}: choose linear or constant")
-    shift = warmup_steps if name in ("cosine", "polynomial") else 0
+    scale = batch_size / config.reference_batch if config.reference_batch else 1.0
+    peak = config.learning_rate * scale
+    warmup_steps = round(length_in_steps(config.warmup, steps_per_epoch) or 0)
+    main = _after_warmup(config, peak, total_steps - warmup_steps, steps_per_epoch)
+    shift = warmup_steps if config.name in ("cosine", "polynomial") else 0
 
     def schedule(step: jax.typing.ArrayLike) -> jax.Array:
         rate = jnp.asarray(main(jnp.asarray(step) - shift))
         if warmup_steps == 0:
             return rate
-        progress = jnp.asarray(step) / warmup_steps if warmup_kind == "linear" else 0.0
-        warming = learning_rate * (warmup_fraction + (1 - warmup_fraction) * progress)
+        linear = config.warmup_kind == "linear"
+        progress = jnp.asarray(step) / warmup_steps if linear else 0.0
+        start = config.warmup_fraction
+        warming = peak * (start + (1 - start) * progress)
         return jnp.where(jnp.asarray(step) < warmup_steps, warming, rate)
 
     return schedule
+
+
+def _after_warmup(
+    config: ScheduleConfig, peak: float, steps: int, steps_per_epoch: Fraction
+) -> optax.Schedule:
+    """Returns the schedule without its warm-up."""
+    annealed = max(steps, 1)
+    match config.name:
+        case "step":
+            lengths = [length_in_steps(text, steps_per_epoch) for text in config.boundaries]
+            drops = {max(round(one), 1): config.factor for one in lengths if one is not None}
+            return optax.piecewise_constant_schedule(peak, drops)
+        case "exponential":
+            every = length_in_steps(config.every, steps_per_epoch)
+            if every is None:
+                raise UserError(
+                    "the exponential schedule needs schedule.every, for example 2epochs"
+                )
+            return optax.exponential_decay(
+                peak, max(round(every), 1), decay_rate=config.factor, staircase=True
+            )
+        case "cosine":
+            return optax.cosine_decay_schedule(peak, annealed, alpha=config.final_fraction)
+        case "polynomial":
+            return optax.polynomial_schedule(
+                peak, config.final_fraction * peak, config.power, annealed
+            )
+    return optax.constant_schedule(peak)
+
+
+def make_plateau(config: ScheduleConfig) -> optax.GradientTransformationExtraArgs | None:
+    """Returns the transformation that watches a metric and scales the rate; None without plateau.
+
+    Raises:
+      UserError: for a factor of 1 or more.
+    """
+    if config.name != "plateau":
+        return None
+    if config.factor >= 1:
+        raise UserError("a plateau needs schedule.factor between 0 and 1")
+    return optax.contrib.reduce_on_plateau(
+        config.factor,
+        config.patience,
+        rtol=0.0,
+        atol=config.threshold,
+        min_scale=config.factor**config.max_drops,
+    )

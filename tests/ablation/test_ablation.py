@@ -232,7 +232,7 @@ def test_every_file_says_its_claim_and_source_and_its_variants_can_be_made(file)
         build.make_loss(config)
         build_data.make_augment(config)
         build.make_plan(config, 1437)
-        build.make_optimizer(config, total_steps=10, steps_per_epoch=Fraction(10), batch_size=64)
+        build.make_optimizer(config, total_steps=10, steps_per_epoch=Fraction(10))
 
 
 def test_the_table_in_the_docs_is_that_of_the_files():

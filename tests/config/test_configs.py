@@ -178,9 +178,7 @@ def two_steps(config, evaluated=True, **fields):
         config.data.preprocess = "gcn"
     statistics = build_data.measure_statistics(config, source)
     model = build.make_model(config, source.num_classes).clone(**fields)
-    optimizer = build.make_optimizer(
-        config, total_steps=2, steps_per_epoch=Fraction(2), batch_size=size
-    )
+    optimizer = build.make_optimizer(config, total_steps=2, steps_per_epoch=Fraction(2))
     step = distributed.pmap_train_step(
         make_train_step(
             model,

@@ -52,10 +52,7 @@ def optimizer_of(config, examples=None):
     examples = examples or EXAMPLES.get(config.dataset, 1437) - config.data.holdout
     plan = build.make_plan(config, examples)
     optimizer = build.make_optimizer(
-        config,
-        total_steps=plan.total,
-        steps_per_epoch=plan.steps_per_epoch,
-        batch_size=config.train.batch_size,
+        config, total_steps=plan.total, steps_per_epoch=plan.steps_per_epoch
     )
     return optimizer, plan.total
 

@@ -90,7 +90,7 @@ def test_so_many_of_each_class_are_held_out_of_each_part(prepared):
     for change, message in (
         ({"holdout_per_class": (1, 2)}, r"part 2 of tiny has only 1 examples of class"),
         ({"holdout_per_class": (1,)}, r"has 1 numbers and the training split of tiny 2 parts"),
-        ({"holdout_per_class": (1, -1)}, r"none of its numbers is below 0"),
+        ({"holdout_per_class": (1, -1)}, r"holdout_per_class=\(1, -1\) is not a tuple"),
         ({"holdout": 2}, r"is for kind=tfds without holdout"),
         ({"train_split": "train+extra"}, r"no split 'extra' \(it has holdup, train\): set train"),
     ):

@@ -21,7 +21,7 @@ from jaxcnn.layers.activations import (
     prelu,
     rrelu,
 )
-from jaxcnn.training.losses import make_objective
+from jaxcnn.training.losses import LossConfig, make_objective
 from jaxcnn.training.steps import make_eval_step, make_train_step
 
 X = (-2.0, -0.5, 0.0, 0.75, 3.0)
@@ -151,7 +151,7 @@ def test_a_run_draws_rrelu_in_training_and_not_in_evaluation():
     config = lenet_config("rrelu")
     model = build.make_model(config, 10)
     assert model.act is rrelu
-    optimizer = build.make_optimizer(config, total_steps=9, steps_per_epoch=3, batch_size=4)
+    optimizer = build.make_optimizer(config, total_steps=9, steps_per_epoch=3)
     rng = np.random.default_rng(0)
     batch = {
         "image": jnp.asarray(rng.integers(0, 256, (4, 16, 16, 1)), jnp.uint8),
@@ -163,7 +163,11 @@ def test_a_run_draws_rrelu_in_training_and_not_in_evaluation():
     }
     normalize = build_data.make_normalize(config)
     train_step = make_train_step(
-        model, optimizer, make_objective(), lambda images, keys: normalize(images), total_steps=9
+        model,
+        optimizer,
+        make_objective(LossConfig()),
+        lambda images, keys: normalize(images),
+        total_steps=9,
     )
     from jaxcnn.training.state import initial_state, prepare_state
 

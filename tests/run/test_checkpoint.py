@@ -129,9 +129,7 @@ def test_a_refusal_of_the_meta_data_is_passed_on_and_harms_nothing(open_checkpoi
 def test_a_plateau_goes_on_where_it_was(open_checkpoints):
     config = defaults.base_config()
     config.schedule.update(name="plateau", learning_rate=1.0, patience=2)
-    optimizer = build.make_optimizer(
-        config, total_steps=9, steps_per_epoch=Fraction(1), batch_size=1
-    )
+    optimizer = build.make_optimizer(config, total_steps=9, steps_per_epoch=Fraction(1))
     state = jax.tree.map(np.asarray, optimizer.init({"w": np.zeros(2, np.float32)}))
     rates = []
     for step, value in enumerate([0.5, 0.5, 0.5, 0.5, 0.5], 1):  # drops at the third and fifth

@@ -15,7 +15,7 @@ from jaxcnn.layers import BatchNorm
 from jaxcnn.layers.norm import by_running_statistics
 from jaxcnn.layers.split_norm import SplitBatchNorm
 from jaxcnn.ops.reductions import norm
-from jaxcnn.training.losses import cross_entropy, make_objective
+from jaxcnn.training.losses import LossConfig, cross_entropy, make_objective
 from jaxcnn.training.optim import OPTIMIZERS
 from jaxcnn.training.state import initial_state, prepare_state
 from jaxcnn.training.steps import make_train_step
@@ -50,7 +50,7 @@ def make_config(name="sgd", **fields):
 
 
 def make_optimizer(config):
-    return build.make_optimizer(config, total_steps=10, steps_per_epoch=1, batch_size=8)
+    return build.make_optimizer(config, total_steps=10, steps_per_epoch=1)
 
 
 def make_batch(seed):
@@ -99,7 +99,7 @@ def test_frozen_parameters_statistics_and_averages_keep_every_bit(name):
         make_train_step(
             model,
             optimizer,
-            make_objective(),
+            make_objective(LossConfig()),
             to_unit,
             total_steps=10,
             accumulate=2 if name == "sgd" else 1,
@@ -158,7 +158,7 @@ def test_the_rest_learns_from_what_the_frozen_part_gives_in_evaluation():
         return cross_entropy(logits, batch["label"]).mean(), updates
 
     gradient, updates = jax.jit(jax.grad(loss, has_aux=True))(state.params)
-    step = make_train_step(model, optimizer, make_objective(), to_unit, total_steps=10)
+    step = make_train_step(model, optimizer, make_objective(LossConfig()), to_unit, total_steps=10)
     after, metrics = jax.jit(step)(state, batch)
     for path, new in leaves(after.params).items():
         moved = 0.0 if is_frozen(path) else 0.3 * leaves(gradient)[path]
@@ -176,7 +176,9 @@ def test_nothing_is_computed_backward_through_a_frozen_part():
         config.optimizer.freeze = freeze
         optimizer = make_optimizer(config)
         model, state = start(optimizer)
-        step = make_train_step(model, optimizer, make_objective(), to_unit, total_steps=10)
+        step = make_train_step(
+            model, optimizer, make_objective(LossConfig()), to_unit, total_steps=10
+        )
         return jax.jit(step).lower(state, make_batch(0)).compile().cost_analysis()["flops"]
 
     assert multiplications(("^(?!classifier/)",)) < 0.6 * multiplications(("^stem/conv/bias$",))

@@ -5,6 +5,7 @@ import pytest
 
 from jaxcnn.errors import UserError
 from jaxcnn.training.losses import (
+    LossConfig,
     cross_entropy,
     make_objective,
     mixed_labels,
@@ -43,7 +44,7 @@ def test_soft_labels_are_smoothed_alike(smoothing):
 def test_each_auxiliary_head_adds_its_weighted_share():
     rng = np.random.default_rng(0)
     main, first, second = (jnp.asarray(rng.normal(size=(3, 4)), jnp.float32) for _ in range(3))
-    objective = make_objective(smoothing=0.1, aux_weight=0.3)
+    objective = make_objective(LossConfig(label_smoothing=0.1, aux_weight=0.3))
     targets = 0.9 * np.eye(4)[LABELS] + 0.1 / 4
     aux = {"aux1": {"logits": (first,)}, "aux2": {"logits": (second,)}}  # as sow makes them
     expected = reference(main, targets)
@@ -54,7 +55,7 @@ def test_each_auxiliary_head_adds_its_weighted_share():
 @pytest.mark.parametrize("aux", [None, {}])
 def test_without_heads_the_objective_is_the_cross_entropy(aux):
     logits, labels = jnp.asarray(LOGITS, jnp.float32), jnp.asarray(LABELS)
-    found = make_objective(aux_weight=0.3)(logits, aux, labels, 0.0)
+    found = make_objective(LossConfig(aux_weight=0.3))(logits, aux, labels, 0.0)
     np.testing.assert_array_equal(found, cross_entropy(logits, labels))
 
 
@@ -103,7 +104,9 @@ def test_the_loss_of_mixed_labels_is_that_of_both_in_their_shares():
     targets = mixed_labels(labels, partners, shares, logits)
     np.testing.assert_allclose(targets.sum(-1), 1, rtol=1e-6)
     for smoothing in (0.0, 0.1):
-        objective = make_objective(smoothing=smoothing, aux_weight=0.3, mixed=True)
+        objective = make_objective(
+            LossConfig(label_smoothing=smoothing, aux_weight=0.3), mixed=True
+        )
         aux = {"aux1": logits[::-1]}
         whole, own, other = (objective(logits, aux, y, 0.0) for y in (targets, labels, partners))
         np.testing.assert_allclose(whole, shares * own + (1 - shares) * other, rtol=1e-5)
@@ -122,16 +125,16 @@ def test_the_gradient_of_mixed_labels_is_that_of_both_in_their_shares(loss):
     if loss is squared_hinge:
         assert not same
         with pytest.raises(UserError, match="squared_hinge has no meaning for mixed labels"):
-            make_objective("squared_hinge", mixed=True)
+            make_objective(LossConfig("squared_hinge"), mixed=True)
     else:
         assert same
-        make_objective(loss.__name__, mixed=True)
+        make_objective(LossConfig(loss.__name__), mixed=True)
 
 
 def test_companions_count_above_their_threshold_and_fade():
     main, head = jnp.zeros((2, 4)), jnp.asarray([[9.0, 0, 0, 0], [0, 0, 0, 0]])
     labels = jnp.array([0, 0])
-    objective = make_objective(aux_weight=0.5, aux_threshold=0.1, aux_decay="linear")
+    objective = make_objective(LossConfig(aux_weight=0.5, aux_threshold=0.1, aux_decay="linear"))
     log4 = np.log(4)
     for progress in (0.0, 0.25, 1.0):
         found = objective(main, {"aux1": head}, labels, progress)
@@ -143,7 +146,7 @@ def test_the_mean_over_a_batch_is_that_of_its_labelled_part():
     logits, labels = jnp.asarray(LOGITS, jnp.float32), jnp.asarray(LABELS)
     unlabelled = jnp.full(3, -1)
     rows = jnp.concatenate([logits, 7 * logits[::-1]])
-    objective = make_objective(aux_weight=0.3)
+    objective = make_objective(LossConfig(aux_weight=0.3))
     costs = jnp.arange(6.0)
     aux = {"aux1": rows, "denoising": costs}
     found = objective(rows, aux, jnp.concatenate([labels, unlabelled]), 0.0)
@@ -157,9 +160,9 @@ def test_the_mean_over_a_batch_is_that_of_its_labelled_part():
     [
         ({"name": "hinge"}, "squared_hinge"),
         ({"aux_decay": "linaer"}, "linear"),
-        ({"name": "squared_error", "smoothing": 0.1}, "cross_entropy"),
+        ({"name": "squared_error", "label_smoothing": 0.1}, "cross_entropy"),
     ],
 )
 def test_an_objective_that_does_not_exist_is_refused(fields, message):
     with pytest.raises(UserError, match=message):
-        make_objective(**fields)
+        make_objective(LossConfig(**fields))

@@ -8,7 +8,7 @@ import pytest
 
 from jaxcnn.config import build, defaults
 from jaxcnn.errors import UserError
-from jaxcnn.training.optim import decay_mask, limit_rms, make_transform
+from jaxcnn.training.optim import OptimizerConfig, decay_mask, limit_rms, make_transform
 
 RATES = (0.1, 0.1, 0.02, 0.05, 0.3)
 SHAPES = {"conv/kernel": (3, 2), "conv/bias": (2,), "norm/scale": (2,)}
@@ -24,16 +24,14 @@ def nested(flat):
 
 
 def transform_of(name, patterns=("kernel$",), **options):
-    defaults = {
+    usual = {
         "momentum": MOMENTUM,
-        "nesterov": False,
         "rms_decay": 0.8,
         "epsilon": EPSILON,
-        "betas": (0.9, 0.99),
+        "beta2": 0.99,
         "weight_decay": DECAY,
-        "clip_norm": 0.0,
     }
-    return make_transform(name, mask=decay_mask(patterns), **(defaults | options))
+    return make_transform(OptimizerConfig(name=name, decay_mask=patterns, **(usual | options)))
 
 
 def trajectory(transform):
@@ -224,7 +222,7 @@ def filters(seed=0):
 def test_filters_above_the_limit_are_scaled_to_it_after_the_update():
     params, grads = filters(), jax.tree.map(jnp.ones_like, filters())
     options = {"momentum": 0.0, "weight_decay": 0.0}
-    mask = decay_mask(("^first/.*kernel$",))
+    mask = ("^first/.*kernel$",)
     limited = transform_of("sgd", **options, max_rms=0.1, max_rms_mask=mask)(0.01)
     free = transform_of("sgd", **options)(0.01)
 
@@ -254,9 +252,7 @@ def test_a_config_limits_filters_and_varies_the_rate():
     config = defaults.base_config()
     config.optimizer.update(momentum=0.0, weight_decay=0.0, max_rms=0.1)
     config.optimizer.update(max_rms_mask=("^first/",), rate_factors=(("bias$", 2.0),))
-    optimizer = build.make_optimizer(
-        config, total_steps=9, steps_per_epoch=Fraction(3), batch_size=4
-    )
+    optimizer = build.make_optimizer(config, total_steps=9, steps_per_epoch=Fraction(3))
     params = filters()
     grads = jax.tree.map(jnp.ones_like, params)
     transform = optimizer.transform(0.01)
@@ -265,9 +261,8 @@ def test_a_config_limits_filters_and_varies_the_rate():
     assert float(jnp.abs(new["first"]["kernel"]).max()) < 0.5
     np.testing.assert_allclose(new["last"]["bias"], 0.98, rtol=1e-6)
     np.testing.assert_allclose(new["last"]["kernel"], 0.99, rtol=1e-6)
-    config.optimizer.max_rms = -1.0
     with pytest.raises(UserError, match=r"max_rms=-1\.0"):
-        build.make_optimizer(config, total_steps=9, steps_per_epoch=Fraction(3), batch_size=4)
+        OptimizerConfig(max_rms=-1.0)
 
 
 def test_unknown_names_and_patterns_are_answered():
@@ -283,9 +278,7 @@ def plateau_optimizer(**schedule):
         name="plateau", learning_rate=2.0, factor=0.1, patience=2, threshold=0.01, max_drops=2
     )
     config.schedule.update(**schedule)
-    return build.make_optimizer(
-        config, total_steps=100, steps_per_epoch=Fraction(10), batch_size=64
-    )
+    return build.make_optimizer(config, total_steps=100, steps_per_epoch=Fraction(10))
 
 
 def plateau_rates(optimizer, values):

@@ -7,14 +7,19 @@ import numpy as np
 import pytest
 
 from jaxcnn.errors import UserError
-from jaxcnn.training.schedules import Plan, is_due, length_in_steps, make_schedule
+from jaxcnn.training.schedules import Plan, ScheduleConfig, is_due, length_in_steps, make_schedule
 
 EPOCH = Fraction(1437, 64)  # no whole number of steps
 
 
+def schedule_of(name, rate, *, total_steps, **fields):
+    config = ScheduleConfig(name=name, learning_rate=rate, **fields)
+    return make_schedule(config, total_steps=total_steps, steps_per_epoch=Fraction(100))
+
+
 def rates(steps, *args, **kwargs):
     """The schedule as a training step sees it: jitted, of an int32 step."""
-    schedule = jax.jit(make_schedule(*args, **kwargs))
+    schedule = jax.jit(schedule_of(*args, **kwargs))
     return [float(schedule(jnp.int32(step))) for step in steps]
 
 
@@ -76,7 +81,7 @@ def test_constant():
 
 
 def test_step_drops_on_the_boundary_step():
-    boundaries = (Fraction(32000), Fraction(48000))
+    boundaries = ("32000steps", "48000steps")
     steps = [0, 31999, 32000, 47999, 48000, 63999]
     expected = [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
     found = rates(steps, "step", 0.1, total_steps=64000, boundaries=boundaries)
@@ -86,15 +91,14 @@ def test_step_drops_on_the_boundary_step():
 
 
 def test_exponential_is_a_staircase_of_every_two_epochs():
-    every = 2 * Fraction(100)
     steps = [0, 199, 200, 399, 400, 2000]
-    found = rates(steps, "exponential", 0.045, total_steps=1, factor=0.94, every=every)
+    found = rates(steps, "exponential", 0.045, total_steps=1, factor=0.94, every="2epochs")
     assert found == pytest.approx([0.045 * 0.94**drops for drops in (0, 0, 1, 1, 2, 10)])
 
 
 def test_exponential_without_its_length_is_refused():
     with pytest.raises(UserError, match=r"schedule\.every"):
-        make_schedule("exponential", 0.1, total_steps=10)
+        schedule_of("exponential", 0.1, total_steps=10)
 
 
 def test_cosine_from_the_peak_to_zero():
@@ -117,7 +121,7 @@ def test_polynomial():
 
 @pytest.mark.parametrize(("name", "middle"), [("cosine", 0.2), ("polynomial", 0.2)])
 def test_an_annealing_begins_where_the_warm_up_ends(name, middle):
-    found = rates([0, 5, 9, 10, 60, 110], name, 0.4, total_steps=110, warmup_steps=10)
+    found = rates([0, 5, 9, 10, 60, 110], name, 0.4, total_steps=110, warmup="10steps")
     assert found == pytest.approx([0.0, 0.2, 0.36, 0.4, middle, 0.0], abs=1e-7)
 
 
@@ -127,8 +131,8 @@ def test_boundaries_count_from_step_zero_whatever_the_warm_up():
         "step",
         0.1,
         total_steps=100,
-        boundaries=(Fraction(20),),
-        warmup_steps=5,
+        boundaries=("20steps",),
+        warmup="5steps",
         warmup_fraction=0.5,
     )
     assert found == pytest.approx([0.05, 0.09, 0.1, 0.1, 0.01])
@@ -140,8 +144,8 @@ def test_constant_warm_up_stays_at_its_fraction():
         "step",
         0.1,
         total_steps=64000,
-        boundaries=(Fraction(32000),),
-        warmup_steps=400,
+        boundaries=("32000steps",),
+        warmup="400steps",
         warmup_kind="constant",
         warmup_fraction=0.1,
     )
@@ -151,16 +155,16 @@ def test_constant_warm_up_stays_at_its_fraction():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("cosin", {}, r"'cosin'.*cosine"),
-        ("cosine", {"warmup_kind": "quadratic"}, "choose linear or constant"),
+        ("cosin", {}, "name='cosin' is not possible: did you mean cosine"),
+        ("cosine", {"warmup_kind": "quadratic"}, "warmup_kind='quadratic' is not possible"),
     ],
 )
 def test_unknown_names_are_answered_with_the_known_ones(name, options, message):
     with pytest.raises(UserError, match=message):
-        make_schedule(name, 0.1, total_steps=10, **options)
+        schedule_of(name, 0.1, total_steps=10, **options)
 
 
 def test_a_schedule_of_many_steps_is_elementwise():
-    schedule = make_schedule("cosine", 1.0, total_steps=10, warmup_steps=2)
+    schedule = schedule_of("cosine", 1.0, total_steps=10, warmup="2steps")
     single = [float(schedule(step)) for step in range(11)]
     np.testing.assert_allclose(schedule(jnp.arange(11)), single, atol=1e-7)

@@ -15,7 +15,7 @@ from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.layers.split_norm import SplitBatchNorm
 from jaxcnn.run import distributed
-from jaxcnn.training.losses import make_objective
+from jaxcnn.training.losses import LossConfig, make_objective
 from jaxcnn.training.optim import Optimizer
 from jaxcnn.training.state import TrainState
 from jaxcnn.training.steps import make_train_step
@@ -55,7 +55,9 @@ def one_step(batch, **options):
         rng=jax.random.key_data(jax.random.key(0)),
     )
     augment = lambda images, keys: images  # noqa: E731
-    step = make_train_step(model, optimizer, make_objective(), augment, total_steps=1, **options)
+    step = make_train_step(
+        model, optimizer, make_objective(LossConfig()), augment, total_steps=1, **options
+    )
     return variables, *jax.jit(step)(state, batch)
 
 
@@ -168,7 +170,7 @@ def test_devices_train_the_ladder_as_one_with_synchronised_norm():
         step = make_train_step(
             model,
             optimizer,
-            make_objective(),
+            make_objective(LossConfig()),
             build_data.make_augment(config),
             total_steps=1,
             semi_supervised=True,

@@ -27,7 +27,7 @@ def small_densenet():
 def optimizer_of(name="sgd", schedule="cosine"):
     config = defaults.base_config()
     config.optimizer.name, config.schedule.name = name, schedule
-    return make_optimizer(config, total_steps=10, steps_per_epoch=10, batch_size=8)
+    return make_optimizer(config, total_steps=10, steps_per_epoch=10)
 
 
 def fresh(model, optimizer=None, averaged=False, seed=0):

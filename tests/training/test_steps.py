@@ -1,6 +1,7 @@
 """One step against plain jax, and what must not differ between one device and four."""
 
 import contextlib
+from fractions import Fraction
 from functools import partial
 
 import jax
@@ -21,9 +22,9 @@ from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluate import check_size
 from jaxcnn.models.densenet import DenseNet
 from jaxcnn.run import distributed
-from jaxcnn.training.losses import cross_entropy, make_objective
-from jaxcnn.training.optim import Optimizer, decay_mask, make_transform
-from jaxcnn.training.schedules import make_schedule
+from jaxcnn.training.losses import LossConfig, cross_entropy, make_objective
+from jaxcnn.training.optim import OptimizerConfig, make_optimizer
+from jaxcnn.training.schedules import ScheduleConfig
 from jaxcnn.training.state import initial_state, prepare_state
 from jaxcnn.training.steps import make_eval_step, make_train_step, make_train_steps
 
@@ -108,20 +109,15 @@ def make_batch(seed=0, size=16, weight=None):
     }
 
 
-def make_sgd(rate=1.0, momentum=0.0, weight_decay=0.0, **schedule):
-    transform = make_transform(
-        "sgd",
-        momentum=momentum,
-        nesterov=False,
-        rms_decay=0.9,
-        epsilon=1e-8,
-        betas=(0.9, 0.999),
-        weight_decay=weight_decay,
-        mask=decay_mask(("kernel$",)),
-        clip_norm=0.0,
+def make_sgd(rate=1.0, momentum=0.0, weight_decay=0.0, total_steps=10, **schedule):
+    schedule = {"name": "constant"} | schedule
+    return make_optimizer(
+        OptimizerConfig(momentum=momentum, weight_decay=weight_decay),
+        ScheduleConfig(learning_rate=rate, **schedule),
+        total_steps=total_steps,
+        steps_per_epoch=Fraction(1),
+        batch_size=0,
     )
-    schedule = {"name": "constant", "total_steps": 10} | schedule
-    return Optimizer(transform, make_schedule(learning_rate=rate, **schedule), None)
 
 
 def start(model, optimizer=None, averaged=False, seed=0):
@@ -130,7 +126,7 @@ def start(model, optimizer=None, averaged=False, seed=0):
 
 
 def make_step(model, optimizer=None, objective=None, augment=to_unit, **options):
-    optimizer, objective = optimizer or make_sgd(), objective or make_objective()
+    optimizer, objective = optimizer or make_sgd(), objective or make_objective(LossConfig())
     return make_train_step(model, optimizer, objective, augment, **{"total_steps": 10, **options})
 
 
@@ -235,15 +231,15 @@ def test_auxiliary_heads_are_trained_with_their_weight():
         return main + 0.3 * aux
 
     expected = jax.tree.map(lambda w, g: w - g, state.params, jax.grad(loss)(state.params))
-    after, metrics = jax.jit(make_step(model, objective=make_objective(aux_weight=0.3)))(
-        state, batch
-    )
+    after, metrics = jax.jit(
+        make_step(model, objective=make_objective(LossConfig(aux_weight=0.3)))
+    )(state, batch)
     assert_close(after.params, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(metrics["loss"], loss(state.params), rtol=1e-5)
 
 
 def test_the_rate_is_that_of_the_step():
-    optimizer = make_sgd(name="step", boundaries=(2,), rate=0.5)
+    optimizer = make_sgd(name="step", boundaries=("2steps",), rate=0.5)
     step, state = jax.jit(make_step(Linear(), optimizer)), start(Linear(), optimizer)
     rates = []
     for number in range(4):
