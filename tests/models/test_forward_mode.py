@@ -23,7 +23,8 @@ MORE = {
     "ladder": {"noise": 0.3, "decoder": True, "denoising": (1.0, 1.0, 0.1, 0.1)},
 }
 LABELLED = {"ladder": {"labelled": np.arange(4) % 2 == 0}}
-IN_THE_GATE = ("mobilenet",)  # the others by `pytest -m exhaustive`
+OF_THE_SAME_LAYERS = {"inception_v3", "bn_inception"}  # as other families; they take long to trace
+IN_THE_GATE = {"mobilenet"}  # the others by `pytest -m exhaustive`
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -106,7 +107,7 @@ def check_forward_mode(model, x, derivative=lambda cost: cost):
     assert not ours_in(along, x, params, statistics)
 
 
-@pytest.mark.parametrize("family", SMALL)
+@pytest.mark.parametrize("family", in_the_gate(SMALL, SMALL.keys() - OF_THE_SAME_LAYERS))
 def test_no_form_of_ours_is_left_in_a_family(family):
     check_forward_mode(build(family), images(family))
 
