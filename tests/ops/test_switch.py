@@ -108,7 +108,7 @@ def test_there_is_nothing_but_xla_and_ours():
         with operations(value):
             assert plain_xla() == expected
     with operations("xlaa"), pytest.raises(UserError, match=r"JAXCNN_OPS=xlaa .* set it to xla"):
-        conv_general_dilated(jnp.ones((1, 3, 3, 1)), jnp.ones((1, 1, 1, 1)), (1, 1), "SAME")
+        conv_general_dilated(jnp.ones((1, 1, 3, 3)), jnp.ones((1, 1, 1, 1)), (1, 1), "SAME")
 
 
 def test_the_environment_is_read_once(monkeypatch):
