@@ -19,8 +19,9 @@ class BatchNorm(nn.BatchNorm):
     """Flax's `BatchNorm`: same fields, variables and values, with a faster backward pass.
 
     The backward pass keeps the input in its own dtype instead of float32 copies, and uses the sums
-    of `jaxcnn.ops.reductions`. It has no forward mode (`jax.jvp`) in training. With a mask, groups
-    of devices, another axis than the last, or without scale or bias it is Flax's own.
+    of `jaxcnn.ops.reductions`. In training, forward mode (`jax.jvp`) needs `JAXCNN_OPS=xla` in the
+    environment; see `jaxcnn.ops.switch`. With a mask, groups of devices, another axis than the
+    last, or without scale or bias it is Flax's own.
     """
 
     @nn.compact

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcnn.ops.sharding import is_explicit
+from jaxcnn.ops.switch import plain_xla
 
 
-@jax.custom_vjp
 def materialize_on_cpu(x: jax.Array) -> jax.Array:
     """Returns x; on the CPU no kernel that reads it computes it again.
 
@@ -16,14 +16,19 @@ def materialize_on_cpu(x: jax.Array) -> jax.Array:
     a dense block. It drops `jax.lax.optimization_barrier` before it does so. A loop stops it: this
     one has no turn, which shows at run time only.
 
-    Accelerators keep the choice. Reverse mode passes gradients on as they are; there is no forward
-    mode (`jax.jvp`).
+    Accelerators keep the choice. Reverse mode passes gradients on as they are. Forward mode
+    (`jax.jvp`) needs `JAXCNN_OPS=xla` in the environment, which leaves the loop out.
 
     Args:
       x: floating-point numbers.
     """
-    if not x.size or is_explicit(x):
+    if plain_xla() or not x.size or is_explicit(x):
         return x
+    return _materialized(x)
+
+
+@jax.custom_vjp
+def _materialized(x: jax.Array) -> jax.Array:
     return lax.platform_dependent(x, cpu=_hidden, default=lambda x: x)
 
 
@@ -39,4 +44,4 @@ def _hidden(x: jax.Array) -> jax.Array:
     return lax.while_loop(lambda state: state[0], again, (never, x))[1]
 
 
-materialize_on_cpu.defvjp(lambda x: (materialize_on_cpu(x), None), lambda _, of_x: (of_x,))
+_materialized.defvjp(lambda x: (_materialized(x), None), lambda _, of_x: (of_x,))

@@ -17,6 +17,7 @@ from jax import lax
 from jaxcnn.ops import conv_cpu
 from jaxcnn.ops.conv_cpu_grad import LAYOUT
 from jaxcnn.ops.sharding import is_explicit
+from jaxcnn.ops.switch import plain_xla
 from jaxcnn.ops.windows import Window
 
 Lowering = Callable[[jax.Array, jax.Array], jax.Array]
@@ -40,8 +41,8 @@ def conv_general_dilated(
 
     On the CPU those of (N, H, W, C) images and (h, w, I, O) kernels are computed by formulas of
     our own, equal to rounding. They compose with jit, vmap, pmap, `jax.grad` of any order, loops
-    and `jax.checkpoint`, but have no forward mode (`jax.jvp`), on any platform: for that hand the
-    network Flax's convolution, `create_model(name, conv=partial(nn.Conv, padding=0))`.
+    and `jax.checkpoint`. Forward mode (`jax.jvp`, `jax.hessian`) needs `JAXCNN_OPS=xla` in the
+    environment, on any platform; see `jaxcnn.ops.switch`.
     """
     return _convolution(
         lhs,
@@ -62,7 +63,8 @@ def conv_general_dilated(
 def _lowered(lhs: jax.Array, rhs: jax.Array, **arguments: Any) -> jax.Array:
     reference: Lowering = partial(lax.conv_general_dilated, **arguments)
     jax.eval_shape(reference, lhs, rhs)  # what JAX refuses is refused in its words
-    faster = None if is_explicit(lhs, rhs) else _faster_on_cpu(lhs, rhs, **arguments)
+    plain = plain_xla() or is_explicit(lhs, rhs)
+    faster = None if plain else _faster_on_cpu(lhs, rhs, **arguments)
     return reference(lhs, rhs) if faster is None else _by_platform(faster, reference, lhs, rhs)
 
 
@@ -74,6 +76,9 @@ def _by_platform(
 
     The gradient, too, is chosen once a platform is known. Were it left to JAX, it would be chosen
     while the program runs, and convolutions in such a choice take XLA:CPU 50 times as long.
+
+    Accelerators convolve as XLA does and would need no such rule, which has no forward mode. But a
+    program is traced and differentiated before its platform is known, so they get it, too.
     """
     return lax.platform_dependent(lhs, rhs, cpu=on_cpu, default=elsewhere)
 

@@ -84,7 +84,7 @@ def grouped(image: jax.Array, kernel: jax.Array, window: Window, groups: int) ->
 def depthwise(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
     """Convolves each channel with one filter of its own: a sum of shifted products.
 
-    It has no forward mode (`jax.jvp`).
+    It has no forward mode (`jax.jvp`); see `jaxcnn.ops.switch`.
     """
     # A product that reads it flat would have the taps computed in loops that are not vectorised.
     return materialize_on_cpu(_depthwise_forward(image, kernel, window)[0])

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcnn.ops.sharding import is_explicit
+from jaxcnn.ops.switch import plain_xla
 
 LARGE = 2**22  # numbers of a matrix that is read from memory
 FEW = 64  # rows; more make the product itself the greater part
@@ -26,10 +27,12 @@ def dot_general(
 
     A drop-in for `nn.Dense(dot_general=…)`. On the CPU the gradient of few rows that are multiplied
     with a large matrix is made chunk by chunk of that, for 16 rows and 9216 x 4096 in 16 ms instead
-    of 27 (two cores, jax 0.10.1). Such products have no forward mode (`jax.jvp`), on any platform.
+    of 27 (two cores, jax 0.10.1). Forward mode (`jax.jvp`) of such products needs `JAXCNN_OPS=xla`
+    in the environment, on any platform; see `jaxcnn.ops.switch`.
     """
     fits = (
-        dimension_numbers == (((1,), (0,)), ((), ()))
+        not plain_xla()
+        and dimension_numbers == (((1,), (0,)), ((), ()))
         and lhs.ndim == rhs.ndim == 2
         and lhs.dtype == rhs.dtype
         and not is_explicit(lhs, rhs)

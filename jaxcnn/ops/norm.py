@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcnn.ops.reductions import sum_over_pixels
+from jaxcnn.ops.switch import plain_xla
 
 Array = jax.Array
 
@@ -30,7 +31,6 @@ def normalise(
     return ((x - _lift(mean, x)) * _lift(slope, x) + _lift(bias, x)).astype(dtype)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def batch_normalise(
     x: Array, scale: Array, bias: Array, epsilon: float, dtype: Any, axis_name: str | None = None
 ) -> tuple[Array, Array, Array]:
@@ -38,7 +38,8 @@ def batch_normalise(
 
     Ioffe and Szegedy, "Batch Normalization", 2015, arXiv 1502.03167, algorithm 1. Sums are taken
     in at least float32. The backward pass keeps x as it is and values for each channel, nothing
-    else; there is no forward mode (`jax.jvp`).
+    else. Forward mode (`jax.jvp`) needs `JAXCNN_OPS=xla` in the environment, which leaves the
+    derivative to JAX.
 
     Args:
       x: (…, C).
@@ -52,6 +53,14 @@ def batch_normalise(
       The output, and mean and variance [C] in at least float32. The variance is that of the
       numbers themselves: their squared distance from the mean, divided by their count.
     """
+    arguments = x, scale, bias, epsilon, dtype, axis_name
+    return _forward(*arguments)[0] if plain_xla() else _batch_normalise(*arguments)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def _batch_normalise(
+    x: Array, scale: Array, bias: Array, epsilon: float, dtype: Any, axis_name: str | None
+) -> tuple[Array, Array, Array]:
     return _forward(x, scale, bias, epsilon, dtype, axis_name)[0]
 
 
@@ -86,7 +95,7 @@ def _backward(
     return of_x.astype(x.dtype), of_scale.astype(scale.dtype), of_bias.astype(scale.dtype)
 
 
-batch_normalise.defvjp(_forward, _backward)
+_batch_normalise.defvjp(_forward, _backward)
 
 
 def _lift(channels: Array, x: Array) -> Array:

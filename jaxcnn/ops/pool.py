@@ -15,6 +15,7 @@ from jax import lax
 from jaxcnn.ops.barrier import materialize_on_cpu
 from jaxcnn.ops.reductions import wide
 from jaxcnn.ops.sharding import is_explicit
+from jaxcnn.ops.switch import plain_xla
 from jaxcnn.ops.windows import Window, taps
 
 MANY_TAPS = 25  # a window of more is left to XLA
@@ -32,7 +33,8 @@ def max_pool(
 ) -> jax.Array:
     """Takes the maximum over windows; what is padded never wins.
 
-    What `flax.linen.max_pool` takes is taken and what it refuses is refused, in its words.
+    What `flax.linen.max_pool` takes is taken and what it refuses is refused, in its words. Forward
+    mode (`jax.jvp`) needs `JAXCNN_OPS=xla` in the environment; see `jaxcnn.ops.switch`.
 
     Args:
       x: (N, H, W, C).
@@ -47,10 +49,7 @@ def max_pool(
       (N, H', W', C).
     """
     moves = _window(x, window, strides, padding, ceil_mode)
-    usual = _is_usual(x, moves) and not is_explicit(x)
-    if not usual or not jnp.issubdtype(x.dtype, jnp.floating):
-        return _reference(x, moves)
-    return _max_pool(x, moves)
+    return _max_pool(x, moves) if _is_usual(x, moves) else _reference(x, moves)
 
 
 def winners(x: jax.Array, largest: jax.Array, window: Window) -> jax.Array:
@@ -204,8 +203,7 @@ def avg_pool(
         # Flax divides by a number of pixels in float32, whatever x is.
         return means.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else means
 
-    usual = _is_usual(x, moves) and jnp.issubdtype(x.dtype, jnp.floating)
-    if moves.strides != (1, 1) or not usual or is_explicit(x):
+    if moves.strides != (1, 1) or not _is_usual(x, moves):
         return by_library(x)
     return lax.platform_dependent(x, cpu=lambda x: _by_taps(x, moves, include), default=by_library)
 
@@ -286,7 +284,10 @@ def _whole_windows(length: int, k: int, stride: int, pads: tuple[int, int]) -> t
 def _is_usual(x: jax.Array, window: Window) -> bool:
     """Tells whether images and a window are what the formulas of this file are for."""
     return (
-        x.ndim == 4
+        not plain_xla()
+        and not is_explicit(x)
+        and jnp.issubdtype(x.dtype, jnp.floating)
+        and x.ndim == 4
         and len(window.shape) == 2
         and math.prod(window.shape) <= MANY_TAPS
         and min(map(min, window.pads)) >= 0

@@ -11,6 +11,7 @@ from jax import lax
 
 from jaxcnn.ops.barrier import materialize_on_cpu
 from jaxcnn.ops.sharding import is_explicit
+from jaxcnn.ops.switch import plain_xla
 
 SMALL = 2**16  # values whose sum takes 0.2 ms in any order: not worth a longer compilation
 TERMS = 14  # added at a time; more are slower again
@@ -35,7 +36,8 @@ def sum_over_pixels(term: Term, *arrays: jax.Array) -> jax.Array:
     def at_once(*arrays: jax.Array) -> jax.Array:
         return jnp.sum(term(*map(wide, arrays)), range(arrays[0].ndim - 1))
 
-    if arrays[0].ndim != 4 or arrays[0].size < SMALL or is_explicit(*arrays):
+    usual = arrays[0].ndim == 4 and arrays[0].size >= SMALL
+    if plain_xla() or not usual or is_explicit(*arrays):
         return at_once(*arrays)
     return lax.platform_dependent(
         *arrays, cpu=lambda *arrays: _by_slices(term, arrays), default=at_once
@@ -88,7 +90,7 @@ def norm(tree: Any) -> jax.Array:
             large.append(materialize_on_cpu(jnp.concatenate(small)))
         return sum(map(of_large, large))
 
-    if sum(x.size for x in leaves) < SMALL or is_explicit(*leaves):
+    if plain_xla() or sum(x.size for x in leaves) < SMALL or is_explicit(*leaves):
         return jnp.sqrt(squares(*leaves))
     return jnp.sqrt(lax.platform_dependent(*leaves, cpu=by_slices, default=squares))
 

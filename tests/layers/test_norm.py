@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from jaxcnn.layers import BatchNorm
 from jaxcnn.run import distributed
+from tests.ops.switched import OUR_FORMS
 
 LARGE, SMALL, FLAT = (4, 32, 30, 20), (3, 5, 4, 7), (6, 9)  # the first is summed by slices
 
@@ -87,6 +88,7 @@ def test_second_derivatives():
     np.testing.assert_allclose(bend(BatchNorm), bend(nn.BatchNorm), rtol=1e-3, atol=1e-3)
 
 
+@OUR_FORMS
 def test_the_backward_pass_keeps_the_input_in_its_own_dtype():
     x = jax.ShapeDtypeStruct((4, 8, 8, 6), jnp.bfloat16)
     module = BatchNorm(use_running_average=False, dtype=jnp.bfloat16)

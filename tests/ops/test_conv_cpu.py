@@ -11,6 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from jaxcnn.ops.conv import conv_general_dilated
+from tests.ops.switched import OUR_FORMS
+
+pytestmark = OUR_FORMS
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2, "float64": 1e-12}

@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from jaxcnn.layers import Dense
 from jaxcnn.ops.matmul import CHUNK, LARGE, dot_general
+from tests.ops.switched import OUR_FORMS
 
 LAST_WITH_FIRST = (((1,), (0,)), ((), ()))
 
@@ -42,6 +43,7 @@ def test_values_and_gradients_are_those_of_lax(dtype, bound, rows):
         assert np.linalg.norm(ours - theirs) <= bound * np.linalg.norm(theirs)
 
 
+@OUR_FORMS
 @pytest.mark.parametrize(("rows", "inputs", "loops"), [(16, 4096, 1), (65, 4096, 0), (2, 5000, 0)])
 def test_only_few_rows_and_whole_chunks_go_in_a_loop(rows, inputs, loops):
     assert (inputs % CHUNK == 0 and rows <= 64) == bool(loops)

@@ -19,6 +19,7 @@ from jaxcnn.ops.pool import (
 )
 from jaxcnn.ops.pool import _max_pool as max_of
 from jaxcnn.ops.windows import Window
+from tests.ops.switched import OUR_FORMS
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 13, 16, 3)).astype(np.float32)
 
@@ -109,6 +110,7 @@ def test_form_of_gpus_has_the_gradient_of_the_library(k, s, pads):
     np.testing.assert_array_equal(ours, theirs)
 
 
+@OUR_FORMS
 @pytest.mark.parametrize(("platform", "by_library"), [("cuda", False), ("tpu", True)])
 def test_forms_on_accelerators(platform, by_library):
     gradient = jax.jit(jax.grad(lambda x: jnp.sum(max_pool(x, (3, 3), (2, 2), 1) ** 2)))
@@ -127,6 +129,7 @@ def test_winners_are_the_first_taps_with_the_maximum():
         np.testing.assert_array_equal(found[:, i, j], values.argmax(1))
 
 
+@OUR_FORMS
 def test_maxima_compose():
     def slope(pool):
         return jax.grad(jax.checkpoint(lambda x: jnp.sum(pool(x) ** 2)))
@@ -214,6 +217,7 @@ def test_bfloat16_stays():
     assert jax.eval_shape(lambda x: adaptive_avg_pool(x, (7, 7)), x).dtype == jnp.bfloat16
 
 
+@OUR_FORMS
 def test_the_backward_pass_finds_maxima_among_the_numbers_of_the_forward_pass():
     """Computed again by another kernel they may be rounded otherwise, and no tap is the largest.
 

@@ -7,6 +7,7 @@ import pytest
 
 from jaxcnn.ops.barrier import materialize_on_cpu
 from jaxcnn.ops.reductions import SMALL, norm, sum_over_pixels
+from tests.ops.switched import OUR_FORMS
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,7 @@ def test_a_materialised_array_passes_gradients_on_and_maps():
     np.testing.assert_array_equal(slope, 2 * x)
 
 
+@OUR_FORMS
 def test_the_loop_that_materialises_survives_compilation():
     def shifts(x):
         x = materialize_on_cpu(x[:, 1:] + x[:, :-1])
@@ -75,6 +77,7 @@ def test_a_norm_is_not_finite_if_one_number_is_not(value):
     assert not np.isfinite(jax.jit(norm)([x]))
 
 
+@OUR_FORMS
 def test_the_norm_of_many_small_arrays_is_few_kernels():
     arrays = [jnp.ones(SMALL // 100 + n) for n in range(200)]
     program = jax.jit(norm).lower(arrays).compile().as_text()
