@@ -139,10 +139,10 @@ def _mistake_within(error: BaseException | None) -> UserError | None:
 
 
 def read_config() -> ConfigDict:
-    """Returns the config of the command line, its fields checked.
+    """Returns the config of the command line, its fields checked and its own network imported.
 
     Raises:
-      UserError: no such file, or a field that it does not have.
+      UserError: no such file, a field that it does not have, or a network that cannot be imported.
     """
     if FLAGS.config is None:
         raise UserError("--config is missing: for example --config=configs/densenet121.py")
@@ -153,7 +153,7 @@ def read_config() -> ConfigDict:
 
     import flax
 
-    from jaxcnn.config import fields
+    from jaxcnn.config import fields, user_models
 
     def names(config: ConfigDict) -> set[str]:
         return set(
@@ -166,6 +166,7 @@ def read_config() -> ConfigDict:
         if not name.startswith("model.overrides."):
             raise UserError(f"the config has no field {name!r}: {nearest(name, declared)}")
     fields.check(FLAGS.config)
+    user_models.import_model(FLAGS.config.model.name)
     return FLAGS.config.lock()
 
 
