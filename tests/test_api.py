@@ -53,7 +53,7 @@ def test_every_name_of_the_package_is_reached_without_another_import():
     program = (
         "import sys, jaxcnn; before = {'jax', 'flax', 'numpy'} & set(sys.modules)\n"
         "print(sorted(before), set(jaxcnn.__all__) <= set(dir(jaxcnn)), jaxcnn.__version__)\n"
-        "print(jaxcnn.ops.conv.__name__, jaxcnn.layers.Conv.__name__)\n"
+        "print(jaxcnn.ops.conv.__name__, jaxcnn.layers.ConvNormAct.__name__)\n"
         "print(jaxcnn.models.resnet.__name__)\n"
         "print('ml_collections' in sys.modules)\n"
         "from jaxcnn import *\n"
@@ -64,7 +64,7 @@ def test_every_name_of_the_package_is_reached_without_another_import():
     )
     first, *others = done.stdout.splitlines()
     assert first.startswith("[] True 0."), done.stderr
-    assert others == ["jaxcnn.ops.conv Conv", "jaxcnn.models.resnet", "False", "load True"]
+    assert others == ["jaxcnn.ops.conv ConvNormAct", "jaxcnn.models.resnet", "False", "load True"]
 
 
 def test_a_name_that_there_is_not_is_an_attribute_error():

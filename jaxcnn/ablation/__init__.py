@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from jaxcnn.config import defaults
+from jaxcnn.config import defaults, user_models
 from jaxcnn.errors import UserError, nearest
 
 Curve = list[tuple[float, float]]
@@ -163,5 +163,7 @@ def load(file: Path) -> tuple[Ablation, str]:
         if Path(variant).is_absolute() or {"..", ""} & {*Path(variant).parts, variant}:
             raise UserError(f"{file}: the variant {variant!r} must name a folder within --out")
         for quick in (False, True):
-            defaults.to_saved(ablation.config(variant, 0, quick=quick))
+            config = ablation.config(variant, 0, quick=quick)
+            defaults.to_saved(config)
+            user_models.import_model(config.model.name)  # which the user's own file names
     return ablation, content["__doc__"] or ""

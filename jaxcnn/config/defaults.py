@@ -36,7 +36,9 @@ def base_config() -> ConfigDict:
     )
 
     config.model = model = ConfigDict()
-    model.name = ""  # see jaxcnn.list_models(); timm/NAME and torchvision/NAME are as theirs
+    # See jaxcnn.list_models(); timm/NAME and torchvision/NAME are as theirs. A network of your own
+    # is MODULE:NETWORK, for example mypackage.mynet:MyNet.
+    model.name = ""
     model.dtype = "float32"  # of the computation: float32 | bfloat16 | float64
     # Of all convolutions, instead of the network's own; see jaxcnn.layers.initializers. The dense
     # layers start as ever.
