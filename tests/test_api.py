@@ -196,7 +196,7 @@ def test_a_module_without_the_network_is_said_in_one_line(own, name, line):
     assert name not in MODELS
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_user_s_own_network_on_the_command_line(own, tmp_path):
     """Trained, continued, evaluated and asked from another directory than the package's."""
 
