@@ -3,29 +3,78 @@
 Importing the package loads nothing; the first use of a name loads jax and flax.
 """
 
-import importlib
 import sys
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from jaxcnn import analysis, interop
-    from jaxcnn.models import create_model, list_models, model_info
+from typing import TYPE_CHECKING
 
 if sys.argv[:1] == ["-m"]:  # Python is looking for the module of `python -m jaxcnn.<command>`
     from jaxcnn.run import cli
 
     cli.begin()
 
-ROOMS = ("analysis", "interop")
+# Names of the package, and the module that each is in; folders of it are in themselves.
+_FOLDERS = ("analysis", "interop", "layers", "models", "ops")
+_NAMES = {
+    "LoadedModel": "jaxcnn.run.inference",
+    "create_model": "jaxcnn.models",
+    "list_models": "jaxcnn.models",
+    "load": "jaxcnn.run.inference",
+    "model_info": "jaxcnn.models",
+    "register_model": "jaxcnn.models",
+}
 
-__all__ = ["analysis", "create_model", "interop", "list_models", "model_info"]
+__all__ = [
+    "LoadedModel",
+    "analysis",
+    "create_model",
+    "interop",
+    "layers",
+    "list_models",
+    "load",
+    "model_info",
+    "models",
+    "ops",
+    "register_model",
+]
+
+if TYPE_CHECKING:  # a type checker must not take every name for one of the package
+    from jaxcnn import analysis, interop, layers, models, ops
+    from jaxcnn.models import create_model, list_models, model_info, register_model
+    from jaxcnn.run.inference import LoadedModel, load
+
+    __version__: str
+else:
+
+    def __getattr__(name):
+        import importlib
+
+        if name == "__version__":
+            value = _version()
+        elif name in _FOLDERS:
+            value = importlib.import_module(f"jaxcnn.{name}")
+        elif name in _NAMES:
+            value = getattr(importlib.import_module(_NAMES[name]), name)
+        else:
+            raise AttributeError(f"module 'jaxcnn' has no attribute {name!r}")
+        globals()[name] = value  # so that it is looked for once
+        return value
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'jaxcnn' has no attribute {name!r}")
-    if name in ROOMS:
-        return importlib.import_module(f"jaxcnn.{name}")
-    from jaxcnn import models
+def __dir__() -> list[str]:
+    return sorted({*__all__, *globals(), "__version__"})
 
-    return getattr(models, name)
+
+def _version() -> str:
+    """Returns the installed version; of sources that are not installed theirs and "+source"."""
+    import tomllib
+    from importlib import metadata
+    from pathlib import Path
+
+    try:
+        return metadata.version("jaxcnn")
+    except metadata.PackageNotFoundError:
+        file = Path(__file__).parents[1] / "pyproject.toml"
+    try:
+        project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+    except OSError:  # a copy of the package alone
+        return "unknown"
+    return f"{project['version']}+source"

@@ -209,7 +209,7 @@ def main(argv: Sequence[str]) -> None:
       UserError: for whatever the user can put right, or if the program is not the network.
     """
     flags = parse(argv)
-    config = restore.read_config(flags.workdir, flags.checkpoint)
+    config = restore.read_config(flags.workdir, flags.checkpoint, flags.model)
     form = FORMATS[flags.format]
     missing = [name for name in form.packages if importlib.util.find_spec(name) is None]
     if missing:

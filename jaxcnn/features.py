@@ -260,7 +260,7 @@ def main(argv: Sequence[str]) -> None:
       UserError: for whatever the user can put right; if not one image, or query, can be read.
     """
     flags = parse(argv)
-    config = restore.read_config(flags.workdir, flags.checkpoint)
+    config = restore.read_config(flags.workdir, flags.checkpoint, flags.model)
     files, problems = find_images(flags.images) if flags.images else ([], [])
     queries, unasked = find_images(flags.query) if flags.query else ([], [])
     found = restore.restore(flags.workdir, config, checkpoint=flags.checkpoint)

@@ -14,20 +14,17 @@ import argparse
 import csv
 import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import numpy as np
 
-from jaxcnn.config import build_data
-from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.images.files import find_images, map_images, say_problems
 from jaxcnn.errors import printable
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import csv_cell
-from jaxcnn.run import cli, restore
+from jaxcnn.run import cli, inference, restore
 
 
 class Guess(NamedTuple):
@@ -39,16 +36,6 @@ class Guess(NamedTuple):
     probability: float
 
 
-def make_classifier(config: RunConfig, found: restore.Trained) -> Callable[[np.ndarray], jax.Array]:
-    """Returns images, uint8 [b, H, W, C] of the evaluation's size → probabilities [b, classes]."""
-
-    def probabilities(variables: dict[str, Any], images: jax.Array) -> jax.Array:
-        logits: Any = found.model.apply(variables, images, train=False)
-        return jax.nn.softmax(logits)
-
-    return restore.on_images(config, found, probabilities)
-
-
 def predict(
     directory: Path,
     files: Sequence[Path],
@@ -56,6 +43,7 @@ def predict(
     checkpoint: str = "latest",
     top_k: int = 5,
     batch_size: int = 64,
+    model: str = "",
 ) -> Iterator[tuple[Path, list[Guess] | str]]:
     """Yields each file with its most probable classes, or with the reason why it cannot be read.
 
@@ -65,15 +53,14 @@ def predict(
       checkpoint: "latest", "best" or a step.
       top_k: how many classes; all of them if there are no more.
       batch_size: images that the network gets at once.
+      model: see `inference.load`.
 
     Raises:
-      UserError: no such workdir or checkpoint, or a damaged one.
+      UserError: see `inference.load`.
     """
-    config = restore.read_config(directory, checkpoint)
-    found = restore.restore(directory, config, checkpoint=checkpoint)
-    names = restore.class_names(directory, found)
-    cropper = build_data.make_cropper(config)
-    for file, row in map_images(make_classifier(config, found), files, cropper, batch_size):
+    network = inference.load(directory, checkpoint=checkpoint, model=model)
+    names = network.class_names
+    for file, row in map_images(network.classify, files, network.cropper, batch_size):
         if isinstance(row, str):
             yield file, row
             continue
@@ -115,6 +102,7 @@ def main(argv: Sequence[str]) -> None:
         checkpoint=flags.checkpoint,
         top_k=flags.topk,
         batch_size=flags.batch,
+        model=flags.model,
     )
     number = len(images.files)
     problems = _write_csv(found, flags.csv, number) if flags.csv else _print(found)

@@ -28,7 +28,7 @@ ORDER = (
     "training.schedules training.losses training.metrics training.optim training.state",
     "evaluation.multicrop",  # views of an image and their mean, which an evaluation step takes
     "training.steps",
-    "run.preemption run.cli run.distributed run.spinner run.versions",
+    "run.preemption run.cli run.distributed run.versions",
     "interop",
     "evaluation.report",
     "config",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxcnn.config import defaults
+from jaxcnn.config import defaults, user_models
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.errors import UserError, nearest
 
@@ -144,5 +144,7 @@ def load(file: Path) -> tuple[Ablation, str]:
         if Path(variant).is_absolute() or {"..", ""} & {*Path(variant).parts, variant}:
             raise UserError(f"{file}: the variant {variant!r} must name a folder within --out")
         for quick in (False, True):
-            defaults.to_saved(ablation.config(variant, 0, quick=quick))
+            config = ablation.config(variant, 0, quick=quick)
+            defaults.to_saved(config)
+            user_models.import_model(config.model.name)  # which the user's own file names
     return ablation, content["__doc__"] or ""

@@ -142,10 +142,10 @@ def _mistake_within(error: BaseException | None) -> UserError | None:
 
 
 def read_config() -> "RunConfig":
-    """Returns the config of the command line, its fields checked.
+    """Returns the config of the command line, its fields checked and its own network imported.
 
     Raises:
-      UserError: no such file, or a field that it does not have.
+      UserError: no such file, a field that it does not have, or a network that cannot be imported.
     """
     if FLAGS.config is None:
         raise UserError("--config is missing: for example --config=configs/densenet121.py")
@@ -156,7 +156,7 @@ def read_config() -> "RunConfig":
 
     import flax
 
-    from jaxcnn.config import defaults
+    from jaxcnn.config import defaults, user_models
 
     def names(config: ConfigDict) -> set[str]:
         return set(
@@ -168,7 +168,9 @@ def read_config() -> "RunConfig":
     for name in sorted(names(FLAGS.config) - declared):
         if not name.startswith("model.overrides."):
             raise UserError(f"the config has no field {name!r}: {nearest(name, declared)}")
-    return defaults.freeze(FLAGS.config)
+    config = defaults.freeze(FLAGS.config)
+    user_models.import_model(config.model.name)
+    return config
 
 
 def run(main: Callable[[list[str]], Any], define: Callable[[], None]) -> NoReturn:

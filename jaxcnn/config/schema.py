@@ -63,7 +63,10 @@ class ModelConfig(spec.Section):
     """Section `model`."""
 
     name: str = spec.field(
-        "", "see jaxcnn.list_models(); also timm/NAME and torchvision/NAME", spec.text
+        "",
+        "see jaxcnn.list_models(); also timm/NAME, torchvision/NAME, or one of your own,"
+        " MODULE:NETWORK",
+        spec.text,
     )
     dtype: str = spec.field(
         "float32", "of the computation: " + " | ".join(DTYPES), spec.choice(*DTYPES)

@@ -1,7 +1,8 @@
 """One paper, one file; here the table of all names.
 
 `MODELS` is the registry: a row names a published network and how it is built. Two tests tie it to
-the table of exact counts, so a row cannot be added without them.
+the table of exact counts, so a row cannot be added without them. `register_model` adds a row for a
+user's own network; this table is the only state of the package.
 """
 
 import dataclasses
@@ -9,10 +10,11 @@ import fnmatch
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.layers.initializers import uniform
@@ -39,29 +41,13 @@ from jaxcnn.models.mobilenet import MobileNet
 from jaxcnn.models.nin import NiN, imagenet_nin, mnist_nin, svhn_nin
 from jaxcnn.models.preact_resnet import cifar_preact_resnet, imagenet_preact_resnet
 from jaxcnn.models.published import model_info as model_info
+from jaxcnn.models.registry import Entry, check_classes, new_entry
 from jaxcnn.models.resnet import Bottleneck, cifar_resnet, imagenet_resnet
 from jaxcnn.models.resnext import cifar_resnext, imagenet_resnext
 from jaxcnn.models.stochastic_depth import cifar_stochastic_depth
 from jaxcnn.models.vgg import imagenet_vgg
 from jaxcnn.models.wide_resnet import cifar_wide_resnet, imagenet_wide_resnet
 from jaxcnn.models.zfnet import ZFNet
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """A row of `MODELS`.
-
-    Attributes:
-      constructor: returns the network, given fields of it in place of the row's.
-      num_classes: of the data set of the paper.
-      input_size: (H, W, C) of the published results.
-      aliases: other names that find the row.
-    """
-
-    constructor: Callable[..., nn.Module]
-    num_classes: int
-    input_size: tuple[int, int, int]
-    aliases: tuple[str, ...] = ()
 
 
 def _mnist(constructor: Callable[..., nn.Module], *aliases: str) -> Entry:
@@ -257,15 +243,67 @@ MODELS: dict[str, Entry] = {
 _ALIASES = {alias: name for name, entry in MODELS.items() for alias in entry.aliases}
 
 
+Constructor = TypeVar("Constructor", bound=Callable[..., nn.Module])
+
+
+@overload
+def register_model(
+    name: str, constructor: Constructor, *, num_classes: int, input_size: tuple[int, int, int]
+) -> Constructor: ...
+@overload
+def register_model(
+    name: str, *, num_classes: int, input_size: tuple[int, int, int]
+) -> Callable[[Constructor], Constructor]: ...
+def register_model(
+    name: str,
+    constructor: Constructor | None = None,
+    *,
+    num_classes: int,
+    input_size: tuple[int, int, int],
+) -> Constructor | Callable[[Constructor], Constructor]:
+    """Adds a user's own network to `MODELS`, for this process; returns its constructor.
+
+    Without a constructor it returns a decorator. The name is then one of `list_models`, and may be
+    `model.name` of a config.
+
+    Args:
+      name: without "/" and ":"; no name or alias of the registry.
+      constructor: a Flax module class with the fields `num_classes` and `dtype`, or a function
+        `(**fields)` that hands its fields on to such a class. The network maps images
+        [N, H, W, C] and `train` to logits [N, num_classes].
+      num_classes: of `create_model(name)`.
+      input_size: (H, W, C) of the images that the network is meant for.
+
+    Raises:
+      UserError: for a name that exists or cannot be one, or a constructor that takes other fields.
+    """
+    if not isinstance(name, str) or not name or any(one in name for one in "/:"):
+        raise UserError(f"a model cannot be named {name!r}: give a text without / and :")
+    if name in MODELS or name in _ALIASES:
+        raise UserError(f"there is a model named {name!r} already: choose another name")
+
+    def register(made: Constructor) -> Constructor:
+        MODELS[name] = new_entry(name, made, num_classes, input_size)
+        return made
+
+    return register if constructor is None else register(constructor)
+
+
 def _entry(name: str) -> Entry:
     name = _ALIASES.get(name, name)
-    if name not in MODELS:
-        raise UserError(f"no model named {name!r}: {nearest(name, [*MODELS, *_ALIASES])}")
-    return MODELS[name]
+    if name in MODELS:
+        return MODELS[name]
+    if ":" in name:
+        raise UserError(
+            f"{name} is Python code, which runs only if you name it yourself: if you trust it, add"
+            f" --config.model.name={name}, to predict, features and export --model={name}, or to"
+            f" jaxcnn.load model={name!r}"
+        )
+    raise UserError(f"no model named {name!r}: {nearest(name, [*MODELS, *_ALIASES])}")
 
 
 def create_model(
-    model: str, /, num_classes: int | None = None, dtype: Any = jnp.float32, **overrides: Any
+    model: str, /, num_classes: int | None = None, dtype: DTypeLike = jnp.float32, **overrides: Any
 ) -> nn.Module:
     """Returns the network of a registry name or alias, not yet initialised.
 
@@ -281,10 +319,14 @@ def create_model(
         densenet_40_12 has half as many layers with `bottleneck=True`.
 
     Raises:
-      UserError: for a name that does not exist, or a field that this network does not have.
+      UserError: for a name that does not exist, a field that this network does not have, or a
+        number of classes that is none.
     """
     entry = _entry(model)
-    network = entry.constructor(parent=None)
+    if num_classes is None:
+        num_classes = entry.num_classes
+    check_classes(num_classes)
+    network = entry.constructor(num_classes=num_classes, dtype=dtype, parent=None)
     fields = {field.name for field in dataclasses.fields(network)} | {
         name
         for name, parameter in inspect.signature(entry.constructor).parameters.items()
@@ -294,8 +336,6 @@ def create_model(
         if field not in fields:
             near = nearest(field, fields - {"name", "parent"})
             raise UserError(f"{model} ({type(network).__name__}) has no field {field!r}: {near}")
-    if num_classes is None:
-        num_classes = entry.num_classes
     return entry.constructor(num_classes=num_classes, dtype=dtype, **overrides)
 
 

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxcnn.errors import EXIT_WORKDIR, UserError, printable
-from jaxcnn.io import append, stdio
+from jaxcnn.io import append, spinner, stdio
 from jaxcnn.io.atomic import whole_file
-from jaxcnn.run import spinner
 
 LOG = logging.getLogger("jaxcnn")
 MOST_BYTES_OF_A_RECORD = 1 << 20

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from flax import linen as nn
 
-from jaxcnn.config import build, build_data
+from jaxcnn.config import build, build_data, user_models
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.errors import UserError, check_whole
@@ -51,16 +51,27 @@ class Trained(NamedTuple):
         return self.state.variables(averaged=self.state.ema is not None)
 
 
-def read_config(directory: Path, checkpoint: str = "latest") -> RunConfig:
+def read_config(directory: Path, checkpoint: str = "latest", model: str = "") -> RunConfig:
     """Returns the config that a checkpoint was trained with, which is sealed within it.
 
     Args:
       directory: the workdir.
       checkpoint: "latest", "best" or a step.
+      model: the network's name as the user gives it, which must be the run's. A network of the
+        user's own, `MODULE:ATTRIBUTE`, is imported only if it is given here.
 
     Raises:
-      UserError: no such workdir or checkpoint.
+      UserError: no such workdir or checkpoint; another model, or one that cannot be imported.
     """
+    config = _read_config(directory, checkpoint)
+    if model:
+        if model != config.model.name:
+            raise UserError(f"--model={model} is not the run's, which is {config.model.name}")
+        user_models.import_model(model)
+    return config
+
+
+def _read_config(directory: Path, checkpoint: str) -> RunConfig:
     choice = _choice(checkpoint)
     place = directory / "checkpoints"
     described = Checkpoints(place, read_only=True).describe()
@@ -204,6 +215,7 @@ def parser(program: str, description: str | None) -> cli.Parser:
     )
     made.add_argument("--workdir", required=True, type=Path, help="of the run")
     made.add_argument("--checkpoint", default="latest", help="latest, best or a step (latest)")
+    made.add_argument("--model", default="", help="a network of your own: MODULE:ATTRIBUTE")
     made.add_argument("--batch", type=int, default=64, help="images at once (64)")
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return made

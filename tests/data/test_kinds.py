@@ -104,8 +104,14 @@ def test_synthetic_images_can_be_learnt_and_not_from_the_noise_alone():
         ({"kind": "digits", "split": "validation"}, "digits has no validation split.*set holdout"),
         ({"kind": "digits", "split": "train", "holdout": 1436}, "hold out 10 to 1427"),
         ({"kind": "digits", "split": "train", "holdout": 3}, "hold out 10 to 1427"),
-        ({"kind": "digits", "split": "train", "holdout": -1}, "holdout=-1 is not a whole number from 0"),
-        ({"kind": "digits", "split": "train", "image_size": 0}, "image_size=0 is not a whole number from 1"),
+        (
+            {"kind": "digits", "split": "train", "holdout": -1},
+            "holdout=-1 is not a whole number from 0",
+        ),
+        (
+            {"kind": "digits", "split": "train", "image_size": 0},
+            "image_size=0 is not a whole number from 1",
+        ),
         ({"kind": "digits", "split": "train", "channels": 2}, "channels=2: image files give 1"),
         ({"kind": "synthetic", "split": "train", "num_classes": 0}, "num_classes=0"),
         ({"kind": "folder", "split": "train"}, "needs dir"),

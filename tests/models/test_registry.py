@@ -11,7 +11,9 @@ from flax import linen as nn
 from jax.extend.core import Literal, jaxprs_in_params
 
 import jaxcnn.models
-from jaxcnn import create_model, list_models
+from jaxcnn import create_model, list_models, register_model
+from jaxcnn.config.build import make_model
+from jaxcnn.config.defaults import base_config
 from jaxcnn.errors import EXIT_USAGE, UserError
 from jaxcnn.models import MODELS, input_size
 from jaxcnn.models.published import networks
@@ -166,3 +168,97 @@ def test_unknown_name_offers_aliases_too():
 def test_unknown_field_offers_the_nearest_of_that_network(name, field, near):
     with pytest.raises(UserError, match=rf"{name} .*'{field}': .*({near})"):
         create_model(name, **{field: 1})
+
+
+class Own(nn.Module):
+    num_classes: int
+    dtype: object = jnp.float32
+    width: int = 2
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        return nn.Dense(self.num_classes)(images.mean((1, 2)))
+
+
+SIZES = {"num_classes": 5, "input_size": (8, 8, 1)}
+
+
+def test_a_user_s_own_network_is_one_of_the_registry(monkeypatch):
+    monkeypatch.setattr(jaxcnn.models, "MODELS", dict(MODELS))
+    assert register_model("own", Own, **SIZES) is Own
+
+    @register_model("own_wide", **SIZES)
+    def own_wide(**fields):
+        return Own(**{"width": 9, **fields})
+
+    assert (own_wide(num_classes=1).width, create_model("own_wide", 3).width) == (9, 9)
+    assert create_model("own") == Own(5)
+    assert create_model("own", 3, jnp.bfloat16, width=4) == Own(3, jnp.bfloat16, 4)
+    assert list_models("own*") == ["own", "own_wide"]
+    assert input_size("own") == (8, 8, 1)
+    with pytest.raises(UserError, match=r"'widht'.*did you mean width"):
+        create_model("own", widht=1)
+    config = base_config()
+    config.model.name = "own"
+    assert make_model(config, 4) == Own(4)
+    with pytest.raises(UserError, match="'own' already"):
+        register_model("own", Own, **SIZES)
+    assert "own" not in MODELS, "the test leaves the table as it was"
+
+
+def without_train(**fields):
+    class Net(nn.Module):
+        num_classes: int
+        dtype: object
+
+        def __call__(self, images):
+            return images
+
+    return Net(**fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "constructor", "line"),
+    [
+        ("resnet50", Own, "already"),
+        ("vgg_d", Own, "already"),
+        ("mine/own", Own, "without / and :"),
+        ("mine:own", Own, "without / and :"),
+        ("", Own, "without / and :"),
+        (7, Own, "without / and :"),
+        ("own", nn.Dense, "own takes no num_classes"),
+        ("own", lambda num_classes, dtype: Own(num_classes), "own takes no parent"),
+        ("own", lambda **fields: None, "returns a NoneType"),
+        ("own", lambda depth, **fields: Own(**fields), "cannot be built: TypeError.*depth"),
+        ("own", without_train, "takes no train"),
+        ("own", "Own", "no Flax module class"),
+    ],
+)
+def test_what_cannot_be_registered_is_said(name, constructor, line):
+    before = dict(MODELS)
+    with pytest.raises(UserError, match=line):
+        register_model(name, constructor, **SIZES)
+    assert before == MODELS
+
+
+@pytest.mark.parametrize("num_classes", [-1, 2.5, True, "10"])
+def test_a_number_of_classes_that_is_none(num_classes):
+    with pytest.raises(UserError, match=r"num_classes=.*whole number"):
+        create_model("lenet5", num_classes)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet18", "alexnet", "highway_fc10"])
+@pytest.mark.parametrize("shape", [(1, 3, 224, 224), (2, 1, 28, 28)])
+def test_channels_in_front_are_seen(name, shape):
+    images = jax.ShapeDtypeStruct(shape, jnp.float32)
+    with pytest.raises(UserError, match=r"looks like \(N, C, H, W\): .*transpose"):
+        jax.eval_shape(create_model(name).init, jax.random.key(0), images)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8, 64), (1, 3, 32, 16), (1, 1, 784, 1), (1, 3, 8, 64)])
+def test_many_channels_and_few_rows_are_images_too(shape):
+    images = jax.ShapeDtypeStruct(shape, jnp.float32)
+    logits, _ = jax.eval_shape(
+        create_model("mobilenet_v1_025", 3).init_with_output, jax.random.key(0), images
+    )
+    assert logits.shape == (1, 3)

@@ -112,8 +112,11 @@ class Cropper:
           UnreadableImageError: not an image, truncated, or larger than Pillow's safety limit.
           UserError: the crop is "none" and the image has another size.
         """
+        return self.crop(open_image(data), rng, name)
+
+    def crop(self, image: "Image", rng: np.random.Generator | None, name: str) -> np.ndarray:
+        """Decodes one image that Pillow has opened; see `__call__`."""
         # Random crops may read a JPEG at a half, a quarter or an eighth; evaluation stays exact.
-        image = open_image(data)
         try:
             turn = orientation(image)
             box = self.box(image.size if turn < 5 else image.size[::-1], rng)

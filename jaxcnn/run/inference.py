@@ -1,0 +1,184 @@
+"""A trained network on images: the one way from pixels to probabilities."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+from jaxcnn.config import build_data
+from jaxcnn.config.schema import RunConfig
+from jaxcnn.data.dataset import UnreadableImageError
+from jaxcnn.data.images.decode import IMAGE_BYTES
+from jaxcnn.data.images.transforms import Cropper
+from jaxcnn.errors import UserError, reason
+from jaxcnn.io import paths
+from jaxcnn.io.safe_files import read_bytes
+from jaxcnn.run import restore
+from jaxcnn.run.precision import numerics
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    # uint8 arrays have the shape [H, W, C] or [N, H, W, C]; the bytes are those of a file.
+    OneImage = str | os.PathLike[str] | bytes | Image | np.ndarray | jax.Array
+    Images = OneImage | Sequence[OneImage]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A trained network with all that belongs to it; made by `load`.
+
+    Attributes:
+      model: the network, for `model.apply(variables, images)`.
+      variables: NumPy arrays; averaged weights where the run keeps them.
+      class_names: one for each output; numbers if the run kept no names.
+      image_shape: (H, W, C) of the images that the network was evaluated on.
+      step: of the checkpoint.
+    """
+
+    model: nn.Module
+    variables: dict[str, Any] = dataclasses.field(repr=False)
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    step: int
+    _config: RunConfig = dataclasses.field(repr=False)
+    _trained: restore.Trained = dataclasses.field(repr=False)
+
+    def preprocess(self, images: "Images") -> jax.Array:
+        """Returns images as the network was evaluated on them, float32 [N, H, W, C].
+
+        They are decoded, cropped, resized and normalised as image files are by the command
+        `jaxcnn.predict`; an array counts as a decoded image.
+
+        Args:
+          images: a path, the bytes of a file, a Pillow image, a uint8 array [H, W, C] or
+            [N, H, W, C], C being 1 or 3, or a list of these.
+
+        Raises:
+          UserError: for an image that cannot be read, or an array of another kind.
+        """
+        normalize = jax.jit(build_data.make_normalize(self._config))
+        with numerics(self._config):
+            return normalize(self.crop(images), statistics=self._trained.statistics)
+
+    def predict(self, images: "Images") -> np.ndarray:
+        """Returns the probabilities of all classes, [N, classes].
+
+        Args:
+          images: see `preprocess`.
+
+        Raises:
+          UserError: see `preprocess`.
+        """
+        return np.asarray(self.classify(self.crop(images)))
+
+    def crop(self, images: "Images") -> np.ndarray:
+        """Returns images before normalisation, uint8 [N, H, W, C].
+
+        Args:
+          images: see `preprocess`.
+
+        Raises:
+          UserError: see `preprocess`.
+        """
+        if isinstance(images, (list, tuple)):
+            if not images:
+                raise UserError("there are no images in the list: give one or more")
+            return np.concatenate([self.crop(image) for image in images])
+        if isinstance(images, (np.ndarray, jax.Array)):
+            return _crop_arrays(np.asarray(images), self.cropper)
+        return _crop_one(images, self.cropper)[None]
+
+    @cached_property
+    def cropper(self) -> Cropper:
+        """What decodes, crops and resizes one image.
+
+        Raises:
+          UserError: if the images have neither 1 nor 3 channels.
+        """
+        return build_data.make_cropper(self._config)
+
+    @cached_property
+    def classify(self) -> Callable[[np.ndarray], jax.Array]:
+        """Maps images of `crop` to probabilities [N, classes]; compiled once for each N."""
+
+        def probabilities(variables: dict[str, Any], images: jax.Array) -> jax.Array:
+            logits: Any = self.model.apply(variables, images, train=False)
+            return jax.nn.softmax(logits)
+
+        return restore.on_images(self._config, self._trained, probabilities)
+
+
+def load(
+    workdir: str | os.PathLike[str], *, checkpoint: str | int = "latest", model: str = ""
+) -> LoadedModel:
+    """Returns the network of a run with its weights, class names and preprocessing.
+
+    Args:
+      workdir: of the run; a leading `~` is the home folder.
+      checkpoint: "latest", "best" or a step.
+      model: needed if the network is the user's own, `MODULE:ATTRIBUTE`: the same name as in the
+        run. That module is then imported; without it, what a workdir names is never imported.
+
+    Raises:
+      UserError: no such workdir or checkpoint, a damaged one, or another model than the run's.
+    """
+    directory, chosen = Path(paths.expand(os.fspath(workdir))), str(checkpoint)
+    restore.check_workdir(directory)
+    config = restore.read_config(directory, chosen, model)
+    trained = restore.restore(directory, config, checkpoint=chosen)
+    return LoadedModel(
+        trained.model,
+        trained.variables,
+        restore.class_names(directory, trained),
+        restore.image_shape(config),
+        trained.step,
+        config,
+        trained,
+    )
+
+
+def _crop_arrays(images: np.ndarray, cropper: Cropper) -> np.ndarray:
+    batch = images[None] if images.ndim == 3 else images
+    if (
+        batch.dtype != np.uint8
+        or batch.ndim != 4
+        or batch.shape[-1] not in (1, 3)
+        or not len(batch)
+    ):
+        raise UserError(
+            f"images are {images.dtype} {list(images.shape)}: give pixels from 0 to 255, uint8"
+            " [H, W, C] or [N, H, W, C], C being 1 or 3"
+        )
+    return np.stack([_crop_one(pixels, cropper) for pixels in batch])
+
+
+def _crop_one(image: Any, cropper: Cropper) -> np.ndarray:
+    """Returns a path, bytes, a Pillow image or pixels [H, W, C] as uint8 [size, size, channels]."""
+    import PIL.Image
+
+    name = "the image"
+    try:
+        if isinstance(image, (str, os.PathLike)):
+            name = os.fspath(image)
+            return cropper(read_bytes(Path(paths.expand(name)), IMAGE_BYTES), None, name)
+        if isinstance(image, bytes):
+            return cropper(image, None, name)
+        if isinstance(image, np.ndarray):
+            image = PIL.Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+        if isinstance(image, PIL.Image.Image):
+            return cropper.crop(image, None, name)
+    except UnreadableImageError as error:
+        raise UserError(f"{name} cannot be read: {error}") from error
+    except OSError as error:
+        raise UserError(f"{name} cannot be read: {reason(error)}") from error
+    raise UserError(
+        f"{type(image).__name__} is no image: give a path, the bytes of a file, a Pillow image, a"
+        " uint8 array, or a list of these"
+    )
