@@ -233,10 +233,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--neighbours", type=int, help="of each query (6)")
     parser.add_argument("--figure", type=Path, help="a .png file for queries and neighbours")
     flags = parser.parse_args(argv)
-    if flags.neighbours is not None and not flags.query:
-        raise UserError("--neighbours counts those of a --query=IMAGE")
-    flags.neighbours = 6 if flags.neighbours is None else flags.neighbours
+    counted = flags.neighbours is not None
+    flags.neighbours = flags.neighbours if counted else 6
     trained.check_positive(flags, "neighbours", "batch")
+    if counted and not flags.query:
+        raise UserError("--neighbours counts those of a --query=IMAGE")
     if flags.layer == "list":
         if flags.out or flags.query or flags.figure or flags.no_pool:
             raise UserError("--layer=list takes no --out, --query, --figure or --no-pool")
