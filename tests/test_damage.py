@@ -433,7 +433,7 @@ def test_a_file_server_that_is_away_sets_nothing_aside(copy, monkeypatch, number
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint_files.safe_io, "read_json", away)
+        patch.setattr(checkpoint_files.safe_files, "read_json", away)
         with pytest.raises(UserError, match="cannot be read") as info:
             Checkpoints(copy, read_only=True).restore(None)
         assert info.value.exit_code == EXIT_WORKDIR

@@ -15,6 +15,7 @@ from jax import export as exporting
 
 from jaxcnn import create_model, export
 from jaxcnn.config import build, build_data, recipes
+from jaxcnn.config.defaults import freeze
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.errors import UserError
 from jaxcnn.interop import onnx
@@ -85,7 +86,7 @@ def untrained(name, size, dtype="float32", **overrides):
     variables = small.filled(jax.eval_shape(model.init, jax.random.key(0), images))
     variables = {"batch_stats": {}, **variables}
     state = SimpleNamespace(ema=None, variables=lambda averaged: variables)
-    return config, Trained(model, state, 0, 5, None, None, {})
+    return freeze(config), Trained(model, state, 0, 5, None, None, {})
 
 
 ONNX = export.FORMATS["onnx"]

@@ -103,10 +103,11 @@ def from_saved(saved: dict[str, Any]) -> RunConfig:
             " out: %s",
             ", ".join(f"{name}={value!r}" for name, value in unknown.items()),
         )
-    known = flax.traverse_util.flatten_dict(_tuples(saved), sep=".")
-    return schema.changed(
-        RunConfig(), {name: value for name, value in known.items() if name not in unknown}
-    )
+    values = flax.traverse_util.flatten_dict(_tuples(saved), sep=".")
+    for name in values.copy():
+        if any(name == other or name.startswith(f"{other}.") for other in unknown):
+            del values[name]
+    return schema.changed(RunConfig(), values)
 
 
 def unknown_fields(saved: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ One kind of data set, one file. A batch is a pure function of (seed, step).
 """
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,8 @@ def load(kind: str, split: str, *, whole_images: bool = False, **fields: Any) ->
     Raises:
       UserError: see `load_split`.
     """
+    if "dir" in fields:
+        fields["dir"] = os.fspath(fields["dir"])
     return load_split(LoadConfig(kind=kind, **fields), split, whole_images=whole_images)
 
 

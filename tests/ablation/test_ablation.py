@@ -207,7 +207,7 @@ def test_variants_override_what_is_quick():
         (SMALL.replace("return Ablation", "return dict"), "returns no Ablation"),
         ("def get_ablation(:", "cannot read.*SyntaxError"),
         (
-            SMALL.replace("lenet5_modern", "lenet5_modrn").replace("papers.lenet", "paper.lenet"),
+            SMALL.replace("lenet5_modern", "lenet5_modrn").replace("recipes.lenet", "recipe.lenet"),
             "NameError",
         ),
     ],

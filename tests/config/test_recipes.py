@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jaxcnn import data, list_models, model_info
-from jaxcnn.config import build, build_data, defaults, recipes
+from jaxcnn.config import build, build_data, defaults, recipes, schema
 from jaxcnn.errors import UserError
 from jaxcnn.training import averages
 from jaxcnn.training.schedules import length_in_steps
@@ -580,51 +580,12 @@ def test_a_rate_for_another_batch_is_scaled():
 # Fields -----------------------------------------------------------------------------------------
 
 
-def section_of(node, aliases):
-    """The config section that an expression stands for: `config.data`, or a name given to it."""
-    if isinstance(node, ast.Name):
-        return aliases.get(node.id)
-    if isinstance(node, ast.Attribute):
-        owner = node.value.attr if isinstance(node.value, ast.Attribute) else ""
-        owner = node.value.id if isinstance(node.value, ast.Name) else owner
-        if owner.lstrip("_") == "config":
-            return node.attr
-    return None
-
-
-def fields_read(function):
-    """(section, field) for each `config.section.field`, (field,) for each `config.field`."""
-    aliases, found = {}, set()
-    for node in ast.walk(function):
-        if isinstance(node, ast.Assign):
-            target, pairs = node.targets[0], [(node.targets[0], node.value)]
-            if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
-                pairs = zip(target.elts, node.value.elts, strict=True)
-            for name, value in pairs:
-                if isinstance(name, ast.Name) and (section := section_of(value, {})):
-                    aliases[name.id] = section
-    for node in ast.walk(function):
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-            if section := section_of(node.value, aliases):
-                found.add(f"{section}.{node.attr}")
-            elif section := section_of(node, {}):
-                found.add(section)
-    return found
-
-
-def test_every_field_is_read_and_every_field_that_is_read_exists():
-    read = set()
-    for path in (ROOT / "jaxcnn").rglob("*.py"):
-        if path.stem != "recipes":
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.FunctionDef):
-                    read |= fields_read(node)
-    base = defaults.base_config().to_dict()
-    sections = {name for name, value in base.items() if isinstance(value, dict)}
-    fields = {f"{section}.{field}" for section in sections for field in base[section]}
-    fields |= base.keys() - sections
-    assert not fields - read, "fields that nothing reads"
-    strange = {name for name in read if name.split(".")[0] in sections and "." in name} - fields
-    assert not {
-        name for name in strange if name.split(".")[1] not in ("update", "overrides", "to_dict")
+def test_every_field_is_read():
+    read = {
+        node.attr
+        for path in (ROOT / "jaxcnn").rglob("*.py")
+        if "recipes" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
     }
+    assert {name.rpartition(".")[2] for name in schema.FIELDS} <= read

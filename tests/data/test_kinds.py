@@ -117,7 +117,7 @@ def test_synthetic_images_can_be_learnt_and_not_from_the_noise_alone():
         ({"kind": "folder", "split": "train"}, "needs dir"),
         (
             {"kind": "folder", "split": "train", "train_crop": "random"},
-            "train_crop='random' does not",
+            "train_crop='random' is not possible",
         ),
         ({"kind": "folder", "split": "train", "eval_crop": "centre"}, "did you mean center"),
         (

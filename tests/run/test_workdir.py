@@ -238,7 +238,7 @@ def test_what_does_not_change_the_numbers_is_free(changes):
     [
         ({"seed": 1}, ["seed 0 → 1"]),
         ({"train__batch_size": 128}, [r"train\.batch_size 64 → 128"]),
-        ({"data__mean": (0.1, 0.2)}, [r"data\.mean \[0\.4914, .*\] → \[0\.1, 0\.2\]"]),
+        ({"data__mean": (0.5,)}, [r"data\.mean \[0\.4914, .*\] → \[0\.5\]"]),
         (
             {"optimizer__momentum": 0.8, "schedule__learning_rate": 0.2, "log__every": "1steps"},
             [r"optimizer\.momentum 0\.9 → 0\.8", r"schedule\.learning_rate 0\.1 → 0\.2"],

@@ -197,11 +197,12 @@ def test_a_factor_is_another_learning_rate_of_its_parameters(name, rule):
 
 
 def test_factors_that_cannot_be_are_answered():
-    for factors, message in (
-        ((("kernel[", 2.0),), r"rate_factors: 'kernel\['"),
-        ((("bias$", -1.0),), r"rate_factors: \('bias\$', -1.0\) is not"),
-        ((("bias$", "2"),), r"\('bias\$', '2'\) is not \(regular expression, factor"),
-        (("bias$", 2.0), "'bias\\$' is not"),
+    message = "rate_factors=.* is not a tuple, each value of it .regular expression, factor"
+    for factors in (
+        (("kernel[", 2.0),),
+        (("bias$", -1.0),),
+        (("bias$", "2"),),
+        ("bias$", 2.0),
     ):
         with pytest.raises(UserError, match=message):
             transform_of("sgd", rate_factors=factors)(0.1)

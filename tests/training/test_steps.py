@@ -16,8 +16,8 @@ from jaxcnn import create_model
 from jaxcnn.config import build, recipes
 from jaxcnn.data import load
 from jaxcnn.data.augmentation import augment as augmentation
-from jaxcnn.data.augmentation.augment import augment, normalize
-from jaxcnn.data.augmentation.mixup import mix
+from jaxcnn.data.augmentation.augment import AugmentConfig, augment, normalize
+from jaxcnn.data.augmentation.mixup import MixConfig, mix
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluate import check_size
 from jaxcnn.models.densenet import DenseNet
@@ -187,7 +187,9 @@ def test_a_step_takes_the_gradient_of_the_weighted_mean_loss(accumulate, weight)
 
 def test_microbatches_are_augmented_as_the_whole_batch_is():
     model, batch = Linear(), make_batch()
-    flips = partial(augment, mean=(0.5,), std=(0.5,), flip=True, pad=2, color_jitter=0.4)
+    flips = partial(
+        augment, config=AugmentConfig(flip=True, pad=2, color_jitter=0.4), mean=(0.5,), std=(0.5,)
+    )
     whole, parts = (
         jax.jit(make_step(model, augment=flips, accumulate=accumulate))(start(model), batch)
         for accumulate in (1, 4)
@@ -558,7 +560,7 @@ def test_an_evaluation_step_sums_what_counts_and_counts_what_is_seen():
 def test_a_step_on_mixed_images_takes_the_mixed_loss_and_counts_the_larger_share():
     model, batch = Linear(), make_batch(weight=SOME_WITHOUT_WEIGHT)
     state = start(model)
-    step = jax.jit(make_step(model, mix=partial(mix, mixup_alpha=1.0, cutmix_alpha=1.0)))
+    step = jax.jit(make_step(model, mix=partial(mix, config=MixConfig(mixup=1.0, cutmix=1.0))))
     _, metrics = step(state, batch)
     places = (jnp.asarray(batch[name]) for name in ("epoch", "index", "repeat"))
     root = jax.random.fold_in(jax.random.key(0), augmentation.ROOT)
@@ -568,8 +570,7 @@ def test_a_step_on_mixed_images_takes_the_mixed_loss_and_counts_the_larger_share
         jnp.asarray(batch["label"]),
         jnp.asarray(batch["weight"]),
         of_examples,
-        mixup_alpha=1.0,
-        cutmix_alpha=1.0,
+        MixConfig(mixup=1.0, cutmix=1.0),
     )
     logits = model.apply(state.variables(), mixed.images)
     shares, weight = np.asarray(mixed.shares), batch["weight"]
