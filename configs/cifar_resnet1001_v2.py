@@ -18,6 +18,4 @@ from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    config = recipes.preact_resnet("cifar_resnet1001_v2", dataset)
-    config.model.overrides.scan_units = True  # one unit of each stage is compiled
-    return config
+    return recipes.preact_resnet("cifar_resnet1001_v2", dataset)

@@ -19,6 +19,4 @@ from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    config = recipes.resnet("cifar_resnet1202", dataset)
-    config.model.overrides.scan_units = True  # unrolled it would not compile in 20 GB
-    return config
+    return recipes.resnet("cifar_resnet1202", dataset)

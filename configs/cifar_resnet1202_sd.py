@@ -20,6 +20,4 @@ from jaxcnn.config import recipes
 
 
 def get_config(dataset="digits"):
-    config = recipes.stochastic_depth("cifar_resnet1202_sd", dataset)
-    config.model.overrides.scan_units = True  # unrolled it would not compile in 20 GB
-    return config
+    return recipes.stochastic_depth("cifar_resnet1202_sd", dataset)

@@ -22,7 +22,9 @@ def define_flags() -> None:
         "Where the run lives; runs/<config>-<data> by default. For --mode=evaluate also several,"
         " with commas: the mean of their probabilities.",
     )
-    flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do in the workdir.")
+    flags.DEFINE_enum(
+        "mode", "train", ["train", "evaluate", "show"], "What to do; show prints the config."
+    )
     flags.DEFINE_string("checkpoint", "latest", "For --mode=evaluate: latest, best or a step.")
     flags.DEFINE_string("split", "test", "For --mode=evaluate: test, validation or train.")
     flags.DEFINE_string(
@@ -43,6 +45,22 @@ def check_mode() -> None:
         for name in names:
             if mode != FLAGS.mode and FLAGS[name].present:
                 raise UserError(f"--{name} is for --mode={mode}: add that, or leave --{name} out")
+
+
+def print_config() -> None:
+    """Prints each field of the config: its value, where that came from, and what it means.
+
+    Raises:
+      UserError: for no config, or a workdir, whose config is in its config.json.
+    """
+    from jaxcnn.config import show
+
+    if FLAGS.workdir:
+        raise UserError("--mode=show takes no --workdir: config.json in it is the run's config")
+    config = read_config()
+    flagged = config_flags.get_override_values(FLAGS["config"])
+    for line in show.table(config, flagged).splitlines():
+        print(printable(line))
 
 
 def print_results() -> None:
@@ -83,9 +101,12 @@ def print_results() -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Trains or evaluates."""
+    """Trains, evaluates or shows the config."""
     del argv
     check_mode()
+    if FLAGS.mode == "show":
+        print_config()
+        return
     if FLAGS.mode == "evaluate":
         print_results()
         return

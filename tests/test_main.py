@@ -1,11 +1,14 @@
 """What a person mistypes ends in one line and an exit code."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from jaxcnn.config.schema import FIELDS
 
 ROOT = Path(__file__).parents[1]
 CONFIG = f"--config={ROOT}/configs/lenet5.py"
@@ -36,11 +39,59 @@ def broken(tmp_path):
     return tmp_path
 
 
+def test_the_config_is_shown_with_the_origin_of_its_values(tmp_path):
+    """By the name of a recipe, from another directory."""
+    flags = ["--config=resnet18:cifar10", "--config.train.batch_size=32"]
+    done = run(tmp_path, *flags, "--config.model.overrides.width=8", "--mode=show")
+    assert done.returncode == 0, done.stderr
+    lines = dict(line.split(" = ", 1) for line in done.stdout.splitlines())
+    assert lines.keys() >= {*FIELDS, "model.overrides.width"} - {"model.overrides"}
+    for name, value, origin in [
+        ("train.batch_size", "32", "flag"),
+        ("model.overrides.width", "8", "flag"),
+        ("model.name", "'resnet18'", "recipe"),
+        ("data.std", "(0.247, 0.2435, 0.2616)", "data set"),
+        ("seed", "0", "default"),
+    ]:
+        assert re.match(rf"{re.escape(value)} +{origin} +\S", lines[name]), lines[name]
+
+
+OWN = """
+from jaxcnn.config import recipes
+
+def get_config():
+    config = recipes.recipe("lenet5_1998")
+    config.train.length = "2steps"
+    return config
+"""
+PARTS = """
+from ml_collections import ConfigDict
+
+def get_config():
+    data = {"channels": 1, "mean": (0.3,), "std": (0.3,)}
+    return ConfigDict({"model": {"name": "lenet5_modern"}, "data": data})
+"""
+
+
+@pytest.mark.parametrize("text", [OWN, PARTS], ids=["recipe", "a part of the fields"])
+def test_a_config_file_of_one_s_own_is_shown_from_another_directory(tmp_path, text):
+    (tmp_path / "mine.py").write_text(text)
+    done = run(tmp_path, "--config=mine.py", "--mode=show", "--config.data.channels=3")
+    assert done.returncode == 0, done.stderr
+    assert "data.channels = 3" in done.stdout
+    done = run(tmp_path, "--config=mine.py", "--mode=show", "--config.schedule.nam=x")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "schedule" in done.stderr
+
+
 MISTAKES = {
     "unknown flag": ([CONFIG, "--workdri=x"], "--workdri", "workdir"),
     "unknown field": ([CONFIG, "--config.train.batch_sise=8"], "train.batch_sise", "batch_size"),
     "unknown section": ([CONFIG, "--config.trian.batch_size=8"], "trian", 'mean "train"'),
     "wrong type": ([CONFIG, "--config.train.batch_size=many"], "batch_size", "many"),
+    "unknown recipe": (["--config=resnet81"], "no config named 'resnet81'", "resnet18"),
+    "show of a run": ([CONFIG, "--mode=show", "--workdir=x"], "--workdir", "config.json"),
     "wrong choice": ([CONFIG, "--mode=predict"], "mode", "evaluate"),
     "evaluation's flag in training": ([CONFIG, "--report=r"], "--report", "--mode=evaluate"),
     "training's flag in evaluation": (

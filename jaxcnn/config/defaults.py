@@ -81,7 +81,7 @@ def data_label(config: RunConfig) -> str:
         return Path(paths.expand(section.dir)).resolve().name or config.dataset
     if section.kind == "tfds" and config.dataset not in DATASETS:
         return section.name.replace("/", "-").replace(":", "-") or config.dataset
-    return config.dataset
+    return config.dataset or section.kind
 
 
 get_config = base_config  # for the command line, where a workdir says the rest

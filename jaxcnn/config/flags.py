@@ -2,7 +2,6 @@
 
 import difflib
 import re
-import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -47,9 +46,21 @@ def define_flags() -> None:
     flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
+BY_NAME = str(Path(__file__).with_name("by_name.py"))
+
+
 def config_name() -> str:
     """Returns the name of the config file, without its ending and data set."""
-    return Path(config_flags.get_config_filename(FLAGS["config"]).split(":")[0]).stem
+    path = config_flags.get_config_filename(FLAGS["config"]).removeprefix(f"{BY_NAME}:")
+    return Path(path.split(":")[0]).stem
+
+
+def _file_of(argument: str) -> str:
+    """Returns `--config=NAME:DATASET` as the file that makes such configs; others as they are."""
+    match = re.fullmatch(r"--config=([a-z0-9_]+)(:.*)?", argument)
+    if match is None or Path(match[1]).exists():
+        return argument
+    return f"--config={BY_NAME}:{match[1]}{match[2] or ''}"
 
 
 def parse_flags(argv: list[str]) -> list[str]:
@@ -59,7 +70,7 @@ def parse_flags(argv: list[str]) -> list[str]:
       UserError: unknown flags, values of a wrong type, a config file that cannot be read.
     """
     # One form of the several that absl takes; where the values of fields are found is sys.argv.
-    sys.argv[:] = argv = joined(argv)
+    sys.argv[:] = argv = list(map(_file_of, joined(argv)))
     evaluates_run = "--mode=evaluate" in argv and any(a.startswith("--workdir=") for a in argv)
     try:
         if evaluates_run:  # its config is in the workdir, and the flag's is a place for its changes
@@ -86,6 +97,12 @@ def parse_flags(argv: list[str]) -> list[str]:
         if isinstance(error, OSError) and error.strerror:
             cause = f"{error.strerror} ({error.filename})"
         reason = str(cause).strip().splitlines() or [""]
+        section = str(cause).strip("'\"")
+        if isinstance(error, KeyError) and f"--config.{section}." in " ".join(argv):
+            raise UserError(
+                f"the config file has no section {section}: begin it with config ="
+                " jaxcnn.config.recipes.recipe(NAME), or jaxcnn.config.defaults.base_config()"
+            ) from error
         file = next((flag for flag in argv if flag.startswith("--config=")), "--config")
         raise UserError(f"cannot read {file}: {type(error).__name__}: {reason[-1]}") from error
     if len(rest) > 1:
@@ -154,20 +171,8 @@ def read_config() -> "RunConfig":
         file = path.split(":")[0]
         raise UserError(f"there is no config file {file!r}: {_files(Path(file))}")
 
-    import flax
-
     from jaxcnn.config import defaults, user_models
 
-    def names(config: ConfigDict) -> set[str]:
-        return set(
-            flax.traverse_util.flatten_dict(config.to_dict(), keep_empty_nodes=True, sep=".")
-        )
-
-    file, *dataset = path.split(":", 1)
-    declared = names(runpy.run_path(file)["get_config"](*dataset))
-    for name in sorted(names(FLAGS.config) - declared):
-        if not name.startswith("model.overrides."):
-            raise UserError(f"the config has no field {name!r}: {nearest(name, declared)}")
     config = defaults.freeze(FLAGS.config)
     user_models.import_model(config.model.name)
     return config

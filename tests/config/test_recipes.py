@@ -580,6 +580,12 @@ def test_a_rate_for_another_batch_is_scaled():
 # Fields -----------------------------------------------------------------------------------------
 
 
+@by_file
+def test_a_recipe_by_name_is_its_file(file):
+    for dataset, config in offered(load(file)).items():
+        assert recipes.recipe(file.stem, dataset).to_dict() == config.to_dict()
+
+
 def test_every_field_is_read():
     read = {
         node.attr
