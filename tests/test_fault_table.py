@@ -1,7 +1,7 @@
 """Every fault of the table, each in a process of its own, as it meets a user.
 
 `pytest -m exhaustive tests/test_fault_table.py --done=passed.txt` (about an hour on two cores).
-After a fault a command must end in time, with a code that the README names, without a traceback,
+After a fault a command must end in time, with a code that docs/reliability.md names, without a traceback,
 and without a process left behind. What it says of a damaged run must be what the whole run said.
 """
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.exhaustive
 
 HANG = 60  # seconds after which a command that was asked to stop, or that failed, hangs
 LONGEST = 300  # seconds for a run that is not disturbed, with other work on the machine
-CODES = {0, 2, 65, 73, 74, 75}  # those of the README; a signal adds its own
+CODES = {0, 2, 65, 73, 74, 75}  # those of docs/reliability.md; a signal adds its own
 LENET = (f"--config={ROOT}/configs/lenet5.py", "--config.train.length=60steps")
 LENET += ("--config.checkpoint.every=10steps", "--config.eval.every=20steps")
 

@@ -1,7 +1,8 @@
-"""What the README shows works as it stands there."""
+"""The README and the documentation: their examples run, their tables are those of the code."""
 
 import dataclasses
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,13 @@ from jaxcnn import create_model, list_models
 from jaxcnn.models import table
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+NETWORKS = PAGES["networks.md"]
 
 
 def test_example_runs_with_jax_and_flax_alone(tmp_path):
-    example = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)[1]
+    example = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
     check = """
 import sys
 assert logits.shape == (8, 10), logits.shape
@@ -28,27 +31,56 @@ assert not loaded, loaded
     assert sum(bool(line.strip()) for line in example.splitlines()) <= 15
 
 
-def test_files_that_it_names_are_there():
-    named = re.findall(r"(?<![\w/.])(?:configs|launch|jaxcnn)/[\w./]*", TEXT)
-    assert len(named) > 10
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 150
+
+
+EXAMPLES = """
+import re, sys
+for path in sys.argv[1:]:
+    text = open(path, encoding="utf-8").read()
+    for number, block in enumerate(re.findall(r"```python\\n(.*?)```", text, re.DOTALL), 1):
+        print(path, number, flush=True)
+        exec(compile(block, f"{path}, block {number}", "exec"), {"__name__": "example"})
+"""
+
+
+def test_examples_of_the_documentation_run(tmp_path):
+    paths = [str(ROOT / "docs" / name) for name in PAGES]
+    program = [sys.executable, "-c", EXAMPLES, *paths]
+    done = subprocess.run(program, cwd=tmp_path, check=True, timeout=300, capture_output=True)
+    assert len(done.stdout.splitlines()) >= 4
+
+
+def test_files_that_they_name_are_there():
+    text = "\n".join([README, *PAGES.values()])
+    named = re.findall(r"(?<![\w/.])(?:configs|launch|jaxcnn|docs|tests)/[\w./]*", text)
+    assert len(named) > 30
     for name in named:
-        assert (ROOT / name.rstrip(".")).exists(), name
+        assert (ROOT / name.rstrip(".")).exists() or re.search("mynet|NAME", name), name
+
+
+def test_the_page_of_fields_is_its_scripts():
+    page = runpy.run_path(str(ROOT / "docs" / "fields.py"))["page"]()
+    assert PAGES["fields.md"] == page, "run: python docs/fields.py"
 
 
 def test_table_of_networks_is_up_to_date():
-    """After a change: `python -m jaxcnn.models.table README.md`."""
-    assert table.insert(TEXT) == TEXT
-    names = re.findall(r"^\| `(\w+)` \| \[", TEXT, re.MULTILINE)
+    """After a change: `python -m jaxcnn.models.table docs/networks.md`."""
+    assert table.insert(NETWORKS) == NETWORKS
+    names = re.findall(r"^\| `(\w+)` \| \[", NETWORKS, re.MULTILINE)
     assert sorted(names) == list_models()
 
 
 def test_a_stale_table_is_noticed():
-    stale = TEXT.replace("| 25,557,032 |", "| 25,557,033 |")
-    assert table.insert(stale) == TEXT != stale
+    stale = NETWORKS.replace("| 25,557,032 |", "| 25,557,033 |")
+    assert table.insert(stale) == NETWORKS != stale
 
 
 def test_fields_to_vary_are_fields():
-    small_table = re.search(r"\| fields to vary \|\n\|---\|---\|\n(.*?)\n\n", TEXT, re.DOTALL)[1]
+    small_table = re.search(r"\| fields to vary \|\n\|---\|---\|\n(.*?)\n\n", NETWORKS, re.DOTALL)[
+        1
+    ]
     covered = set()
     for line in small_table.splitlines():
         _, networks, fields, _ = line.split("|")

@@ -1,7 +1,7 @@
 """What is known of every network: paper, counts, errors, and what it was compared with.
 
 The figures stand in `published.json`, one network per line; the tests check the counts, and the
-table of the README is made from it (`python -m jaxcnn.models.table`).
+table of docs/networks.md is made from it (`python -m jaxcnn.models.table`).
 """
 
 import dataclasses

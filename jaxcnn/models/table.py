@@ -1,7 +1,7 @@
-"""The table of networks in the README, as Markdown.
+"""The table of networks of docs/networks.md, as Markdown.
 
-python -m jaxcnn.models.table             prints it
-python -m jaxcnn.models.table README.md   puts it between the marks of that file
+python -m jaxcnn.models.table                     prints it
+python -m jaxcnn.models.table docs/networks.md   puts it between the marks of that file
 """
 
 import re

@@ -1,0 +1,35 @@
+"""Writes docs/fields.md: every field of a config.
+
+python docs/fields.py
+"""
+
+from pathlib import Path
+
+from jaxcnn.config.schema import DOCS, FIELDS, RunConfig, values_of
+
+PAGE = Path(__file__).with_name("fields.md")
+HEAD = """# Fields of a config
+
+Any field can be set on the command line, `--config.train.batch_size=128`, or in a config file.
+`python -m jaxcnn.main --config=NAME --mode=show` prints the fields of a config with their values
+and where these came from. Lengths are texts such as `90epochs`, `64000steps` or `never`.
+"""
+
+
+def page() -> str:
+    """Returns the page, one table for each section."""
+    defaults, parts, last = values_of(RunConfig()), [HEAD], None
+    for name in FIELDS:
+        section = name.rpartition(".")[0]
+        if section != last:
+            parts.append(
+                f"\n## {section or 'The run'}\n\n| field | default | meaning |\n|---|---|---|\n"
+            )
+            last = section
+        doc = DOCS[name].replace("|", "\\|")
+        parts.append(f"| `{name}` | `{defaults[name]!r}` | {doc} |\n")
+    return "".join(parts)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
