@@ -20,7 +20,7 @@ from jaxcnn.models.resnet import BasicBlock, ResNet
 from jaxcnn.run import distributed
 from jaxcnn.training.losses import LossConfig, make_objective
 from jaxcnn.training.state import initial_state, leaf_digests, prepare_state
-from jaxcnn.training.steps import make_train_step
+from jaxcnn.training.steps import StepParts, make_train_step
 from tests.runs import ROOT, environment, finish, losses, records, start
 
 PLAIN = f"--config={ROOT}/configs/lenet5.py"
@@ -110,13 +110,17 @@ def test_replicas_stay_bit_equal_for_20_steps():
     config = base_config()
     optimizer = make_optimizer(config, total_steps=20, steps_per_epoch=90)
     step = make_train_step(
-        model,
-        optimizer,
-        make_objective(LossConfig()),
-        lambda images, keys: augment(images, keys, AugmentConfig(pad=1), mean=(0.3,), std=(0.3,)),
-        total_steps=20,
-        ema_decay=0.9,
-        axis_name=distributed.AXIS,
+        StepParts(
+            model,
+            optimizer,
+            make_objective(LossConfig()),
+            lambda images, keys: augment(
+                images, keys, AugmentConfig(pad=1), mean=(0.3,), std=(0.3,)
+            ),
+            total_steps=20,
+            ema_decay=0.9,
+            axis_name=distributed.AXIS,
+        )
     )
     source = load("digits", "train", channels=1, image_size=8)
     state = prepare_state(initial_state(model, optimizer, (8, 8, 1), True), jax.random.key(0))()

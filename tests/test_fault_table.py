@@ -2,7 +2,8 @@
 
 `pytest -m exhaustive tests/test_fault_table.py --done=passed.txt` (about an hour on two cores).
 After a fault a command must end in time, with a code that docs/reliability.md names, without a
-traceback, and without a process left behind. What it says of a damaged run must be what the whole run said.
+traceback, and without a process left behind. What it says of a damaged run must be what the whole
+run said.
 """
 
 import contextlib

@@ -19,7 +19,7 @@ from jaxcnn.models import create_model, input_size
 from jaxcnn.training.losses import LossConfig, make_objective
 from jaxcnn.training.optim import Optimizer
 from jaxcnn.training.state import TrainState
-from jaxcnn.training.steps import make_train_step
+from jaxcnn.training.steps import StepParts, make_train_step
 
 LEARNING_RATE, MOMENTUM = 1e-3, 0.9
 
@@ -88,7 +88,9 @@ def make_step(model: nn.Module) -> Any:
         partial(optax.sgd, momentum=MOMENTUM), optax.constant_schedule(LEARNING_RATE), None
     )
     objective = make_objective(LossConfig(aux_weight=0.0))
-    step = make_train_step(model, optimizer, objective, lambda images, keys: images, total_steps=1)
+    step = make_train_step(
+        StepParts(model, optimizer, objective, lambda images, keys: images, total_steps=1)
+    )
     return optimizer, jax.jit(step, donate_argnums=0)
 
 

@@ -1,5 +1,6 @@
 """The pure functions of a run, made of its config and data."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from jaxcnn.training import averages
 from jaxcnn.training.optim import Optimizer
 from jaxcnn.training.schedules import Plan
 from jaxcnn.training.state import Initial, TrainState, check_memory, initial_state
-from jaxcnn.training.steps import Batch, Metrics, make_train_step, make_train_steps
+from jaxcnn.training.steps import Batch, Metrics, StepParts, make_train_step, make_train_steps
 
 
 class Programs(NamedTuple):
@@ -68,13 +69,13 @@ def make_programs(
         config, total_steps=plan.total, steps_per_epoch=plan.steps_per_epoch
     )
     augment = build_data.make_augment(config)
-    make_step = partial(
-        make_train_step,
+    parts = StepParts(
         model,
         optimizer,
         build.make_loss(config),
-        mix=build_data.make_mix(config),
+        augment,
         total_steps=plan.total,
+        mix=build_data.make_mix(config),
         semi_supervised=config.data.unlabelled_per_labelled > 0,
         accumulate=config.train.accumulate,
         ema_decay=config.train.ema_decay,
@@ -86,7 +87,8 @@ def make_programs(
     def train_step(
         state: TrainState, batch: Batch, statistics: Statistics | None
     ) -> tuple[TrainState, Metrics]:
-        step = make_step(partial(augment, statistics=statistics))
+        own = partial(augment, statistics=statistics)
+        step = make_train_step(dataclasses.replace(parts, augment=own))
         return (make_train_steps(step) if several else step)(state, batch)
 
     evaluate = make_evaluator(build_data.during_training(config), model, watched, statistics)

@@ -87,6 +87,10 @@ class Optimizer(NamedTuple):
     plateau: optax.GradientTransformationExtraArgs | None
     frozen: Callable[[str], bool] | None = None
 
+    def freezes(self, name: str) -> bool:
+        """Tells whether training leaves a parameter or statistic as it is."""
+        return self.frozen is not None and self.frozen(name)
+
     def init(self, params: Any) -> dict[str, Any]:
         """Returns the state of a fresh run.
 

@@ -1,7 +1,9 @@
 """One training step and one evaluation step: pure functions of arrays."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -24,7 +26,7 @@ Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 Augment = Callable[[jax.Array, jax.Array], jax.Array]  # (uint8 images, keys [b]) → images
-# (images, labels, weights, keys [b]) → mixed images; see `data.mix`
+# (images, labels, weights, keys [b]) → mixed images; see `data.augmentation.mixup`
 Mix = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], Mixed]
 Normalize = Callable[[jax.Array], jax.Array]  # uint8 images → images
 
@@ -32,20 +34,39 @@ Normalize = Callable[[jax.Array], jax.Array]  # uint8 images → images
 AUGMENT, DROPOUT, DROP_PATH = augmentation.ROOT, 2, 3
 
 
-def make_train_step(
-    model: nn.Module,
-    optimizer: Optimizer,
-    objective: Objective,
-    augment: Augment,
-    *,
-    total_steps: int,
-    mix: Mix | None = None,
-    semi_supervised: bool = False,
-    accumulate: int = 1,
-    ema_decay: float = 0.0,
-    ema_warmup: bool = True,
-    axis_name: str | None = None,
-) -> TrainStep:
+@dataclasses.dataclass(frozen=True)
+class StepParts:
+    """What a training step is made of.
+
+    Attributes:
+      model: the network.
+      optimizer: see `optim.make_optimizer`.
+      objective: see `losses.make_objective`.
+      augment: see `data.augmentation.augment`.
+      total_steps: of the run; the objective gets the share of them that is over.
+      mix: see `data.augmentation.mixup.mix`; None mixes nothing.
+      semi_supervised: pass the network bools [b], the rows with labels, as `labelled`.
+      accumulate: microbatches, one after another, whose gradients are added; b must be a multiple.
+        BatchNorm sees each microbatch by itself.
+      ema_decay: of the moving averages; unused where the state has none.
+      ema_warmup: the decay is at most (1 + step) / (10 + step), as TensorFlow's.
+      axis_name: the mapped axis to reduce over; None on a single device without a map.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    objective: Objective
+    augment: Augment
+    total_steps: int
+    mix: Mix | None = None
+    semi_supervised: bool = False
+    accumulate: int = 1
+    ema_decay: float = 0.0
+    ema_warmup: bool = True
+    axis_name: str | None = None
+
+
+def make_train_step(parts: StepParts) -> TrainStep:
     """Returns (state, batch) → (state, metrics).
 
     A batch holds `image` uint8 [b, H, W, C], `label` int32 [b], `index`, `epoch` and `repeat`
@@ -54,160 +75,164 @@ def make_train_step(
     the label with the larger share counts. Metrics are scalars: `loss`, `top1`, `learning_rate`,
     `grad_norm`, `skipped`.
 
-    What `optimizer.frozen` names is afterwards what it was, to the bit, and so are its averages;
-    norms whose statistics it names normalise by them.
+    Parameters and statistics that `optimizer.frozen` names, and their averages, are unchanged bit
+    for bit; norms with frozen statistics normalise by these.
 
     If the loss or a gradient is not finite, everything but the step stays as it was and `skipped`
     is 1.
-
-    Args:
-      model: the network.
-      optimizer: see `optim.make_optimizer`.
-      objective: see `losses.make_objective`.
-      augment: see `data.augment.augment`.
-      mix: see `data.mix.mix`; None mixes nothing.
-      total_steps: of the run; the objective is told which share of them is over.
-      semi_supervised: tell the network which rows have labels, bools [b], as `labelled`.
-      accumulate: microbatches, one after another, whose gradients are added; b must be a multiple.
-        BatchNorm sees each microbatch by itself.
-      ema_decay: of the moving averages; unused where the state has none.
-      ema_warmup: the decay is at most (1 + step) / (10 + step), as TensorFlow's.
-      axis_name: the mapped axis to reduce over; None on a single device without a map.
     """
 
-    def frozen(name: str) -> bool:
-        return optimizer.frozen is not None and optimizer.frozen(name)
-
-    def kept_where_frozen(new: Any, old: Any) -> Any:
-        return jax.tree.map(
-            lambda is_frozen, new, old: old if is_frozen else new,
-            tree_of_names(frozen, old),
-            new,
-            old,
-        )
-
-    def over_devices(reduce: Callable, tree: Any) -> Any:
-        return tree if axis_name is None else reduce(tree, axis_name)
-
-    def rng_keys(state: TrainState, batch: Batch, part: jax.Array) -> dict[str, jax.Array]:
-        def root(use: int) -> jax.Array:
-            return jax.random.fold_in(jax.random.wrap_key_data(state.rng), use)
-
-        def of_step(use: int) -> jax.Array:
-            return jax.random.fold_in(jax.random.fold_in(root(use), state.step), part)
-
-        dropout = of_step(DROPOUT)
-        if axis_name is not None:
-            dropout = jax.random.fold_in(dropout, jax.lax.axis_index(axis_name))
-        places = (batch[name] for name in ("epoch", "index", "repeat"))
-        augmenting = augmentation.example_keys(root(AUGMENT), *places)
-        # Stochastic depth draws once per unit and batch: the same on every device.
-        return {"augment": augmenting, "dropout": dropout, "drop_path": of_step(DROP_PATH)}
-
-    def loss_and_gradients(
-        state: TrainState,
-        batch_stats: Any,
-        batch: Batch,
-        part: jax.Array,
-        totals: tuple[jax.Array, jax.Array],
-    ) -> tuple[Any, Any, jax.Array, jax.Array]:
-        """Shares of one device and microbatch: gradients, new statistics, loss, top-1 hits."""
-        keys = rng_keys(state, batch, part)
-        of_examples = keys.pop("augment")
-        images = augment(batch["image"], of_examples)
-        label, labelled = batch["label"], batch["label"] >= 0
-        mixed = None if mix is None else mix(images, label, batch["weight"], of_examples)
-        if mixed is not None:
-            images = mixed.images
-            label = jnp.where(mixed.shares >= 0.5, label, mixed.partners)
-        total, total_labelled = totals
-        further: dict[str, Any] = {"labelled": labelled} if semi_supervised else {}
-
-        def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
-            params = kept_where_frozen(params, jax.lax.stop_gradient(params))
-            freezing = nn.intercept_methods(by_running_statistics(frozen))
-            with freezing if optimizer.frozen else contextlib.nullcontext():
-                logits, updated = model.apply(
-                    {"params": params, "batch_stats": batch_stats},
-                    images,
-                    train=True,
-                    rngs=keys,
-                    mutable=["batch_stats", "aux"],
-                    **further,
-                )
-            targets = batch["label"]
-            if mixed is not None:
-                targets = mixed_labels(targets, mixed.partners, mixed.shares, logits)
-            losses = objective(logits, updated.get("aux"), targets, state.step / total_steps)
-            hits = jnp.sum(top_k_hits(logits, label, 1) * labelled * batch["weight"])
-            loss = jnp.sum(jnp.where(batch["weight"] > 0, losses * batch["weight"], 0)) / total
-            return loss, (updated.get("batch_stats", {}), hits / total_labelled)
-
-        (loss, (stats, hits)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-        return grads, stats, loss, hits
-
-    def accumulated(state: TrainState, batch: Batch, totals: tuple[jax.Array, jax.Array]) -> Any:
-        if accumulate == 1:
-            return loss_and_gradients(state, state.batch_stats, batch, jnp.int32(0), totals)
-
-        def add_part(carry: Any, numbered: tuple[jax.Array, Batch]) -> tuple[Any, None]:
-            part, rows = numbered
-            grads, stats, loss, hits = loss_and_gradients(state, carry[1], rows, part, totals)
-            sums = jax.tree.map(jnp.add, (carry[0], *carry[2:]), (grads, loss, hits))
-            return (sums[0], stats, *sums[1:]), None
-
-        parts = jax.tree.map(lambda x: x.reshape(accumulate, -1, *x.shape[1:]), batch)
-        one = jax.tree.map(lambda x: x[0], parts)
-        shapes = jax.eval_shape(
-            loss_and_gradients, state, state.batch_stats, one, jnp.int32(0), totals
-        )
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-        start = (zeros[0], state.batch_stats, *zeros[2:])
-        return jax.lax.scan(add_part, start, (jnp.arange(accumulate), parts))[0]
-
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        weight = batch["weight"]
-        counts = jnp.sum(weight), jnp.sum(weight * (batch["label"] >= 0))
-        totals = jax.tree.map(lambda n: jnp.maximum(n, 1), over_devices(jax.lax.psum, counts))
-        shares = accumulated(state, batch, totals)
-        grads, loss, top1 = over_devices(jax.lax.psum, (shares[0], *shares[2:]))
-        batch_stats = over_devices(jax.lax.pmean, shares[1])
-
-        rate = optimizer.rate(state.step, state.opt_state)
-        transform_state = state.opt_state["transform"]
-        updates, transform_state = optimizer.transform(rate).update(
-            grads, transform_state, state.params
-        )
-        params = kept_where_frozen(optax.apply_updates(state.params, updates), state.params)
-        batch_stats = kept_where_frozen(batch_stats, state.batch_stats)
-        ema = state.ema
-        if ema is not None:
-            decay = jnp.float32(ema_decay)
-            if ema_warmup:
-                decay = jnp.minimum(decay, (1 + state.step) / (10 + state.step))
-            fresh = {"params": params, "batch_stats": batch_stats}
-            averages = optax.incremental_update(fresh, ema, 1 - decay)
-            ema = {key: kept_where_frozen(averages[key], ema[key]) for key in ema}
-
-        grad_norm = norm(grads)
-        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-        changed = state.replace(
-            params=params,
-            batch_stats=batch_stats,
-            opt_state={**state.opt_state, "transform": transform_state},
-            ema=ema,
-        )
-        state = jax.tree.map(lambda new, old: jax.lax.select(finite, new, old), changed, state)
-        metrics = {
-            "loss": loss,
-            "top1": top1,
-            "learning_rate": rate,
-            "grad_norm": grad_norm,
-            "skipped": 1 - finite.astype(jnp.int32),
-        }
-        return state.replace(step=state.step + 1), metrics
+        return _train_step(parts, state, batch)
 
     return train_step
+
+
+def _train_step(parts: StepParts, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    optimizer, weight = parts.optimizer, batch["weight"]
+    counts = jnp.sum(weight), jnp.sum(weight * (batch["label"] >= 0))
+    totals = jax.tree.map(lambda n: jnp.maximum(n, 1), _over_devices(parts, jax.lax.psum, counts))
+    shares = _accumulated(parts, state, batch, totals)
+    grads, loss, top1 = _over_devices(parts, jax.lax.psum, (shares[0], *shares[2:]))
+    batch_stats = _over_devices(parts, jax.lax.pmean, shares[1])
+
+    rate = optimizer.rate(state.step, state.opt_state)
+    updates, transform_state = optimizer.transform(rate).update(
+        grads, state.opt_state["transform"], state.params
+    )
+    params = _kept_where_frozen(optimizer, optax.apply_updates(state.params, updates), state.params)
+    batch_stats = _kept_where_frozen(optimizer, batch_stats, state.batch_stats)
+    changed = state.replace(
+        params=params,
+        batch_stats=batch_stats,
+        opt_state={**state.opt_state, "transform": transform_state},
+        ema=_averages(parts, state, params, batch_stats),
+    )
+    grad_norm = norm(grads)
+    finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+    state = jax.tree.map(lambda new, old: jax.lax.select(finite, new, old), changed, state)
+    metrics = {
+        "loss": loss,
+        "top1": top1,
+        "learning_rate": rate,
+        "grad_norm": grad_norm,
+        "skipped": 1 - finite.astype(jnp.int32),
+    }
+    return state.replace(step=state.step + 1), metrics
+
+
+def _over_devices(parts: StepParts, reduce: Callable, tree: Any) -> Any:
+    return tree if parts.axis_name is None else reduce(tree, parts.axis_name)
+
+
+def _kept_where_frozen(optimizer: Optimizer, new: Any, old: Any) -> Any:
+    return jax.tree.map(
+        lambda is_frozen, new, old: old if is_frozen else new,
+        tree_of_names(optimizer.freezes, old),
+        new,
+        old,
+    )
+
+
+def _averages(parts: StepParts, state: TrainState, params: Any, batch_stats: Any) -> Any:
+    """Returns the moving averages after a step, or None if the state has none."""
+    ema = state.ema
+    if ema is None:
+        return None
+    decay = jnp.float32(parts.ema_decay)
+    if parts.ema_warmup:
+        decay = jnp.minimum(decay, (1 + state.step) / (10 + state.step))
+    fresh = {"params": params, "batch_stats": batch_stats}
+    averages = optax.incremental_update(fresh, ema, 1 - decay)
+    return {key: _kept_where_frozen(parts.optimizer, averages[key], ema[key]) for key in ema}
+
+
+def _accumulated(
+    parts: StepParts, state: TrainState, batch: Batch, totals: tuple[jax.Array, jax.Array]
+) -> Any:
+    """Returns what `_loss_and_gradients` does, added over the microbatches."""
+    loss_and_gradients = partial(_loss_and_gradients, parts, state)
+    if parts.accumulate == 1:
+        return loss_and_gradients(state.batch_stats, batch, jnp.int32(0), totals)
+
+    def add_part(carry: Any, numbered: tuple[jax.Array, Batch]) -> tuple[Any, None]:
+        part, rows = numbered
+        grads, stats, loss, hits = loss_and_gradients(carry[1], rows, part, totals)
+        sums = jax.tree.map(jnp.add, (carry[0], *carry[2:]), (grads, loss, hits))
+        return (sums[0], stats, *sums[1:]), None
+
+    rows = jax.tree.map(lambda x: x.reshape(parts.accumulate, -1, *x.shape[1:]), batch)
+    one = jax.tree.map(lambda x: x[0], rows)
+    shapes = jax.eval_shape(loss_and_gradients, state.batch_stats, one, jnp.int32(0), totals)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    start = (zeros[0], state.batch_stats, *zeros[2:])
+    return jax.lax.scan(add_part, start, (jnp.arange(parts.accumulate), rows))[0]
+
+
+def _loss_and_gradients(
+    parts: StepParts,
+    state: TrainState,
+    batch_stats: Any,
+    batch: Batch,
+    part: jax.Array,
+    totals: tuple[jax.Array, jax.Array],
+) -> tuple[Any, Any, jax.Array, jax.Array]:
+    """Returns gradients, statistics, loss and top-1 hits: the shares of one microbatch."""
+    keys = _rng_keys(parts, state, batch, part)
+    of_examples = keys.pop("augment")
+    images = parts.augment(batch["image"], of_examples)
+    label, labelled = batch["label"], batch["label"] >= 0
+    mixed = None
+    if parts.mix is not None:
+        mixed = parts.mix(images, label, batch["weight"], of_examples)
+        images = mixed.images
+        label = jnp.where(mixed.shares >= 0.5, label, mixed.partners)
+    total, total_labelled = totals
+    further: dict[str, Any] = {"labelled": labelled} if parts.semi_supervised else {}
+
+    def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
+        params = _kept_where_frozen(parts.optimizer, params, jax.lax.stop_gradient(params))
+        freezing = nn.intercept_methods(by_running_statistics(parts.optimizer.freezes))
+        with freezing if parts.optimizer.frozen else contextlib.nullcontext():
+            logits, updated = parts.model.apply(
+                {"params": params, "batch_stats": batch_stats},
+                images,
+                train=True,
+                rngs=keys,
+                mutable=["batch_stats", "aux"],
+                **further,
+            )
+        targets = batch["label"]
+        if mixed is not None:
+            targets = mixed_labels(targets, mixed.partners, mixed.shares, logits)
+        progress = state.step / parts.total_steps
+        losses = parts.objective(logits, updated.get("aux"), targets, progress)
+        hits = jnp.sum(top_k_hits(logits, label, 1) * labelled * batch["weight"])
+        loss = jnp.sum(jnp.where(batch["weight"] > 0, losses * batch["weight"], 0)) / total
+        return loss, (updated.get("batch_stats", {}), hits / total_labelled)
+
+    (loss, (stats, hits)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    return grads, stats, loss, hits
+
+
+def _rng_keys(
+    parts: StepParts, state: TrainState, batch: Batch, part: jax.Array
+) -> dict[str, jax.Array]:
+    """Returns the keys of augmentation [b], dropout and stochastic depth."""
+
+    def root(use: int) -> jax.Array:
+        return jax.random.fold_in(jax.random.wrap_key_data(state.rng), use)
+
+    def of_step(use: int) -> jax.Array:
+        return jax.random.fold_in(jax.random.fold_in(root(use), state.step), part)
+
+    dropout = of_step(DROPOUT)
+    if parts.axis_name is not None:
+        dropout = jax.random.fold_in(dropout, jax.lax.axis_index(parts.axis_name))
+    places = (batch[name] for name in ("epoch", "index", "repeat"))
+    augmenting = augmentation.example_keys(root(AUGMENT), *places)
+    # Stochastic depth draws once per unit and batch: the same on every device.
+    return {"augment": augmenting, "dropout": dropout, "drop_path": of_step(DROP_PATH)}
 
 
 def make_train_steps(train_step: TrainStep) -> TrainStep:

@@ -21,7 +21,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import make_evaluator
 from jaxcnn.run import distributed
 from jaxcnn.training.state import initial_state, prepare_state
-from jaxcnn.training.steps import make_train_step
+from jaxcnn.training.steps import StepParts, make_train_step
 from tests.models.test_contracts import SMALL
 
 FILES = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
@@ -181,15 +181,17 @@ def two_steps(config, evaluated=True, **fields):
     optimizer = build.make_optimizer(config, total_steps=2, steps_per_epoch=Fraction(2))
     step = distributed.pmap_train_step(
         make_train_step(
-            model,
-            optimizer,
-            build.make_loss(config),
-            build_data.make_augment(config, statistics),
-            mix=build_data.make_mix(config),
-            total_steps=2,
-            semi_supervised=unlabelled > 0,
-            ema_decay=config.train.ema_decay,
-            axis_name=distributed.AXIS,
+            StepParts(
+                model,
+                optimizer,
+                build.make_loss(config),
+                build_data.make_augment(config, statistics),
+                mix=build_data.make_mix(config),
+                total_steps=2,
+                semi_supervised=unlabelled > 0,
+                ema_decay=config.train.ema_decay,
+                axis_name=distributed.AXIS,
+            )
         )
     )
     averaged = config.train.ema_decay > 0

@@ -22,7 +22,7 @@ from jaxcnn.layers.activations import (
     rrelu,
 )
 from jaxcnn.training.losses import LossConfig, make_objective
-from jaxcnn.training.steps import make_eval_step, make_train_step
+from jaxcnn.training.steps import StepParts, make_eval_step, make_train_step
 
 X = (-2.0, -0.5, 0.0, 0.75, 3.0)
 # torch.nn.functional's, in float64; of rrelu at evaluation, of gelu the approximation by tanh.
@@ -163,11 +163,13 @@ def test_a_run_draws_rrelu_in_training_and_not_in_evaluation():
     }
     normalize = build_data.make_normalize(config)
     train_step = make_train_step(
-        model,
-        optimizer,
-        make_objective(LossConfig()),
-        lambda images, keys: normalize(images),
-        total_steps=9,
+        StepParts(
+            model,
+            optimizer,
+            make_objective(LossConfig()),
+            lambda images, keys: normalize(images),
+            total_steps=9,
+        )
     )
     from jaxcnn.training.state import initial_state, prepare_state
 

@@ -18,7 +18,7 @@ from jaxcnn.ops.reductions import norm
 from jaxcnn.training.losses import LossConfig, cross_entropy, make_objective
 from jaxcnn.training.optim import OPTIMIZERS
 from jaxcnn.training.state import initial_state, prepare_state
-from jaxcnn.training.steps import make_train_step
+from jaxcnn.training.steps import StepParts, make_train_step
 
 FREEZE = ("^stem/", "^stage1/")
 
@@ -97,13 +97,15 @@ def test_frozen_parameters_statistics_and_averages_keep_every_bit(name):
     model, before = start(optimizer)
     step = jax.jit(
         make_train_step(
-            model,
-            optimizer,
-            make_objective(LossConfig()),
-            to_unit,
-            total_steps=10,
-            accumulate=2 if name == "sgd" else 1,
-            ema_decay=0.7,
+            StepParts(
+                model,
+                optimizer,
+                make_objective(LossConfig()),
+                to_unit,
+                total_steps=10,
+                accumulate=2 if name == "sgd" else 1,
+                ema_decay=0.7,
+            )
         )
     )
     state = before
@@ -158,7 +160,9 @@ def test_the_rest_learns_from_what_the_frozen_part_gives_in_evaluation():
         return cross_entropy(logits, batch["label"]).mean(), updates
 
     gradient, updates = jax.jit(jax.grad(loss, has_aux=True))(state.params)
-    step = make_train_step(model, optimizer, make_objective(LossConfig()), to_unit, total_steps=10)
+    step = make_train_step(
+        StepParts(model, optimizer, make_objective(LossConfig()), to_unit, total_steps=10)
+    )
     after, metrics = jax.jit(step)(state, batch)
     for path, new in leaves(after.params).items():
         moved = 0.0 if is_frozen(path) else 0.3 * leaves(gradient)[path]
@@ -177,7 +181,7 @@ def test_nothing_is_computed_backward_through_a_frozen_part():
         optimizer = make_optimizer(config)
         model, state = start(optimizer)
         step = make_train_step(
-            model, optimizer, make_objective(LossConfig()), to_unit, total_steps=10
+            StepParts(model, optimizer, make_objective(LossConfig()), to_unit, total_steps=10)
         )
         return jax.jit(step).lower(state, make_batch(0)).compile().cost_analysis()["flops"]
 

@@ -18,7 +18,7 @@ from jaxcnn.run import distributed
 from jaxcnn.training.losses import LossConfig, make_objective
 from jaxcnn.training.optim import Optimizer
 from jaxcnn.training.state import TrainState
-from jaxcnn.training.steps import make_train_step
+from jaxcnn.training.steps import StepParts, make_train_step
 
 
 class Told(nn.Module):
@@ -56,7 +56,7 @@ def one_step(batch, **options):
     )
     augment = lambda images, keys: images  # noqa: E731
     step = make_train_step(
-        model, optimizer, make_objective(LossConfig()), augment, total_steps=1, **options
+        StepParts(model, optimizer, make_objective(LossConfig()), augment, total_steps=1, **options)
     )
     return variables, *jax.jit(step)(state, batch)
 
@@ -168,13 +168,15 @@ def test_devices_train_the_ladder_as_one_with_synchronised_norm():
         model = build.make_model(config, 10)
         optimizer = Optimizer(optax.sgd, lambda step: 0.1, None)
         step = make_train_step(
-            model,
-            optimizer,
-            make_objective(LossConfig()),
-            build_data.make_augment(config),
-            total_steps=1,
-            semi_supervised=True,
-            axis_name=distributed.AXIS,
+            StepParts(
+                model,
+                optimizer,
+                make_objective(LossConfig()),
+                build_data.make_augment(config),
+                total_steps=1,
+                semi_supervised=True,
+                axis_name=distributed.AXIS,
+            )
         )
         variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
         state = TrainState(

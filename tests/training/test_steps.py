@@ -26,7 +26,7 @@ from jaxcnn.training.losses import LossConfig, cross_entropy, make_objective
 from jaxcnn.training.optim import OptimizerConfig, make_optimizer
 from jaxcnn.training.schedules import ScheduleConfig
 from jaxcnn.training.state import initial_state, prepare_state
-from jaxcnn.training.steps import make_eval_step, make_train_step, make_train_steps
+from jaxcnn.training.steps import StepParts, make_eval_step, make_train_step, make_train_steps
 
 NAN_PIXEL = 255  # `to_unit` reads it as not a number
 
@@ -127,7 +127,9 @@ def start(model, optimizer=None, averaged=False, seed=0):
 
 def make_step(model, optimizer=None, objective=None, augment=to_unit, **options):
     optimizer, objective = optimizer or make_sgd(), objective or make_objective(LossConfig())
-    return make_train_step(model, optimizer, objective, augment, **{"total_steps": 10, **options})
+    return make_train_step(
+        StepParts(model, optimizer, objective, augment, **{"total_steps": 10, **options})
+    )
 
 
 def host(tree):
