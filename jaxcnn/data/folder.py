@@ -41,35 +41,8 @@ def load_folder(
       UserError: a folder that is missing or empty, a single class, a class name that is no line
         of text, a test class that training does not know, or a holdout that does not fit.
     """
-    if not dir:
-        raise UserError(f"data of kind 'folder' needs dir; {LAYOUT}")
-    root = Path(paths.expand(dir))
-    if not root.is_dir():
-        raise UserError(f"no folder {root}; {LAYOUT}")
+    root, part, class_names = _open(dir, split, holdout)
     train = root / "train"
-    if not train.is_dir():
-        raise UserError(f"no folder {train}; {LAYOUT}")
-    class_names = listing.subfolders(train)
-    if len(class_names) < 2:
-        raise UserError(
-            f"{train} holds {len(class_names)} class folders, not two or more; {LAYOUT}"
-        )
-    listing.check_class_names(train, class_names)
-    own = validation_folder(root)
-    if own is not None and holdout:
-        raise UserError(
-            f"data.holdout={holdout}: {own} is the validation split; set --config.data.holdout=0,"
-            " or rename that folder"
-        )
-    part = _test_folder(root) if split == "test" else train
-    if split == "validation" and own is not None:
-        part = own
-    unknown = sorted(set(listing.subfolders(part)) - set(class_names))
-    if unknown:
-        raise UserError(
-            f"{part} has a class that {train} lacks: {unknown[0]!r} ({len(unknown)} such in all);"
-            " rename or remove it"
-        )
     files, labels = list_classes(part, class_names)
     if not len(files):
         raise UserError(f"no image below {part}; {LAYOUT}")
@@ -105,6 +78,44 @@ def load_folder(
     if part != train:
         return source
     return split_holdout(source, split, holdout, labels=labels)
+
+
+def _open(dir: str, split: str, holdout: int) -> tuple[Path, Path, tuple[str, ...]]:
+    """Returns the root, the folder of a split and the names of the classes.
+
+    Raises:
+      UserError: see `load_folder`.
+    """
+    if not dir:
+        raise UserError(f"data of kind 'folder' needs dir; {LAYOUT}")
+    root = Path(paths.expand(dir))
+    if not root.is_dir():
+        raise UserError(f"no folder {root}; {LAYOUT}")
+    train = root / "train"
+    if not train.is_dir():
+        raise UserError(f"no folder {train}; {LAYOUT}")
+    class_names = listing.subfolders(train)
+    if len(class_names) < 2:
+        raise UserError(
+            f"{train} holds {len(class_names)} class folders, not two or more; {LAYOUT}"
+        )
+    listing.check_class_names(train, class_names)
+    own = validation_folder(root)
+    if own is not None and holdout:
+        raise UserError(
+            f"data.holdout={holdout}: {own} is the validation split; set --config.data.holdout=0,"
+            " or rename that folder"
+        )
+    part = _test_folder(root) if split == "test" else train
+    if split == "validation" and own is not None:
+        part = own
+    unknown = sorted(set(listing.subfolders(part)) - set(class_names))
+    if unknown:
+        raise UserError(
+            f"{part} has a class that {train} lacks: {unknown[0]!r} ({len(unknown)} such in all);"
+            " rename or remove it"
+        )
+    return root, part, class_names
 
 
 def validation_folder(root: Path) -> Path | None:

@@ -8,9 +8,10 @@ import os
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -71,21 +72,109 @@ def load_tfds(
     """
     if not name:
         raise UserError("data of kind 'tfds' needs a name, such as cifar10")
-    folder = _find(data_root(dir), name)
+    root = data_root(dir)
+    folder = _find(root, name)
     _check_format(folder, name)
+    field = "test_split" if split == "test" else "train_split"
+    wanted = tuple((test_split if split == "test" else train_split).split("+"))
+    records = _open(root, folder, name, wanted, field)
+    names, starts = records.class_names, records.starts
+    source = DataSource(
+        name=name,
+        split=split,
+        num_examples=starts[-1],
+        num_classes=len(names),
+        image_shape=(cropper.size, cropper.size, cropper.channels),
+        class_names=names,
+        describe=records.describe,
+        read=partial(records.read, cropper),
+        label_of=records.label_of,
+        contents=partial(records.contents, folder.name),
+    )
+    if split == "test":
+        return source
+    if holdout_per_class:
+        return hold_out_classes(
+            source, split, holdout_per_class, starts=starts, label_of=records.label_of
+        )
+    return split_holdout(source, split, holdout, labels=None)
 
+
+class _Records(NamedTuple):
+    """Encoded examples of one or several splits of TFDS, one behind the other.
+
+    Attributes:
+      name: of the data set.
+      splits: their names.
+      parts: of each split, its records by their positions.
+      starts: of each split, the index of its first example; then the number of all.
+      image_key: name of the image among the features.
+      label_key: name of the label.
+      class_names: one for each label.
+    """
+
+    name: str
+    splits: tuple[str, ...]
+    parts: list[Any]
+    starts: list[int]
+    image_key: str
+    label_key: str
+    class_names: tuple[str, ...]
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Which split holds an example, and where."""
+        part = bisect_right(self.starts, index) - 1
+        return part, index - self.starts[part]
+
+    def _record(self, index: int) -> Any:
+        part, position = self._place(index)
+        return self.parts[part][position]
+
+    def describe(self, index: int) -> str:
+        part, position = self._place(index)
+        return f"{self.name} {self.splits[part]} record {position}"
+
+    def read(
+        self, cropper: Cropper | WholeImage, index: int, rng: np.random.Generator | None
+    ) -> Example:
+        try:
+            record = self._record(index)
+        except Exception as error:  # a damaged file: what is raised depends on where it is cut
+            raise UnreadableImageError(first_line(error)) from error
+        label, classes = int(record[self.label_key]), len(self.class_names)
+        if not 0 <= label < classes:
+            raise UnreadableImageError(f"its label {label} is none of the {classes} classes")
+        return cropper(record[self.image_key], rng, self.describe(index)), label
+
+    def label_of(self, index: int) -> int:
+        try:
+            return int(self._record(index)[self.label_key])
+        except Exception:  # as above; `read` says so when its turn comes
+            return -1
+
+    def contents(self, version: str) -> dict[str, Any]:
+        return {
+            "version": f"{self.name} {version}",
+            "parts": dict(zip(self.splits, map(len, self.parts), strict=True)),
+        }
+
+
+def _open(root: Path, folder: Path, name: str, splits: tuple[str, ...], field: str) -> _Records:
+    """Opens splits of a prepared data set.
+
+    Raises:
+      UserError: a split that does not exist, which the field names, or no image and class label.
+    """
     import tensorflow_datasets as tfds
 
     builder = open_builder(folder)
-    field = "test_split" if split == "test" else "train_split"
-    wanted = (test_split if split == "test" else train_split).split("+")
-    for part in wanted:
+    for part in splits:
         if part not in builder.info.splits:
             known = sorted(builder.info.splits)
             raise MissingSplitError(
                 f"{name} has no split {part!r} (it has {', '.join(known)}): set {field}, or remove"
                 f" {folder} and prepare it with that split."
-                f" {_recipe(data_root(dir), name.partition(':')[0])}"
+                f" {_recipe(root, name.partition(':')[0])}"
             )
     features = builder.info.features
     image_key = _feature(features, tfds.features.Image, name)
@@ -97,58 +186,9 @@ def load_tfds(
         if isinstance(feature, tfds.features.Image)
     }
     names = class_names(features[label_key], folder, label_key)
-    parts = [open_split(builder, folder, part, decoders) for part in wanted]
+    parts = [open_split(builder, folder, part, decoders) for part in splits]
     starts = [0, *accumulate(map(len, parts))]
-
-    def place(index: int) -> tuple[int, int]:
-        """Which part holds an example, and where."""
-        part = bisect_right(starts, index) - 1
-        return part, index - starts[part]
-
-    def record_of(index: int) -> Any:
-        part, position = place(index)
-        return parts[part][position]
-
-    def describe(index: int) -> str:
-        part, position = place(index)
-        return f"{name} {wanted[part]} record {position}"
-
-    def read(index: int, rng: np.random.Generator | None) -> Example:
-        try:
-            record = record_of(index)
-        except Exception as error:  # a damaged file: what is raised depends on where it is cut
-            raise UnreadableImageError(first_line(error)) from error
-        label = int(record[label_key])
-        if not 0 <= label < len(names):
-            raise UnreadableImageError(f"its label {label} is none of the {len(names)} classes")
-        return cropper(record[image_key], rng, describe(index)), label
-
-    def label_of(index: int) -> int:
-        try:
-            return int(record_of(index)[label_key])
-        except Exception:  # as above; `read` says so when its turn comes
-            return -1
-
-    source = DataSource(
-        name=name,
-        split=split,
-        num_examples=starts[-1],
-        num_classes=len(names),
-        image_shape=(cropper.size, cropper.size, cropper.channels),
-        class_names=names,
-        describe=describe,
-        read=read,
-        label_of=label_of,
-        contents=lambda: {
-            "version": f"{name} {folder.name}",
-            "parts": dict(zip(wanted, map(len, parts), strict=True)),
-        },
-    )
-    if split == "test":
-        return source
-    if holdout_per_class:
-        return hold_out_classes(source, split, holdout_per_class, starts=starts, label_of=label_of)
-    return split_holdout(source, split, holdout, labels=None)
+    return _Records(name, splits, parts, starts, image_key, label_key, names)
 
 
 def data_root(dir: str = "") -> Path:

@@ -275,19 +275,20 @@ def _make_pass(
         yield from (_fetched(*one) for one in waiting)
 
     def with_progress(variables: Any) -> Iterator[dict[str, np.ndarray]]:
-        from rich.console import Console
-        from rich.progress import track
-
-        console = Console(stderr=True)
-        quiet = not console.is_terminal or jax.process_index() > 0
         total = sum(-(-part.source.num_examples // part.batch_size) for part in parts())
-        title = f"{source.split}, {protocol.name}"
-        shown = track(
-            outputs(variables), title, total, console=console, transient=True, disable=quiet
-        )
-        yield from shown
+        yield from _tracked(outputs(variables), total, f"{source.split}, {protocol.name}")
 
     return with_progress if shown else outputs
+
+
+def _tracked(found: Iterator[Any], total: int, title: str) -> Iterator[Any]:
+    """Yields what is found, with a progress bar on a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    quiet = not console.is_terminal or jax.process_index() > 0
+    yield from track(found, title, total, console=console, transient=True, disable=quiet)
 
 
 def _fetched(part: _Part, output: Any) -> dict[str, np.ndarray]:
