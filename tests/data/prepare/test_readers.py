@@ -56,7 +56,7 @@ def test_cifar(name, unpacked, originals, stock, tmp_path):
         import tarfile
 
         with tarfile.open(archive) as tar:
-            tar.extractall(source, filter="data")
+            tar.extractall(source)  # noqa: S202, written here
     assert prepare(name, source, tmp_path / "out", "--partial") == 0
     folder = tmp_path / "out" / name / "3.0.2"
     for split, (images, labels) in truth.items():
