@@ -60,7 +60,7 @@ else:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *globals(), "__version__"})
+    return sorted({*__all__, "__version__"})
 
 
 def _version() -> str:
