@@ -63,9 +63,8 @@ class LoadedModel:
         Raises:
           UserError: for an image that cannot be read, or an array of another kind.
         """
-        normalize = jax.jit(build_data.make_normalize(self._config))
         with numerics(self._config):
-            return normalize(self.crop(images), statistics=self._trained.statistics)
+            return self._normalize(self.crop(images), statistics=self._trained.statistics)
 
     def predict(self, images: "Images") -> np.ndarray:
         """Returns the probabilities of all classes, [N, classes].
@@ -94,6 +93,10 @@ class LoadedModel:
         if isinstance(images, (np.ndarray, jax.Array)):
             return _crop_arrays(np.asarray(images), self.cropper)
         return _crop_one(images, self.cropper)[None]
+
+    @cached_property
+    def _normalize(self) -> Callable[..., jax.Array]:
+        return jax.jit(build_data.make_normalize(self._config))
 
     @cached_property
     def cropper(self) -> Cropper:
