@@ -41,7 +41,8 @@ def fields(config: RunConfig, flagged: Collection[str]) -> Iterator[Shown]:
         elif value == of_default[name]:
             origin = DEFAULT
         else:
-            origin = DATASET if value == of_dataset[name] else RECIPE
+            of_data = name == "dataset" or value == of_dataset[name]
+            origin = DATASET if of_data else RECIPE
         yield Shown(name, value, origin, DOCS[name])
 
 
