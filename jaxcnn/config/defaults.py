@@ -136,6 +136,8 @@ def _unknown(section: Any, values: Any, prefix: str) -> Iterator[tuple[str, Any]
 def _tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _tuples(item) for key, item in value.items()}
+    if hasattr(value, "_fields"):  # a NamedTuple, as the rows of the Inception networks
+        return value
     return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 

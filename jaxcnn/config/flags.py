@@ -38,8 +38,8 @@ def define_flags() -> None:
     config_flags.DEFINE_config_file(
         "config",
         None,
-        "A file of configs/, with :DATASET behind it for another of its data sets. Any field can be"
-        " set: --config.train.batch_size=128.",
+        "A file of configs/ or its bare name, with :DATASET behind it for another of its data sets."
+        " Any field can be set: --config.train.batch_size=128.",
         lock_config=False,
         accept_new_attributes=True,  # so that a misspelt field gets our answer, not a traceback
     )

@@ -215,7 +215,7 @@ def make_scores(
 
     Args:
       model: the network.
-      normalize: see `data.augment.normalize`.
+      normalize: see `data.augmentation.augment.normalize`.
       protocol: see `make_protocol`.
       rows: images of its own size that the network takes at once, before they are mirrored: more
         views are taken one portion after another. 0 is all of them.

@@ -1,9 +1,8 @@
 """Checkpoints: Orbax behind four verbs — save, restore, latest, wait.
 
-A checkpoint is one directory per step that appears whole or not at all; see
-`jaxcnn.run.checkpoint_files`. One run writes, under the workdir's lock. Others read beside it
-without a lock: a step that is deleted while it is read is not damaged, and they take the newest of
-those that are there then.
+A checkpoint is one directory per step that appears whole or not at all (`run.checkpoint_files`).
+One run writes, under the workdir's lock. Others read without a lock: a step that is deleted while
+it is read is not damaged, and they take the newest of those that are left.
 """
 
 import contextlib
@@ -32,14 +31,8 @@ from jaxcnn.run.retention import MOST_DELETED, Retention, open_manager, unwritab
 
 LOG = logging.getLogger("jaxcnn")
 ALLOWED_FAILURES = 3
-OF_DISKS = (
-    *checkpoint_files.NOT_DAMAGE,
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EROFS,
-    errno.EIO,
-    errno.EFBIG,
-)
+UNWRITABLE = errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG
+OF_DISKS = (*checkpoint_files.NOT_DAMAGE, *UNWRITABLE)
 
 
 class Restored(NamedTuple):

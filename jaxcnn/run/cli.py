@@ -75,7 +75,10 @@ def set_up(coordinator: str = "", num_processes: int = 1, process_id: int = 0) -
     import jax
     from absl import logging as absl_logging
 
+    from jaxcnn.ops.switch import plain_xla
     from jaxcnn.run import distributed
+
+    plain_xla()  # a wrong JAXCNN_OPS is refused before the work begins
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # jax reads that itself
         cache = paths.cache_folder()

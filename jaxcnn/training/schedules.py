@@ -129,8 +129,8 @@ class Plan(NamedTuple):
       log: between records.
       evaluate: between evaluations.
       save: between checkpoints.
-      sizes: (steps before, side of the training images in pixels) of each stage of the run, the
-        first of which begins with no steps before.
+      sizes: (steps before, side of the training images in pixels) of each stage of the run; 0 steps
+        come before the first stage.
     """
 
     total: int

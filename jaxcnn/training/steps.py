@@ -278,7 +278,7 @@ def make_eval_step(
 
     Args:
       model: the network.
-      normalize: see `data.augment.normalize`.
+      normalize: see `data.augmentation.augment.normalize`.
       protocol: what the rows of the batch hold; see `multicrop`.
       rows: images that the network takes at once; see `multicrop.make_scores`.
       loss: the main term of the objective; None leaves it out.
