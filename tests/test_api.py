@@ -113,6 +113,17 @@ def test_a_loaded_network_answers_as_the_command_does(photo_run, monkeypatch):
     assert max(jax.tree.leaves(apart)) > 1e-3, "averaged weights are taken"
 
 
+def test_any_number_of_images_needs_few_programs(photo_run):
+    network = jaxcnn.load(photo_run.workdir)
+    seen, classify = [], network.classify
+    network.__dict__["classify"] = lambda images: seen.append(len(images)) or classify(images)
+    images = np.random.default_rng(0).integers(0, 256, (67, 16, 16, 3), np.uint8)
+    together = network.predict(images)
+    assert (together.shape, seen) == ((67, 3), [64, 4])
+    alone = np.concatenate([network.predict(image) for image in images[[0, 1, 63, 64, 66]]])
+    np.testing.assert_allclose(alone, together[[0, 1, 63, 64, 66]], atol=1e-6)
+
+
 def test_what_cannot_be_loaded_or_read_is_said_in_one_line(photo_run, tmp_path):
     with pytest.raises(UserError, match="is no workdir"):
         jaxcnn.load(tmp_path / "gone")

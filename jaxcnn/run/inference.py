@@ -22,6 +22,8 @@ from jaxcnn.io.safe_files import read_bytes
 from jaxcnn.run import restore
 from jaxcnn.run.precision import numerics
 
+BATCH = 64  # images that `LoadedModel.predict` gives to the network at once
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -67,7 +69,10 @@ class LoadedModel:
             return self._normalize(self.crop(images), statistics=self._trained.statistics)
 
     def predict(self, images: "Images") -> np.ndarray:
-        """Returns the probabilities of all classes, [N, classes].
+        """Returns the probabilities of all classes, float32 [N, classes].
+
+        The network gets at most 64 images at once, and repetitions of the last one where their
+        number is no power of two: so seven programs are compiled at most, whatever N is.
 
         Args:
           images: see `preprocess`.
@@ -75,7 +80,13 @@ class LoadedModel:
         Raises:
           UserError: see `preprocess`.
         """
-        return np.asarray(self.classify(self.crop(images)))
+        cropped, rows = self.crop(images), []
+        for begin in range(0, len(cropped), BATCH):
+            part = cropped[begin : begin + BATCH]
+            missing = 2 ** (len(part) - 1).bit_length() - len(part)
+            padded = np.pad(part, [(0, missing), *[(0, 0)] * 3], mode="edge")
+            rows.append(np.asarray(self.classify(padded))[: len(part)])
+        return np.concatenate(rows)
 
     def crop(self, images: "Images") -> np.ndarray:
         """Returns images before normalisation, uint8 [N, H, W, C].

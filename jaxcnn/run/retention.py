@@ -105,6 +105,10 @@ def open_manager(
       retention: decides what is deleted.
       items: names of what is saved as JSON beside the state.
     """
+    handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
+    handlers.add("state", ocp.args.StandardSave, ocp.StandardCheckpointHandler())
+    for item in items:
+        handlers.add(item, ocp.args.JsonSave, ocp.JsonCheckpointHandler())
     return ocp.CheckpointManager(
         directory,
         options=ocp.CheckpointManagerOptions(
@@ -113,11 +117,7 @@ def open_manager(
             lightweight_initialize=True,  # else it reads all metrics, and fails at a damaged one
             todelete_subdir="trash",  # a rename: a killed deletion leaves no half of a step
         ),
-        item_names=("state", *items),
-        item_handlers={
-            "state": ocp.StandardCheckpointHandler(),
-            **{item: ocp.JsonCheckpointHandler() for item in items},
-        },
+        handler_registry=handlers,
     )
 
 
