@@ -85,12 +85,7 @@ def during_training(config: RunConfig) -> RunConfig:
 
 def watched_split(config: RunConfig) -> str:
     """Returns the split that is evaluated during training: "validation" if there is one."""
-    held_out = config.data.holdout or config.data.holdout_per_class
-    return (
-        "validation"
-        if held_out or data.has_validation(config.data.kind, config.data.dir)
-        else "test"
-    )
+    return "validation" if data.has_validation(config.data) else "test"
 
 
 def load_reported(config: RunConfig, watched: DataSource) -> DataSource:

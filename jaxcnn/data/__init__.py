@@ -5,14 +5,12 @@ One kind of data set, one file. A batch is a pure function of (seed, step).
 
 import dataclasses
 import os
-from pathlib import Path
 from typing import Any
 
 from jaxcnn.config import spec
 from jaxcnn.data.dataset import DataSource
 from jaxcnn.data.images.transforms import CropConfig, Cropper, WholeImage
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.io import paths
 
 KINDS = ("digits", "synthetic", "folder", "tfds")
 SPLITS = ("train", "validation", "test")
@@ -37,7 +35,8 @@ class SourceConfig(spec.Section):
     test_split: str = spec.field("test", "of tfds", spec.name)
     holdout: int = spec.field(
         0,
-        "training examples held out as the split validation, evaluated during training",
+        "training examples held out as the split validation, evaluated during training; of a"
+        " folder of class folders as the split test",
         spec.count,
     )
     holdout_per_class: tuple[int, ...] = spec.field(
@@ -47,13 +46,13 @@ class SourceConfig(spec.Section):
     )
 
 
-def has_validation(kind: str, dir: str) -> bool:
-    """Tells whether the data have a validation split of their own, without reading them."""
-    if kind != "folder" or not dir:
-        return False
-    from jaxcnn.data.folder import validation_folder
+def has_validation(config: SourceConfig) -> bool:
+    """Tells whether the data have a validation split, without reading images."""
+    if config.kind == "folder" and config.dir:
+        from jaxcnn.data import folder
 
-    return validation_folder(Path(paths.expand(dir))) is not None
+        return folder.has_validation(config.dir, config.holdout)
+    return bool(config.holdout or config.holdout_per_class)
 
 
 @dataclasses.dataclass(frozen=True)

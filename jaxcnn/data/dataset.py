@@ -124,11 +124,11 @@ def random_order(count: int, bits: np.random.Philox) -> np.ndarray:
 def split_holdout(
     source: DataSource, split: str, holdout: int, *, labels: np.ndarray | None
 ) -> DataSource:
-    """Divides a training split into "train" and "validation".
+    """Divides all examples into "train" and a held-out split.
 
     Args:
       source: all training examples.
-      split: "train" or "validation".
+      split: "train", or what the held-out split is called.
       holdout: how many examples to hold out; 0 leaves the training split whole.
       labels: int [num_examples] to draw every class in proportion; None draws without regard to
         class. The division is the same in every run.

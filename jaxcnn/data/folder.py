@@ -1,4 +1,7 @@
-"""Image files in one folder per class: DIR/train/<class>/*.jpg and DIR/test/<class>/*.jpg."""
+"""Image files in one folder per class: DIR/train/<class>/*.jpg and DIR/test/<class>/*.jpg.
+
+Or DIR/<class>/*.jpg, where the examples that `holdout` holds out are the test split.
+"""
 
 import os
 from collections import Counter
@@ -18,7 +21,12 @@ from jaxcnn.io.safe_files import read_bytes
 VALIDATION_FOLDERS = ("val", "validation", "valid")
 # The first one found is the test split; the second, beside it, the validation split.
 TEST_FOLDERS = ("test", *VALIDATION_FOLDERS)
-LAYOUT = f"wanted: DIR/train/<class>/*.jpg and DIR/test/<class>/*.jpg (or val); {READ} are read"
+# A folder with one of these, in any case, has folders of splits, so its folders are not classes.
+SPLIT_FOLDERS = {"train", "training", "testing", *TEST_FOLDERS}
+LAYOUT = (
+    "wanted: DIR/train/<class>/*.jpg and DIR/test/<class>/*.jpg (or val), or DIR/<class>/*.jpg with"
+    f" --config.data.holdout=N; {READ} are read"
+)
 
 
 def load_folder(
@@ -26,23 +34,24 @@ def load_folder(
 ) -> DataSource:
     """Returns the images below `dir`, decoded when they are asked for.
 
-    The classes are the sorted folders of DIR/train; a test folder may lack some of them. See
-    `listing` for what below them is an image.
+    The classes are the sorted folders of DIR/train; a test folder may lack some of them. Without
+    folders for splits they are those of DIR. See `listing` for what below them is an image.
 
     Args:
       split: "train", "validation" (DIR/val beside DIR/test, or the part held out of training) or
         "test".
-      dir: the folder that holds `train`.
+      dir: the folder that holds `train`, or the class folders.
       cropper: decodes one file to uint8 [size, size, channels].
       holdout: training examples that become the validation split, the classes in proportion; not
-        where there is a folder for it.
+        where there is a folder for it. Of a folder without splits they become the test split.
 
     Raises:
       UserError: a folder that is missing or empty, a single class, a class name that is no line
         of text, a test class that training does not know, or a holdout that does not fit.
     """
-    root, part, class_names = _open(dir, split, holdout)
-    train = root / "train"
+    root, train, class_names = _open(dir)
+    part = _part(root, train, split, holdout)
+    _check_classes(part, train, class_names)
     files, labels = list_classes(part, class_names)
     if not len(files):
         raise UserError(f"no image below {part}; {LAYOUT}")
@@ -77,11 +86,17 @@ def load_folder(
     )
     if part != train:
         return source
+    if split == "test" and not holdout:
+        raise MissingSplitError(
+            f"{root} has a folder for each class and none for the test split: hold out a part of"
+            f" its {len(files):,} images, for example --config.data.holdout={len(files) // 5}; or"
+            " make DIR/train/<class> and DIR/test/<class>"
+        )
     return split_holdout(source, split, holdout, labels=labels)
 
 
-def _open(dir: str, split: str, holdout: int) -> tuple[Path, Path, tuple[str, ...]]:
-    """Returns the root, the folder of a split and the names of the classes.
+def _open(dir: str) -> tuple[Path, Path, tuple[str, ...]]:
+    """Returns the root, the folder of the classes and their names.
 
     Raises:
       UserError: see `load_folder`.
@@ -91,7 +106,7 @@ def _open(dir: str, split: str, holdout: int) -> tuple[Path, Path, tuple[str, ..
     root = Path(paths.expand(dir))
     if not root.is_dir():
         raise UserError(f"no folder {root}; {LAYOUT}")
-    train = root / "train"
+    train = root if is_flat(root) else root / "train"
     if not train.is_dir():
         raise UserError(f"no folder {train}; {LAYOUT}")
     class_names = listing.subfolders(train)
@@ -100,22 +115,59 @@ def _open(dir: str, split: str, holdout: int) -> tuple[Path, Path, tuple[str, ..
             f"{train} holds {len(class_names)} class folders, not two or more; {LAYOUT}"
         )
     listing.check_class_names(train, class_names)
+    return root, train, class_names
+
+
+def is_flat(root: Path) -> bool:
+    """Tells whether a folder has a folder for each class and none for a split.
+
+    Raises:
+      UserError: if it cannot be listed.
+    """
+    names = listing.subfolders(root)
+    return bool(names) and not any(name.lower() in SPLIT_FOLDERS for name in names)
+
+
+def _part(root: Path, train: Path, split: str, holdout: int) -> Path:
+    """Returns the folder of a split; that of training, where a part is held out of it.
+
+    Raises:
+      UserError: a split that the folder does not have, or two parts for validation.
+    """
+    if train == root:
+        if split == "validation":
+            raise UserError(
+                f"{root} has no validation split: the images that data.holdout holds out of a"
+                " folder of class folders are its test split"
+            )
+        return root
     own = validation_folder(root)
     if own is not None and holdout:
         raise UserError(
             f"data.holdout={holdout}: {own} is the validation split; set --config.data.holdout=0,"
             " or rename that folder"
         )
-    part = _test_folder(root) if split == "test" else train
     if split == "validation" and own is not None:
-        part = own
+        return own
+    return _test_folder(root) if split == "test" else train
+
+
+def _check_classes(part: Path, train: Path, class_names: tuple[str, ...]) -> None:
+    """Raises `UserError` for a folder of a split with a class that training does not have."""
     unknown = sorted(set(listing.subfolders(part)) - set(class_names))
     if unknown:
         raise UserError(
             f"{part} has a class that {train} lacks: {unknown[0]!r} ({len(unknown)} such in all);"
             " rename or remove it"
         )
-    return root, part, class_names
+
+
+def has_validation(dir: str, holdout: int) -> bool:
+    """Tells whether there is a validation split: a folder, or what is held out of training."""
+    root = Path(paths.expand(dir))
+    if not root.is_dir():  # `load_folder` says so
+        return bool(holdout)
+    return validation_folder(root) is not None or (bool(holdout) and not is_flat(root))
 
 
 def validation_folder(root: Path) -> Path | None:

@@ -31,7 +31,11 @@ def warning(config: RunConfig, watched: str, reported: str) -> str:
     if reported == "validation":
         none = "there is no test split"
         return f"{line}: {none}" if names else f"{none}: the validation split is reported"
-    return f"{line}: set --config.data.holdout=N to choose on other images" if names else ""
+    if not names:
+        return ""
+    if config.data.holdout:  # of class folders without splits, whose test split it is
+        return f"{line}: make folders train, val and test to choose on other images"
+    return f"{line}: set --config.data.holdout=N to choose on other images"
 
 
 def description(config: RunConfig, watched: str) -> dict[str, Any]:

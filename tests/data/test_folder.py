@@ -4,7 +4,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from jaxcnn.data import load, pipeline
+from jaxcnn.data import SourceConfig, has_validation, load, pipeline
 from jaxcnn.errors import EXIT_BAD_DATA, EXIT_USAGE, UserError
 
 
@@ -38,6 +38,33 @@ def test_the_held_out_part_comes_from_train(image_folder):
     assert [len(group) for group in names] == [24, 6]
     assert not names[0] & names[1]
     assert sorted(held.read(i, None)[1] for i in range(6)) == [0, 0, 1, 1, 2, 2]
+
+
+def test_of_class_folders_without_splits_the_held_out_part_is_the_test_split(image_folder):
+    root = image_folder(".", per_class=10)
+    kept, held = (
+        load("folder", split, dir=root, image_size=8, holdout=6) for split in ("train", "test")
+    )
+    names = [{source.describe(i) for i in range(source.num_examples)} for source in (kept, held)]
+    assert [len(group) for group in names] == [24, 6]
+    assert not names[0] & names[1]
+    assert kept.class_names == held.class_names == ("ant", "bee", "cow")
+    assert sorted(held.read(i, None)[1] for i in range(6)) == [0, 0, 1, 1, 2, 2]
+    assert (kept.split, held.split) == ("train", "test")
+    assert (
+        held.contents()["parts"] == kept.contents()["parts"] == dict.fromkeys(held.class_names, 10)
+    )
+    assert not has_validation(SourceConfig(kind="folder", dir=str(root), holdout=6))
+    for split, holdout, said in (
+        ("test", 0, r"hold out a part of its 30 images, for example --config.data.holdout=6;"),
+        ("validation", 6, "no validation split: .* are its test split"),
+        ("test", 2, "of 30 training examples hold out 3 to 27"),
+    ):
+        with pytest.raises(UserError, match=said):
+            load("folder", split, dir=root, image_size=8, holdout=holdout)
+    (root / "Testing").mkdir()  # another's layout, whose splits are no classes
+    with pytest.raises(UserError, match=r"no folder .*train; wanted"):
+        load("folder", "train", dir=root)
 
 
 def test_every_image_mode_becomes_rgb_or_grey(image_folder, encode):

@@ -78,6 +78,9 @@ def test_what_is_chosen_is_named():
         "the best checkpoint is chosen on the test split, which is also reported:"
         " set --config.data.holdout=N to choose on other images"
     )
+    config.data.holdout = 9  # of class folders without splits
+    assert "make folders train, val and test" in selection.warning(config, "test", "test")
+    config.data.holdout = 0
     config.schedule.name = "plateau"
     both = "the learning rate and the best checkpoint are chosen on the test split"
     assert selection.warning(config, "test", "test").startswith(both)
