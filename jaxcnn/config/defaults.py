@@ -15,6 +15,7 @@ import flax
 from ml_collections import ConfigDict
 
 from jaxcnn.config import schema
+from jaxcnn.config.renamed import RENAMED, with_new_names
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.io import paths
@@ -69,7 +70,8 @@ def set_field(config: ConfigDict, name: str, value: Any) -> None:
         if not isinstance(config, ConfigDict):
             raise UserError(f"{name}: {'.'.join(sections[: number + 1])} is not a section")
     if last not in config and sections != ["model", "overrides"]:
-        raise UserError(f"the config has no field {name!r}: {nearest(last, config)}")
+        instead = schema.instead_of(name) if name in RENAMED else nearest(last, config)
+        raise UserError(f"the config has no field {name!r}: {instead}")
     with config.ignore_type():
         config[last] = value
 
@@ -90,7 +92,8 @@ get_config = base_config  # for the command line, where a workdir says the rest
 def from_saved(saved: dict[str, Any]) -> RunConfig:
     """Returns the config of a workdir; fields that it does not have yet get their defaults.
 
-    Fields that this version does not have are left out, which the log says.
+    Fields with a former name get their present one (`renamed`). Other fields that this version does
+    not have are left out, which the log says.
 
     Raises:
       UserError: for a value that a field cannot have.
@@ -103,7 +106,7 @@ def from_saved(saved: dict[str, Any]) -> RunConfig:
             " out: %s",
             ", ".join(f"{name}={value!r}" for name, value in unknown.items()),
         )
-    values = flax.traverse_util.flatten_dict(_tuples(saved), sep=".")
+    values = flax.traverse_util.flatten_dict(_tuples(with_new_names(saved)), sep=".")
     for name in values.copy():
         if any(name == other or name.startswith(f"{other}.") for other in unknown):
             del values[name]
@@ -113,10 +116,12 @@ def from_saved(saved: dict[str, Any]) -> RunConfig:
 def unknown_fields(saved: dict[str, Any]) -> dict[str, Any]:
     """Returns the fields of a saved config that do not exist, by their full names.
 
+    A former name of a field is none of them.
+
     Raises:
       TypeError: for a section that is none.
     """
-    return dict(_unknown(RunConfig, saved, ""))
+    return dict(_unknown(RunConfig, with_new_names(saved), ""))
 
 
 def _unknown(section: Any, values: Any, prefix: str) -> Iterator[tuple[str, Any]]:

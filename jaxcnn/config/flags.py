@@ -128,9 +128,11 @@ def joined(argv: list[str]) -> list[str]:
 
 def _instead(name: str) -> str:
     """Returns what to write instead of a flag that there is not."""
+    from jaxcnn.config.renamed import RENAMED
     from jaxcnn.config.schema import CHECKS
 
-    fields = {field.rpartition(".")[2]: field for field in reversed(CHECKS)}
+    fields = {old.rpartition(".")[2]: new for old, new in RENAMED.items()}
+    fields |= {field.rpartition(".")[2]: field for field in reversed(CHECKS)}
     aliases = {alias: field.partition("=")[0] for alias, field in FIELDS.items()} | fields
     plain = name.replace("-", "_").removeprefix("config_")
     if plain in FIELDS or plain in fields:

@@ -77,7 +77,7 @@ def make_programs(
         total_steps=plan.total,
         mix=build_data.make_mix(config),
         semi_supervised=config.data.unlabelled_per_labelled > 0,
-        accumulate=config.train.accumulate,
+        grad_accum_steps=config.train.grad_accum_steps,
         ema_decay=config.train.ema_decay,
         ema_warmup=config.train.ema_warmup,
         axis_name=distributed.AXIS,

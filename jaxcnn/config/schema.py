@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxcnn.config import spec
+from jaxcnn.config.renamed import RENAMED
 from jaxcnn.data import LoadConfig
 from jaxcnn.data.augmentation.augment import AugmentConfig
 from jaxcnn.data.augmentation.mixup import MixConfig
@@ -100,7 +101,7 @@ class TrainConfig(spec.Section):
 
     length: str = spec.field("10epochs", "of the run, such as 90epochs or 64000steps", some_length)
     batch_size: int = spec.field(64, "images of one step, over all devices", spec.whole(1, 10**6))
-    accumulate: int = spec.field(
+    grad_accum_steps: int = spec.field(
         1, "parts of a batch whose gradients are summed before one update", spec.whole(1, 10_000)
     )
     steps_per_call: int = spec.field(
@@ -248,8 +249,15 @@ def check(values: Mapping[str, Any]) -> None:
             if wanted := CHECKS[field](value):
                 raise UserError(f"{field}={spec.shown(value)} is not {wanted}")
         elif field != "model.overrides":
-            raise UserError(f"the config has no field {field!r}: {nearest(field, CHECKS)}")
+            raise UserError(f"the config has no field {field!r}: {instead_of(field)}")
     _check_together(values)
+
+
+def instead_of(field: str) -> str:
+    """Returns what to write instead of a field that does not exist, by its full name."""
+    if field in RENAMED:
+        return f"it is called {RENAMED[field]} now"
+    return nearest(field, CHECKS)
 
 
 def _check_override(field: str, value: Any) -> None:
@@ -296,9 +304,9 @@ def _check_together(values: Mapping[str, Any]) -> None:
             )
     if values["data.scale_range"][0] > values["data.scale_range"][1]:
         raise UserError(f"data.scale_range={tuple(values['data.scale_range'])} must rise")
-    if values["data.erase_area"][0] > values["data.erase_area"][1]:
-        area = tuple(values["data.erase_area"])
-        raise UserError(f"data.erase_area={area} must rise, within 0 and 1")
+    if values["data.random_erasing_area"][0] > values["data.random_erasing_area"][1]:
+        area = tuple(values["data.random_erasing_area"])
+        raise UserError(f"data.random_erasing_area={area} must rise, within 0 and 1")
     image = size**2 * channels
     largest = {"train.batch_size": values["train.batch_size"]}
     if values["data.kind"] == "synthetic":

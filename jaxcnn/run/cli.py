@@ -208,8 +208,8 @@ def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
             _leave(
                 2,
                 "error: the device's memory is full: lower --config.train.batch_size (or --batch),"
-                " or raise --config.train.accumulate to take each batch in parts; of an evaluation,"
-                " lower --config.eval.batch_size",
+                " or raise --config.train.grad_accum_steps to take each batch in parts; of an"
+                " evaluation, lower --config.eval.batch_size",
             )
         if line := _of_environment(error):
             _leave(EXIT_USAGE, line)

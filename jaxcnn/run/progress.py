@@ -211,6 +211,7 @@ def say_start(
     shape = "x".join(str(side) for side in source.image_shape)
     device = jax.devices()[0]
     processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    parts = config.train.grad_accum_steps
     share = config.train.batch_size // jax.device_count()
     norm = "the global batch" if config.train.sync_bn else f"each device's {share}"
     precision = config.matmul_precision
@@ -227,7 +228,7 @@ def say_start(
         "devices": f"{jax.device_count()} x {device.device_kind}{processes}; float32 products:"
         f" {precision}",
         "batch": f"{config.train.batch_size}"
-        + (f" in {config.train.accumulate} parts" if config.train.accumulate > 1 else "")
+        + (f" in {parts} parts" if parts > 1 else "")
         + (f", BatchNorm over {norm}" if form.batch_stats else ""),
         "steps": f"{plan.total:,} ({config.train.length}, {float(plan.steps_per_epoch):.1f} each"
         " epoch)",

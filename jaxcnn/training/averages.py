@@ -97,7 +97,7 @@ def _measured_anew(config: RunConfig) -> bool:
 
 def _updates(config: RunConfig, total_steps: int) -> int:
     """Returns how often statistics move: once for each microbatch."""
-    return total_steps * config.train.accumulate
+    return total_steps * config.train.grad_accum_steps
 
 
 def _statistics_move(config: RunConfig, form: TrainState) -> bool:

@@ -46,7 +46,7 @@ class OptimizerConfig(spec.Section):
     clip_norm: float = spec.field(
         0.0, "most norm of the whole gradient; 0 is off", spec.real(0, 1e6)
     )
-    rate_factors: tuple[tuple[str, float], ...] = spec.field(
+    lr_multipliers: tuple[tuple[str, float], ...] = spec.field(
         (),
         "pairs (regular expression, factor of the learning rate), such as (('bias$', 2.0),);"
         " factors of several matches are multiplied",
@@ -176,11 +176,11 @@ def scale_by_factors(
     for pair in factors:
         match pair:
             case (str(pattern), float() | int() as factor) if factor >= 0:
-                pairs.append((_compiled(pattern, "rate_factors"), float(factor)))
+                pairs.append((_compiled(pattern, "lr_multipliers"), float(factor)))
             case _:
                 raise UserError(
-                    f"optimizer.rate_factors: {pair!r} is not (regular expression, factor from 0),"
-                    " as ('bias$', 2.0)"
+                    f"optimizer.lr_multipliers: {pair!r} is not (regular expression, factor from"
+                    " 0), as ('bias$', 2.0)"
                 )
 
     def init(params: Any) -> optax.EmptyState:
@@ -188,8 +188,8 @@ def scale_by_factors(
         for pattern, _ in pairs:
             if not any(map(pattern.search, names)):
                 raise UserError(
-                    f"optimizer.rate_factors: no parameter matches {pattern.pattern!r}, and one is"
-                    f" {names[0]!r}"
+                    f"optimizer.lr_multipliers: no parameter matches {pattern.pattern!r}, and one"
+                    f" is {names[0]!r}"
                 )
         return optax.EmptyState()
 
@@ -293,7 +293,7 @@ def make_transform(
     first = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm > 0 else []
     if config.name in ("sgd", "rmsprop", "adam") and config.weight_decay > 0:
         first.append(optax.add_decayed_weights(config.weight_decay, mask))
-    last = [scale_by_factors(config.rate_factors)] if config.rate_factors else []
+    last = [scale_by_factors(config.lr_multipliers)] if config.lr_multipliers else []
     if config.max_rms > 0:
         last.append(limit_rms(config.max_rms, decay_mask(config.max_rms_mask, "max_rms_mask")))
 

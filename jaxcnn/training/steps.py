@@ -46,8 +46,8 @@ class StepParts:
       total_steps: of the run; the objective gets the share of them that is over.
       mix: see `data.augmentation.mixup.mix`; None mixes nothing.
       semi_supervised: pass the network bools [b], the rows with labels, as `labelled`.
-      accumulate: microbatches, one after another, whose gradients are added; b must be a multiple.
-        BatchNorm sees each microbatch by itself.
+      grad_accum_steps: microbatches, one after another, whose gradients are added; b must be a
+        multiple. BatchNorm sees each microbatch by itself.
       ema_decay: of the moving averages; unused where the state has none.
       ema_warmup: the decay is at most (1 + step) / (10 + step), as TensorFlow's.
       axis_name: the mapped axis to reduce over; None on a single device without a map.
@@ -60,7 +60,7 @@ class StepParts:
     total_steps: int
     mix: Mix | None = None
     semi_supervised: bool = False
-    accumulate: int = 1
+    grad_accum_steps: int = 1
     ema_decay: float = 0.0
     ema_warmup: bool = True
     axis_name: str | None = None
@@ -152,7 +152,7 @@ def _accumulated(
 ) -> Any:
     """Returns what `_loss_and_gradients` does, added over the microbatches."""
     loss_and_gradients = partial(_loss_and_gradients, parts, state)
-    if parts.accumulate == 1:
+    if parts.grad_accum_steps == 1:
         return loss_and_gradients(state.batch_stats, batch, jnp.int32(0), totals)
 
     def add_part(carry: Any, numbered: tuple[jax.Array, Batch]) -> tuple[Any, None]:
@@ -161,12 +161,12 @@ def _accumulated(
         sums = jax.tree.map(jnp.add, (carry[0], *carry[2:]), (grads, loss, hits))
         return (sums[0], stats, *sums[1:]), None
 
-    rows = jax.tree.map(lambda x: x.reshape(parts.accumulate, -1, *x.shape[1:]), batch)
+    rows = jax.tree.map(lambda x: x.reshape(parts.grad_accum_steps, -1, *x.shape[1:]), batch)
     one = jax.tree.map(lambda x: x[0], rows)
     shapes = jax.eval_shape(loss_and_gradients, state.batch_stats, one, jnp.int32(0), totals)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     start = (zeros[0], state.batch_stats, *zeros[2:])
-    return jax.lax.scan(add_part, start, (jnp.arange(parts.accumulate), rows))[0]
+    return jax.lax.scan(add_part, start, (jnp.arange(parts.grad_accum_steps), rows))[0]
 
 
 def _loss_and_gradients(

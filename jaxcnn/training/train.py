@@ -161,7 +161,7 @@ def _load(run: Run) -> Data:
     distributed.check_batch(
         "train.batch_size",
         config.train.batch_size,
-        config.train.accumulate,
+        config.train.grad_accum_steps,
         group=1 + config.data.unlabelled_per_labelled,
         pairs=build_data.mixes(config),
     )

@@ -167,8 +167,8 @@ def test_choices_are_those_of_the_code():
     assert names("optimizer.name") == set(optim.OPTIMIZERS)
     assert names("eval.protocol") == set(multicrop.PROTOCOLS)
     assert names("model.dtype") == set(DTYPES)
-    assert names("data.policy") == {"none", *augment.POLICIES}
-    assert names("data.erase_fill") == set(augment.FILLS)
+    assert names("data.auto_augment") == {"none", *augment.POLICIES}
+    assert names("data.random_erasing_fill") == set(augment.FILLS)
     assert names("data.train_crop") == set(transforms.TRAIN_CROPS)
     assert names("data.eval_crop") == set(transforms.EVAL_CROPS)
     assert names("data.preprocess") == set(normalization.KINDS)

@@ -246,7 +246,7 @@ def test_plain_networks_on_small_images_go_by_their_authors_code():
         ("nin_svhn", "svhn", 0.1, {}),
     ):
         config = recipes.nin(model, dataset)
-        assert dict(config.optimizer.rate_factors).get("^classifier/") == classifier
+        assert dict(config.optimizer.lr_multipliers).get("^classifier/") == classifier
         assert config.model.overrides.to_dict() == start
         if dataset != "svhn":
             values(config, train__length="260epochs")
@@ -326,7 +326,7 @@ def test_the_modern_recipe_is_torchvisions():
         data__policy="trivialaugment",
         data__mixup=0.2,
         data__cutmix=1.0,
-        data__erase=0.1,
+        data__random_erasing=0.1,
         data__repeats=4,
         data__image_size=176,
         data__eval_image_size=224,

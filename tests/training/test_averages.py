@@ -48,7 +48,7 @@ def test_statistics_of_a_long_run_are_the_networks():
 
 def test_microbatches_count():
     config = mobilenet()
-    config.train.accumulate = 4
+    config.train.grad_accum_steps = 4
     model = build.make_model(config, 10)
     assert averages.fit(model, config, 287) is model
     assert averages.fit(model, config, 280).norm_momentum == 0.9

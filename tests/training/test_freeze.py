@@ -103,7 +103,7 @@ def test_frozen_parameters_statistics_and_averages_keep_every_bit(name):
                 make_objective(LossConfig()),
                 to_unit,
                 total_steps=10,
-                accumulate=2 if name == "sgd" else 1,
+                grad_accum_steps=2 if name == "sgd" else 1,
                 ema_decay=0.7,
             )
         )

@@ -186,7 +186,7 @@ PRODUCTS = {"conv/kernel": 0.5, "conv/bias": 1.0, "norm/scale": 0.0}
 def test_a_factor_is_another_learning_rate_of_its_parameters(name, rule):
     """Under a momentum that the rate enters, too."""
     nesterov = name == "sgd"
-    found = trajectory(transform_of(name, nesterov=nesterov, rate_factors=FACTORS))
+    found = trajectory(transform_of(name, nesterov=nesterov, lr_multipliers=FACTORS))
     for path, factor in PRODUCTS.items():
 
         def scaled(memory, w, g, rate, step, decays, factor=factor):
@@ -197,7 +197,7 @@ def test_a_factor_is_another_learning_rate_of_its_parameters(name, rule):
 
 
 def test_factors_that_cannot_be_are_answered():
-    message = "rate_factors=.* is not a tuple, each value of it .regular expression, factor"
+    message = "lr_multipliers=.* is not a tuple, each value of it .regular expression, factor"
     for factors in (
         (("kernel[", 2.0),),
         (("bias$", -1.0),),
@@ -205,8 +205,8 @@ def test_factors_that_cannot_be_are_answered():
         ("bias$", 2.0),
     ):
         with pytest.raises(UserError, match=message):
-            transform_of("sgd", rate_factors=factors)(0.1)
-    transform = transform_of("sgd", rate_factors=(("offset", 2.0),))(0.1)
+            transform_of("sgd", lr_multipliers=factors)(0.1)
+    transform = transform_of("sgd", lr_multipliers=(("offset", 2.0),))(0.1)
     with pytest.raises(UserError, match=r"no parameter matches 'offset', and one is 'conv/bias'"):
         transform.init(nested({path: np.zeros(shape) for path, shape in SHAPES.items()}))
 
@@ -252,7 +252,7 @@ def test_a_filter_of_zeros_has_no_strange_gradient():
 def test_a_config_limits_filters_and_varies_the_rate():
     config = defaults.base_config()
     config.optimizer.update(momentum=0.0, weight_decay=0.0, max_rms=0.1)
-    config.optimizer.update(max_rms_mask=("^first/",), rate_factors=(("bias$", 2.0),))
+    config.optimizer.update(max_rms_mask=("^first/",), lr_multipliers=(("bias$", 2.0),))
     optimizer = build.make_optimizer(config, total_steps=9, steps_per_epoch=Fraction(3))
     params = filters()
     grads = jax.tree.map(jnp.ones_like, params)

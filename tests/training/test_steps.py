@@ -162,15 +162,15 @@ def weighted_mean_loss(model, params, batch):
 SOME_WITHOUT_WEIGHT = [1, 0, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 0]
 
 
-@pytest.mark.parametrize("accumulate", [1, 4])
+@pytest.mark.parametrize("grad_accum_steps", [1, 4])
 @pytest.mark.parametrize("weight", [None, SOME_WITHOUT_WEIGHT], ids=["all", "some"])
-def test_a_step_takes_the_gradient_of_the_weighted_mean_loss(accumulate, weight):
+def test_a_step_takes_the_gradient_of_the_weighted_mean_loss(grad_accum_steps, weight):
     model, batch = Linear(), make_batch(weight=weight)
     state = start(model)
     (loss, logits), grads = jax.value_and_grad(
         lambda params: weighted_mean_loss(model, params, batch), has_aux=True
     )(state.params)
-    after, metrics = jax.jit(make_step(model, accumulate=accumulate))(state, batch)
+    after, metrics = jax.jit(make_step(model, grad_accum_steps=grad_accum_steps))(state, batch)
     expected = jax.tree.map(lambda w, g: w - g, state.params, grads)
     assert_close(after.params, expected, rtol=1e-5, atol=1e-6)
     hits = (np.argmax(logits, -1) == batch["label"]) * batch["weight"]
@@ -193,8 +193,10 @@ def test_microbatches_are_augmented_as_the_whole_batch_is():
         augment, config=AugmentConfig(flip=True, pad=2, color_jitter=0.4), mean=(0.5,), std=(0.5,)
     )
     whole, parts = (
-        jax.jit(make_step(model, augment=flips, accumulate=accumulate))(start(model), batch)
-        for accumulate in (1, 4)
+        jax.jit(make_step(model, augment=flips, grad_accum_steps=grad_accum_steps))(
+            start(model), batch
+        )
+        for grad_accum_steps in (1, 4)
     )
     assert_close(parts[0].params, whole[0].params, rtol=1e-5, atol=1e-6)
 
@@ -273,7 +275,7 @@ def test_a_plateau_scales_the_rate_of_a_step():
 def test_batch_norm_sees_each_microbatch_in_turn():
     model, batch = Normed(), make_batch()
     state = start(model)
-    after, _ = jax.jit(make_step(model, accumulate=4))(state, batch)
+    after, _ = jax.jit(make_step(model, grad_accum_steps=4))(state, batch)
     mean, var = 0.0, 1.0
     hidden = state.params["hidden"]
     for part in np.split(batch["image"] / 255.0, 4):
@@ -301,10 +303,10 @@ def test_averages_of_weights_and_statistics_follow_the_formula(warmup):
 # Values that are not finite ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_step_that_is_not_finite_changes_nothing_but_its_number(accumulate):
+@pytest.mark.parametrize("grad_accum_steps", [1, 2])
+def test_a_step_that_is_not_finite_changes_nothing_but_its_number(grad_accum_steps):
     model, optimizer = Normed(), make_sgd(rate=0.1, momentum=0.9, weight_decay=0.1)
-    step = jax.jit(make_step(model, optimizer, accumulate=accumulate, ema_decay=0.9))
+    step = jax.jit(make_step(model, optimizer, grad_accum_steps=grad_accum_steps, ema_decay=0.9))
     state, _ = step(start(model, optimizer, averaged=True), make_batch(0))
     poisoned = make_batch(1)
     poisoned["image"][3, 0, 0, 0] = NAN_PIXEL  # in the first microbatch
@@ -337,7 +339,7 @@ def draws(state):
 
 def test_draws_depend_on_seed_step_and_microbatch_and_on_nothing_else():
     model = Draws(parts=4)
-    step = jax.jit(make_step(model, accumulate=4))
+    step = jax.jit(make_step(model, grad_accum_steps=4))
     seen = {}
     for seed in (0, 1):
         state = start(model, seed=seed)
@@ -355,7 +357,9 @@ def test_draws_depend_on_seed_step_and_microbatch_and_on_nothing_else():
 
 def test_dropout_differs_by_device_and_stochastic_depth_does_not():
     model = Draws(parts=2, devices=4)
-    step = distributed.pmap_train_step(make_step(model, accumulate=2, axis_name=distributed.AXIS))
+    step = distributed.pmap_train_step(
+        make_step(model, grad_accum_steps=2, axis_name=distributed.AXIS)
+    )
     state = distributed.replicate(start(model))
     state, _ = step(state, distributed.shard(make_batch()))
     found = draws(distributed.fetch(state))

@@ -28,7 +28,7 @@ def nin(model: str, dataset: str = "digits") -> ConfigDict:
 
     def plain(config: ConfigDict) -> None:
         config.train.update(length="260epochs", batch_size=128)
-        config.optimizer.update(weight_decay=5e-4, rate_factors=(BIASES,))
+        config.optimizer.update(weight_decay=5e-4, lr_multipliers=(BIASES,))
         config.schedule.update(name="step", learning_rate=0.02, reference_batch=128)
         config.schedule.boundaries = ("200epochs", "230epochs")
 
@@ -37,7 +37,7 @@ def nin(model: str, dataset: str = "digits") -> ConfigDict:
         common.svhn_with_extra(config)
         common.hold_out_svhn(config)
         config.train.length = "120000steps"
-        config.optimizer.update(weight_decay=1e-4, rate_factors=(BIASES, CLASSIFIER))
+        config.optimizer.update(weight_decay=1e-4, lr_multipliers=(BIASES, CLASSIFIER))
         config.schedule.learning_rate = 0.1
         config.schedule.boundaries = ("100000steps", "115000steps")
 
@@ -47,12 +47,12 @@ def nin(model: str, dataset: str = "digits") -> ConfigDict:
         if model == "nin_cifar100":
             config.model.overrides.deviations = ((0.001, 0.01), 0.05, 0.05, 0.05)
         else:
-            config.optimizer.rate_factors = (BIASES, CLASSIFIER)
+            config.optimizer.lr_multipliers = (BIASES, CLASSIFIER)
 
     def imagenet(config: ConfigDict) -> None:
         config.data.update(train_crop="scale_jitter", scale_range=(256, 256))
         config.train.update(length="450000steps", batch_size=64)
-        config.optimizer.update(weight_decay=5e-4, rate_factors=(BIASES,))
+        config.optimizer.update(weight_decay=5e-4, lr_multipliers=(BIASES,))
         config.schedule.update(name="step", learning_rate=0.01, reference_batch=64)
         config.schedule.boundaries = ("200000steps", "400000steps")
 
@@ -98,7 +98,7 @@ def dsn(model: str, dataset: str = "digits") -> ConfigDict:
             config.data.preprocess = "gcn"
         config.train.update(length="200000steps", batch_size=100)
         config.optimizer.weight_decay = 5e-4
-        config.optimizer.rate_factors = (BIASES, CLASSIFIER, (r"^aux\d_head/", 1e-3))
+        config.optimizer.lr_multipliers = (BIASES, CLASSIFIER, (r"^aux\d_head/", 1e-3))
         config.schedule.update(name="step", learning_rate=0.025, reference_batch=100)
         config.schedule.update(boundaries=("150000steps", "170000steps"), factor=0.004**0.5)
 
@@ -124,14 +124,14 @@ def highway(model: str, dataset: str = "digits") -> ConfigDict:
     def cifar(config: ConfigDict) -> None:
         config.data.update(flip=True, pad=8, preprocess="gcn")
         config.train.update(length="200000steps", batch_size=100)
-        config.optimizer.update(nesterov=True, weight_decay=1e-3, rate_factors=(BIASES,))
+        config.optimizer.update(nesterov=True, weight_decay=1e-3, lr_multipliers=(BIASES,))
         config.schedule.update(name="step", learning_rate=0.025, reference_batch=100)
         config.schedule.boundaries = ("100000steps", "150000steps", "175000steps")
 
     def mnist(config: ConfigDict) -> None:
         config.data.update(mean=(0.0,), std=(1.0,))
         config.train.update(length="180000steps", batch_size=100)
-        config.optimizer.update(nesterov=True, weight_decay=1e-3, rate_factors=(BIASES,))
+        config.optimizer.update(nesterov=True, weight_decay=1e-3, lr_multipliers=(BIASES,))
         config.schedule.update(name="step", learning_rate=0.01, reference_batch=100)
         config.schedule.boundaries = ("60000steps", "120000steps")
 
@@ -157,7 +157,7 @@ def _quick(config: ConfigDict) -> None:
     """
     config.model.kernel_init = "he_normal"
     config.model.overrides.update(dropout_rate=0.0, final_act=False)
-    config.optimizer.rate_factors = (CLASSIFIER,)
+    config.optimizer.lr_multipliers = (CLASSIFIER,)
 
 
 def _mnist(config: ConfigDict) -> None:

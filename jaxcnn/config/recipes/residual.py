@@ -185,13 +185,13 @@ def modern(model: str, dataset: str = "digits") -> ConfigDict:
 
     def mixed(config: ConfigDict) -> None:
         config.loss.label_smoothing = 0.1
-        config.data.update(mixup=0.2, cutmix=1.0, erase=0.1)
-        config.data.update(erase_area=(0.02, 0.33), erase_fill="mean")
+        config.data.update(mixup=0.2, cutmix=1.0, random_erasing=0.1)
+        config.data.update(random_erasing_area=(0.02, 0.33), random_erasing_fill="mean")
 
     def imagenet(config: ConfigDict) -> None:
         mixed(config)
         config.data.update(image_size=176, eval_image_size=224, resize=232)
-        config.data.update(policy="trivialaugment", repeats=4)
+        config.data.update(auto_augment="trivialaugment", repeats=4)
         config.train.update(length="600epochs", batch_size=1024, ema_decay=1 - 3.4e-5)
         config.optimizer.update(weight_decay=2e-5, decay_mask=("kernel$", "^classifier/"))
         config.schedule.update(name="cosine", learning_rate=0.5, reference_batch=1024)

@@ -1,7 +1,7 @@
 """Augmentation on the device: pure, jittable, one random key per example.
 
 What happens to an example depends on its key alone, hence on (seed, epoch, index, repeat), not on
-its place in the batch or on the device that holds it. The order: policy (`auto_augment`), colour
+its place in the batch or on the device that holds it. The order: `auto_augment`, colour
 jitter, photometric distortion, lighting, normalisation, padded crop, translation, flips, erasing.
 From the colours on it is that of fb.resnet.torch. Mixing, which needs two examples, is in `mixup`.
 """
@@ -41,13 +41,13 @@ PCA_COMPONENTS = (
 class AugmentConfig(spec.Section):
     """Part of the section `data`: random changes of training images, in this order."""
 
-    policy: str = spec.field(
+    auto_augment: str = spec.field(
         "none", "none | " + " | ".join(POLICIES), spec.choice("none", *POLICIES)
     )
-    policy_operations: int = spec.field(
+    auto_augment_operations: int = spec.field(
         2, "of randaugment: operations per image", spec.whole(1, 100)
     )
-    policy_magnitude: float = spec.field(
+    auto_augment_magnitude: float = spec.field(
         9.0, "of randaugment: 10 is the strongest", spec.real(0, 30)
     )
     color_jitter: float = spec.field(
@@ -74,13 +74,13 @@ class AugmentConfig(spec.Section):
     )
     flip: bool = spec.field(False, "mirror left to right with probability 1/2", spec.flag)
     vertical_flip: bool = spec.field(False, "mirror top to bottom with probability 1/2", spec.flag)
-    erase: float = spec.field(0.0, "probability of random erasing", spec.share)
-    erase_area: tuple[float, float] = spec.field(
+    random_erasing: float = spec.field(0.0, "probability of random erasing", spec.share)
+    random_erasing_area: tuple[float, float] = spec.field(
         (0.02, 0.4),
         "least and greatest erased fraction of the image",
         spec.several(spec.real(0, 1, above=True), least=2, most=2),
     )
-    erase_fill: str = spec.field(
+    random_erasing_fill: str = spec.field(
         "noise", "noise (N(0, 1) after normalisation) | mean (zeros)", spec.choice(*FILLS)
     )
 
@@ -153,9 +153,9 @@ def augment(
     of = jax.random.fold_in
 
     def coloured(image: jax.Array, key: jax.Array) -> jax.Array:
-        if config.policy != "none":
-            operations, magnitude = config.policy_operations, config.policy_magnitude
-            image = POLICIES[config.policy](image, of(key, _POLICY), operations, magnitude)
+        if config.auto_augment != "none":
+            operations, magnitude = config.auto_augment_operations, config.auto_augment_magnitude
+            image = POLICIES[config.auto_augment](image, of(key, _POLICY), operations, magnitude)
         if config.color_jitter:
             image = _jitter(image, of(key, _JITTER), config.color_jitter)
         if config.photometric:
@@ -175,11 +175,11 @@ def augment(
             image = jnp.where(jax.random.bernoulli(of(key, _FLIP)), image[:, ::-1], image)
         if config.vertical_flip:
             image = jnp.where(jax.random.bernoulli(of(key, _FLIP_DOWN)), image[::-1], image)
-        if config.erase:
+        if config.random_erasing:
             image = _erase(image, of(key, _ERASE), config)
         return image
 
-    by_branches = config.policy != "none" or config.photometric
+    by_branches = config.auto_augment != "none" or config.photometric
     colour = _one_by_one if by_branches else jax.vmap
     return jax.vmap(one)(colour(coloured)(_unit(images), keys), keys)
 
@@ -194,8 +194,10 @@ def _check_fits(config: AugmentConfig, height: int, width: int, channels: int) -
         raise UserError(
             f"pad={config.pad} must be smaller than the {height}x{width} image to reflect it"
         )
-    if config.erase_area[0] > config.erase_area[1]:
-        raise UserError(f"erase_area={tuple(config.erase_area)} must rise, within 0 and 1")
+    if config.random_erasing_area[0] > config.random_erasing_area[1]:
+        raise UserError(
+            f"random_erasing_area={tuple(config.random_erasing_area)} must rise, within 0 and 1"
+        )
 
 
 def _one_by_one(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
@@ -249,7 +251,7 @@ def _erase(image: jax.Array, key: jax.Array, config: AugmentConfig) -> jax.Array
     """
     height, width, _ = image.shape
     chance, sizes, aspects, place, noise = jax.random.split(key, 5)
-    low, high = config.erase_area
+    low, high = config.random_erasing_area
     area = height * width * jax.random.uniform(sizes, (TRIES,), minval=low, maxval=high)
     low, high = (math.log(ratio) for ratio in ERASE_ASPECT)
     aspect = jnp.exp(jax.random.uniform(aspects, (TRIES,), minval=low, maxval=high))
@@ -259,8 +261,8 @@ def _erase(image: jax.Array, key: jax.Array, config: AugmentConfig) -> jax.Array
     h, w = (side[first].astype(jnp.int32) for side in (h, w))
     down, across = jax.random.uniform(place, (2,))
     top, left = (down * (height - h + 1)).astype(int), (across * (width - w + 1)).astype(int)
-    erased = fits[first] & jax.random.bernoulli(chance, config.erase)
-    noisy = config.erase_fill == "noise"
+    erased = fits[first] & jax.random.bernoulli(chance, config.random_erasing)
+    noisy = config.random_erasing_fill == "noise"
     value = jax.random.normal(noise, image.shape) if noisy else jnp.zeros_like(image)
     return jnp.where(erased & box_mask(image.shape, top, left, top + h, left + w), value, image)
 

@@ -29,7 +29,7 @@ EVERYTHING = {
     "color_jitter": 0.4,
     "lighting": 0.1,
     "translate": 0.3,
-    "erase": 0.5,
+    "random_erasing": 0.5,
 }
 
 
@@ -128,7 +128,11 @@ def test_a_translation_is_by_any_whole_number_of_pixels_up_to_the_share():
 def test_erased_parts_are_boxes_of_the_published_sizes(fill):
     count, side = 3000, 32
     pixels = np.full((count, side, side, 3), 200, np.uint8)
-    options = {"erase": 0.5, "erase_area": (0.02, 0.4), "erase_fill": fill}
+    options = {
+        "random_erasing": 0.5,
+        "random_erasing_area": (0.02, 0.4),
+        "random_erasing_fill": fill,
+    }
     found = np.asarray(augmented(pixels, keys(count), **options, mean=(0.5,), std=(0.5,)))
     gone = ~np.isclose(found[..., 0], 200 / 255 * 2 - 1)
     erased = gone.any((1, 2))
@@ -252,11 +256,19 @@ def test_one_channel_can_be_flipped_and_shifted():
         (3, {"pad": -1}, "pad=-1 is not a whole number from 0"),
         (1, {"photometric": 1.0}, "photometric needs RGB images and these have 1"),
         (3, {"translate": 1.5}, "translate=1.5 is not a number from 0 to 1"),
-        (3, {"erase": 2.0}, "erase=2.0 is not a number from 0 to 1"),
-        (3, {"erase_area": (0.5, 0.2)}, r"erase_area=\(0.5, 0.2\) must rise"),
-        (3, {"erase_fill": "black"}, "erase_fill='black' is not possible"),
-        (3, {"policy": "randaugmnt"}, "policy='randaugmnt' is not possible: did you mean randaug"),
-        (3, {"policy_operations": 0}, "policy_operations=0 is not a whole number from 1"),
+        (3, {"random_erasing": 2.0}, "random_erasing=2.0 is not a number from 0 to 1"),
+        (3, {"random_erasing_area": (0.5, 0.2)}, r"random_erasing_area=\(0.5, 0.2\) must rise"),
+        (3, {"random_erasing_fill": "black"}, "random_erasing_fill='black' is not possible"),
+        (
+            3,
+            {"auto_augment": "randaugmnt"},
+            "auto_augment='randaugmnt' is not possible: did you mean randaug",
+        ),
+        (
+            3,
+            {"auto_augment_operations": 0},
+            "auto_augment_operations=0 is not a whole number from 1",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_line(channels, options, message):

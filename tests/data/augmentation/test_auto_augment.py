@@ -180,7 +180,7 @@ def test_photometric_distortion_has_the_amounts_and_an_order_that_varies():
     assert np.std([s.mean() for s in saturation]) > 0.02
 
 
-@pytest.mark.parametrize("fields", [{"policy": "randaugment"}, {"photometric": 1.0}])
+@pytest.mark.parametrize("fields", [{"auto_augment": "randaugment"}, {"photometric": 1.0}])
 def test_on_a_cpu_a_row_takes_one_branch(fields):
     """Under `vmap` a switch becomes selects: all branches computed, for all rows."""
     images = jnp.zeros((4, 8, 8, 3), jnp.uint8)

@@ -131,7 +131,7 @@ def seen(batch):
     images = augment(
         jnp.asarray(batch["image"]),
         of_examples,
-        AugmentConfig(flip=True, pad=1, erase=0.5),
+        AugmentConfig(flip=True, pad=1, random_erasing=0.5),
         mean=(0.5,),
         std=(0.25,),
     )
