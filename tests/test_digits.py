@@ -1,6 +1,6 @@
 """The default data set: configs end where they should, unchanged, and small networks learn it.
 
-`pytest -m exhaustive -k digits_config --done=FILE` runs every config to its end and adds a line to
+`pytest -n0 -m exhaustive -k digits_config --done=FILE` runs every config to its end and adds a line to
 docs/digits.jsonl for each; `python docs/digits.py` makes the table of them.
 """
 

@@ -1,6 +1,6 @@
 """Every fault of the table, each in a process of its own, as it meets a user.
 
-`pytest -m exhaustive tests/test_fault_table.py --done=passed.txt` (about an hour on two cores).
+`pytest -n0 -m exhaustive tests/test_fault_table.py --done=passed.txt` (about an hour on two cores).
 After a fault a command must end in time, with a code that docs/reliability.md names, without a
 traceback, and without a process left behind. What it says of a damaged run must be what the whole
 run said.
