@@ -1,7 +1,7 @@
 """The default data set: configs end where they should, unchanged, and small networks learn it.
 
-`pytest -n0 -m exhaustive -k digits_config --done=FILE` runs every config to its end and adds a line to
-docs/digits.jsonl for each; `python docs/digits.py` makes the table of them.
+`pytest -n0 -m exhaustive -k digits_config --done=FILE` runs every config to its end and adds a line
+to docs/digits.jsonl for each; `python docs/digits.py` makes the table of them.
 """
 
 import json
