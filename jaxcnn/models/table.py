@@ -1,16 +1,23 @@
-"""The table of networks of docs/networks.md, as Markdown.
+"""The two tables of docs/networks.md, as Markdown: all networks, and the fields of each class.
 
-python -m jaxcnn.models.table                     prints it
-python -m jaxcnn.models.table docs/networks.md   puts it between the marks of that file
+python -m jaxcnn.models.table                    prints the table of networks
+python -m jaxcnn.models.table docs/networks.md   writes both tables between the marks of that file
 """
 
+import dataclasses
 import re
 import sys
 from pathlib import Path
 
+from jaxcnn.models import MODELS, create_model
 from jaxcnn.models.published import model_info, networks, papers
 
-MARKS = "<!-- python -m jaxcnn.models.table -->", "<!-- end of the table -->"
+END = "<!-- end of the table -->"
+MARK = "<!-- python -m jaxcnn.models.table -->"
+FIELDS_MARK = "<!-- python -m jaxcnn.models.table: fields -->"
+# Fields of all networks, or of nearly all.
+SHARED = {"num_classes", "dtype", "param_dtype", "norm_momentum", "norm_epsilon"}
+SHARED |= {"conv", "norm", "act", "kernel_init", "parent", "name"}
 
 COLUMNS = {
     "network": "---",
@@ -30,11 +37,28 @@ def markdown() -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
 
 
+def fields_markdown() -> str:
+    """Returns one line per class: its networks, and the fields that only some classes have."""
+    names: dict[str, list[str]] = {}
+    fields: dict[str, list[str]] = {}
+    for name in MODELS:
+        network = create_model(name)
+        kind = type(network).__name__
+        names.setdefault(kind, []).append(f"`{name}`")
+        own = [one.name for one in dataclasses.fields(network) if one.name not in SHARED]
+        fields[kind] = [f"`{field}`" for field in own]
+    rows = [["class", "networks", "fields"], ["---"] * 3]
+    rows += [[f"`{kind}`", " ".join(names[kind]), " ".join(fields[kind])] for kind in names]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
+
+
 def insert(text: str) -> str:
-    """Returns a text with the table of today between its marks."""
-    before, after = MARKS
-    pattern = f"(?<={re.escape(before)}).*(?={re.escape(after)})"
-    return re.sub(pattern, lambda _: f"\n\n{markdown()}\n", text, flags=re.DOTALL)
+    """Returns a page with both tables as they are now between their marks."""
+    for mark, table in ((FIELDS_MARK, fields_markdown()), (MARK, markdown())):
+        pattern = f"(?<={re.escape(mark)}).*?(?={re.escape(END)})"
+        found = f"\n\n{table}\n"
+        text = re.sub(pattern, found.replace("\\", r"\\"), text, flags=re.DOTALL)
+    return text
 
 
 def _cells(name: str) -> list[str]:
@@ -59,7 +83,7 @@ def _percent(error: float | None) -> str:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        readme = Path(sys.argv[1])
-        readme.write_text(insert(readme.read_text(encoding="utf-8")), encoding="utf-8")
+        page = Path(sys.argv[1])
+        page.write_text(insert(page.read_text(encoding="utf-8")), encoding="utf-8")
     else:
         sys.stdout.buffer.write(markdown().encode())
