@@ -1,23 +1,24 @@
 """DenseNet of depth 100 and growth rate 12, for CIFAR: no bottlenecks, transitions keep the width.
 
-Huang, Liu, van der Maaten and Weinberger, "Densely Connected Convolutional Networks", 2016,
-arXiv 1608.06993.
+Huang, Liu, van der Maaten and Weinberger, "Densely Connected Convolutional Networks", 2016.
+https://arxiv.org/abs/1608.06993
 
-CIFAR-10 test error 4.10 %, CIFAR-100 20.20 % in the paper, both with flips and crops of the image
-padded by 4; whole images are tested.
+CIFAR-10 test error: 4.1 %, whole image, trained with shifts and flips.
+CIFAR-100 20.20; without augmentation 5.77, 23.79.
 6,979,642 parameters (7,084,852 with 100 classes); 1.770 GMACs per 32x32 image.
+Digits: 8x8 images, 8 epochs.
+What is the paper's and what is ours: jaxcnn/config/recipes/densenet.py.
 
-  python -m jaxcnn.main --config=configs/densenet_100_12.py            # digits, offline
-  python -m jaxcnn.main --config=configs/densenet_100_12.py:cifar10    # the paper's recipe
-  python -m jaxcnn.main --config=configs/densenet_100_12.py:cifar100   # the same
-  python -m jaxcnn.main --config=configs/densenet_100_12.py:synthetic  # made-up images
-  python -m jaxcnn.main --config=configs/densenet_100_12.py:svhn       # and the extra images
+  python -m jaxcnn.main --config=configs/densenet_100_12.py           # offline digits
+  python -m jaxcnn.main --config=configs/densenet_100_12.py:svhn      # as published
+  python -m jaxcnn.main --config=configs/densenet_100_12.py:cifar10   # as published
+  python -m jaxcnn.main --config=configs/densenet_100_12.py:cifar100  # as published
 
-By a recipe of ours: :mnist and :fashion_mnist.
+By a recipe of ours: :synthetic, :mnist and :fashion_mnist.
 """
 
-from jaxcnn.config import recipes
+from jaxcnn.config.recipes import recipe
 
 
 def get_config(dataset="digits"):
-    return recipes.densenet("densenet_100_12", dataset)
+    return recipe("densenet_100_12", dataset)

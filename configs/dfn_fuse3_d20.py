@@ -1,20 +1,22 @@
 """Deeply-fused net: a plain net of 20 layers, fused 3 times with a shallow one.
 
-Wang, Wei, Zhang and Zeng, "Deeply-Fused Nets", 2016, arXiv 1605.07716.
+Wang, Wei, Zhang and Zeng, "Deeply-Fused Nets", 2016. https://arxiv.org/abs/1605.07716
 
-No error of this network is published; it is the released code's. Whole images are tested.
-295,290 parameters (301,140 with 100 classes); 45.27 MMACs per 32x32 image.
+CIFAR-10 test error: none is published.
+No published error; the network is the released code's.
+295,290 parameters (301,140 with 100 classes); 0.04527 GMACs per 32x32 image.
+Digits: 32x32 images, 8 epochs.
+What is the paper's and what is ours: jaxcnn/config/recipes/dfn.py.
 
-  python -m jaxcnn.main --config=configs/dfn_fuse3_d20.py            # digits, offline
-  python -m jaxcnn.main --config=configs/dfn_fuse3_d20.py:cifar10    # the released code's recipe
-  python -m jaxcnn.main --config=configs/dfn_fuse3_d20.py:cifar100   # the same
-  python -m jaxcnn.main --config=configs/dfn_fuse3_d20.py:synthetic  # made-up images
+  python -m jaxcnn.main --config=configs/dfn_fuse3_d20.py           # offline digits
+  python -m jaxcnn.main --config=configs/dfn_fuse3_d20.py:cifar10   # as published
+  python -m jaxcnn.main --config=configs/dfn_fuse3_d20.py:cifar100  # as published
 
-By a recipe of ours: :mnist, :fashion_mnist and :svhn.
+By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn.config import recipes
+from jaxcnn.config.recipes import recipe
 
 
 def get_config(dataset="digits"):
-    return recipes.dfn("dfn_fuse3_d20", dataset)
+    return recipe("dfn_fuse3_d20", dataset)

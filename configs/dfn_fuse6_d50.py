@@ -1,20 +1,22 @@
 """Deeply-fused net: a plain net of 50 layers, fused 6 times with a shallow one.
 
-Wang, Wei, Zhang and Zeng, "Deeply-Fused Nets", 2016, arXiv 1605.07716.
+Wang, Wei, Zhang and Zeng, "Deeply-Fused Nets", 2016. https://arxiv.org/abs/1605.07716
 
-No error of this network is published; it is the released code's. Whole images are tested.
-781,370 parameters (787,220 with 100 classes); 116.05 MMACs per 32x32 image.
+CIFAR-10 test error: none is published.
+No published error; the network is the released code's.
+781,370 parameters (787,220 with 100 classes); 0.1160 GMACs per 32x32 image.
+Digits: 32x32 images, 8 epochs.
+What is the paper's and what is ours: jaxcnn/config/recipes/dfn.py.
 
-  python -m jaxcnn.main --config=configs/dfn_fuse6_d50.py            # digits, offline
-  python -m jaxcnn.main --config=configs/dfn_fuse6_d50.py:cifar10    # the released code's recipe
-  python -m jaxcnn.main --config=configs/dfn_fuse6_d50.py:cifar100   # the same
-  python -m jaxcnn.main --config=configs/dfn_fuse6_d50.py:synthetic  # made-up images
+  python -m jaxcnn.main --config=configs/dfn_fuse6_d50.py           # offline digits
+  python -m jaxcnn.main --config=configs/dfn_fuse6_d50.py:cifar10   # as published
+  python -m jaxcnn.main --config=configs/dfn_fuse6_d50.py:cifar100  # as published
 
-By a recipe of ours: :mnist, :fashion_mnist and :svhn.
+By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn.config import recipes
+from jaxcnn.config.recipes import recipe
 
 
 def get_config(dataset="digits"):
-    return recipes.dfn("dfn_fuse6_d50", dataset)
+    return recipe("dfn_fuse6_d50", dataset)

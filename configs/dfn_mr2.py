@@ -1,22 +1,23 @@
 """DFN-MR2: two lines that merge and run, 32 layers deep, four times as wide.
 
-Zhao, Wang, Li, Tu and Zeng, "On the Connection of Deep Fusion to Ensembling", 2016,
-arXiv 1611.07718.
+Zhao, Wang, Li, Tu and Zeng, "On the Connection of Deep Fusion to Ensembling", 2016.
+https://arxiv.org/abs/1611.07718
 
-CIFAR-10 / CIFAR-100 test error 3.94 / 19.25 % in the paper, with flips and crops of the image
-padded by 4; whole images are tested.
+CIFAR-10 test error: 3.94 %, whole image, trained with shifts and flips.
+CIFAR-100 19.25.
 14,851,402 parameters (14,874,532 with 100 classes); 2.200 GMACs per 32x32 image.
+Digits: 8x8 images, 8 epochs.
+What is the paper's and what is ours: jaxcnn/config/recipes/dfn_mr.py.
 
-  python -m jaxcnn.main --config=configs/dfn_mr2.py            # digits, offline
-  python -m jaxcnn.main --config=configs/dfn_mr2.py:cifar10    # the paper's recipe
-  python -m jaxcnn.main --config=configs/dfn_mr2.py:cifar100   # the same
-  python -m jaxcnn.main --config=configs/dfn_mr2.py:synthetic  # made-up images
+  python -m jaxcnn.main --config=configs/dfn_mr2.py           # offline digits
+  python -m jaxcnn.main --config=configs/dfn_mr2.py:cifar10   # as published
+  python -m jaxcnn.main --config=configs/dfn_mr2.py:cifar100  # as published
 
-By a recipe of ours: :mnist, :fashion_mnist and :svhn.
+By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn.config import recipes
+from jaxcnn.config.recipes import recipe
 
 
 def get_config(dataset="digits"):
-    return recipes.dfn("dfn_mr2", dataset)
+    return recipe("dfn_mr2", dataset)

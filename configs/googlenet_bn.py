@@ -1,20 +1,24 @@
 """GoogLeNet with batch normalisation instead of LRN and biases.
 
-Szegedy et al., "Going Deeper with Convolutions", 2014, arXiv 1409.4842.
+Szegedy et al., "Going Deeper with Convolutions", 2014. https://arxiv.org/abs/1409.4842
 
-ImageNet-1k validation error: no published figure. A run here is tested on 144 crops.
-7,005,832 parameters; 1.583 GMACs per 224x224 image.
+ImageNet-1k val error: none is published.
+Batch normalisation instead of biases and response normalisation.
+A run here is tested on 144 crops.
+7,005,832 parameters (13,385,816 with the auxiliary heads, which only train); 1.583 GMACs per
+224x224 image.
+Digits: 32x32 images, 8 epochs.
+What is the paper's and what is ours: jaxcnn/config/recipes/googlenet.py.
 
-  python -m jaxcnn.main --config=configs/googlenet_bn.py               # digits, offline
-  python -m jaxcnn.main --config=configs/googlenet_bn.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/googlenet_bn.py               # offline digits
+  python -m jaxcnn.main --config=configs/googlenet_bn.py:imagenet2012  # as published
   python -m jaxcnn.main --config=configs/googlenet_bn.py:folder --config.data.dir=DIR
-  python -m jaxcnn.main --config=configs/googlenet_bn.py:synthetic     # made-up images
 
-By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
+By a recipe of ours: :synthetic, :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn.config import recipes
+from jaxcnn.config.recipes import recipe
 
 
 def get_config(dataset="digits"):
-    return recipes.googlenet("googlenet_bn", dataset)
+    return recipe("googlenet_bn", dataset)

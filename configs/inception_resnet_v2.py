@@ -1,23 +1,26 @@
 """Inception-ResNet-v2 as its authors released it.
 
 Szegedy, Ioffe, Vanhoucke and Alemi, "Inception-v4, Inception-ResNet and the Impact of Residual
-Connections on Learning", 2016, arXiv 1602.07261.
+Connections on Learning", 2016. https://arxiv.org/abs/1602.07261
 
-ImageNet-1k validation error, top-1 / top-5 %: 19.9 / 4.9 with one 299 crop in the paper (of the
-paper's network), which leaves out about 1,700 images. A run here is tested on one centre crop.
-The smallest images that leave anything are 75x75: digits are enlarged to 80x80.
-55,843,464 parameters; 13.156 GMACs per 299x299 image.
+ImageNet-1k val error, top-1 / top-5: 19.6 / 4.7 %, 1 crop, released weights.
+The released network; inception_resnet_v2_paper is the one of the figures; the paper's figures, 19.9
+/ 4.9, are of the latter.
+A run here is tested on one centre crop.
+55,843,464 parameters (59,211,120 with the auxiliary heads, which only train); 13.16 GMACs per
+299x299 image. Images of 75x75 or larger.
+Digits: 80x80 images, 6 epochs; scan_units=True.
+What is the paper's and what is ours: jaxcnn/config/recipes/inception_v4.py.
 
-  python -m jaxcnn.main --config=configs/inception_resnet_v2.py               # digits, offline
-  python -m jaxcnn.main --config=configs/inception_resnet_v2.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/inception_resnet_v2.py               # offline digits
+  python -m jaxcnn.main --config=configs/inception_resnet_v2.py:imagenet2012  # as published
   python -m jaxcnn.main --config=configs/inception_resnet_v2.py:folder --config.data.dir=DIR
-  python -m jaxcnn.main --config=configs/inception_resnet_v2.py:synthetic     # made-up images
 
-By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
+By a recipe of ours: :synthetic, :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn.config import recipes
+from jaxcnn.config.recipes import recipe
 
 
 def get_config(dataset="digits"):
-    return recipes.inception("inception_resnet_v2", dataset)
+    return recipe("inception_resnet_v2", dataset)

@@ -15,8 +15,8 @@ network on the 100 alone 93.0 ± 2.2 %; two minutes of a processor core.
 By a recipe of ours: :fashion_mnist.
 """
 
-from jaxcnn.config import recipes
+from jaxcnn.config.recipes import recipe
 
 
 def get_config(dataset="digits"):
-    return recipes.ladder("ladder_mnist_mlp", dataset)
+    return recipe("ladder", dataset)

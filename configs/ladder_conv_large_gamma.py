@@ -12,8 +12,8 @@ and which are whitened; 23.33 % without the unlabelled images.
   python -m jaxcnn.main --config=configs/ladder_conv_large_gamma.py:synthetic  # made-up images
 """
 
-from jaxcnn.config import recipes
+from jaxcnn.config.recipes import recipe
 
 
 def get_config(dataset="digits"):
-    return recipes.ladder("ladder_conv_large_gamma", dataset)
+    return recipe("ladder_conv_large_gamma", dataset)

@@ -1,24 +1,26 @@
 """Plain-18: ResNet-18 without its shortcuts.
 
-He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385.
+He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015.
+https://arxiv.org/abs/1512.03385
 
-ImageNet-1k validation error, top-1 / top-5 %, in the paper: 27.94 / – with ten 224 crops (ResNet-18
-with shortcut A: 27.88 / –). A run here is tested on ten crops. CIFAR at 32x32 with this network: no
-published figure.
+ImageNet-1k val error: 27.94 %, 10 crops.
+No shortcuts; resnet18_a, with them, has 27.88.
+A run here is tested on ten crops.
 11,515,688 parameters; 1.795 GMACs per 224x224 image.
+Digits: 32x32 images, 8 epochs.
+What is the paper's and what is ours: jaxcnn/config/recipes/resnet.py.
 
-  python -m jaxcnn.main --config=configs/plain18.py               # digits, offline
-  python -m jaxcnn.main --config=configs/plain18.py:imagenet2012  # the paper's recipe
-  python -m jaxcnn.main --config=configs/plain18.py:cifar10       # the paper's CIFAR recipe
-  python -m jaxcnn.main --config=configs/plain18.py:cifar100      # the same
+  python -m jaxcnn.main --config=configs/plain18.py               # offline digits
+  python -m jaxcnn.main --config=configs/plain18.py:imagenet2012  # as published
+  python -m jaxcnn.main --config=configs/plain18.py:cifar10       # as published
+  python -m jaxcnn.main --config=configs/plain18.py:cifar100      # as published
   python -m jaxcnn.main --config=configs/plain18.py:folder --config.data.dir=DIR
-  python -m jaxcnn.main --config=configs/plain18.py:synthetic     # made-up images
 
-By a recipe of ours: :mnist, :fashion_mnist and :svhn.
+By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn.config import recipes
+from jaxcnn.config.recipes import recipe
 
 
 def get_config(dataset="digits"):
-    return recipes.resnet("plain18", dataset)
+    return recipe("plain18", dataset)

@@ -1,25 +1,27 @@
 """ResNet-101, shortcut B (projections where the shape changes), the stride on the 3x3 ("v1.5").
 
-He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385.
+He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015.
+https://arxiv.org/abs/1512.03385
 
-ImageNet-1k validation error, top-1 / top-5 %: 21.75 / 6.05 with ten 224 crops in the paper, which
-has the stride on the first 1x1 (resnet101_v1); 22.44 / 6.21 with one 224 crop
-(facebook/fb.resnet.torch, another recipe). A run here is tested on ten crops. CIFAR at 32x32 with
-this network: no published figure.
+ImageNet-1k val error, top-1 / top-5: 22.626 / 6.454 %, 1 crop, torchvision's weights.
+Stride on the 3x3; resnet101_v1 is the paper's; facebook/fb.resnet.torch has 22.44 / 6.21 with 1
+crop, by another recipe; the paper has 21.75 / 6.05 with 10 crops.
+A run here is tested on ten crops.
 44,549,160 parameters; 7.801 GMACs per 224x224 image.
+Digits: 32x32 images, 8 epochs.
+What is the paper's and what is ours: jaxcnn/config/recipes/resnet.py.
 
-  python -m jaxcnn.main --config=configs/resnet101.py               # digits, offline
-  python -m jaxcnn.main --config=configs/resnet101.py:imagenet2012  # the paper's recipe
-  python -m jaxcnn.main --config=configs/resnet101.py:cifar10       # the paper's CIFAR recipe
-  python -m jaxcnn.main --config=configs/resnet101.py:cifar100      # the same
+  python -m jaxcnn.main --config=configs/resnet101.py               # offline digits
+  python -m jaxcnn.main --config=configs/resnet101.py:imagenet2012  # as published
+  python -m jaxcnn.main --config=configs/resnet101.py:cifar10       # as published
+  python -m jaxcnn.main --config=configs/resnet101.py:cifar100      # as published
   python -m jaxcnn.main --config=configs/resnet101.py:folder --config.data.dir=DIR
-  python -m jaxcnn.main --config=configs/resnet101.py:synthetic     # made-up images
 
-By a recipe of ours: :mnist, :fashion_mnist and :svhn.
+By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn.config import recipes
+from jaxcnn.config.recipes import recipe
 
 
 def get_config(dataset="digits"):
-    return recipes.resnet("resnet101", dataset)
+    return recipe("resnet101", dataset)

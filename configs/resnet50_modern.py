@@ -17,8 +17,8 @@ run here is tested on one centre crop.
 By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn.config import recipes
+from jaxcnn.config.recipes import recipe
 
 
 def get_config(dataset="digits"):
-    return recipes.modern("resnet50", dataset)
+    return recipe("resnet50_modern", dataset)

@@ -1,22 +1,23 @@
 """ResNeXt-29 for CIFAR, 16 groups of width 64.
 
 Xie, Girshick, Dollár, Tu and He, "Aggregated Residual Transformations for Deep Neural Networks",
-2016, arXiv 1611.05431.
+2016. https://arxiv.org/abs/1611.05431
 
-CIFAR-10 / CIFAR-100 test error 3.58 / 17.31 % in the paper, with flips and crops of the image
-padded by 4; whole images are tested.
-68,155,210 parameters; 10.689 GMACs per 32x32 image.
+CIFAR-10 test error: 3.58 %, whole image, trained with shifts and flips.
+CIFAR-100 17.31.
+68,155,210 parameters; 10.69 GMACs per 32x32 image.
+Digits: 8x8 images, 5 epochs.
+What is the paper's and what is ours: jaxcnn/config/recipes/resnext.py.
 
-  python -m jaxcnn.main --config=configs/resnext29_16x64d.py            # digits, offline
-  python -m jaxcnn.main --config=configs/resnext29_16x64d.py:cifar10    # the paper's recipe
-  python -m jaxcnn.main --config=configs/resnext29_16x64d.py:cifar100   # the same
-  python -m jaxcnn.main --config=configs/resnext29_16x64d.py:synthetic  # made-up images
+  python -m jaxcnn.main --config=configs/resnext29_16x64d.py           # offline digits
+  python -m jaxcnn.main --config=configs/resnext29_16x64d.py:cifar10   # as published
+  python -m jaxcnn.main --config=configs/resnext29_16x64d.py:cifar100  # as published
 
-By a recipe of ours: :mnist, :fashion_mnist and :svhn.
+By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.
 """
 
-from jaxcnn.config import recipes
+from jaxcnn.config.recipes import recipe
 
 
 def get_config(dataset="digits"):
-    return recipes.resnext("resnext29_16x64d", dataset)
+    return recipe("resnext29_16x64d", dataset)

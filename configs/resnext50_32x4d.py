@@ -1,22 +1,23 @@
 """ResNeXt-50, 32 groups of width 4.
 
 Xie, Girshick, Dollár, Tu and He, "Aggregated Residual Transformations for Deep Neural Networks",
-2016, arXiv 1611.05431.
+2016. https://arxiv.org/abs/1611.05431
 
-ImageNet-1k validation error, top-1 / top-5 %: 22.2 / – with one 224 crop in the paper. A run here
-is tested on one centre crop.
+ImageNet-1k val error: 22.2 %, 1 crop.
+A run here is tested on one centre crop.
 25,028,904 parameters; 4.230 GMACs per 224x224 image.
+Digits: 32x32 images, 8 epochs.
+What is the paper's and what is ours: jaxcnn/config/recipes/resnext.py.
 
-  python -m jaxcnn.main --config=configs/resnext50_32x4d.py               # digits, offline
-  python -m jaxcnn.main --config=configs/resnext50_32x4d.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/resnext50_32x4d.py               # offline digits
+  python -m jaxcnn.main --config=configs/resnext50_32x4d.py:imagenet2012  # as published
   python -m jaxcnn.main --config=configs/resnext50_32x4d.py:folder --config.data.dir=DIR
-  python -m jaxcnn.main --config=configs/resnext50_32x4d.py:synthetic     # made-up images
 
-By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
+By a recipe of ours: :synthetic, :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn.config import recipes
+from jaxcnn.config.recipes import recipe
 
 
 def get_config(dataset="digits"):
-    return recipes.resnext("resnext50_32x4d", dataset)
+    return recipe("resnext50_32x4d", dataset)

@@ -1,24 +1,24 @@
 """VGG-16, net D.
 
-Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014,
-arXiv 1409.1556.
+Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014.
+https://arxiv.org/abs/1409.1556
 
-ImageNet-1k validation error, top-1 / top-5 %: 27.0 / 8.8, dense evaluation at one scale (S = Q =
-256) in the paper (25.6 / 8.1 with S in [256, 512], Q = 384). A run here is tested densely, at Q =
-256.
-On digits and made-up images the hidden layers have 512 units instead of 4096.
-138,357,544 parameters; 15.470 GMACs per 224x224 image.
+ImageNet-1k val error, top-1 / top-5: 25.6 / 8.1 %, dense at 384, trained at 256 to 512.
+27.0 / 8.8 trained and tested at 256.
+A run here is tested densely, at Q = 256.
+138,357,544 parameters; 15.47 GMACs per 224x224 image.
+Digits: 32x32 images, 12 epochs; hidden_features=(512, 512), kernel_init=he_normal.
+What is the paper's and what is ours: jaxcnn/config/recipes/vgg.py.
 
-  python -m jaxcnn.main --config=configs/vgg16.py               # digits, offline
-  python -m jaxcnn.main --config=configs/vgg16.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/vgg16.py               # offline digits
+  python -m jaxcnn.main --config=configs/vgg16.py:imagenet2012  # as published
   python -m jaxcnn.main --config=configs/vgg16.py:folder --config.data.dir=DIR
-  python -m jaxcnn.main --config=configs/vgg16.py:synthetic     # made-up images
 
-By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
+By a recipe of ours: :synthetic, :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn.config import recipes
+from jaxcnn.config.recipes import recipe
 
 
 def get_config(dataset="digits"):
-    return recipes.vgg("vgg16", dataset)
+    return recipe("vgg16", dataset)

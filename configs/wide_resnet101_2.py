@@ -1,21 +1,22 @@
 """Wide ResNet-101-2: bottlenecks of twice the width.
 
-Zagoruyko and Komodakis, "Wide Residual Networks", 2016, arXiv 1605.07146.
+Zagoruyko and Komodakis, "Wide Residual Networks", 2016. https://arxiv.org/abs/1605.07146
 
-ImageNet-1k validation error, top-1 / top-5 %: 21.15 / 5.72 with one centre crop (torchvision,
-another recipe). A run here is tested on one centre crop.
-126,886,696 parameters; 22.753 GMACs per 224x224 image.
+ImageNet-1k val error, top-1 / top-5: 21.152 / 5.716 %, 1 crop, torchvision's weights.
+A run here is tested on one centre crop.
+126,886,696 parameters; 22.75 GMACs per 224x224 image.
+Digits: 32x32 images, 8 epochs.
+What is the paper's and what is ours: jaxcnn/config/recipes/wide_resnet.py.
 
-  python -m jaxcnn.main --config=configs/wide_resnet101_2.py               # digits, offline
-  python -m jaxcnn.main --config=configs/wide_resnet101_2.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/wide_resnet101_2.py               # offline digits
+  python -m jaxcnn.main --config=configs/wide_resnet101_2.py:imagenet2012  # as published
   python -m jaxcnn.main --config=configs/wide_resnet101_2.py:folder --config.data.dir=DIR
-  python -m jaxcnn.main --config=configs/wide_resnet101_2.py:synthetic     # made-up images
 
-By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
+By a recipe of ours: :synthetic, :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn.config import recipes
+from jaxcnn.config.recipes import recipe
 
 
 def get_config(dataset="digits"):
-    return recipes.wide_resnet("wide_resnet101_2", dataset)
+    return recipe("wide_resnet101_2", dataset)

@@ -1,22 +1,23 @@
 """WRN-16-8.
 
-Zagoruyko and Komodakis, "Wide Residual Networks", 2016, arXiv 1605.07146.
+Zagoruyko and Komodakis, "Wide Residual Networks", 2016. https://arxiv.org/abs/1605.07146
 
-CIFAR-10 / CIFAR-100 test error 4.27 / 20.43 % in the paper, with flips and crops of the image
-padded by 4; whole images are tested. SVHN 1.54 % with dropout, in the authors' repository.
+CIFAR-10 test error: 4.27 %, whole image, trained with shifts and flips.
+CIFAR-100 20.43; SVHN 1.54 with dropout, in the authors' repository.
 10,961,370 parameters; 1.548 GMACs per 32x32 image.
+Digits: 16x16 images, 8 epochs.
+What is the paper's and what is ours: jaxcnn/config/recipes/wide_resnet.py.
 
-  python -m jaxcnn.main --config=configs/wrn_16_8.py            # digits, offline
-  python -m jaxcnn.main --config=configs/wrn_16_8.py:cifar10    # the paper's recipe
-  python -m jaxcnn.main --config=configs/wrn_16_8.py:cifar100   # the same
-  python -m jaxcnn.main --config=configs/wrn_16_8.py:synthetic  # made-up images
-  python -m jaxcnn.main --config=configs/wrn_16_8.py:svhn       # the paper's recipe
+  python -m jaxcnn.main --config=configs/wrn_16_8.py           # offline digits
+  python -m jaxcnn.main --config=configs/wrn_16_8.py:svhn      # as published
+  python -m jaxcnn.main --config=configs/wrn_16_8.py:cifar10   # as published
+  python -m jaxcnn.main --config=configs/wrn_16_8.py:cifar100  # as published
 
-By a recipe of ours: :mnist and :fashion_mnist.
+By a recipe of ours: :synthetic, :mnist and :fashion_mnist.
 """
 
-from jaxcnn.config import recipes
+from jaxcnn.config.recipes import recipe
 
 
 def get_config(dataset="digits"):
-    return recipes.wide_resnet("wrn_16_8", dataset)
+    return recipe("wrn_16_8", dataset)

@@ -1,21 +1,22 @@
 """WRN-22-8.
 
-Zagoruyko and Komodakis, "Wide Residual Networks", 2016, arXiv 1605.07146.
+Zagoruyko and Komodakis, "Wide Residual Networks", 2016. https://arxiv.org/abs/1605.07146
 
-CIFAR test error: not in the paper's tables.
+CIFAR-10 test error: none is published.
 17,158,106 parameters; 2.454 GMACs per 32x32 image.
+Digits: 16x16 images, 8 epochs.
+What is the paper's and what is ours: jaxcnn/config/recipes/wide_resnet.py.
 
-  python -m jaxcnn.main --config=configs/wrn_22_8.py            # digits, offline
-  python -m jaxcnn.main --config=configs/wrn_22_8.py:cifar10    # the paper's recipe
-  python -m jaxcnn.main --config=configs/wrn_22_8.py:cifar100   # the same
-  python -m jaxcnn.main --config=configs/wrn_22_8.py:synthetic  # made-up images
-  python -m jaxcnn.main --config=configs/wrn_22_8.py:svhn       # the paper's recipe of WRN-16-8
+  python -m jaxcnn.main --config=configs/wrn_22_8.py           # offline digits
+  python -m jaxcnn.main --config=configs/wrn_22_8.py:svhn      # as published
+  python -m jaxcnn.main --config=configs/wrn_22_8.py:cifar10   # as published
+  python -m jaxcnn.main --config=configs/wrn_22_8.py:cifar100  # as published
 
-By a recipe of ours: :mnist and :fashion_mnist.
+By a recipe of ours: :synthetic, :mnist and :fashion_mnist.
 """
 
-from jaxcnn.config import recipes
+from jaxcnn.config.recipes import recipe
 
 
 def get_config(dataset="digits"):
-    return recipes.wide_resnet("wrn_22_8", dataset)
+    return recipe("wrn_22_8", dataset)

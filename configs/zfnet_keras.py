@@ -1,23 +1,24 @@
 """ZFNet as known from Keras code: other padding, no contrast normalisation, U(±0.05).
 
-Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2013, arXiv 1311.2901.
+Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2013.
+https://arxiv.org/abs/1311.2901
 
-ImageNet-1k validation error, top-1 / top-5 %: none is published of this form (of the paper's own
-38.4 / 16.5, ten crops). A run here is tested on ten crops.
-Digits are enlarged to 64x64; there the two hidden layers have 512 units, and the convolutions start
-by He's initialisation.
+ImageNet-1k val error: none is published.
+Other padding, no contrast normalisation.
+A run here is tested on ten crops.
 62,357,608 parameters; 1.198 GMACs per 224x224 image.
+Digits: 64x64 images, 8 epochs; hidden_features=(512, 512), kernel_init=he_normal.
+What is the paper's and what is ours: jaxcnn/config/recipes/zfnet.py.
 
-  python -m jaxcnn.main --config=configs/zfnet_keras.py               # digits, offline
-  python -m jaxcnn.main --config=configs/zfnet_keras.py:imagenet2012  # the paper's recipe
+  python -m jaxcnn.main --config=configs/zfnet_keras.py               # offline digits
+  python -m jaxcnn.main --config=configs/zfnet_keras.py:imagenet2012  # as published
   python -m jaxcnn.main --config=configs/zfnet_keras.py:folder --config.data.dir=DIR
-  python -m jaxcnn.main --config=configs/zfnet_keras.py:synthetic     # made-up images
 
-By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
+By a recipe of ours: :synthetic, :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
-from jaxcnn.config import recipes
+from jaxcnn.config.recipes import recipe
 
 
 def get_config(dataset="digits"):
-    return recipes.zfnet("zfnet_keras", dataset)
+    return recipe("zfnet_keras", dataset)

@@ -49,7 +49,7 @@ def write_photos(root, each=4):
 
 
 def make_config(root):
-    config = recipes.resnet("resnet18", "folder")
+    config = recipes.recipe("resnet18", "folder")
     config.model.overrides.update(stage_sizes=(1, 1), width=4)
     config.data.update(dir=str(root), image_size=16, num_workers=0)
     config.train.update(length="4steps", batch_size=8, ema_decay=0.5)

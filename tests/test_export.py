@@ -77,7 +77,7 @@ def test_a_python_without_jaxcnn_gets_the_network_s_logits(photo_run, tmp_path, 
 
 def untrained(name, size, dtype="float32", **overrides):
     """A network with random weights, as if restored."""
-    config = recipes.resnet("resnet18")
+    config = recipes.recipe("resnet18")
     config.model.update(name=name, dtype=dtype)
     config.model.overrides.update(overrides)
     config.data.update(image_size=size, channels=3, mean=(0.4,), std=(0.2,))
@@ -264,7 +264,7 @@ def test_onnx_of_activations_pools_and_preprocessing():
     same(network, (4, 5, 3))
     rng = np.random.default_rng(0)
     mean, whiten = rng.random((4, 5, 3), np.float32), rng.random((60, 60), np.float32) / 30
-    config = recipes.resnet("resnet18")
+    config = recipes.recipe("resnet18")
     normalize = build_data.make_normalize(config, Statistics("zca", 9.0, mean, whiten))
     same(lambda images: normalize(images).reshape(-1, 60), (4, 5, 3))
 

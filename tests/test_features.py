@@ -61,7 +61,7 @@ def test_features_are_the_layer_s_outputs_averaged_over_space(photo_run, outputs
 
 
 def test_units_of_a_loop_are_layers_too():
-    config = recipes.resnet("cifar_resnet110")
+    config = recipes.recipe("cifar_resnet110")
     config.data.image_size = 8
     config.model.overrides.stage_sizes = (1, 3)
     model = build.make_model(config, 10)

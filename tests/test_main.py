@@ -216,7 +216,7 @@ def test_values_may_stand_behind_their_flags():
 def test_the_default_workdir_is_called_by_the_data(kind, dir, label):
     from jaxcnn.config import defaults, recipes
 
-    config = recipes.resnet("resnet18", kind)
+    config = recipes.recipe("resnet18", kind)
     config.data.dir = dir
     assert defaults.data_label(config) == label
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def config():
-    config = recipes.lenet("lenet5_modern")
+    config = recipes.recipe("lenet5_modern")
     config.data.update(pad=0, image_size=16)
     return config
 

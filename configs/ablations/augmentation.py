@@ -15,7 +15,7 @@ from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():
-    config = on_digits(recipes.resnet("cifar_resnet20"), examples=200)
+    config = on_digits(recipes.recipe("cifar_resnet20"), examples=200)
     return Ablation(
         base=config,
         variants={

@@ -16,7 +16,7 @@ from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():
-    config = on_digits(recipes.resnext("resnext29_8x64d"), examples=300)
+    config = on_digits(recipes.recipe("resnext29_8x64d"), examples=300)
     config.model.overrides.update(stage_sizes=(2, 2, 2), width=32)
     config.optimizer.update(name="sgd", weight_decay=1e-4)
     config.schedule.update(name="cosine", learning_rate=0.1)

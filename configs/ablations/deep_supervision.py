@@ -14,7 +14,7 @@ from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():
-    config = on_digits(recipes.dsn("dsn_cifar10"), size=16, examples=300)
+    config = on_digits(recipes.recipe("dsn_cifar10"), size=16, examples=300)
     config.model.overrides.features = ((48, 40, 24), (48, 48, 48), (48, 48))
     return Ablation(
         base=config,

@@ -13,7 +13,7 @@ from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():
-    config = on_digits(recipes.resnet("cifar_plain20"))
+    config = on_digits(recipes.recipe("cifar_plain20"))
     config.optimizer.update(name="sgd", weight_decay=1e-4)
     config.schedule.update(name="cosine", learning_rate=0.1)
     return Ablation(

@@ -16,7 +16,7 @@ from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():
-    config = on_digits(recipes.fractalnet("fractalnet_narrow_c3"), size=16, examples=300)
+    config = on_digits(recipes.recipe("fractalnet_narrow_c3"), size=16, examples=300)
     config.model.overrides.update(stage_features=(16, 32, 64), dropout_rates=(0.0, 0.0, 0.0))
     return Ablation(
         base=config,

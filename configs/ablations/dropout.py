@@ -15,7 +15,7 @@ from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():
-    config = on_digits(recipes.alexnet("alexnet"), size=64, examples=200)
+    config = on_digits(recipes.recipe("alexnet"), size=64, examples=200)
     config.model.overrides.update(features=(32, 64, 96, 96, 64), hidden_features=(512, 512))
     config.model.kernel_init = "he_normal"
     config.schedule.learning_rate = 1e-3

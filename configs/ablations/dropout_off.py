@@ -14,7 +14,7 @@ from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():
-    config = on_digits(recipes.alexnet("alexnet"), size=64)
+    config = on_digits(recipes.recipe("alexnet"), size=64)
     config.data.pad = 0
     config.model.overrides.update(features=(32, 64, 96, 96, 64), hidden_features=(256, 256))
     config.model.kernel_init = "he_normal"

@@ -20,7 +20,7 @@ from jaxcnn.config.recipes.ablation import on_digits
 
 
 def get_ablation():
-    config = on_digits(recipes.highway("highway_fc50"), size=28)
+    config = on_digits(recipes.recipe("highway_fc50"), size=28)
     config.train.batch_size = 256
     maps = {"model.overrides.width": 8, "data.image_size": 16}
     return Ablation(

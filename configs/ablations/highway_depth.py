@@ -17,7 +17,7 @@ from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():
-    config = on_digits(recipes.highway("highway_fc20"), size=28)
+    config = on_digits(recipes.recipe("highway_fc20"), size=28)
     return Ablation(
         base=config,
         variants={

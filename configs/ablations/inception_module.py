@@ -16,7 +16,7 @@ from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():
-    config = on_digits(recipes.googlenet("googlenet_torchvision"), size=32, examples=300)
+    config = on_digits(recipes.recipe("googlenet_torchvision"), size=32, examples=300)
     config.model.overrides.norm_momentum = 0.9  # statistics that keep up with so few steps
     return Ablation(
         base=config,

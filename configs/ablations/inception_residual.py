@@ -14,7 +14,7 @@ from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():
-    config = on_digits(recipes.inception("inception_resnet_v1"), size=75, examples=300)
+    config = on_digits(recipes.recipe("inception_resnet_v1"), size=75, examples=300)
     config.model.overrides.stage_sizes = (2, 4, 2)
     return Ablation(
         base=config,

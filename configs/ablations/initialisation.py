@@ -16,7 +16,7 @@ from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():
-    config = on_digits(recipes.vgg("vgg19"), size=32)
+    config = on_digits(recipes.recipe("vgg19"), size=32)
     config.model.overrides.update(stage_features=(16, 32, 64, 64, 64), pool_size=(1, 1))
     config.model.overrides.update(hidden_features=(), dropout_rate=0.0)
     config.schedule.learning_rate = 3e-4

@@ -22,7 +22,7 @@ from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():
-    config = on_digits(recipes.nin("nin_mnist"), size=28, examples=300)
+    config = on_digits(recipes.recipe("nin_mnist"), size=28, examples=300)
     config.model.overrides.features = ((48, 32, 48), (48, 32, 48), (48, 48))
     config.model.overrides.kernel_sizes = (3, 5, 5)
     config.model.kernel_init = "he_normal"

@@ -23,7 +23,7 @@ ALONE = {
 
 
 def get_ablation():
-    config = recipes.ladder("ladder_mnist_mlp")
+    config = recipes.recipe("ladder_mnist_mlp")
     config.train.length = "900steps"
     config.schedule.warmup = "600steps"
     config.eval.every = config.log.every = config.checkpoint.every = "90steps"

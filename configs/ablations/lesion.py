@@ -16,7 +16,7 @@ from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():
-    config = on_digits(recipes.resnet("cifar_resnet32"))
+    config = on_digits(recipes.recipe("cifar_resnet32"))
     config.model.overrides.stage_sizes = (5, 5, 5)
     config.optimizer.update(name="sgd", weight_decay=1e-4)
     config.schedule.update(name="cosine", learning_rate=0.1)

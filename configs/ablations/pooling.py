@@ -15,7 +15,7 @@ from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():
-    config = on_digits(recipes.nin("nin_mnist"), size=28, examples=300)
+    config = on_digits(recipes.recipe("nin_mnist"), size=28, examples=300)
     config.model.overrides.features = ((48, 32, 24), (64, 48, 24), (64, 48))
     config.model.kernel_init = "he_normal"
     return Ablation(

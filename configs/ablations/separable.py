@@ -18,7 +18,7 @@ from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():
-    config = on_digits(recipes.mobilenet("mobilenet_v1_025"), size=32, examples=300)
+    config = on_digits(recipes.recipe("mobilenet_v1_025"), size=32, examples=300)
     config.model.overrides.norm_momentum = 0.9
     config.schedule.learning_rate = 5e-3
     return Ablation(

@@ -14,7 +14,7 @@ from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():
-    config = on_digits(recipes.stochastic_depth("cifar_resnet110_sd"), steps=200)
+    config = on_digits(recipes.recipe("cifar_resnet110_sd"), steps=200)
     config.model.overrides.update(stage_sizes=(9, 9, 9))
     return Ablation(
         base=config,

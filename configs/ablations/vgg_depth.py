@@ -15,7 +15,7 @@ from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():
-    config = on_digits(recipes.vgg("vgg11_bn"), size=32, examples=300)
+    config = on_digits(recipes.recipe("vgg11_bn"), size=32, examples=300)
     config.model.overrides.update(stage_features=(16, 32, 64, 64, 64), pool_size=(1, 1))
     config.model.overrides.hidden_features = (128, 128)
     return Ablation(

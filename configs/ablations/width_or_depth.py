@@ -14,7 +14,7 @@ from jaxcnn.config.recipes.ablation import on_digits, short
 
 
 def get_ablation():
-    config = on_digits(recipes.wide_resnet("wrn_16_8"), examples=300)
+    config = on_digits(recipes.recipe("wrn_16_8"), examples=300)
     config.optimizer.update(name="sgd", weight_decay=1e-4)
     config.schedule.update(name="cosine", learning_rate=0.1)
     return Ablation(

@@ -63,7 +63,8 @@ def insert(text: str) -> str:
 
 def _cells(name: str) -> list[str]:
     info = model_info(name)
-    authors = papers()[networks()[name]["paper"]]["authors"]
+    first, *others = papers()[networks()[name]["paper"]]["authors"].split(", ")
+    authors = f"{first} et al." if others else first
     measured = info.crop_protocol is not None
     return [
         f"`{name}`",

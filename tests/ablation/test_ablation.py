@@ -39,7 +39,7 @@ from jaxcnn.ablation import Ablation
 
 
 def get_ablation():
-    config = recipes.lenet("lenet5_modern")
+    config = recipes.recipe("lenet5_modern")
     return Ablation(
         base=config,
         variants={"fast": {}, "slow": {"schedule.learning_rate": 0.001}},
@@ -54,7 +54,7 @@ def result(variant, seed, *values):
 
 def two(**fields):
     variants = {"a": {}, "b": {"seed": 1}}
-    return Ablation(**{"base": recipes.lenet("lenet5_modern"), "variants": variants, **fields})
+    return Ablation(**{"base": recipes.recipe("lenet5_modern"), "variants": variants, **fields})
 
 
 # Reports ----------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def test_variants_override_what_is_quick():
         (SMALL.replace("return Ablation", "return dict"), "returns no Ablation"),
         ("def get_ablation(:", "cannot read.*SyntaxError"),
         (
-            SMALL.replace("lenet5_modern", "lenet5_modrn").replace("recipes.lenet", "recipe.lenet"),
+            SMALL.replace("recipes.recipe", "recipe.recipe"),
             "NameError",
         ),
     ],
@@ -270,7 +270,7 @@ def normalised(images, statistics):
 
 
 def test_gradient_flow_is_of_the_images_as_training_sees_them(tmp_path):
-    config, source = whitened(recipes.highway("highway_fc10"))
+    config, source = whitened(recipes.recipe("highway_fc10"))
     config.model.overrides.depth = 2
     batch = train_batch(source, batch_size=config.train.batch_size, seed=config.seed, step=0)
     images = normalised(batch["image"], normalization.measure(source, "zca"))
@@ -289,7 +289,7 @@ def test_gradient_flow_is_of_the_images_as_training_sees_them(tmp_path):
 
 
 def test_lesions_are_of_the_images_as_the_run_saw_them(tmp_path, monkeypatch):
-    config, source = whitened(recipes.resnet("cifar_resnet20"))
+    config, source = whitened(recipes.recipe("cifar_resnet20"))
     config.model.overrides.update(stage_sizes=(1,), width=4)
     workdir.keep_statistics(tmp_path, config, source, lambda text: None)
     model = build.make_model(config, 10)

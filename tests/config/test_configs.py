@@ -1,9 +1,7 @@
 """Every config on every data set of its recipe is built; a small one of each family is trained."""
 
-import ast
 import contextlib
 import difflib
-import re
 import runpy
 from fractions import Fraction
 from pathlib import Path
@@ -16,9 +14,11 @@ import pytest
 from jaxcnn import create_model
 from jaxcnn.config import build, build_data, defaults
 from jaxcnn.config.defaults import freeze
+from jaxcnn.config.recipes import recipe
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import make_evaluator
+from jaxcnn.models.published import networks
 from jaxcnn.run import distributed
 from jaxcnn.training.state import initial_state, prepare_state
 from jaxcnn.training.steps import StepParts, make_train_step
@@ -81,24 +81,14 @@ def config_of(stem, dataset):
     return offered(file)[dataset]
 
 
-def smallest_sizes(file):
-    """The side of the smallest images and that of digits, where the text of a config says them."""
-    text = " ".join(ast.get_docstring(ast.parse(file.read_text())).split())
-    least, enlarged = r"smallest images that leave anything are (\d+)x\1", r"enlarged to (\d+)x\1"
-    found = re.search(least, text)
-    return (int(found[1]), int(re.search(enlarged, text)[1])) if found else (0, 0)
-
-
-def test_sizes_in_the_texts_of_configs_are_right():
+def test_the_smallest_sides_are_right():
     checked = set()
-    for file in FILES:
-        least, enlarged = smallest_sizes(file)
-        config = offered(file)["digits"]
-        if not least:
-            assert "smallest" not in file.read_text()
+    for name, row in networks().items():
+        if not (least := row["smallest_side"]):
             continue
-        checked.add(config.model.name)
-        assert config.data.image_size == enlarged
+        checked.add(name)
+        config = recipe(name)
+        assert config.data.image_size >= least
         model = build.make_model(config, 10)
         images = jax.ShapeDtypeStruct((2, least - 1, least, config.data.channels), jnp.float32)
         with pytest.raises(UserError, match=f"takes {least}x{least} or larger"):
@@ -116,7 +106,7 @@ def test_sizes_in_the_texts_of_configs_are_right():
 )
 def test_network_of_every_data_set_is_built(stem):
     file = next(file for file in FILES if file.stem == stem)
-    configs, (least, _) = offered(file).values(), smallest_sizes(file)
+    configs = offered(file).values()
     seen = set()
     for config in sorted(configs, key=lambda config: config.data.image_size):
         size, channels, classes = (
@@ -132,7 +122,7 @@ def test_network_of_every_data_set_is_built(stem):
             continue
         seen.add((section, channels))
         if config.dataset == "digits":
-            size = least or size
+            size = networks()[config.model.name]["smallest_side"] or size
         model = build.make_model(config, classes)
         images = jax.ShapeDtypeStruct((2, size, size, channels), jnp.float32)
         logits, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), images)

@@ -4,13 +4,14 @@ import ast
 import contextlib
 import re
 import runpy
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from jaxcnn import data, list_models, model_info
-from jaxcnn.config import build, build_data, defaults, recipes, schema
+from jaxcnn.config import build, build_data, defaults, generate, recipes, schema
 from jaxcnn.errors import UserError
 from jaxcnn.training import averages
 from jaxcnn.training.schedules import length_in_steps
@@ -95,14 +96,7 @@ def test_a_file_is_named_after_its_network_and_its_text_is_right(file):
     get_config = load(file)
     configs = offered(get_config)
     name = configs["digits"].model.name
-    known_as = {
-        "resnet50_modern": "resnet50",
-        "ladder": "ladder_mnist_mlp",
-        "lenet5": "lenet5_modern",
-        "lenet5_1998": "lenet5",
-        "mobilenet_v1": "mobilenet_v1_100",
-    }
-    assert name == known_as.get(file.stem, file.stem)
+    assert name == recipes.NETWORKS.get(file.stem, file.stem)
     text = ast.get_docstring(ast.parse(file.read_text()))
     assert f"{model_info(name).params:,} parameters" in text
     commands = re.findall(r"--config=configs/(\w+)\.py(?::(\w+))?", text)
@@ -115,6 +109,18 @@ def test_a_file_is_named_after_its_network_and_its_text_is_right(file):
 def test_every_network_has_a_file():
     names = {load(file)().model.name for file in FILES}
     assert names == set(list_models())
+
+
+def test_configs_are_generated(tmp_path):
+    """After a change of a network, its row or its recipe: the command of `generate`."""
+    assert generate.stale(ROOT / "configs") == [], "run: python -m jaxcnn.config.generate configs"
+    written = generate.files().keys()
+    assert {file.stem for file in FILES} == {*written, *generate.HAND_WRITTEN}
+    assert not written & {*generate.HAND_WRITTEN}
+    shutil.copy(ROOT / "configs" / "vgg11.py", tmp_path)
+    assert len(generate.stale(tmp_path)) == len(written) - 1  # what a new network has
+    (tmp_path / "vgg11.py").write_text("")
+    assert "vgg11.py" in generate.stale(tmp_path)
 
 
 def test_an_unknown_data_set_is_answered_with_the_nearest():
@@ -157,7 +163,7 @@ def test_every_network_is_tested_as_its_paper_tested_it_and_its_text_says_so():
     seen = set()
     for file in FILES:
         get_config = load(file)
-        if '"imagenet2012"' not in file.read_text() and ":imagenet2012" not in file.read_text():
+        if ":imagenet2012" not in file.read_text():
             continue
         seen.add(file.stem)
         name = wanted.get(file.stem, "center")
@@ -173,8 +179,8 @@ def test_every_network_is_tested_as_its_paper_tested_it_and_its_text_says_so():
         text = " ".join((ast.get_docstring(ast.parse(file.read_text())) or "").split())
         assert f"A run here is tested {words}." in text, file.stem
     assert wanted.keys() <= seen
-    for model, family in (("vgg16", recipes.vgg), ("resnet50", recipes.resnet)):
-        values(family(model, "cifar10"), eval__protocol="center")
+    for model in ("vgg16", "resnet50"):
+        values(recipes.recipe(model, "cifar10"), eval__protocol="center")
 
 
 # The papers' values -----------------------------------------------------------------------------
@@ -195,7 +201,7 @@ def rates(config, steps):
 
 
 def test_ladder_on_cifar():
-    config = recipes.ladder("ladder_conv_large_gamma", "cifar10")
+    config = recipes.recipe("ladder_conv_large_gamma", "cifar10")
     values(
         config,
         optimizer__name="adam",
@@ -214,27 +220,27 @@ def test_ladder_on_cifar():
 
 
 def test_preprocessing_is_the_papers_and_small_sets_fit_the_network():
-    for family, model, kind in (
-        (recipes.nin, "nin_cifar10", "zca"),
-        (recipes.dsn, "dsn_cifar10", "gcn"),
-        (recipes.highway, "highway_cifar10", "gcn"),
-        (recipes.ladder, "ladder_conv_large_gamma", "zca"),
-        (recipes.resnet, "cifar_resnet20", "mean_image"),
-        (recipes.preact_resnet, "cifar_resnet164_v2", "channels"),
+    for model, kind in (
+        ("nin_cifar10", "zca"),
+        ("dsn_cifar10", "gcn"),
+        ("highway_cifar10", "gcn"),
+        ("ladder_conv_large_gamma", "zca"),
+        ("cifar_resnet20", "mean_image"),
+        ("cifar_resnet164_v2", "channels"),
     ):
-        values(family(model, "cifar10"), data__preprocess=kind)
+        values(recipes.recipe(model, "cifar10"), data__preprocess=kind)
     values(
-        recipes.lenet("lenet5", "mnist"),
+        recipes.recipe("lenet5_1998", "mnist"),
         train__length="20epochs",
         data__image_size=32,
         data__train_crop="frame",
         data__eval_crop="frame",
         data__pad=0,
     )
-    values(recipes.nin("nin_mnist", "mnist"), data__train_crop="none", data__image_size=28)
-    values(recipes.vgg("vgg16", "mnist"), data__train_crop="frame", data__flip=False)
-    values(recipes.alexnet("alexnet", "cifar10"), data__train_crop="resize", data__image_size=64)
-    values(recipes.vgg("vgg16", "svhn"), train__length="40epochs", data__flip=False, data__pad=4)
+    values(recipes.recipe("nin_mnist", "mnist"), data__train_crop="none", data__image_size=28)
+    values(recipes.recipe("vgg16", "mnist"), data__train_crop="frame", data__flip=False)
+    values(recipes.recipe("alexnet", "cifar10"), data__train_crop="resize", data__image_size=64)
+    values(recipes.recipe("vgg16", "svhn"), train__length="40epochs", data__flip=False, data__pad=4)
 
 
 def test_plain_networks_on_small_images_go_by_their_authors_code():
@@ -245,7 +251,7 @@ def test_plain_networks_on_small_images_go_by_their_authors_code():
         ("nin_mnist", "mnist", None, {}),
         ("nin_svhn", "svhn", 0.1, {}),
     ):
-        config = recipes.nin(model, dataset)
+        config = recipes.recipe(model, dataset)
         assert dict(config.optimizer.lr_multipliers).get("^classifier/") == classifier
         assert config.model.overrides.to_dict() == start
         if dataset != "svhn":
@@ -254,21 +260,21 @@ def test_plain_networks_on_small_images_go_by_their_authors_code():
             wanted = pytest.approx([0.02, 0.02, 0.002, 0.0002])
             assert rates(config, [0, 199 * epoch, 201 * epoch, 231 * epoch]) == wanted
     for dataset, loss in (("cifar10", "squared_hinge"), ("svhn", "cross_entropy")):
-        config = recipes.dsn("dsn_cifar10", dataset)
+        config = recipes.recipe("dsn_cifar10", dataset)
         values(config, train__length="200000steps", loss__name=loss)
         wanted = pytest.approx([0.025, 0.025, 0.00158, 1e-4], rel=1e-2)
         assert rates(config, [0, 149_999, 150_001, 170_001]) == wanted
-    values(recipes.stochastic_depth("cifar_resnet110_sd", "svhn"), eval__every="200steps")
+    values(recipes.recipe("cifar_resnet110_sd", "svhn"), eval__every="200steps")
 
 
 def test_papers_on_svhn_augment_nothing():
     for config, length, batch, first in (
-        (recipes.densenet("densenet_40_12", "svhn"), "40epochs", 64, 0.1),
-        (recipes.wide_resnet("wrn_16_8", "svhn"), "160epochs", 128, 0.01),
-        (recipes.stochastic_depth("cifar_resnet110_sd", "svhn"), "50epochs", 128, 0.1),
-        (recipes.fractalnet("fractalnet20_cifar10", "svhn"), "20epochs", 100, 0.02),
-        (recipes.nin("nin_svhn", "svhn"), "120000steps", 128, 0.1),
-        (recipes.dsn("dsn_cifar10", "svhn"), "200000steps", 100, 0.025),
+        (recipes.recipe("densenet_40_12", "svhn"), "40epochs", 64, 0.1),
+        (recipes.recipe("wrn_16_8", "svhn"), "160epochs", 128, 0.01),
+        (recipes.recipe("cifar_resnet110_sd", "svhn"), "50epochs", 128, 0.1),
+        (recipes.recipe("fractalnet20_cifar10", "svhn"), "20epochs", 100, 0.02),
+        (recipes.recipe("nin_svhn", "svhn"), "120000steps", 128, 0.1),
+        (recipes.recipe("dsn_cifar10", "svhn"), "200000steps", 100, 0.025),
     ):
         values(
             config,
@@ -280,41 +286,41 @@ def test_papers_on_svhn_augment_nothing():
             data__train_split="train+extra",
             data__test_split="test",
         )
-    assert recipes.wide_resnet("wrn_16_8", "svhn").model.overrides.dropout_rate == 0.4
-    assert recipes.densenet("densenet_40_12", "svhn").model.overrides.dropout_rate == 0.2
+    assert recipes.recipe("wrn_16_8", "svhn").model.overrides.dropout_rate == 0.4
+    assert recipes.recipe("densenet_40_12", "svhn").model.overrides.dropout_rate == 0.2
 
 
 def test_what_papers_hold_out_of_svhn():
     sermanet = {"data__holdout": 0, "data__holdout_per_class": (400, 200)}
-    values(recipes.stochastic_depth("cifar_resnet110_sd", "svhn"), **sermanet)
-    values(recipes.nin("nin_svhn", "svhn"), **sermanet, optimizer__weight_decay=1e-4)
-    values(recipes.dsn("dsn_cifar10", "svhn"), **sermanet)
-    values(recipes.densenet("densenet_40_12", "svhn"), data__holdout=6000)
+    values(recipes.recipe("cifar_resnet110_sd", "svhn"), **sermanet)
+    values(recipes.recipe("nin_svhn", "svhn"), **sermanet, optimizer__weight_decay=1e-4)
+    values(recipes.recipe("dsn_cifar10", "svhn"), **sermanet)
+    values(recipes.recipe("densenet_40_12", "svhn"), data__holdout=6000)
     for config in (
-        recipes.wide_resnet("wrn_16_8", "svhn"),
-        recipes.fractalnet("fractalnet20_cifar10", "svhn"),
+        recipes.recipe("wrn_16_8", "svhn"),
+        recipes.recipe("fractalnet20_cifar10", "svhn"),
     ):
         values(config, data__holdout=0, data__holdout_per_class=())
         assert build_data.watched_split(config) == "test"
     for config in (
-        recipes.nin("nin_svhn", "svhn"),
-        recipes.densenet("densenet_40_12", "svhn"),
+        recipes.recipe("nin_svhn", "svhn"),
+        recipes.recipe("densenet_40_12", "svhn"),
     ):
         assert build_data.watched_split(config) == "validation"
 
 
 def test_pixels_are_scaled_as_published():
     zero_to_one = {"data__mean": (0.0,), "data__std": (1.0,), "data__preprocess": "channels"}
-    values(recipes.highway("highway_mnist_w32", "mnist"), **zero_to_one)
-    values(recipes.densenet("densenet_40_12", "svhn"), **zero_to_one)
-    values(recipes.wide_resnet("wrn_16_8", "svhn"), **zero_to_one)
+    values(recipes.recipe("highway_mnist_w32", "mnist"), **zero_to_one)
+    values(recipes.recipe("densenet_40_12", "svhn"), **zero_to_one)
+    values(recipes.recipe("wrn_16_8", "svhn"), **zero_to_one)
     for dataset in ("cifar10", "svhn"):
-        config = recipes.stochastic_depth("cifar_resnet110_sd", dataset)
+        config = recipes.recipe("cifar_resnet110_sd", dataset)
         values(config, data__preprocess="mean_image")
 
 
 def test_the_modern_recipe_is_torchvisions():
-    config = recipes.modern("resnet50", "imagenet2012")
+    config = recipes.recipe("resnet50_modern", "imagenet2012")
     values(
         config,
         optimizer__name="sgd",
@@ -342,7 +348,7 @@ def test_the_modern_recipe_is_torchvisions():
 @pytest.mark.parametrize("model", ["densenet_40_12", "densenet_bc_190_40"])
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
 def test_densenet_on_cifar(model, dataset):
-    config = recipes.densenet(model, dataset)
+    config = recipes.recipe(model, dataset)
     values(
         config,
         optimizer__name="sgd",
@@ -365,7 +371,7 @@ def test_densenet_on_cifar(model, dataset):
 
 
 def test_densenet_on_imagenet():
-    config = recipes.densenet("densenet121", "imagenet2012")
+    config = recipes.recipe("densenet121", "imagenet2012")
     values(
         config,
         optimizer__momentum=0.9,
@@ -402,7 +408,7 @@ def test_densenet_on_imagenet():
     ],
 )
 def test_resnet_on_cifar(model, first):
-    config = recipes.resnet(model, "cifar10")
+    config = recipes.recipe(model, "cifar10")
     values(
         config,
         optimizer__name="sgd",
@@ -422,7 +428,7 @@ def test_resnet_on_cifar(model, first):
 
 def test_resnet_on_imagenet():
     values(
-        recipes.resnet("resnet50", "imagenet2012"),
+        recipes.recipe("resnet50", "imagenet2012"),
         optimizer__momentum=0.9,
         optimizer__nesterov=False,
         optimizer__weight_decay=1e-4,
@@ -442,7 +448,7 @@ def test_resnet_on_imagenet():
 
 PAPERS = {
     "alexnet": (
-        recipes.alexnet("alexnet", "imagenet2012"),
+        recipes.recipe("alexnet", "imagenet2012"),
         {
             "data__image_size": 227,
             "data__scale_range": (256, 256),
@@ -454,7 +460,7 @@ PAPERS = {
         },
     ),
     "vgg": (
-        recipes.vgg("vgg16", "imagenet2012"),
+        recipes.recipe("vgg16", "imagenet2012"),
         {
             "data__scale_range": (256, 256),
             "train__batch_size": 256,
@@ -466,7 +472,7 @@ PAPERS = {
         },
     ),
     "googlenet": (
-        recipes.googlenet("googlenet", "imagenet2012"),
+        recipes.recipe("googlenet", "imagenet2012"),
         {
             "data__train_crop": "random_resized",
             "train__batch_size": 32,
@@ -476,7 +482,7 @@ PAPERS = {
         },
     ),
     "inception_v3": (
-        recipes.inception("inception_v3", "imagenet2012"),
+        recipes.recipe("inception_v3", "imagenet2012"),
         {
             "data__image_size": 299,
             "data__mean": (0.5, 0.5, 0.5),
@@ -491,15 +497,15 @@ PAPERS = {
         },
     ),
     "inception_v4": (
-        recipes.inception("inception_v4", "imagenet2012"),
+        recipes.recipe("inception_v4", "imagenet2012"),
         {"train__batch_size": 20 * 32, "optimizer__clip_norm": 0.0, "loss__label_smoothing": 0.1},
     ),
     "preact_resnet": (
-        recipes.preact_resnet("resnet152_v2", "imagenet2012"),
+        recipes.recipe("resnet152_v2", "imagenet2012"),
         {"data__color_jitter": 0.4, "train__batch_size": 256, "optimizer__nesterov": False},
     ),
     "wide_resnet": (
-        recipes.wide_resnet("wrn_28_10", "cifar10"),
+        recipes.recipe("wrn_28_10", "cifar10"),
         {
             "data__pad_mode": "reflect",
             "data__holdout": 0,
@@ -509,7 +515,7 @@ PAPERS = {
         },
     ),
     "resnext29": (
-        recipes.resnext("resnext29_8x64d", "cifar10"),
+        recipes.recipe("resnext29_8x64d", "cifar10"),
         {"train__batch_size": 128, "optimizer__weight_decay": 5e-4, "data__pad": 4},
     ),
 }
@@ -534,7 +540,7 @@ def test_values_of_the_paper(family):
 
 
 def test_batch_normalised_inception_decays_six_times_as_fast():
-    config = recipes.bn_inception("bn_inception", "imagenet2012")
+    config = recipes.recipe("bn_inception", "imagenet2012")
     values(config, train__batch_size=32, optimizer__weight_decay=4e-5, loss__label_smoothing=0.0)
     epoch = 1281167 / 32
     first, later = rates(config, [0, int(8.1 * epoch)])
@@ -545,13 +551,13 @@ def test_batch_normalised_inception_decays_six_times_as_fast():
     ("model", "first"), [("cifar_resnet110_v2", 0.01), ("cifar_resnet164_v2", 0.01)]
 )
 def test_preactivation_on_cifar_warms_up(model, first):
-    config = recipes.preact_resnet(model, "cifar10")
+    config = recipes.recipe(model, "cifar10")
     values(config, train__length="64000steps", data__holdout=0, optimizer__nesterov=False)
     assert rates(config, [0, 399, 400, 32000]) == pytest.approx([first, first, 0.1, 0.01])
 
 
 def test_mobilenet_decays_no_depthwise_kernel():
-    config = recipes.mobilenet("mobilenet_v1_100", "imagenet2012")
+    config = recipes.recipe("mobilenet_v1_100", "imagenet2012")
     values(config, optimizer__name="rmsprop", optimizer__weight_decay=4e-5)
     (pattern,) = config.optimizer.decay_mask
     assert not re.search(pattern, "stage1/block1/depthwise/conv/kernel")
@@ -562,9 +568,9 @@ def test_mobilenet_decays_no_depthwise_kernel():
 @pytest.mark.parametrize(
     ("config", "size"),
     [
-        (recipes.alexnet("alexnet"), 64),
-        (recipes.inception("inception_v3"), 96),
-        (recipes.vgg("vgg11"), 32),
+        (recipes.recipe("alexnet"), 64),
+        (recipes.recipe("inception_v3"), 96),
+        (recipes.recipe("vgg11"), 32),
     ],
 )
 def test_digits_are_as_large_as_the_network_needs(config, size):
@@ -572,7 +578,7 @@ def test_digits_are_as_large_as_the_network_needs(config, size):
 
 
 def test_a_rate_for_another_batch_is_scaled():
-    config = recipes.densenet("densenet_40_12", "cifar10")
+    config = recipes.recipe("densenet_40_12", "cifar10")
     config.train.batch_size = 256
     assert rates(config, [0]) == pytest.approx([0.4])
 

@@ -208,7 +208,7 @@ def test_statistics_are_no_constants_of_compiled_programs(
     kind, steps, large_constants, monkeypatch
 ):
     """At 32x32 the matrix would add 38 MB to every program, and to every file of the cache."""
-    config = recipes.lenet("lenet5_modern")
+    config = recipes.recipe("lenet5_modern")
     config.data.update(image_size=32, pad=0, preprocess=kind, num_examples=64)
     config.data.kind = "synthetic"
     config.train.update(batch_size=8, steps_per_call=steps)
@@ -237,7 +237,7 @@ def test_statistics_are_no_constants_of_compiled_programs(
 
 def test_statistics_are_no_constants_of_the_programs_of_commands(tmp_path):
     """Of a prediction, of features and of a preview."""
-    config = recipes.lenet("lenet5_modern")
+    config = recipes.recipe("lenet5_modern")
     config.data.update(image_size=8, pad=0, preprocess="zca", num_examples=32)
     statistics = build_data.measure_statistics(config, build_data.load_data(config, "train"))
     found = SimpleNamespace(variables={}, statistics=statistics)

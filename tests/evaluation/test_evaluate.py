@@ -25,7 +25,7 @@ from tests.runs import finish, start
 
 def config_of(size, seed=0, **fields):
     """A highway network of three layers on small digits; sixty steps."""
-    config = recipes.highway("highway_fc10")
+    config = recipes.recipe("highway_fc10")
     config.seed = seed
     config.model.overrides.depth = 3
     config.data.update(image_size=size, pad=0)
@@ -124,7 +124,7 @@ def folder(tmp_path_factory):
     ],
 )
 def test_four_devices_in_small_portions_see_what_one_sees_at_once(kind, protocol, folder):
-    config = recipes.resnet("resnet18", "digits")
+    config = recipes.recipe("resnet18", "digits")
     config.model.overrides.update(stage_sizes=(1,), width=4)
     config.data.update(image_size=8, mean=(0.5,), std=(0.5,), **SOURCES[kind])
     config.eval.update(protocol=protocol, batch_size=64)

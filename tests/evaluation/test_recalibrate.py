@@ -35,7 +35,7 @@ class Normed(nn.Module):
 
 
 def config_of(**fields):
-    config = recipes.lenet("lenet5_modern")
+    config = recipes.recipe("lenet5_modern")
     config.data.update(image_size=8, pad=0)
     config.train.batch_size = 32
     config.eval.update(recalibrate_batches=COUNT, **fields)
@@ -122,7 +122,7 @@ def test_a_network_with_spoiled_statistics_is_right_again(parts):
 
 
 def run_of(directory, batches):
-    config = recipes.resnet("cifar_resnet20")
+    config = recipes.recipe("cifar_resnet20")
     config.model.overrides.update(stage_sizes=(1,), width=4)
     config.data.update(image_size=8, pad=1)
     config.train.update(length="8steps", batch_size=32, ema_decay=0.9, ema_warmup=False)
@@ -152,7 +152,7 @@ def test_a_run_that_recalibrates_keeps_its_times_of_evaluation():
 
 
 @pytest.mark.parametrize(
-    "recipe", [recipes.highway("highway_fc10"), recipes.ladder("ladder_mnist_mlp")]
+    "recipe", [recipes.recipe("highway_fc10"), recipes.recipe("ladder_mnist_mlp")]
 )
 def test_a_network_without_batch_norm_is_refused(recipe):
     recipe.eval.recalibrate_batches = 2

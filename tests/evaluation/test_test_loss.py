@@ -14,7 +14,7 @@ from jaxcnn.training import losses, selection
 
 
 def make(name, smoothing=0.0, protocol="center"):
-    config = recipes.plain.lenet("lenet5_modern", "synthetic")
+    config = recipes.recipe("lenet5_modern", "synthetic")
     config.model.name = "highway_fc10"
     config.data.update(image_size=4, num_examples=30, num_classes=3, channels=1)
     config.loss.update(name=name, label_smoothing=smoothing, aux_weight=9.0)

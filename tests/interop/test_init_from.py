@@ -28,7 +28,7 @@ FIELDS = {"stage_sizes": (1,), "width": 8}
 
 def config_of(init_from, channels=1, **fields):
     """The small network on small digits; three steps at a learning rate of zero."""
-    config = recipes.resnet("resnet18")
+    config = recipes.recipe("resnet18")
     config.init_from = str(init_from)
     config.model.overrides.update({**FIELDS, **fields})
     config.data.update(image_size=8, channels=channels, pad=0)
@@ -274,7 +274,7 @@ def test_a_library_s_network_is_trained_under_the_library_s_name(tmp_path):
 
 
 def vgg_config(name, init_from="", **fields):
-    config = recipes.vgg(name)
+    config = recipes.recipe(name)
     fields = {"stage_features": (2, 2, 3, 3, 3), "hidden_features": (5, 4), **fields}
     config.model.overrides.update(fields)
     config.init_from = str(init_from)

@@ -139,7 +139,7 @@ def test_rrelu_draws_a_slope_for_each_element_where_it_is_given_a_key():
 
 
 def lenet_config(act):
-    config = recipes.lenet("lenet5_modern")
+    config = recipes.recipe("lenet5_modern")
     config.model.overrides.act = act
     config.data.pad = 0
     config.schedule.update(name="constant", learning_rate=0.0, warmup="0steps")
@@ -191,7 +191,7 @@ def test_a_config_names_the_activation():
         build.make_model(lenet_config("eluu"), 10)
     with pytest.raises(UserError, match="no activation '3'"):
         build.make_model(lenet_config(3), 10)
-    config = recipes.resnet("cifar_resnet20")
+    config = recipes.recipe("cifar_resnet20")
     config.model.overrides.norm = "relu"
     with pytest.raises(UserError, match=r"overrides\.norm takes a function"):
         build.make_model(config, 10)

@@ -93,7 +93,7 @@ EXPLICIT = ("stem/conv", "stage1/block1/conv1")
 
 
 def test_a_config_names_the_start_of_convolutions():
-    config = recipes.lenet("lenet5_modern")
+    config = recipes.recipe("lenet5_modern")
     assert build.make_model(config, 10).conv is Conv
     config.model.kernel_init = "uniform"
     model = build.make_model(config, 10)

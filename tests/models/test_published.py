@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import runpy
 from pathlib import Path
 
 import jax
@@ -11,6 +10,7 @@ import pytest
 
 import jaxcnn
 from jaxcnn import create_model, model_info
+from jaxcnn.config.recipes import NETWORKS, recipe
 from jaxcnn.errors import UserError
 from jaxcnn.models import MODELS
 from jaxcnn.models.published import Crop, networks, papers
@@ -66,14 +66,8 @@ def test_info_is_what_the_configs_use(name):
         "SVHN": "svhn",
         "MNIST": "mnist",
     }
-    files = {
-        "ladder_mnist_mlp": "ladder",
-        "lenet5": "lenet5_1998",
-        "lenet5_modern": "lenet5",
-        "mobilenet_v1_100": "mobilenet_v1",
-    }
-    file = runpy.run_path(str(ROOT / "configs" / f"{files.get(name, name)}.py"))
-    config = file["get_config"](benchmark[info.dataset.split()[0]])
+    files = {network: file for file, network in NETWORKS.items() if file != "resnet50_modern"}
+    config = recipe(files.get(name, name), benchmark[info.dataset.split()[0]])
     assert config.model.name == name
     assert info.input_size == (config.data.image_size,) * 2 + (config.data.channels,)
     assert (info.mean, info.std) == (tuple(config.data.mean), tuple(config.data.std))
@@ -137,6 +131,30 @@ def test_an_error_is_that_of_the_variant_itself(name, top1, top5):
 
 def test_no_row_borrows_an_error():
     assert not [n for n, row in networks().items() if "errors are those" in (row["notes"] or "")]
+
+
+def counted(name, **fields):
+    """Parameters of a network at its own size."""
+    images = jax.ShapeDtypeStruct((1, *model_info(name).input_size), jnp.float32)
+    init = create_model(name, **fields).init
+    params = jax.eval_shape(init, jax.random.key(0), images)["params"]
+    return sum(math.prod(x.shape) for x in jax.tree.leaves(params))
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet20", "nin_cifar100", "fractalnet_narrow_c1"])
+def test_parameters_with_another_number_of_classes(name):
+    for classes, count in networks()[name]["params_by_classes"].items():
+        assert counted(name, num_classes=int(classes)) == count
+
+
+@NAMES
+def test_classes_change_the_classifier_alone(name):
+    row = networks()[name]
+    for classes, count in (row["params_by_classes"] or {}).items():
+        outputs = int(classes) - row["num_classes"]
+        features, rest = divmod(count - row["params"], outputs)
+        assert not rest
+        assert features > 1
 
 
 def test_aliases_have_the_info_of_their_network():

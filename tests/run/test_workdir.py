@@ -54,7 +54,7 @@ def test_a_held_workdir_is_refused_until_its_holder_is_killed(tmp_path, holder):
 
 
 def test_statistics_are_measured_once_and_again_for_other_images(tmp_path):
-    config, said = recipes.lenet("lenet5_modern", "synthetic"), []
+    config, said = recipes.recipe("lenet5_modern", "synthetic"), []
     config.data.update(preprocess="mean_image", num_examples=40, image_size=4)
 
     def keep():
@@ -102,7 +102,7 @@ def test_a_file_where_the_workdir_should_be_is_refused(tmp_path):
 
 def config_with(**changes):
     """A config with fields changed: section__field=value."""
-    config = recipes.densenet("densenet_40_12", "cifar10")
+    config = recipes.recipe("densenet_40_12", "cifar10")
     config.model.overrides.dropout_rate = 0.2
     for name, value in changes.items():
         *sections, field = name.split("__")
@@ -125,7 +125,7 @@ def typed(values):
     [
         RunConfig(),
         config_with(),
-        freeze(recipes.resnet("resnet50", "imagenet2012")),
+        freeze(recipes.recipe("resnet50", "imagenet2012")),
         config_with(schedule__learning_rate=1.0, eval__scales=(9,), optimizer__freeze=("a", "b")),
     ],
     ids=["base", "densenet", "resnet", "changed"],
@@ -256,7 +256,7 @@ def test_differences_are_listed_with_the_way_to_allow_them(changes, listed):
 
 
 def test_an_override_that_was_taken_away_differs():
-    here = freeze(recipes.densenet("densenet_40_12", "cifar10"))
+    here = freeze(recipes.recipe("densenet_40_12", "cifar10"))
     with pytest.raises(UserError, match=r"model\.overrides\.dropout_rate 0\.2 → unset"):
         check(here, config_with())
 

@@ -16,7 +16,7 @@ STATISTICS = {"stem": {"norm": {"mean": np.zeros(2), "var": np.ones(2)}}}
 
 
 def mobilenet(**overrides):
-    config = recipes.mobilenet("mobilenet_v1_025")
+    config = recipes.recipe("mobilenet_v1_025")
     config.model.overrides.update(overrides)
     return config
 
@@ -78,7 +78,7 @@ def test_statistics_measured_anew_or_frozen_or_absent_are_left_alone():
 
 
 def test_averaged_weights_that_are_still_the_initial_ones_are_warned_of():
-    config = recipes.modern("resnet50")
+    config = recipes.recipe("resnet50_modern")
     config.train.ema_decay = 0.9999
     assert said(config, 150) == {}, "the warm-up forgets them"
     config.train.ema_warmup = False

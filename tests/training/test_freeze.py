@@ -42,7 +42,7 @@ class Net(nn.Module):
 
 
 def make_config(name="sgd", **fields):
-    config = recipes.resnet("resnet18")
+    config = recipes.recipe("resnet18")
     config.optimizer.update(name=name, freeze=FREEZE, weight_decay=0.1, clip_norm=1.0, **fields)
     config.optimizer.decay_mask = ("",)  # everything decays
     config.schedule.update(name="constant", learning_rate=0.3, warmup="0steps", reference_batch=0)

@@ -63,7 +63,7 @@ def build():
 
 
 def make_config(**lengths):
-    config = recipes.deep_plain.highway("highway_fc10", "digits")
+    config = recipes.recipe("highway_fc10", "digits")
     config.data.update(image_size=8, pad=0, holdout=40)
     config.train.update(length="20steps", batch_size=16)
     config.eval.every = "10steps"

@@ -62,7 +62,7 @@ def test_a_plateau_s_part_is_held_out_of_every_data_set(dataset, monkeypatch):
     def recipe(config):
         config.schedule.name = "plateau"
 
-    config = common.start("lenet5_modern", dataset, {dataset: recipe})
+    config = common.start("lenet5_modern", dataset, common.Recipes({dataset: recipe}, {}))
     assert config.data.holdout == defaults.HOLDOUTS[dataset]
     if dataset in ("digits", "synthetic"):
         sizes = [

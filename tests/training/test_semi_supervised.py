@@ -96,7 +96,7 @@ def test_others_are_told_nothing():
 
 
 def config_of(**fields):
-    config = recipes.ladder("ladder_mnist_mlp")
+    config = recipes.recipe("ladder_mnist_mlp")
     config.data.update(**fields)
     return config
 

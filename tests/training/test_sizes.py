@@ -40,7 +40,7 @@ def test_stages_begin_at_shares_of_the_run():
     ],
 )
 def test_what_cannot_be_says_so(schedule, fields, message):
-    config = recipes.resnet("cifar_resnet20")
+    config = recipes.recipe("cifar_resnet20")
     config.data.update(size_schedule=schedule, **fields)
     with pytest.raises(UserError, match=rf"size_schedule=.*{message}"):
         build.make_plan(config, 100)
@@ -48,7 +48,7 @@ def test_what_cannot_be_says_so(schedule, fields, message):
 
 def sizes_of(schedule, total=9):
     """Sources of digits and their plan."""
-    config = recipes.resnet("cifar_resnet20")
+    config = recipes.recipe("cifar_resnet20")
     config.data.update(image_size=12, size_schedule=schedule)
     config.train.update(length=f"{total}steps", batch_size=8)
     source = build_data.load_data(config, "train")
@@ -116,7 +116,7 @@ class Watched:
 
 
 def test_a_run_goes_on_bit_for_bit_over_a_change_of_size(tmp_path, caplog):
-    config = recipes.resnet("cifar_resnet20")
+    config = recipes.recipe("cifar_resnet20")
     config.model.overrides.update(stage_sizes=(1,), width=4)
     config.data.update(image_size=12, pad=1, size_schedule=((0.0, 8), (0.5, 12)))
     config.train.update(length="8steps", batch_size=16, ema_decay=0.9)

@@ -480,7 +480,7 @@ def test_statistics_are_the_mean_over_devices():
 
 
 def small_densenet_config(**train):
-    config = recipes.densenet("densenet121", "synthetic")
+    config = recipes.recipe("densenet121", "synthetic")
     config.model.overrides.update(growth_rate=4, stage_sizes=(1,), stem_features=4, cifar_stem=True)
     config.train.update(**train)
     return config

@@ -1,0 +1,65 @@
+"""FractalNet ("FractalNet: Ultra-Deep Neural Networks without Residuals", §4).
+
+CIFAR: 400 epochs of 100, rate 0.02, a tenth of it whenever half of the epochs that remained are
+over, flip and shifts by 4; the heavier augmentation, with which the narrow networks were measured,
+is not described and left out. SVHN, of FractalNet-20: 20 epochs with the extra images, nothing
+augmented. ImageNet: 70 epochs of 32, rate 0.001, drops at 50 and 65; tested on ten crops. Ours: the
+decay of kernels, 1e-4; norms with scale and bias, and a bias of the classifier that learns as fast
+as the rest, where the released generator has neither; on ImageNet the crops.
+
+Of the fields `--config.model.overrides.deepest_column=True` tests the deepest column alone, and
+`drop_path_rate=0.0` with `dropout_rates` of zero is the paper's network without either. On digits
+fractalnet_narrow_c3 is the one to try: fractalnet20 takes minutes of a laptop.
+"""
+
+from ml_collections import ConfigDict
+
+from jaxcnn.config.recipes import common
+from jaxcnn.config.recipes.common import Digits
+
+DIGITS = {
+    "fractalnet20_cifar10": Digits(32, 12),
+    "fractalnet20_cifar100": Digits(32, 12),
+}
+
+
+def recipes(model: str) -> common.Recipes:
+    """Returns the recipes of a FractalNet."""
+    if model == "fractalnet34":
+        return common.Recipes(common.small(also=without_drop_path), {"imagenet2012": imagenet})
+    digits = DIGITS.get(model, Digits())
+    small = common.small(folder=0, also=without_drop_path, digits=digits)
+    return common.Recipes(small, common.cifar(cifar) | {"svhn": svhn})
+
+
+def cifar(config: ConfigDict) -> None:
+    """Sets the paper's recipe."""
+    config.data.update(flip=True, pad=4)
+    config.train.update(length="400epochs", batch_size=100)
+    config.schedule.update(name="step", learning_rate=0.02, reference_batch=100)
+    config.schedule.boundaries = ("200epochs", "300epochs", "350epochs", "375epochs")
+
+
+def svhn(config: ConfigDict) -> None:
+    """Sets the paper's recipe of FractalNet-20."""
+    cifar(config)
+    common.svhn_with_extra(config)
+    config.train.length = "20epochs"
+    config.schedule.boundaries = ("10epochs", "15epochs", "17.5epochs", "18.75epochs")
+
+
+def imagenet(config: ConfigDict) -> None:
+    """Sets the paper's recipe."""
+    config.train.update(length="70epochs", batch_size=32)
+    config.schedule.update(name="step", learning_rate=0.001, reference_batch=32)
+    config.schedule.boundaries = ("50epochs", "65epochs")
+    config.eval.protocol = "ten_crop"
+
+
+def without_drop_path(config: ConfigDict) -> None:
+    """Drops no paths in runs of a few hundred steps.
+
+    Columns of 40 layers learn nothing in batches of their own in that time.
+    """
+    if config.dataset in ("digits", "synthetic"):
+        config.model.overrides.drop_path_rate = 0.0
