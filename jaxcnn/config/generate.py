@@ -168,24 +168,24 @@ def _commands(stem: str) -> list[str]:
     return ["\n".join(block), f"By a recipe of ours: {listed}."]
 
 
-def stale(folder: Path) -> list[str]:
-    """Returns the names of files in `folder` that are missing or differ from `files`."""
-    wanted = {f"{stem}.py": text for stem, text in files().items()}
-    return sorted(
-        name
-        for name, text in wanted.items()
-        if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != text
-    )
+def stale(folder: Path, wanted: dict[str, str]) -> list[Path]:
+    """Returns the files in `folder` that are missing or differ from `wanted`; see `files`."""
+    found = []
+    for stem, text in wanted.items():
+        file = folder / f"{stem}.py"
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            found.append(file)
+    return found
 
 
 def main(argv: list[str]) -> None:
     """Writes the files that are stale to the folder that the command line names."""
     if len(argv) != 2 or not Path(argv[1]).is_dir():
         sys.exit("write: python -m jaxcnn.config.generate configs")
-    folder, wanted = Path(argv[1]), files()
-    for name in stale(folder):
-        (folder / name).write_text(wanted[name.removesuffix(".py")], encoding="utf-8")
-        print(folder / name)
+    wanted = files()
+    for file in stale(Path(argv[1]), wanted):
+        file.write_text(wanted[file.stem], encoding="utf-8")
+        print(file)
 
 
 if __name__ == "__main__":
