@@ -41,7 +41,7 @@ from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.interop import onnx
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.run import cli, restore
-from jaxcnn.run.precision import numerics
+from jaxcnn.run.precision import set_precision
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 BATCHES = (1, 5)  # that a program is tried on
@@ -49,7 +49,7 @@ ATOL = {"bfloat16": 2e-2}  # of logits of size one; other formats 1e-5
 
 
 def _network(
-    config: RunConfig, found: restore.Trained, model: nn.Module, variables: dict[str, Any]
+    config: RunConfig, found: restore.RestoredModel, model: nn.Module, variables: dict[str, Any]
 ) -> Callable[[jax.Array], jax.Array]:
     """Returns uint8 images → logits, float32."""
     normalize = build_data.make_normalize(config, found.statistics)
@@ -64,7 +64,7 @@ def _network(
 Facts = dict[str, Any]
 
 
-def facts(config: RunConfig, found: restore.Trained, directory: Path) -> Facts:
+def facts(config: RunConfig, found: restore.RestoredModel, directory: Path) -> Facts:
     """Returns what the user of a program must know, JSON: its classes, input, output and origin."""
     height, width, channels = restore.image_shape(config)
     digest = hashlib.sha256(json.dumps(defaults.to_saved(config), sort_keys=True).encode())
@@ -81,14 +81,14 @@ def facts(config: RunConfig, found: restore.Trained, directory: Path) -> Facts:
     }
 
 
-def to_stablehlo(config: RunConfig, found: restore.Trained, about: Facts) -> bytes:
+def to_stablehlo(config: RunConfig, found: restore.RestoredModel, about: Facts) -> bytes:
     """Returns a network as a serialised program of `jax.export`, which holds no facts."""
     del about
     from jax import export as exporting
 
     (batch,) = exporting.symbolic_shape("n")
     images = jax.ShapeDtypeStruct((batch, *restore.image_shape(config)), jnp.uint8)
-    with numerics(config):
+    with set_precision(config):
         network = jax.jit(_network(config, found, found.model, found.variables))
         exported = exporting.export(network, platforms=PLATFORMS)(images)
     return bytes(exported.serialize())
@@ -101,7 +101,7 @@ def from_stablehlo(program: bytes) -> Callable[[np.ndarray], Any]:
     return exporting.deserialize(bytearray(program)).call
 
 
-def to_onnx(config: RunConfig, found: restore.Trained, about: Facts) -> bytes:
+def to_onnx(config: RunConfig, found: restore.RestoredModel, about: Facts) -> bytes:
     """Returns a network as a serialised ONNX model that computes in float32, with its facts.
 
     Raises:
@@ -112,7 +112,7 @@ def to_onnx(config: RunConfig, found: restore.Trained, about: Facts) -> bytes:
     model = build.make_model(config, found.num_classes)
     if getattr(model, "scan_units", False):  # ONNX has no such loops
         model = model.clone(scan_units=False)
-    with numerics(config):
+    with set_precision(config):
         network = _network(config, found, model, variables)
         texts = {
             name: fact if isinstance(fact, str) else json.dumps(fact)
@@ -140,7 +140,7 @@ class Format(NamedTuple):
       runs_on: for the message.
     """
 
-    write: Callable[[RunConfig, restore.Trained, Facts], bytes]
+    write: Callable[[RunConfig, restore.RestoredModel, Facts], bytes]
     read: Callable[[bytes], Callable[[np.ndarray], Any]]
     packages: tuple[str, ...]
     runs_on: str
@@ -156,7 +156,7 @@ FORMATS = {
 
 
 def difference(
-    program: Callable[[np.ndarray], Any], config: RunConfig, found: restore.Trained
+    program: Callable[[np.ndarray], Any], config: RunConfig, found: restore.RestoredModel
 ) -> float:
     """Returns by how much a program's logits are off, of several batches of noise.
 

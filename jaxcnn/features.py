@@ -35,7 +35,7 @@ from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import read_bytes
 from jaxcnn.run import cli, restore
-from jaxcnn.run.precision import numerics
+from jaxcnn.run.precision import set_precision
 
 LAST_HIDDEN = ""  # the layer without a name of its own
 GAP, BORDER = 16, 4  # pixels of a figure: behind the queries, around each image
@@ -56,7 +56,7 @@ class Features(NamedTuple):
     problems: list[tuple[str, str]]
 
 
-def layer_shapes(config: RunConfig, found: restore.Trained) -> dict[str, tuple[int, ...]]:
+def layer_shapes(config: RunConfig, found: restore.RestoredModel) -> dict[str, tuple[int, ...]]:
     """Returns the shape, for one image, of what each named layer puts out, in the order of use."""
     images = jax.ShapeDtypeStruct((1, *restore.image_shape(config)), jnp.float32)
     model, order = _with_named_units(found.model), list[str]()
@@ -71,7 +71,7 @@ def layer_shapes(config: RunConfig, found: restore.Trained) -> dict[str, tuple[i
             variables, images, train=False, capture_intermediates=wanted, mutable=["intermediates"]
         )[1]["intermediates"]
 
-    with numerics(config):
+    with set_precision(config):
         shapes = jax.eval_shape(all_layers, found.variables, images)
     last = {
         "/".join(path[:-1]): outputs[-1]
@@ -85,7 +85,7 @@ def layer_shapes(config: RunConfig, found: restore.Trained) -> dict[str, tuple[i
 
 
 def make_layer(
-    config: RunConfig, found: restore.Trained, layer: str = LAST_HIDDEN, *, pool: bool = True
+    config: RunConfig, found: restore.RestoredModel, layer: str = LAST_HIDDEN, *, pool: bool = True
 ) -> Callable[[np.ndarray], jax.Array]:
     """Returns images, uint8 [b, H, W, C] of the evaluation's size → features, float32 [b, …].
 

@@ -58,11 +58,11 @@ def cells(config: RunConfig, step: int = 0, count: int = 64) -> list[Cell]:
     """
     check_whole("--step", step, 0)
     check_whole("--count", count)
-    source = build_data.load_data(config, "train")
-    build.make_plan(config, source.num_examples)  # refuses fields that a run would
-    statistics = build_data.measure_statistics(config, source)
+    dataset = build_data.load_data(config, "train")
+    build.make_plan(config, dataset.num_examples)  # refuses fields that a run would
+    statistics = build_data.measure_statistics(config, dataset)
     batch = train_batch(
-        source,
+        dataset,
         batch_size=config.train.batch_size,
         seed=config.seed,
         step=step,
@@ -75,12 +75,12 @@ def cells(config: RunConfig, step: int = 0, count: int = 64) -> list[Cell]:
     augmented = jax.jit(build_data.make_augment(config))
     images = augmented(batch["image"], keys, statistics=statistics)
     labels, partners, shares = batch["label"], batch["label"], np.ones(len(keys))
-    mix = build_data.make_mix(config)
-    if mix is not None:
-        mixed = jax.jit(mix)(images, labels, batch["weight"], keys)
+    mixup = build_data.make_mixup(config)
+    if mixup is not None:
+        mixed = jax.jit(mixup)(images, labels, batch["weight"], keys)
         images, partners, shares = mixed.images, mixed.partners, np.asarray(mixed.shares)
     pixels = displayed(np.asarray(images[:count]), config.data.mean, config.data.std, statistics)
-    names = ("unlabelled", *source.class_names)
+    names = ("unlabelled", *dataset.class_names)
 
     def caption(row: int) -> str:
         if not batch["weight"][row]:

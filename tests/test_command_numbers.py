@@ -95,13 +95,13 @@ def test_a_network_that_its_overrides_make_impossible_is_one_line(overrides):
     config = defaults.base_config()
     config.model.name = "resnet18"
     config.model.overrides = {"stage_sizes": (1, 1), **overrides}
-    source = load_synthetic("train", image_size=16, channels=1, num_classes=2, num_examples=64)
+    dataset = load_synthetic("train", image_size=16, channels=1, num_classes=2, num_examples=64)
     config.train.batch_size = 8
-    plan = build.make_plan(config, source.num_examples)
+    plan = build.make_plan(config, dataset.num_examples)
     with pytest.raises(
         UserError, match=r"no resnet18 with .* \(\w+Error: .*model\.overrides"
     ) as info:
-        programs.make_programs(freeze(config), source, source, plan)
+        programs.make_programs(freeze(config), dataset, dataset, plan)
     assert "\n" not in str(info.value)
 
 

@@ -21,7 +21,7 @@ from jaxcnn.errors import EXIT_PEER_LOST, EXIT_WORKDIR, UserError
 from jaxcnn.io import append, paths
 from jaxcnn.run import checkpoint_files, cli, workdir
 from jaxcnn.run.checkpoint import Checkpoints
-from jaxcnn.run.metric_writer import Logbook
+from jaxcnn.run.metric_writer import MetricWriter
 from tests.checkpoints import seal_as_before
 
 META = {"config": {"seed": 0}, "num_classes": 2, "class_names": ["a", "b"]}
@@ -283,7 +283,7 @@ LINES = {
 def test_lines_that_are_no_records_are_passed_over_and_said_once(tmp_path, line, caplog):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 4}\n')
-    log = Logbook(tmp_path)
+    log = MetricWriter(tmp_path)
     assert log.records() == [{"step": 1}, {"step": 4}]
     log.rewind(1)
     log.record({"step": 2})
@@ -296,7 +296,7 @@ def test_lines_that_are_no_records_are_passed_over_and_said_once(tmp_path, line,
 
 
 def test_a_record_waits_for_space_and_the_last_one_must_have_it(tmp_path, monkeypatch, caplog):
-    log = Logbook(tmp_path)
+    log = MetricWriter(tmp_path)
 
     def full(path, content):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -320,7 +320,7 @@ def test_a_log_that_becomes_read_only_ends_the_run(tmp_path, monkeypatch, number
 
     monkeypatch.setattr(append, "append", refuse)
     with pytest.raises(UserError, match=r"cannot write .*metrics\.jsonl") as info:
-        Logbook(tmp_path).record({"step": 1})
+        MetricWriter(tmp_path).record({"step": 1})
     assert info.value.exit_code == EXIT_WORKDIR
 
 
@@ -328,7 +328,7 @@ def test_a_log_that_becomes_read_only_ends_the_run(tmp_path, monkeypatch, number
 def test_a_workdir_that_is_moved_ends_the_run_and_is_not_made_again(tmp_path, replaced):
     run = tmp_path / "run"
     run.mkdir()
-    log, checkpoints = Logbook(run), Checkpoints(run / "checkpoints")
+    log, checkpoints = MetricWriter(run), Checkpoints(run / "checkpoints")
     run.rename(tmp_path / "moved")
     if replaced:
         (run / "checkpoints").mkdir(parents=True)

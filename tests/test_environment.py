@@ -68,7 +68,7 @@ def test_the_config_decides_and_not_the_environment():
         jax.default_prng_impl("rbg"),
         jax.threefry_partitionable(False),
         jax.numpy_dtype_promotion("strict"),
-        precision.numerics(config),
+        precision.set_precision(config),
     ):
         assert jnp.ones(2).dtype == jnp.float32
         assert jax.config.jax_default_matmul_precision is None

@@ -21,7 +21,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.interop import onnx
 from jaxcnn.layers.activations import ACTIVATIONS, maxout
 from jaxcnn.ops.pool import avg_pool, max_pool
-from jaxcnn.run.restore import Trained
+from jaxcnn.run.restore import RestoredModel
 from tests import photos
 from tests.interop import small
 
@@ -86,7 +86,7 @@ def untrained(name, size, dtype="float32", **overrides):
     variables = small.filled(jax.eval_shape(model.init, jax.random.key(0), images))
     variables = {"batch_stats": {}, **variables}
     state = SimpleNamespace(ema=None, variables=lambda averaged: variables)
-    return freeze(config), Trained(model, state, 0, 5, None, None, {})
+    return freeze(config), RestoredModel(model, state, 0, 5, None, None, {})
 
 
 ONNX = export.FORMATS["onnx"]

@@ -17,8 +17,8 @@ from jaxcnn.config import build, build_data
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.pipeline import eval_batches, train_batch
 from jaxcnn.run import init_from, workdir
-from jaxcnn.run.metric_writer import Logbook
-from jaxcnn.run.precision import numerics
+from jaxcnn.run.metric_writer import MetricWriter
+from jaxcnn.run.precision import set_precision
 from jaxcnn.training.losses import make_head_loss
 
 LESIONS = 12  # sets of removed units that are averaged for each number of them
@@ -31,11 +31,11 @@ def gradient_flow(config: RunConfig, directory: Path) -> Curve:
     layers above; the last y is the first layer's.
     """
     del directory
-    with numerics(config):
-        source = build_data.load_data(config, "train")
-        model = build.make_model(config, source.num_classes)
-        batch = train_batch(source, batch_size=config.train.batch_size, seed=config.seed, step=0)
-        statistics = build_data.measure_statistics(config, source)
+    with set_precision(config):
+        dataset = build_data.load_data(config, "train")
+        model = build.make_model(config, dataset.num_classes)
+        batch = train_batch(dataset, batch_size=config.train.batch_size, seed=config.seed, step=0)
+        statistics = build_data.measure_statistics(config, dataset)
         images = build_data.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
         head_loss = make_head_loss(config.loss.name, config.loss.label_smoothing)
 
@@ -84,14 +84,14 @@ def lesion(config: RunConfig, directory: Path) -> Curve:
     Of each number up to a quarter of the units `LESIONS` sets are drawn and their errors averaged.
     The last y is the error without that quarter.
     """
-    with numerics(config):
-        source = build_data.load_data(config, "test")
-        model = build.make_model(config, source.num_classes)
+    with set_precision(config):
+        dataset = build_data.load_data(config, "test")
+        model = build.make_model(config, dataset.num_classes)
         variables = {"batch_stats": {}, **init_from.read(directory).variables}
-        batch = next(eval_batches(source, batch_size=source.num_examples))
+        batch = next(eval_batches(dataset, batch_size=dataset.num_examples))
         statistics = workdir.read_statistics(directory, config)
         images = build_data.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
-        units = removable(model, source.image_shape)
+        units = removable(model, dataset.image_shape)
         draw = np.random.default_rng(config.seed)
 
         def error(count: int) -> float:
@@ -111,7 +111,7 @@ def lesion(config: RunConfig, directory: Path) -> Curve:
 def rises(config: RunConfig, directory: Path) -> Curve:
     """Share of the epochs up to each one in which the training loss was above the one before."""
     del config
-    records = Logbook(directory, active=False).records()
+    records = MetricWriter(directory, active=False).records()
     losses = [record["train/loss"] for record in records if "train/loss" in record]
     above = np.cumsum(np.diff(losses) > 0)
     return [(float(i + 1), float(count / i)) for i, count in enumerate(above, 1)]
@@ -122,6 +122,6 @@ def speed(config: RunConfig, directory: Path) -> Curve:
 
     One point, or none of a run with a single record.
     """
-    records = Logbook(directory, active=False).records()
+    records = MetricWriter(directory, active=False).records()
     rates = [record["images_per_second"] for record in records if "images_per_second" in record]
     return [(0.0, float(np.median(rates[1:])) / config.train.batch_size)] if rates[1:] else []

@@ -8,7 +8,7 @@ from pathlib import Path
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.runs import Result, Task, described, finished
 from jaxcnn.run.cli import SECONDS_BETWEEN_LINES
-from jaxcnn.run.metric_writer import Logbook, duration
+from jaxcnn.run.metric_writer import MetricWriter, duration
 
 TAIL = 400  # bytes of a run's output that are searched for its last step
 
@@ -30,7 +30,7 @@ class Progress:
         self._ablation, self._out, self._quick = ablation, out, quick
         self._total = len(every)
         self.left = [task for task in every if self._result(task) is None]
-        self._log = Logbook(out)
+        self._log = MetricWriter(out)
         self._begun = self._said = time.monotonic()
         self._done_here = 0
         self._since: dict[Task, float] = {}

@@ -20,7 +20,7 @@ from jaxcnn.errors import EXIT_WORKDIR, UserError, nearest
 from jaxcnn.io import safe_files
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.run import workdir
-from jaxcnn.run.metric_writer import Logbook, duration
+from jaxcnn.run.metric_writer import MetricWriter, duration
 
 RESULT = "result.json"
 
@@ -194,7 +194,7 @@ def described(result: Result, metric: str) -> str:
 def _curve(ablation: Ablation, config: RunConfig, directory: Path) -> Curve:
     if ablation.measure is not None:
         return ablation.measure(config, directory)
-    records = Logbook(directory, active=False).records()
+    records = MetricWriter(directory, active=False).records()
     points = {
         record["epoch"]: record[ablation.metric] for record in records if ablation.metric in record
     }

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxcnn.benchmark.report import Measured
 from jaxcnn.benchmark.rounds import Contender
-from jaxcnn.data.dataset import DataSource
+from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.folder import load_folder
 from jaxcnn.data.images.transforms import Cropper
 from jaxcnn.data.pipeline import train_batches
@@ -63,33 +63,33 @@ def feeds(
       cores: worker processes of each that has some.
       against: with "torch" or "torchvision", its DataLoader, too.
     """
-    source = load_folder("train", dir=str(folder), cropper=Cropper(size, train="random_resized"))
+    dataset = load_folder("train", dir=str(folder), cropper=Cropper(size, train="random_resized"))
     found: dict[str, Feed] = {
-        "jaxcnn, threads": lambda: _ours(source, batch, 0),
-        f"jaxcnn, {cores} workers": lambda: _ours(source, batch, cores),
-        "one thread": lambda: _alone(source, batch),
+        "jaxcnn, threads": lambda: _ours(dataset, batch, 0),
+        f"jaxcnn, {cores} workers": lambda: _ours(dataset, batch, cores),
+        "one thread": lambda: _alone(dataset, batch),
     }
     if {"torch", "torchvision"} & set(against):
         found[f"torch, {cores} workers"] = lambda: _torch(folder, batch, size, cores)
     return found
 
 
-def _ours(source: DataSource, batch: int, workers: int) -> Any:
+def _ours(dataset: Dataset, batch: int, workers: int) -> Any:
     batches = train_batches(
-        source, batch_size=batch, seed=0, start_step=0, num_steps=10**9, num_workers=workers
+        dataset, batch_size=batch, seed=0, start_step=0, num_steps=10**9, num_workers=workers
     )
     return contextlib.closing(batches)
 
 
 @contextlib.contextmanager
-def _alone(source: DataSource, batch: int) -> Iterator[Iterator[Any]]:
+def _alone(dataset: Dataset, batch: int) -> Iterator[Iterator[Any]]:
     generator = np.random.default_rng(0)
 
     def batches() -> Iterator[Any]:
-        numbers = itertools.cycle(range(source.num_examples))
+        numbers = itertools.cycle(range(dataset.num_examples))
         while True:
             yield np.stack(
-                [source.read(number, generator)[0] for number in itertools.islice(numbers, batch)]
+                [dataset.read(number, generator)[0] for number in itertools.islice(numbers, batch)]
             )
 
     yield batches()

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.errors import FlaxError
 
-from jaxcnn.config.build_data import make_test_protocol, mixes
+from jaxcnn.config.build_data import make_test_protocol, uses_mixup
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.errors import UserError, nearest, reason
 from jaxcnn.evaluation.multicrop import CENTER
@@ -144,7 +144,7 @@ def make_loss(config: RunConfig) -> Objective:
     Raises:
       UserError: for an unknown loss, or fields that do not go together.
     """
-    return make_objective(config.loss, mixed=mixes(config))
+    return make_objective(config.loss, mixed=uses_mixup(config))
 
 
 def make_test_loss(config: RunConfig) -> HeadLoss | None:

@@ -10,14 +10,14 @@ from jaxcnn.config.schema import RunConfig, changed
 from jaxcnn.data import normalization
 from jaxcnn.data.augmentation import mixup
 from jaxcnn.data.augmentation.augment import augment, normalize
-from jaxcnn.data.dataset import DataSource, keep_labels
+from jaxcnn.data.dataset import Dataset, keep_labels
 from jaxcnn.data.images.transforms import Cropper
 from jaxcnn.errors import MissingSplitError, UserError
 from jaxcnn.evaluation.multicrop import Protocol, make_protocol
 from jaxcnn.training.schedules import Plan
 
 
-def load_data(config: RunConfig, split: str, whole_images: bool = False) -> DataSource:
+def load_data(config: RunConfig, split: str, whole_images: bool = False) -> Dataset:
     """Returns a split, "train", "validation" or "test", of the section `data`.
 
     Of the training split only `data.labelled` examples have labels, which the run's seed draws.
@@ -26,26 +26,26 @@ def load_data(config: RunConfig, split: str, whole_images: bool = False) -> Data
     Raises:
       UserError: if the data are missing or not as described.
     """
-    source = data.load_split(config.data, split, whole_images=whole_images)
+    dataset = data.load_split(config.data, split, whole_images=whole_images)
     if split == "train" and config.data.labelled:
-        return keep_labels(source, config.data.labelled, config.seed)
-    return source
+        return keep_labels(dataset, config.data.labelled, config.seed)
+    return dataset
 
 
-def load_stages(config: RunConfig, source: DataSource, plan: Plan) -> list[tuple[int, DataSource]]:
+def load_stages(config: RunConfig, dataset: Dataset, plan: Plan) -> list[tuple[int, Dataset]]:
     """Returns (steps before, training split at the size of the stage) of all stages of a run.
 
     The short sides of "scale_jitter" change in proportion.
 
     Args:
       config: the whole config.
-      source: the training split at its own size.
+      dataset: the training split at its own size.
       plan: of the run.
     """
 
-    def at(size: int) -> DataSource:
+    def at(size: int) -> Dataset:
         if size == config.data.image_size:
-            return source
+            return dataset
         factor = size / config.data.image_size
         scales = tuple(max(round(scale * factor), size) for scale in config.data.scale_range)
         fields = {"data.image_size": size, "data.resize": 0, "data.scale_range": scales}
@@ -69,7 +69,7 @@ def make_test_protocol(config: RunConfig) -> Protocol:
     )
 
 
-def load_test_data(config: RunConfig, split: str) -> DataSource:
+def load_test_data(config: RunConfig, split: str) -> Dataset:
     """Returns a split as the evaluator wants it: whole images where the protocol cuts out views.
 
     Raises:
@@ -83,27 +83,27 @@ def during_training(config: RunConfig) -> RunConfig:
     return changed(config, {"eval.protocol": "center", "eval.scales": ()})
 
 
-def watched_split(config: RunConfig) -> str:
+def validation_split(config: RunConfig) -> str:
     """Returns the split that is evaluated during training: "validation" if there is one."""
     return "validation" if data.has_validation(config.data) else "test"
 
 
-def load_reported(config: RunConfig, watched: DataSource) -> DataSource:
+def load_reported(config: RunConfig, validation: Dataset) -> Dataset:
     """Returns the split of the result: "test", or "validation" where that is all there is.
 
     Args:
       config: the whole config.
-      watched: the split of `watched_split`.
+      validation: the split of `validation_split`.
 
     Raises:
       UserError: see `load_data`.
     """
-    if watched.split == "test":
-        return watched
+    if validation.split == "test":
+        return validation
     try:
         return load_data(config, "test")
     except MissingSplitError:
-        return watched
+        return validation
 
 
 def eval_size(config: RunConfig) -> int:
@@ -111,7 +111,7 @@ def eval_size(config: RunConfig) -> int:
     return config.data.eval_image_size or config.data.image_size
 
 
-def measure_statistics(config: RunConfig, source: DataSource) -> normalization.Statistics | None:
+def measure_statistics(config: RunConfig, dataset: Dataset) -> normalization.Statistics | None:
     """Returns what `data.preprocess` has to know of the training split, if anything.
 
     Raises:
@@ -119,7 +119,7 @@ def measure_statistics(config: RunConfig, source: DataSource) -> normalization.S
     """
     section = config.data
     return normalization.measure(
-        source, section.preprocess, scale=section.gcn_scale, epsilon=section.zca_epsilon
+        dataset, section.preprocess, scale=section.gcn_scale, epsilon=section.zca_epsilon
     )
 
 
@@ -137,23 +137,23 @@ def make_augment(
     )
 
 
-def make_mix(config: RunConfig) -> Callable[..., mixup.Mixed] | None:
+def make_mixup(config: RunConfig) -> Callable[..., mixup.Mixed] | None:
     """Returns (images, labels, weights, keys) → mixed images, or None.
 
     Raises:
       UserError: for images without label, which have nothing to mix.
     """
-    if not mixes(config):
+    if not uses_mixup(config):
         return None
     if config.data.unlabelled_per_labelled:
         raise UserError(
             "images without label cannot be mixed: set data.mixup and data.cutmix to 0, or"
             " data.unlabelled_per_labelled"
         )
-    return partial(mixup.mix, config=config.data)
+    return partial(mixup.mixup_or_cutmix, config=config.data)
 
 
-def mixes(config: RunConfig) -> bool:
+def uses_mixup(config: RunConfig) -> bool:
     """Tells whether images are mixed with each other."""
     return bool(config.data.mixup or config.data.cutmix)
 

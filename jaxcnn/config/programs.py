@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from jaxcnn.config import build, build_data
 from jaxcnn.config.schema import RunConfig
-from jaxcnn.data.dataset import DataSource
+from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.evaluation.evaluate import check_size, check_train_size
 from jaxcnn.evaluation.evaluator import Evaluator, make_evaluator
@@ -41,13 +41,13 @@ class Programs(NamedTuple):
     initial: Initial
 
 
-MakePrograms = Callable[[RunConfig, DataSource, DataSource, Plan, Statistics | None], Programs]
+MakePrograms = Callable[[RunConfig, Dataset, Dataset, Plan, Statistics | None], Programs]
 
 
 def make_programs(
     config: RunConfig,
-    source: DataSource,
-    watched: DataSource,
+    dataset: Dataset,
+    validation: Dataset,
     plan: Plan,
     statistics: Statistics | None = None,
 ) -> Programs:
@@ -55,8 +55,8 @@ def make_programs(
 
     Args:
       config: see `defaults.base_config`.
-      source: the training split.
-      watched: the split that is evaluated during training, by the crop of evaluation.
+      dataset: the training split.
+      validation: the split that is evaluated during training, by the crop of evaluation.
       plan: lengths, in steps.
       statistics: of the training split; see `build_data.measure_statistics`.
 
@@ -64,7 +64,7 @@ def make_programs(
       UserError: for a network, optimizer, loss or augmentation that cannot be.
     """
     with build.network_of(config):
-        model = averages.fit(build.make_model(config, source.num_classes), config, plan.total)
+        model = averages.fit(build.make_model(config, dataset.num_classes), config, plan.total)
     optimizer = build.make_optimizer(
         config, total_steps=plan.total, steps_per_epoch=plan.steps_per_epoch
     )
@@ -75,7 +75,7 @@ def make_programs(
         build.make_loss(config),
         augment,
         total_steps=plan.total,
-        mix=build_data.make_mix(config),
+        mixup=build_data.make_mixup(config),
         semi_supervised=config.data.unlabelled_per_labelled > 0,
         grad_accum_steps=config.train.grad_accum_steps,
         ema_decay=config.train.ema_decay,
@@ -91,15 +91,15 @@ def make_programs(
         step = make_train_step(dataclasses.replace(parts, augment=own))
         return (make_train_steps(step) if several else step)(state, batch)
 
-    evaluate = make_evaluator(build_data.during_training(config), model, watched, statistics)
+    evaluate = make_evaluator(build_data.during_training(config), model, validation, statistics)
     with build.network_of(config):
         applied(model, build_data.make_test_protocol(config))  # what cannot be tested is not begun
-        initial = initial_state(model, optimizer, source.image_shape, config.train.ema_decay > 0)
-    check_memory(initial.form)
-    if watched.image_shape != source.image_shape:
-        check_size(model, initial.form.variables(), watched)
+        initial = initial_state(model, optimizer, dataset.image_shape, config.train.ema_decay > 0)
+    check_memory(initial.state_shape)
+    if validation.image_shape != dataset.image_shape:
+        check_size(model, initial.state_shape.variables(), validation)
     for _, size in plan.sizes:
         if size != config.data.image_size:
-            check_train_size(model, initial.form.variables(), size, config.data.channels)
+            check_train_size(model, initial.state_shape.variables(), size, config.data.channels)
     mapped = distributed.pmap_train_step(train_step, statistics)
     return Programs(model, optimizer, mapped, evaluate, initial)

@@ -13,7 +13,7 @@ from jaxcnn.config import spec
 from jaxcnn.config.renamed import RENAMED
 from jaxcnn.data import LoadConfig
 from jaxcnn.data.augmentation.augment import AugmentConfig
-from jaxcnn.data.augmentation.mixup import MixConfig
+from jaxcnn.data.augmentation.mixup import MixupConfig
 from jaxcnn.data.normalization import NormalizeConfig
 from jaxcnn.data.pipeline import BatchConfig
 from jaxcnn.errors import UserError, nearest
@@ -84,7 +84,7 @@ class ModelConfig(spec.Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig(BatchConfig, MixConfig, AugmentConfig, NormalizeConfig, LoadConfig):
+class DataConfig(BatchConfig, MixupConfig, AugmentConfig, NormalizeConfig, LoadConfig):
     """Section `data`."""
 
     size_schedule: tuple[tuple[float, int], ...] = spec.field(

@@ -1,4 +1,4 @@
-"""Data: `load` gives a DataSource, `pipeline` makes batches of it, `augment` changes them.
+"""Data: `load` gives a Dataset, `pipeline` makes batches of it, `augment` changes them.
 
 One kind of data set, one file. A batch is a pure function of (seed, step).
 """
@@ -8,18 +8,18 @@ import os
 from typing import Any
 
 from jaxcnn.config import spec
-from jaxcnn.data.dataset import DataSource
+from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.images.transforms import CropConfig, Cropper, WholeImage
 from jaxcnn.errors import UserError, nearest
 
 KINDS = ("digits", "synthetic", "folder", "tfds")
 SPLITS = ("train", "validation", "test")
 
-__all__ = ["KINDS", "SPLITS", "DataSource", "LoadConfig", "SourceConfig", "load", "load_split"]
+__all__ = ["KINDS", "SPLITS", "Dataset", "DatasetConfig", "LoadConfig", "load", "load_split"]
 
 
 @dataclasses.dataclass(frozen=True)
-class SourceConfig(spec.Section):
+class DatasetConfig(spec.Section):
     """Part of the section `data`: which examples."""
 
     kind: str = spec.field("digits", " | ".join(KINDS), spec.choice(*KINDS))
@@ -46,7 +46,7 @@ class SourceConfig(spec.Section):
     )
 
 
-def has_validation(config: SourceConfig) -> bool:
+def has_validation(config: DatasetConfig) -> bool:
     """Tells whether the data have a validation split, without reading images."""
     if config.kind == "folder" and config.dir:
         from jaxcnn.data import folder
@@ -56,11 +56,11 @@ def has_validation(config: SourceConfig) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class LoadConfig(CropConfig, SourceConfig):
+class LoadConfig(CropConfig, DatasetConfig):
     """Part of the section `data`: which examples, at which size."""
 
 
-def load(kind: str, split: str, *, whole_images: bool = False, **fields: Any) -> DataSource:
+def load(kind: str, split: str, *, whole_images: bool = False, **fields: Any) -> Dataset:
     """Returns one split of a data set: `load("digits", "train", image_size=28, channels=1)`.
 
     Args:
@@ -78,7 +78,7 @@ def load(kind: str, split: str, *, whole_images: bool = False, **fields: Any) ->
     return load_split(LoadConfig(kind=kind, **fields), split, whole_images=whole_images)
 
 
-def load_split(config: LoadConfig, split: str, *, whole_images: bool = False) -> DataSource:
+def load_split(config: LoadConfig, split: str, *, whole_images: bool = False) -> Dataset:
     """Returns one split of a data set; every image is uint8 [size, size, channels].
 
     Args:

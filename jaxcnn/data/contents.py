@@ -37,7 +37,7 @@ def of_files(
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Returns in words how the splits of two data sets differ, each as a source's `contents`.
+    """Returns in words how the splits of two data sets differ, each as a data set's `contents`.
 
     Args:
       before: split → contents.

@@ -1,6 +1,6 @@
 """What every kind of data set becomes: numbered examples of one shape, read one at a time.
 
-A source knows nothing about batches, epochs or processes; `pipeline` knows nothing about files.
+A dataset knows nothing about batches, epochs or processes; `pipeline` knows nothing about files.
 """
 
 import dataclasses
@@ -19,11 +19,11 @@ class UnreadableImageError(Exception):
 
 
 def _no_read(index: int, rng: np.random.Generator | None) -> Example:
-    raise TypeError("a DataSource needs images and labels, or read")
+    raise TypeError("a Dataset needs images and labels, or read")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class DataSource:
+class Dataset:
     """One split of a data set.
 
     Either `images` and `labels` hold everything, or `read` fetches one example. In the second
@@ -71,10 +71,10 @@ class DataSource:
         """True if the whole split lies in `images` and `labels`."""
         return self.images is not None
 
-    def subset(self, positions: np.ndarray, split: str) -> "DataSource":
+    def subset(self, positions: np.ndarray, split: str) -> "Dataset":
         """Returns the examples at `positions` (int [m]), in that order, as the split `split`."""
         positions = np.asarray(positions)
-        describe = self.describe  # not self, whose arrays the new source would then keep alive
+        describe = self.describe  # not self, whose arrays the new dataset would then keep alive
         changes: dict = {}
         if self.images is not None and self.labels is not None:
             changes = {"images": self.images[positions], "labels": self.labels[positions]}
@@ -122,12 +122,12 @@ def random_order(count: int, bits: np.random.Philox) -> np.ndarray:
 
 
 def split_holdout(
-    source: DataSource, split: str, holdout: int, *, labels: np.ndarray | None
-) -> DataSource:
+    dataset: Dataset, split: str, holdout: int, *, labels: np.ndarray | None
+) -> Dataset:
     """Divides all examples into "train" and a held-out split.
 
     Args:
-      source: all training examples.
+      dataset: all training examples.
       split: "train", or what the held-out split is called.
       holdout: how many examples to hold out; 0 leaves the training split whole.
       labels: int [num_examples] to draw every class in proportion; None draws without regard to
@@ -137,49 +137,49 @@ def split_holdout(
       UserError: there is no validation part, or it leaves too little on either side.
     """
     if holdout == 0 and split == "train":
-        return source
+        return dataset
     if holdout == 0:
         raise UserError(
-            f"{source.name} has no validation split: nothing is held out of the training examples;"
+            f"{dataset.name} has no validation split: nothing is held out of the training examples;"
             " set holdout to the number of examples to hold out"
         )
-    least = source.num_classes if labels is not None else 1
-    if not least <= holdout <= source.num_examples - least:
+    least = dataset.num_classes if labels is not None else 1
+    if not least <= holdout <= dataset.num_examples - least:
         raise UserError(
-            f"holdout={holdout} does not fit {source.name}: of {source.num_examples} training"
-            f" examples hold out {least} to {source.num_examples - least}"
+            f"holdout={holdout} does not fit {dataset.name}: of {dataset.num_examples} training"
+            f" examples hold out {least} to {dataset.num_examples - least}"
         )
     if labels is None:
-        order = random_order(source.num_examples, random_bits((0, 0), stream=2))
+        order = random_order(dataset.num_examples, random_bits((0, 0), stream=2))
         kept, held = np.sort(order[holdout:]), np.sort(order[:holdout])
     else:
         from sklearn.model_selection import train_test_split
 
         try:
             kept, held = train_test_split(
-                np.arange(source.num_examples), test_size=holdout, stratify=labels, random_state=0
+                np.arange(dataset.num_examples), test_size=holdout, stratify=labels, random_state=0
             )
         except ValueError as error:  # a class with a single example
             raise UserError(
-                f"cannot hold {holdout} examples out of {source.name} class by class: {error}"
+                f"cannot hold {holdout} examples out of {dataset.name} class by class: {error}"
             ) from None
-    return source.subset(kept if split == "train" else held, split)
+    return dataset.subset(kept if split == "train" else held, split)
 
 
 def hold_out_classes(
-    source: DataSource,
+    dataset: Dataset,
     split: str,
     counts: Sequence[int],
     *,
     starts: Sequence[int],
     label_of: Callable[[int], int],
-) -> DataSource:
+) -> Dataset:
     """Divides a training split of several parts into "train" and "validation", class by class.
 
     Only as many labels are read as it takes to find the examples.
 
     Args:
-      source: all training examples.
+      dataset: all training examples.
       split: "train" or "validation".
       counts: how many of each class to hold out of each part. Which is the same in every run.
       starts: the parts: position of the first example of each, and behind the last one.
@@ -191,60 +191,60 @@ def hold_out_classes(
     if len(counts) != len(starts) - 1:
         raise UserError(
             f"holdout_per_class={tuple(counts)} has {len(counts)} numbers and the training split of"
-            f" {source.name} {len(starts) - 1} parts: give one for each"
+            f" {dataset.name} {len(starts) - 1} parts: give one for each"
         )
     held = []
     for number, (count, start, end) in enumerate(zip(counts, starts, starts[1:], strict=False)):
-        missing = [count] * source.num_classes
+        missing = [count] * dataset.num_classes
         for position in start + random_order(end - start, random_bits((0, number), stream=2)):
             if not any(missing):
                 break
             label = label_of(int(position))
-            if 0 <= label < source.num_classes and missing[label] > 0:
+            if 0 <= label < dataset.num_classes and missing[label] > 0:
                 missing[label] -= 1
                 held.append(int(position))
         if any(missing):
             rare = int(np.argmax(missing))
             raise UserError(
-                f"holdout_per_class={tuple(counts)}: part {number + 1} of {source.name} has only"
-                f" {count - missing[rare]} examples of class {source.class_names[rare]}"
+                f"holdout_per_class={tuple(counts)}: part {number + 1} of {dataset.name} has only"
+                f" {count - missing[rare]} examples of class {dataset.class_names[rare]}"
             )
     positions = np.sort(np.array(held, np.int64))
     if split == "train":
-        positions = np.setdiff1d(np.arange(source.num_examples), positions)
-    return source.subset(positions, split)
+        positions = np.setdiff1d(np.arange(dataset.num_examples), positions)
+    return dataset.subset(positions, split)
 
 
-def keep_labels(source: DataSource, count: int, seed: int) -> DataSource:
+def keep_labels(dataset: Dataset, count: int, seed: int) -> Dataset:
     """Returns the same examples, of which only `count` have labels that training may use.
 
     Args:
-      source: a training split.
+      dataset: a training split.
       count: equally many of each class are drawn.
       seed: decides which.
 
     Raises:
       UserError: if the classes cannot have equally many, or not that many.
     """
-    classes = source.num_classes
+    classes = dataset.num_classes
     each, rest = divmod(count, classes)
     if each < 1 or rest:
         raise UserError(
             f"labelled={count} is not the same number of each of the {classes} classes of"
-            f" {source.name}: make it a multiple of {classes}"
+            f" {dataset.name}: make it a multiple of {classes}"
         )
-    labels = source.labels
+    labels = dataset.labels
     if labels is None:
-        if source.label_of is None:
-            raise UserError(f"the labels of {source.name} cannot be read alone: set labelled=0")
-        labels = np.array([source.label_of(index) for index in range(source.num_examples)])
-    order = random_order(source.num_examples, random_bits((seed, 0), stream=4))
+        if dataset.label_of is None:
+            raise UserError(f"the labels of {dataset.name} cannot be read alone: set labelled=0")
+        labels = np.array([dataset.label_of(index) for index in range(dataset.num_examples)])
+    order = random_order(dataset.num_examples, random_bits((seed, 0), stream=4))
     drawn = [order[labels[order] == label][:each] for label in range(classes)]
     label = int(np.argmin([len(positions) for positions in drawn]))
     if len(drawn[label]) < each:
         raise UserError(
-            f"labelled={count} needs {each} examples of each class and {source.name} has"
-            f" {len(drawn[label])} of class {source.class_names[label]}: make it"
+            f"labelled={count} needs {each} examples of each class and {dataset.name} has"
+            f" {len(drawn[label])} of class {dataset.class_names[label]}: make it"
             f" {len(drawn[label]) * classes} or less"
         )
-    return dataclasses.replace(source, labelled=np.sort(np.concatenate(drawn)))
+    return dataclasses.replace(dataset, labelled=np.sort(np.concatenate(drawn)))

@@ -6,14 +6,14 @@ Alpaydin & Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998: 32×3
 
 import numpy as np
 
-from jaxcnn.data.dataset import DataSource, split_holdout
+from jaxcnn.data.dataset import Dataset, split_holdout
 
 NUM_TEST = 360  # a fifth, the classes in proportion
 
 
 def load_digits(
     split: str, *, image_size: int = 32, channels: int = 1, holdout: int = 0
-) -> DataSource:
+) -> Dataset:
     """Returns 1,437 training or 360 test digits, uint8 [image_size, image_size, channels].
 
     Args:
@@ -35,7 +35,7 @@ def load_digits(
     chosen = test if split == "test" else train
     images = [_enlarge(digits.images[number], image_size) for number in chosen]
     labels = digits.target[chosen].astype(np.int32)
-    source = DataSource(
+    dataset = Dataset(
         name="digits",
         split=split,
         num_examples=len(chosen),
@@ -46,7 +46,7 @@ def load_digits(
         images=np.repeat(np.stack(images)[..., None], channels, axis=-1),
         labels=labels,
     )
-    return source if split == "test" else split_holdout(source, split, holdout, labels=labels)
+    return dataset if split == "test" else split_holdout(dataset, split, holdout, labels=labels)
 
 
 def _enlarge(image: np.ndarray, size: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxcnn.data import contents
-from jaxcnn.data.dataset import DataSource, Example, UnreadableImageError, split_holdout
+from jaxcnn.data.dataset import Dataset, Example, UnreadableImageError, split_holdout
 from jaxcnn.data.images import listing
 from jaxcnn.data.images.decode import IMAGE_BYTES, READ
 from jaxcnn.data.images.transforms import Cropper, WholeImage
@@ -31,7 +31,7 @@ LAYOUT = (
 
 def load_folder(
     split: str, *, dir: str, cropper: Cropper | WholeImage, holdout: int = 0
-) -> DataSource:
+) -> Dataset:
     """Returns the images below `dir`, decoded when they are asked for.
 
     The classes are the sorted folders of DIR/train; a test folder may lack some of them. Without
@@ -72,7 +72,7 @@ def load_folder(
             raise UnreadableImageError(error.strerror or str(error)) from error
         return cropper(data, rng, path), int(labels[index])
 
-    source = DataSource(
+    dataset = Dataset(
         name=str(root),
         split=split,
         num_examples=len(files),
@@ -85,14 +85,14 @@ def load_folder(
         contents=lambda: contents.of_files(base, files, labels, class_names),
     )
     if part != train:
-        return source
+        return dataset
     if split == "test" and not holdout:
         raise MissingSplitError(
             f"{root} has a folder for each class and none for the test split: hold out a part of"
             f" its {len(files):,} images, for example --config.data.holdout={len(files) // 5}; or"
             " make DIR/train/<class> and DIR/test/<class>"
         )
-    return split_holdout(source, split, holdout, labels=labels)
+    return split_holdout(dataset, split, holdout, labels=labels)
 
 
 def _open(dir: str) -> tuple[Path, Path, tuple[str, ...]]:

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.config import spec
-from jaxcnn.data.dataset import DataSource
+from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.pipeline import eval_batches
 from jaxcnn.errors import EXIT_WORKDIR, UserError, nearest
 from jaxcnn.io.atomic import whole_file
@@ -134,14 +134,14 @@ def preprocess(
 
 
 def measure(
-    source: DataSource, kind: str, *, scale: float = 55.0, epsilon: float = 0.1
+    dataset: Dataset, kind: str, *, scale: float = 55.0, epsilon: float = 0.1
 ) -> Statistics | None:
     """Returns the statistics of a training split; None for "channels", which needs none.
 
     Of a split of more than 60,000 images, 60,000 evenly spaced ones are looked at.
 
     Args:
-      source: the training split.
+      dataset: the training split.
       kind: "channels", "mean_image", "gcn" (contrast normalisation) or "zca" (and whitening).
       scale: of contrast normalisation.
       epsilon: added to the eigenvalues of the covariance before whitening.
@@ -159,16 +159,16 @@ def measure(
         return None
     if kind == "gcn":
         return Statistics(kind, scale)
-    size = int(np.prod(source.image_shape))
+    size = int(np.prod(dataset.image_shape))
     if kind == "zca" and size > MOST_VALUES:
-        shape = "x".join(map(str, source.image_shape))
+        shape = "x".join(map(str, dataset.image_shape))
         raise UserError(
             f"preprocess=zca cannot whiten images of {shape}: the covariance of {size:,} values"
             f" would fill the memory; {MOST_VALUES:,} values at most"
         )
-    if source.num_examples > MOST_EXAMPLES:
-        positions = np.arange(MOST_EXAMPLES) * source.num_examples // MOST_EXAMPLES
-        source = source.subset(positions, source.split)
+    if dataset.num_examples > MOST_EXAMPLES:
+        positions = np.arange(MOST_EXAMPLES) * dataset.num_examples // MOST_EXAMPLES
+        dataset = dataset.subset(positions, dataset.split)
     contrast = Statistics("gcn", scale)
     convert = jax.jit(
         jax.vmap(lambda image: preprocess(image, (0.0,), (1.0,), contrast))
@@ -177,7 +177,7 @@ def measure(
     )
     count, total = 0, np.zeros(size)
     products = np.zeros((size, size)) if kind == "zca" else None
-    for batch in eval_batches(source, batch_size=_BATCH):
+    for batch in eval_batches(dataset, batch_size=_BATCH):
         images = convert(jnp.asarray(batch["image"], jnp.float32) / 255)
         rows = np.asarray(images, np.float64)[batch["weight"] > 0].reshape(-1, size)
         count += len(rows)
@@ -185,7 +185,7 @@ def measure(
         if products is not None:
             products += rows.T @ rows
     mean = total / count
-    kept = mean.reshape(source.image_shape).astype(np.float32)
+    kept = mean.reshape(dataset.image_shape).astype(np.float32)
     if products is None:
         return Statistics(kind, scale, kept)
     values, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))

@@ -1,12 +1,12 @@
-"""Batches from a source: which examples, in which order, on which process.
+"""Batches from a data set: which examples, in which order, on which process.
 
 Training is one endless stream. The example at global position p = step × batch_size + i is
 number p mod N of epoch p div N, in that epoch's own order, so an epoch may end inside a batch and
-nothing is dropped. A batch is a function of (source, batch_size, seed, step) alone: resuming
+nothing is dropped. A batch is a function of (dataset, batch_size, seed, step) alone: resuming
 needs the step, and processes and workers change nothing but speed. Process q of Q delivers the
 q-th block of rows of every global batch.
 
-Where only some examples have labels (`DataSource.labelled`) the stream is of these, and with
+Where only some examples have labels (`Dataset.labelled`) the stream is of these, and with
 `unlabelled` = r > 0 every row of it is followed by r rows of a second stream: of the whole split,
 in an order of its own, the labels hidden. So row i has a label if and only if i mod (1 + r) = 0,
 and whatever rows a process or device gets, a (1 + r)-th of them has one.
@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 
 from jaxcnn.config import spec
-from jaxcnn.data.dataset import DataSource, UnreadableImageError, random_bits
+from jaxcnn.data.dataset import Dataset, UnreadableImageError, random_bits
 from jaxcnn.data.images.listing import say_once
 from jaxcnn.data.order import in_order, neighbours
-from jaxcnn.data.prefetch import Problems, read_ahead
+from jaxcnn.data.prefetch import Problems, prefetch
 from jaxcnn.data.worker import note
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
 
@@ -78,7 +78,7 @@ _log = logging.getLogger("jaxcnn")
 
 
 def train_batch(
-    source: DataSource,
+    dataset: Dataset,
     *,
     batch_size: int,
     seed: int,
@@ -93,7 +93,7 @@ def train_batch(
     An image that cannot be read has weight 0; here it is neither logged nor counted.
 
     Args:
-      source: the training split.
+      dataset: the training split.
       batch_size: the global one.
       seed: decides order and crops.
       step: from 0.
@@ -107,13 +107,13 @@ def train_batch(
         label outside the classes.
     """
     rows = _rows(batch_size, process_index, process_count, unlabelled, repeats)
-    batch, _ = _train_step(source, batch_size, unlabelled, repeats, seed, rows, step)
-    _check_labels(source, batch, -1 if unlabelled else 0)
+    batch, _ = _train_step(dataset, batch_size, unlabelled, repeats, seed, rows, step)
+    _check_labels(dataset, batch, -1 if unlabelled else 0)
     return batch
 
 
 def train_batches(
-    source: DataSource,
+    dataset: Dataset,
     *,
     batch_size: int,
     seed: int,
@@ -132,7 +132,7 @@ def train_batches(
     iterator (or use it up) to stop its workers. A worker that is killed is started again.
 
     Args:
-      source: the training split.
+      dataset: the training split.
       batch_size: the global one.
       seed: decides order and crops.
       start_step: first step to yield, usually that of the restored state.
@@ -151,34 +151,34 @@ def train_batches(
         code 65), or workers that end or hang again and again (74).
     """
     rows = _rows(batch_size, process_index, process_count, unlabelled, repeats)
-    make = functools.partial(_train_step, source, batch_size, unlabelled, repeats, seed, rows)
-    limit = max(1, int(max_bad_fraction * source.num_examples)) if max_bad_fraction > 0 else 0
+    make = functools.partial(_train_step, dataset, batch_size, unlabelled, repeats, seed, rows)
+    limit = max(1, int(max_bad_fraction * dataset.num_examples)) if max_bad_fraction > 0 else 0
     least = -1 if unlabelled else 0
-    bad = _Bad(source, limit)
-    return _checked(source, bad, make, start_step, num_steps, num_workers, least)
+    bad = _Bad(dataset, limit)
+    return _checked(dataset, bad, make, start_step, num_steps, num_workers, least)
 
 
 def staged_batches(
-    stages: Sequence[tuple[int, DataSource]], *, start_step: int, num_steps: int, **fields: Any
+    stages: Sequence[tuple[int, Dataset]], *, start_step: int, num_steps: int, **fields: Any
 ) -> Generator[Batch]:
-    """Yields what `train_batches` does, of one source after another.
+    """Yields what `train_batches` does, of one data set after another.
 
     Args:
-      stages: the steps before each source's turn, rising from 0, and the source: the same examples
-        at several sizes.
+      stages: the step from which a data set is used, rising from 0, and the data set: the same
+        examples at several sizes.
       start_step: see `train_batches`, as all others.
       num_steps: see there.
       fields: see there.
     """
     ends = [before for before, _ in stages[1:]] + [num_steps]
-    for (before, source), end in zip(stages, ends, strict=True):
+    for (before, dataset), end in zip(stages, ends, strict=True):
         first = max(before, start_step)
         if first < end:
-            yield from train_batches(source, start_step=first, num_steps=end, **fields)
+            yield from train_batches(dataset, start_step=first, num_steps=end, **fields)
 
 
 def eval_batches(
-    source: DataSource,
+    dataset: Dataset,
     *,
     batch_size: int,
     process_index: int = 0,
@@ -192,7 +192,7 @@ def eval_batches(
     many. Close the iterator (or use it up) to stop its workers.
 
     Args:
-      source: any split.
+      dataset: any split.
       batch_size: the global one.
       process_index: which block of rows.
       process_count: how many blocks.
@@ -203,9 +203,9 @@ def eval_batches(
         outside the classes, or not one image that can be read (both exit code 65).
     """
     rows = _rows(batch_size, process_index, process_count)
-    make = functools.partial(_eval_step, source, batch_size, rows)
-    num_steps = -(-source.num_examples // batch_size)
-    return _checked(source, _Bad(source, None), make, 0, num_steps, num_workers)
+    make = functools.partial(_eval_step, dataset, batch_size, rows)
+    num_steps = -(-dataset.num_examples // batch_size)
+    return _checked(dataset, _Bad(dataset, None), make, 0, num_steps, num_workers)
 
 
 def _rows(
@@ -237,7 +237,7 @@ def _rows(
 
 
 def _train_step(
-    source: DataSource,
+    dataset: Dataset,
     batch_size: int,
     unlabelled: int,
     repeats: int,
@@ -248,42 +248,42 @@ def _train_step(
     examples = batch_size // repeats
     row, repeat = (places[rows] for places in neighbours(examples, repeats))
     group, place = np.divmod(step * examples + row, 1 + unlabelled)
-    known = source.labelled
-    index, epoch = in_order(group, source.num_examples if known is None else len(known), seed, 0)
+    known = dataset.labelled
+    index, epoch = in_order(group, dataset.num_examples if known is None else len(known), seed, 0)
     if known is not None:
         index = known[index]
     hidden = place > 0
     position = (group * unlabelled + place - 1)[hidden]
-    index[hidden], epoch[hidden] = in_order(position, source.num_examples, seed, 5)
-    batch, problems = _gather(source, index, epoch, repeat, seed)
+    index[hidden], epoch[hidden] = in_order(position, dataset.num_examples, seed, 5)
+    batch, problems = _gather(dataset, index, epoch, repeat, seed)
     batch["label"][hidden] = -1
     return batch, problems
 
 
 def _eval_step(
-    source: DataSource, batch_size: int, rows: np.ndarray, step: int
+    dataset: Dataset, batch_size: int, rows: np.ndarray, step: int
 ) -> tuple[Batch, Problems]:
     index = step * batch_size + rows
-    index = np.where(index < source.num_examples, index, -1)
-    return _gather(source, index, np.zeros_like(index), np.zeros_like(index), None)
+    index = np.where(index < dataset.num_examples, index, -1)
+    return _gather(dataset, index, np.zeros_like(index), np.zeros_like(index), None)
 
 
 def _gather(
-    source: DataSource, index: np.ndarray, epoch: np.ndarray, repeat: np.ndarray, seed: int | None
+    dataset: Dataset, index: np.ndarray, epoch: np.ndarray, repeat: np.ndarray, seed: int | None
 ) -> tuple[Batch, Problems]:
     """Reads the examples `index` (int [b], -1 for padding); without a seed nothing is random."""
     real = index >= 0
     problems: Problems = []
-    if source.images is not None and source.labels is not None:
+    if dataset.images is not None and dataset.labels is not None:
         if real.all():
-            image, label = source.images[index], source.labels[index].astype(np.int32)
+            image, label = dataset.images[index], dataset.labels[index].astype(np.int32)
         else:
-            image = np.zeros((len(index), *source.image_shape), np.uint8)
+            image = np.zeros((len(index), *dataset.image_shape), np.uint8)
             label = np.zeros(len(index), np.int32)
-            image[real], label[real] = source.images[index[real]], source.labels[index[real]]
+            image[real], label[real] = dataset.images[index[real]], dataset.labels[index[real]]
         weight = real.astype(np.float32)
     else:
-        image = np.zeros((len(index), *(source.array_shape or source.image_shape)), np.uint8)
+        image = np.zeros((len(index), *(dataset.array_shape or dataset.image_shape)), np.uint8)
         label = np.zeros(len(index), np.int32)
         weight = np.zeros(len(index), np.float32)
         for row in np.flatnonzero(real):
@@ -295,7 +295,7 @@ def _gather(
                 bits = random_bits(key, stream=1, index=number, repeat=view)
                 rng = np.random.Generator(bits)
             try:
-                image[row], label[row] = source.read(number, rng)
+                image[row], label[row] = dataset.read(number, rng)
                 weight[row] = 1
             except UnreadableImageError as error:
                 problems.append((number, str(error)))
@@ -311,7 +311,7 @@ def _gather(
 
 
 def _checked(
-    source: DataSource,
+    dataset: Dataset,
     bad: "_Bad",
     make: Callable[[int], tuple[Batch, Problems]],
     start: int,
@@ -320,29 +320,29 @@ def _checked(
     least: int = 0,
 ) -> Generator[Batch]:
     """Makes the batches of the steps start … stop - 1; counts and checks in this process."""
-    if source.in_memory:
+    if dataset.in_memory:
         made: Generator[tuple[Batch, Problems]] = (make(step) for step in range(start, stop))
     else:
-        made = read_ahead(make, start, stop, num_workers, source.describe)
+        made = prefetch(make, start, stop, num_workers, dataset.describe)
     try:
         for batch, problems in made:
             bad.add(problems)
-            _check_labels(source, batch, least)
+            _check_labels(dataset, batch, least)
             yield batch
         bad.finish()
     finally:
         made.close()
 
 
-def _check_labels(source: DataSource, batch: Batch, least: int = 0) -> None:
+def _check_labels(dataset: Dataset, batch: Batch, least: int = 0) -> None:
     """A label outside the classes gives a loss of 0 or NaN on the device, without an error."""
     label = batch["label"]
-    wrong = np.flatnonzero((label < least) | (label >= source.num_classes))
+    wrong = np.flatnonzero((label < least) | (label >= dataset.num_classes))
     if len(wrong):
         row = wrong[0]
         raise UserError(
-            f"{source.describe(int(batch['index'][row]))} has label {label[row]}, outside the"
-            f" {source.num_classes} classes 0 to {source.num_classes - 1}: correct the data",
+            f"{dataset.describe(int(batch['index'][row]))} has label {label[row]}, outside the"
+            f" {dataset.num_classes} classes 0 to {dataset.num_classes - 1}: correct the data",
             EXIT_BAD_DATA,
         )
 
@@ -350,8 +350,8 @@ def _check_labels(source: DataSource, batch: Batch, least: int = 0) -> None:
 class _Bad:
     """The unreadable images found so far; each counts once, however often it comes round."""
 
-    def __init__(self, source: DataSource, limit: int | None):
-        self.source = source
+    def __init__(self, dataset: Dataset, limit: int | None):
+        self.dataset = dataset
         self.limit = limit  # None: evaluation, which stops only if nothing is readable
         self.seen: set[int] = set()
 
@@ -360,13 +360,13 @@ class _Bad:
             if index in self.seen:
                 continue
             self.seen.add(index)
-            name = self.source.describe(index)
+            name = self.dataset.describe(index)
             if len(self.seen) <= NAMED:
                 say_once(f"skipped unreadable image {name}: {reason}")
             if self.limit is not None and len(self.seen) > self.limit:
                 raise UserError(
-                    f"{len(self.seen)} of the {self.source.num_examples} images of"
-                    f" {self.source.name} cannot be read, more than the {self.limit} allowed, the"
+                    f"{len(self.seen)} of the {self.dataset.num_examples} images of"
+                    f" {self.dataset.name} cannot be read, more than the {self.limit} allowed, the"
                     f" last being {name} ({reason}): repair or remove them, or raise"
                     " max_bad_fraction",
                     EXIT_BAD_DATA,
@@ -375,14 +375,14 @@ class _Bad:
     def finish(self) -> None:
         if not self.seen:
             return
-        count, total = len(self.seen), self.source.num_examples
+        count, total = len(self.seen), self.dataset.num_examples
         if self.limit is None and count == total:
             raise UserError(
-                f"not one of the {total} images of {self.source.name} ({self.source.split}) can be"
-                f" read, {self.source.describe(0)} for example: check the files",
+                f"not one of the {total} images of {self.dataset.name} ({self.dataset.split}) can"
+                f" be read, {self.dataset.describe(0)} for example: check the files",
                 EXIT_BAD_DATA,
             )
         say_once(
-            f"{count} of {total} images of {self.source.name} ({self.source.split}) could not be"
+            f"{count} of {total} images of {self.dataset.name} ({self.dataset.split}) could not be"
             " read and were skipped"
         )

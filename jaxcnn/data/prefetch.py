@@ -189,7 +189,7 @@ def _remedy(code: int, hung: bool) -> str:
     return "its output is above; data.num_workers=0 reads in threads"
 
 
-def read_ahead(
+def prefetch(
     make: Make,
     start: int,
     stop: int,

@@ -9,7 +9,7 @@ import functools
 
 import numpy as np
 
-from jaxcnn.data.dataset import DataSource, Example, random_bits, split_holdout
+from jaxcnn.data.dataset import Dataset, Example, random_bits, split_holdout
 from jaxcnn.errors import UserError
 
 MEMORY_LIMIT = 256 * 2**20  # bytes; above this an image is made when it is asked for
@@ -24,7 +24,7 @@ def load_synthetic(
     num_classes: int = 10,
     num_examples: int = 1024,
     holdout: int = 0,
-) -> DataSource:
+) -> Dataset:
     """Returns `num_examples` images, uint8 [image_size, image_size, channels].
 
     Training and test examples differ in their noise; example `i` has label `i % num_classes`.
@@ -52,7 +52,7 @@ def load_synthetic(
         label = index % num_classes
         return _draw(part, index, label, shape), label
 
-    source = DataSource(
+    dataset = Dataset(
         name="synthetic",
         split=split,
         num_examples=num_examples,
@@ -65,8 +65,8 @@ def load_synthetic(
     )
     labels = np.arange(num_examples, dtype=np.int32) % num_classes
     if split != "test":
-        source = split_holdout(source, split, holdout, labels=labels)
-    return _in_memory(source) if source.num_examples * np.prod(shape) <= MEMORY_LIMIT else source
+        dataset = split_holdout(dataset, split, holdout, labels=labels)
+    return _in_memory(dataset) if dataset.num_examples * np.prod(shape) <= MEMORY_LIMIT else dataset
 
 
 def _draw(part: int, index: int, label: int, shape: tuple[int, int, int]) -> np.ndarray:
@@ -96,8 +96,8 @@ def _bytes(key: tuple[int, int], count: int) -> np.ndarray:
     return bits.random_raw(-(-count // 8)).astype("<u8").view(np.uint8)[:count]
 
 
-def _in_memory(source: DataSource) -> DataSource:
-    examples = [source.read(index, None) for index in range(source.num_examples)]
+def _in_memory(dataset: Dataset) -> Dataset:
+    examples = [dataset.read(index, None) for index in range(dataset.num_examples)]
     images = np.stack([image for image, _ in examples])
     labels = np.array([label for _, label in examples], dtype=np.int32)
-    return dataclasses.replace(source, images=images, labels=labels)
+    return dataclasses.replace(dataset, images=images, labels=labels)

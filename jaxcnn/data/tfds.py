@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxcnn.data.dataset import (
-    DataSource,
+    Dataset,
     Example,
     UnreadableImageError,
     hold_out_classes,
@@ -50,7 +50,7 @@ def load_tfds(
     holdout_per_class: Sequence[int] = (),
     train_split: str = "train",
     test_split: str = "test",
-) -> DataSource:
+) -> Dataset:
     """Returns a prepared TFDS data set, its images decoded when they are asked for.
 
     Args:
@@ -79,7 +79,7 @@ def load_tfds(
     wanted = tuple((test_split if split == "test" else train_split).split("+"))
     records = _open(root, folder, name, wanted, field)
     names, starts = records.class_names, records.starts
-    source = DataSource(
+    dataset = Dataset(
         name=name,
         split=split,
         num_examples=starts[-1],
@@ -92,12 +92,12 @@ def load_tfds(
         contents=partial(records.contents, folder.name),
     )
     if split == "test":
-        return source
+        return dataset
     if holdout_per_class:
         return hold_out_classes(
-            source, split, holdout_per_class, starts=starts, label_of=records.label_of
+            dataset, split, holdout_per_class, starts=starts, label_of=records.label_of
         )
-    return split_holdout(source, split, holdout, labels=None)
+    return split_holdout(dataset, split, holdout, labels=None)
 
 
 class _Records(NamedTuple):

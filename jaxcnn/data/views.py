@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcnn.data.dataset import DataSource, Example, UnreadableImageError
-from jaxcnn.data.prefetch import read_ahead
+from jaxcnn.data.dataset import Dataset, Example, UnreadableImageError
+from jaxcnn.data.prefetch import prefetch
 from jaxcnn.data.worker import note
 
 
@@ -185,33 +185,33 @@ def aspect_of(width: int, height: int) -> Aspect:
     return across, down
 
 
-def aspects(source: DataSource, *, num_workers: int = 0) -> list[tuple[Aspect, np.ndarray]]:
+def aspects(dataset: Dataset, *, num_workers: int = 0) -> list[tuple[Aspect, np.ndarray]]:
     """Returns the aspects of a split's whole images, and the positions of each, int [n], rising.
 
     Every image is read for that. One that cannot be read is put to the most frequent aspect.
 
     Args:
-      source: a split of images of any size.
+      dataset: a split of images of any size.
       num_workers: processes that read and decode; 0 uses threads.
     """
-    everywhere = np.arange(source.num_examples)
-    if source.images is not None:
-        height, width = source.images.shape[1:3]
+    everywhere = np.arange(dataset.num_examples)
+    if dataset.images is not None:
+        height, width = dataset.images.shape[1:3]
         return [(aspect_of(width, height), everywhere)]
     size = 64  # images at once
 
     def make(step: int) -> tuple[dict[str, np.ndarray], list]:
-        part = range(step * size, min((step + 1) * size, source.num_examples))
+        part = range(step * size, min((step + 1) * size, dataset.num_examples))
         found = np.zeros((len(part), 2), np.int32)
         for row, index in enumerate(part):
             note(index)
             with contextlib.suppress(UnreadableImageError):  # which is told when they are evaluated
-                height, width = source.read(index, None)[0].shape[:2]
+                height, width = dataset.read(index, None)[0].shape[:2]
                 found[row] = aspect_of(width, height)
         return {"aspect": found}, []
 
-    batches = -(-source.num_examples // size)
-    made = read_ahead(make, 0, batches, num_workers, source.describe)
+    batches = -(-dataset.num_examples // size)
+    made = prefetch(make, 0, batches, num_workers, dataset.describe)
     every = np.concatenate([batch["aspect"] for batch, _ in made])
     readable = every.any(axis=1)
     if not readable.any():
@@ -224,23 +224,23 @@ def aspects(source: DataSource, *, num_workers: int = 0) -> list[tuple[Aspect, n
     ]
 
 
-def with_views(source: DataSource, views: Views) -> DataSource:
+def with_views(dataset: Dataset, views: Views) -> Dataset:
     """Returns a split whose examples are rows of views.
 
     Args:
-      source: its images may be of any size.
+      dataset: its images may be of any size.
       views: what is cut out of them.
     """
 
     def read(index: int, rng: np.random.Generator | None) -> Example:
-        if source.images is not None and source.labels is not None:
-            image, label = source.images[index], int(source.labels[index])
+        if dataset.images is not None and dataset.labels is not None:
+            image, label = dataset.images[index], int(dataset.labels[index])
         else:
-            image, label = source.read(index, rng)
+            image, label = dataset.read(index, rng)
         return views.cut(image), label
 
     return dataclasses.replace(
-        source,
+        dataset,
         images=None,
         labels=None,
         read=read,

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxcnn.config import build, build_data
 from jaxcnn.config.schema import RunConfig, changed, values_of
-from jaxcnn.data.dataset import DataSource
+from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation import report as reports
@@ -27,7 +27,7 @@ from jaxcnn.evaluation.evaluator import (
 from jaxcnn.evaluation.report import Predictions
 from jaxcnn.interop.folder import check_free
 from jaxcnn.run import distributed, init_from, restore
-from jaxcnn.run.precision import numerics
+from jaxcnn.run.precision import set_precision
 from jaxcnn.run.workdir import check_class_names, class_names_of
 from jaxcnn.training import selection
 from jaxcnn.training.state import TrainState
@@ -38,7 +38,7 @@ class Opened(NamedTuple):
 
     Attributes:
       config: of the workdir, with changes.
-      source: the split.
+      dataset: the split.
       model: the network.
       step: of the checkpoint.
       state: the checkpoint, its statistics measured anew if the config says so.
@@ -47,7 +47,7 @@ class Opened(NamedTuple):
     """
 
     config: RunConfig
-    source: DataSource
+    dataset: Dataset
     model: Any
     step: int
     state: TrainState
@@ -85,18 +85,18 @@ def run(
     if report is not None:
         _prepare(report, [directory], split)
     with _opened(directory, checkpoint, split, changes) as opened:
-        config, source, model, step, state, statistics, bias = opened
+        config, dataset, model, step, state, statistics, bias = opened
         results: Results = {"step": step}
         if report is None:
-            evaluate = make_evaluator(config, model, source, statistics, show_progress=True)
+            evaluate = make_evaluator(config, model, dataset, statistics, show_progress=True)
             return results | evaluate_state(evaluate, state, split)
-        predict = make_predictor(config, model, source, statistics, show_progress=True)
+        predict = make_predictor(config, model, dataset, statistics, show_progress=True)
         for suffix, variables in _weights(state):
             predictions = predict(distributed.replicate(variables))
             found = reports.means(predictions)
             results |= {f"{split}/{key}{suffix}": value for key, value in found.items()}
         member = _described(config, directory, step=step, bias=bias)
-        _report(report, predictions, source, [member])
+        _report(report, predictions, dataset, [member])
         return results
 
 
@@ -133,19 +133,19 @@ def run_ensemble(
     names: Sequence[str] = ()
     for directory in directories:
         with _opened(directory, checkpoint, split, changes) as opened:
-            config, source, model, step, state, statistics, bias = opened
-            predict = make_predictor(config, model, source, statistics, show_progress=True)
+            config, dataset, model, step, state, statistics, bias = opened
+            predict = make_predictor(config, model, dataset, statistics, show_progress=True)
             *_, (_, variables) = _weights(state)
             predictions = predict(distributed.replicate(variables))
             members.append(predictions)
-            names = names or source.class_names
-            check_same_names(names, source.class_names, directory)
+            names = names or dataset.class_names
+            check_same_names(names, dataset.class_names, directory)
         described.append(_described(config, directory, step=step, bias=bias))
         results[f"{split}/top1[{directory}]"] = reports.means(predictions)["top1"]
     together = reports.average(members)
     results |= {f"{split}/{key}": value for key, value in reports.means(together).items()}
     if report is not None:
-        _report(report, together, source, described)
+        _report(report, together, dataset, described)
     return results
 
 
@@ -155,20 +155,20 @@ def _opened(
 ) -> Iterator[Opened]:
     """Restores a run, with the number formats of its config inside the context."""
     config = _changed(restore.read_config(directory, checkpoint), changes or {})
-    with numerics(config):
-        source = build_data.load_test_data(config, split)
+    with set_precision(config):
+        dataset = build_data.load_test_data(config, split)
         found = restore.restore(
             directory,
             config,
             checkpoint=checkpoint,
-            check=partial(_check_classes, source, directory),
+            check=partial(_check_classes, dataset, directory),
             split=split,
         )
         statistics = distributed.replicate(found.statistics)  # one copy for all programs
         recalibrate = make_recalibrator(config, found.model, None, statistics)
         state = recalibrated(recalibrate, found.state, found.step)
         biased = selection.bias(found.selection, checkpoint, split)
-        yield Opened(config, source, found.model, found.step, state, statistics, biased)
+        yield Opened(config, dataset, found.model, found.step, state, statistics, biased)
 
 
 def _changed(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
@@ -211,12 +211,12 @@ def _prepare(report: Path, weights: Sequence[object], split: str) -> None:
 
 
 def _report(
-    report: Path, predictions: Predictions, source: DataSource, members: list[dict[str, Any]]
+    report: Path, predictions: Predictions, dataset: Dataset, members: list[dict[str, Any]]
 ) -> None:
     if jax.process_index() > 0:
         return
-    facts = {"data": source.name, "split": source.split, "members": members}
-    reports.write(report, predictions, source.class_names, facts)
+    facts = {"data": dataset.name, "split": dataset.split, "members": members}
+    reports.write(report, predictions, dataset.class_names, facts)
 
 
 def _described(config: RunConfig, weights: object, **more: Any) -> dict[str, Any]:
@@ -242,17 +242,18 @@ def run_weights(config: RunConfig, *, split: str = "test", report: Path | None =
     """
     if report is not None:
         _prepare(report, [config.init_from], split)
-    with numerics(config):
-        source = build_data.load_test_data(config, split)
-        images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)
+    with set_precision(config):
+        dataset = build_data.load_test_data(config, split)
+        images = jax.ShapeDtypeStruct((1, *dataset.image_shape), jnp.float32)
         with build.network_of(config):
-            model = build.make_model(config, source.num_classes)
-            form = jax.eval_shape(model.init, jax.random.key(0), images)
-        variables, title, done = init_from.load(config, model, form)
-        if done.new:
+            model = build.make_model(config, dataset.num_classes)
+            fresh = jax.eval_shape(model.init, jax.random.key(0), images)
+        variables, title, transferred = init_from.load(config, model, fresh)
+        if transferred.new:
             raise UserError(
                 f"init_from={config.init_from} ({title}) has not all weights of the config's"
-                f" network: {'; '.join(done.new)}; train them first, or use the data of its classes"
+                f" network: {'; '.join(transferred.new)}; train them first, or use the data of its"
+                " classes"
             )
         statistics = None
         if config.data.preprocess != "channels":
@@ -262,13 +263,13 @@ def run_weights(config: RunConfig, *, split: str = "test", report: Path | None =
         if recalibrate := make_recalibrator(config, model, None, statistics):
             variables = recalibrate(variables, 0)
         if report is None:
-            evaluate = make_evaluator(config, model, source, statistics, show_progress=True)
+            evaluate = make_evaluator(config, model, dataset, statistics, show_progress=True)
             means = evaluate(variables)
         else:
-            predict = make_predictor(config, model, source, statistics, show_progress=True)
+            predict = make_predictor(config, model, dataset, statistics, show_progress=True)
             predictions = predict(variables)
             means = reports.means(predictions)
-            _report(report, predictions, source, [_described(config, config.init_from)])
+            _report(report, predictions, dataset, [_described(config, config.init_from)])
         return {f"{split}/{key}": value for key, value in means.items()}
 
 
@@ -326,36 +327,36 @@ def recalibrated(
     return state.replace(batch_stats=found)
 
 
-def _check_classes(source: DataSource, where: Path, meta: dict[str, Any]) -> None:
-    check_number_of_classes(source, meta, where)
-    check_class_names(class_names_of(meta, where), source.class_names, where)
+def _check_classes(dataset: Dataset, where: Path, meta: dict[str, Any]) -> None:
+    check_number_of_classes(dataset, meta, where)
+    check_class_names(class_names_of(meta, where), dataset.class_names, where)
 
 
-def check_number_of_classes(source: DataSource, meta: dict[str, Any], where: Path) -> None:
+def check_number_of_classes(dataset: Dataset, meta: dict[str, Any], where: Path) -> None:
     """Refuses data of another number of classes than a checkpoint was trained for.
 
     Raises:
       UserError: naming both.
     """
-    if meta["num_classes"] != source.num_classes:
+    if meta["num_classes"] != dataset.num_classes:
         raise UserError(
             f"the checkpoint in {where} has {meta['num_classes']} classes and the data"
-            f" {source.name} have {source.num_classes}: use the data it was trained on"
+            f" {dataset.name} have {dataset.num_classes}: use the data it was trained on"
         )
 
 
-def check_size(model: Any, variables: Any, source: DataSource) -> None:
+def check_size(model: Any, variables: Any, dataset: Dataset) -> None:
     """Refuses images of another size than those of training, where the network cannot take them.
 
     Raises:
       UserError: if their shape does not fit the parameters.
     """
-    images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)
+    images = jax.ShapeDtypeStruct((1, *dataset.image_shape), jnp.float32)
     try:
         jax.eval_shape(model.apply, variables, images)
     except Exception as error:  # whatever layer meets the other shape first
         raise UserError(
-            f"data.eval_image_size={source.image_shape[0]}: {type(model).__name__} takes images of"
+            f"data.eval_image_size={dataset.image_shape[0]}: {type(model).__name__} takes images of"
             f" the size that it is trained on alone ({str(error).splitlines()[0]}); set it to 0"
         ) from None
 
@@ -371,9 +372,9 @@ def check_train_size(model: Any, variables: Any, size: int, channels: int) -> No
     """
     images = jax.ShapeDtypeStruct((2, size, size, channels), jnp.float32)
     dense = hasattr(model, "fully_convolutional")
-    form = model.clone(fully_convolutional=True) if dense else model
+    applied = model.clone(fully_convolutional=True) if dense else model
     rngs = dict.fromkeys(("dropout", "drop_path"), jax.random.key(0))
-    apply = partial(form.apply, train=True, rngs=rngs, mutable=["batch_stats", "aux"])
+    apply = partial(applied.apply, train=True, rngs=rngs, mutable=["batch_stats", "aux"])
     try:
         jax.eval_shape(apply, variables, images)
     except Exception as error:  # whatever layer meets the other shape first

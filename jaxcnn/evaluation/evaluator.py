@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from jaxcnn.config import build, build_data
-from jaxcnn.data.dataset import DataSource
+from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.data.pipeline import eval_batches, train_batches
 from jaxcnn.data.views import aspects, with_views
@@ -34,13 +34,13 @@ class _Part(NamedTuple):
     """Examples of one shape.
 
     Attributes:
-      source: they alone.
+      dataset: they alone.
       positions: where they are in the split, int [n]; None is all of it.
       batch_size: the global one.
       step: (replicated variables, batch) → what the pass returns of a batch.
     """
 
-    source: DataSource
+    dataset: Dataset
     positions: np.ndarray | None
     batch_size: int
     step: Callable[..., Any]
@@ -49,7 +49,7 @@ class _Part(NamedTuple):
 def make_evaluator(
     config: Any,
     model: Any,
-    source: DataSource,
+    dataset: Dataset,
     statistics: Statistics | None = None,
     *,
     show_progress: bool = False,
@@ -64,11 +64,11 @@ def make_evaluator(
     Args:
       config: the whole config; the batch size is rounded up to the devices.
       model: the network.
-      source: the split, of `build_data.load_test_data`.
+      dataset: the split, of `build_data.load_test_data`.
       statistics: of the training split; see `build_data.measure_statistics`.
       show_progress: a bar on the terminal while it lasts.
     """
-    outputs = _make_pass(make_eval_step, config, model, source, statistics, show_progress)
+    outputs = _make_pass(make_eval_step, config, model, dataset, statistics, show_progress)
 
     def evaluate(variables: Any, feed: Callable[[], None] = lambda: None) -> Results:
         totals: Results = collections.defaultdict(float)
@@ -76,7 +76,7 @@ def make_evaluator(
             for key, value in sums.items():
                 totals[key] += float(value)
             feed()
-        _check_seen(source, totals.pop("seen"))
+        _check_seen(dataset, totals.pop("seen"))
         count = totals.pop("count")
         return {key: total / count for key, total in totals.items()}
 
@@ -86,7 +86,7 @@ def make_evaluator(
 def make_predictor(
     config: Any,
     model: Any,
-    source: DataSource,
+    dataset: Dataset,
     statistics: Statistics | None = None,
     *,
     show_progress: bool = False,
@@ -96,11 +96,11 @@ def make_predictor(
     Args:
       config: see `make_evaluator`, as all others.
       model: see there.
-      source: see there.
+      dataset: see there.
       statistics: see there.
       show_progress: see there.
     """
-    outputs = _make_pass(make_predict_step, config, model, source, statistics, show_progress)
+    outputs = _make_pass(make_predict_step, config, model, dataset, statistics, show_progress)
 
     def predict(variables: Any) -> Predictions:
         parts, seen = [], 0
@@ -109,7 +109,7 @@ def make_predictor(
             real = rows["weight"] > 0
             names = ("index", "label", "log_probabilities", *(["loss"] if "loss" in rows else []))
             parts.append([rows[name][real] for name in names])
-        _check_seen(source, seen)
+        _check_seen(dataset, seen)
         indices, *others = map(np.concatenate, zip(*parts, strict=True))
         rising = np.argsort(indices)
         return Predictions(indices[rising], *(field[rising] for field in others))
@@ -118,7 +118,7 @@ def make_predictor(
 
 
 def make_recalibrator(
-    config: Any, model: Any, source: DataSource | None, statistics: Statistics | None = None
+    config: Any, model: Any, dataset: Dataset | None, statistics: Statistics | None = None
 ) -> Recalibrate | None:
     """Returns (replicated variables, step, feed) → the same, BatchNorm's statistics measured anew.
 
@@ -131,7 +131,7 @@ def make_recalibrator(
     Args:
       config: the whole config.
       model: the network.
-      source: the training split; None is loaded if it is needed.
+      dataset: the training split; None is loaded if it is needed.
       statistics: see `make_evaluator`.
 
     Raises:
@@ -142,7 +142,7 @@ def make_recalibrator(
         return None
     if count < 0:
         raise UserError(f"eval.recalibrate_batches={count} is too small: 0 or more")
-    split = build_data.load_data(config, "train") if source is None else source
+    split = build_data.load_data(config, "train") if dataset is None else dataset
     batch_size = config.train.batch_size
     _check_normalised(model, split.image_shape, count)
     if batch_size % jax.device_count():
@@ -211,7 +211,7 @@ def _make_pass(
     make_step: Callable[..., Any],
     config: Any,
     model: Any,
-    source: DataSource,
+    dataset: Dataset,
     statistics: Statistics | None,
     shown: bool,
 ) -> Callable[[Any], Iterator[dict[str, np.ndarray]]]:
@@ -224,7 +224,7 @@ def _make_pass(
     applied(model, protocol)  # what cannot be is refused at once
     normalize = build_data.make_normalize(config)
 
-    def part_of(source: DataSource, positions: np.ndarray | None, protocol: Protocol) -> _Part:
+    def part_of(dataset: Dataset, positions: np.ndarray | None, protocol: Protocol) -> _Part:
         examples = max(int(config.eval.batch_size / protocol.cost), 1)
         make_own = functools.partial(
             make_step,
@@ -239,9 +239,9 @@ def _make_pass(
             return make_own(functools.partial(normalize, statistics=statistics))(variables, batch)
 
         return _Part(
-            source if protocol.views is None else with_views(source, protocol.views),
+            dataset if protocol.views is None else with_views(dataset, protocol.views),
             positions,
-            -(-min(examples, source.num_examples) // devices) * devices,
+            -(-min(examples, dataset.num_examples) // devices) * devices,
             distributed.pmap_eval_step(step, statistics),
         )
 
@@ -250,19 +250,19 @@ def _make_pass(
         if not protocol.dense or protocol.views is None:
             return [whole]
         found = []
-        for aspect, positions in aspects(source, num_workers=config.data.num_workers):
+        for aspect, positions in aspects(dataset, num_workers=config.data.num_workers):
             views = dataclasses.replace(protocol.views, aspect=aspect)
-            own = source.subset(positions, source.split)
+            own = dataset.subset(positions, dataset.split)
             found.append(part_of(own, positions, protocol._replace(views=views)))
         return found
 
-    whole = part_of(source, None, protocol)
+    whole = part_of(dataset, None, protocol)
 
     def outputs(variables: Any) -> Iterator[dict[str, np.ndarray]]:
         waiting: list[tuple[_Part, Any]] = []
         for part in parts():
             batches = eval_batches(
-                part.source,
+                part.dataset,
                 batch_size=part.batch_size,
                 process_index=jax.process_index(),
                 process_count=jax.process_count(),
@@ -275,8 +275,8 @@ def _make_pass(
         yield from (_fetched(*one) for one in waiting)
 
     def with_progress(variables: Any) -> Iterator[dict[str, np.ndarray]]:
-        total = sum(-(-part.source.num_examples // part.batch_size) for part in parts())
-        yield from _tracked(outputs(variables), total, f"{source.split}, {protocol.name}")
+        total = sum(-(-part.dataset.num_examples // part.batch_size) for part in parts())
+        yield from _tracked(outputs(variables), total, f"{dataset.split}, {protocol.name}")
 
     return with_progress if shown else outputs
 
@@ -299,6 +299,6 @@ def _fetched(part: _Part, output: Any) -> dict[str, np.ndarray]:
     return found
 
 
-def _check_seen(source: DataSource, seen: float) -> None:
-    if seen != source.num_examples:
-        raise AssertionError(f"{source.num_examples} examples in {source.split}, {seen:.0f} seen")
+def _check_seen(dataset: Dataset, seen: float) -> None:
+    if seen != dataset.num_examples:
+        raise AssertionError(f"{dataset.num_examples} examples in {dataset.split}, {seen:.0f} seen")

@@ -182,7 +182,9 @@ def applied(model: nn.Module, protocol: Protocol) -> nn.Module:
     views = protocol.views
     if not protocol.dense or views is None:
         return model
-    form = model.clone(fully_convolutional=True) if hasattr(model, "fully_convolutional") else model
+    dense_model = (
+        model.clone(fully_convolutional=True) if hasattr(model, "fully_convolutional") else model
+    )
 
     def images(side: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((1, side, side, views.channels), jnp.float32)
@@ -190,7 +192,7 @@ def applied(model: nn.Module, protocol: Protocol) -> nn.Module:
     variables = jax.eval_shape(model.init, jax.random.key(0), images(views.size))
     for side in (views.size, *views.scales):
         try:
-            jax.eval_shape(form.apply, variables, images(side))
+            jax.eval_shape(dense_model.apply, variables, images(side))
         except (UserError, flax.errors.ScopeParamShapeError) as error:
             ours = isinstance(error, UserError)
             reason = str(error) if ours else "its dense layers take maps of one size"
@@ -199,7 +201,7 @@ def applied(model: nn.Module, protocol: Protocol) -> nn.Module:
                 f" {views.size}x{views.size} has no dense form at {side}x{side} ({reason}); use a"
                 " protocol of crops, or other eval.scales"
             ) from error
-    return form
+    return dense_model
 
 
 def make_scores(

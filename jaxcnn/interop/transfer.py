@@ -14,30 +14,30 @@ Path = tuple[str, ...]
 Flat = dict[Path, Any]
 
 
-class Adapted(NamedTuple):
+class Transferred(NamedTuple):
     """What became of the weights; every text is for a person.
 
     Attributes:
-      taken: paths of the arrays that are as they were given.
+      copied: paths of the arrays that are as they were given.
       changed: what was done to the stem.
       new: heads that are as they were initialised, and why; or what the map does not name.
       left_out: given heads that the network does not have; or what the map leaves.
     """
 
-    taken: list[str]
+    copied: list[str]
     changed: list[str]
     new: list[str]
     left_out: list[str]
 
 
-def adapt(
+def transfer(
     fresh: Mapping[str, Any],
     given: Mapping[str, Any],
     chosen: Mapping[Path, Path] | None = None,
-) -> tuple[dict[str, Any], Adapted]:
+) -> tuple[dict[str, Any], Transferred]:
     """Returns fresh variables with given ones in their place, and what was done.
 
-    Arrays of the same path and shape are taken, in the fresh ones' types. Two things may differ:
+    Arrays of the same path and shape are copied, in the fresh ones' types. Two things may differ:
 
     The classifier and auxiliary heads may be missing on either side, or have another number of
     classes; such a layer stays fresh.
@@ -46,7 +46,7 @@ def adapt(
     the sum over the channels, or a third of itself for each: a grey image gives the same response
     whether it comes in one channel or in three equal ones.
 
-    With `chosen` the two may be any networks: its arrays are taken, and have to fit as they are;
+    With `chosen` the two may be any networks: its arrays are copied, and have to fit as they are;
     all others stay fresh.
 
     Args:
@@ -55,20 +55,20 @@ def adapt(
       chosen: see `choose`.
 
     Returns:
-      A tree like `fresh`: NumPy arrays where something was taken, fresh leaves elsewhere.
+      A tree like `fresh`: NumPy arrays where something was copied, fresh leaves elsewhere.
 
     Raises:
       UserError: listing what else does not fit.
     """
     here, there = _flat(fresh), _flat(given)
     if chosen is not None:
-        return _adapt_chosen(fresh, here, there, chosen)
+        return _transfer_chosen(fresh, here, there, chosen)
     new = _fresh_heads(here, there)
     stem = _stem(here, there)
     known = {_head(path) for path in here} | {""}
     not_used = [path for path in there if path not in here]
     left_out = sorted({_head(path) for path in not_used} - known)
-    report = Adapted([], [], sorted(set(new.values())), left_out)
+    report = Transferred([], [], sorted(set(new.values())), left_out)
     found: Flat = {}
     misfits: dict[str, list[str]] = {
         "missing": [],
@@ -83,7 +83,7 @@ def adapt(
             misfits["missing"].append(name)
         elif leaf.shape == there[path].shape:
             found[path] = np.asarray(there[path]).astype(leaf.dtype)
-            report.taken.append(name)
+            report.copied.append(name)
         elif path == stem:
             kernel = np.asarray(there[path]).astype(leaf.dtype)
             found[path], change = _other_channels(kernel, leaf.shape[2])
@@ -130,9 +130,9 @@ def choose(fresh: Mapping[str, Any], patterns: Sequence[str | tuple[str, str]]) 
     return chosen
 
 
-def _adapt_chosen(
+def _transfer_chosen(
     fresh: Mapping[str, Any], here: Flat, there: Flat, chosen: Mapping[Path, Path]
-) -> tuple[dict[str, Any], Adapted]:
+) -> tuple[dict[str, Any], Transferred]:
     found: Flat = {}
     misfits: dict[str, list[str]] = {"missing": [], "misshapen": []}
     for path, source in chosen.items():
@@ -145,8 +145,8 @@ def _adapt_chosen(
             found[path] = np.asarray(there[source]).astype(leaf.dtype)
     if wrong := _wrong(misfits):
         raise UserError(f"init_map: {wrong}")
-    taken = ["/".join(path) for path in found]
-    report = Adapted(taken, [], _modules(here, found), _modules(there, chosen.values()))
+    copied = ["/".join(path) for path in found]
+    report = Transferred(copied, [], _modules(here, found), _modules(there, chosen.values()))
     return jax.tree_util.tree_map_with_path(
         lambda p, leaf: found.get(_keys(p), leaf), fresh
     ), report

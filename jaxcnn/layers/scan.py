@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 
-def apply_in_loop(
+def apply_scanned(
     parent: nn.Module,
     unit: Callable[[Any], nn.Module],
     names: Sequence[str],
@@ -38,12 +38,12 @@ def apply_in_loop(
     return x
 
 
-def grow_in_loop(
+def grow_scanned(
     parent: nn.Module, unit: Callable[[], nn.Module], names: Sequence[str], x: jax.Array
 ) -> jax.Array:
     """Applies submodules each of which sees x and the outputs of all before it, as channels.
 
-    As `apply_in_loop`, but the variables may grow from one to the next, with the channels: they are
+    As `apply_scanned`, but the variables may grow from one to the next, with the channels: they are
     filled up with zeros to the largest, and channels that are not there yet are zeros. So the
     submodules must be such that channels whose variables are zeros change no output; and the loop
     computes about twice what the layers in a row do.

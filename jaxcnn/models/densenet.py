@@ -45,7 +45,7 @@ from jaxcnn.layers import (
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.norm import is_batch_norm
-from jaxcnn.layers.scan import grow_in_loop
+from jaxcnn.layers.scan import grow_scanned
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.barrier import materialize_on_cpu
 from jaxcnn.ops.pool import max_pool
@@ -98,7 +98,7 @@ class DenseBlock(nn.Module):
         """Maps (N, H, W, C) to (N, H, W, C + num_layers·growth_rate)."""
         names = [f"layer{i + 1}" for i in range(self.num_layers)]
         if self.scan and self.num_layers > 1 and not self.is_initializing():
-            return grow_in_loop(self, partial(self.layer, parent=None), names, x)
+            return grow_scanned(self, partial(self.layer, parent=None), names, x)
         parts = [x]
         for name in names:
             parts.append(self.layer(name=name)(*parts))

@@ -45,7 +45,7 @@ from jaxcnn.layers import (
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.inception_blocks import AVERAGE, MAX, Branches, Chain, Fork, Layer, Pool, fork
-from jaxcnn.layers.scan import apply_in_loop
+from jaxcnn.layers.scan import apply_scanned
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.googlenet import to_plus_minus_one
 from jaxcnn.ops.pool import avg_pool
@@ -128,7 +128,7 @@ class Stage(nn.Module):
             names = [f"block{number + i + 1}" for i, _ in enumerate(equal)]
             number += len(names)
             if self.scan and len(names) > 2 and not self.is_initializing():
-                x = apply_in_loop(self, partial(_unbound, block), names, x)
+                x = apply_scanned(self, partial(_unbound, block), names, x)
                 continue
             for name in names:
                 x = block(name=name)(x)

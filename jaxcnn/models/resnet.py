@@ -46,7 +46,7 @@ from jaxcnn.layers import (
 )
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.norm import zero_scale
-from jaxcnn.layers.scan import apply_in_loop
+from jaxcnn.layers.scan import apply_scanned
 from jaxcnn.layers.shortcut import average_and_pad, subsample_and_pad
 from jaxcnn.models.checks import check_images
 from jaxcnn.ops.pool import max_pool
@@ -231,7 +231,7 @@ class Stage(nn.Module):
         if self.scan and self.num_blocks > 2 and not self.is_initializing():
             names = [f"block{i + 1}" for i in range(1, self.num_blocks)]
             unit = lambda draw: self.block(self.features, draw=draw, parent=None)  # noqa: E731
-            return apply_in_loop(self, unit, names, x, None if self.draws is None else draws[1:])
+            return apply_scanned(self, unit, names, x, None if self.draws is None else draws[1:])
         for i in range(1, self.num_blocks):
             x = self.block(self.features, draw=draws[i], name=f"block{i + 1}")(x)
         return x

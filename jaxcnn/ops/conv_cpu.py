@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.ops.barrier import materialize_on_cpu
-from jaxcnn.ops.conv_cpu_grad import dense
+from jaxcnn.ops.conv_cpu_grad import conv
 from jaxcnn.ops.reductions import sum_over_pixels, wide
 from jaxcnn.ops.windows import Window, taps
 
@@ -29,7 +29,7 @@ def ungrouped(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
     if image.dtype == jnp.float64 and len(image) * pixels * kernel.size > LARGE_IN_DOUBLES:
         most = pixels if channels >= 64 else 0
     few = 0 < pixels <= most and math.prod(window.shape) <= 9
-    return (tap_by_tap if few else dense)(image, kernel, window)
+    return (tap_by_tap if few else conv)(image, kernel, window)
 
 
 def tap_by_tap(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
@@ -76,7 +76,7 @@ def grouped(image: jax.Array, kernel: jax.Array, window: Window, groups: int) ->
     images = jnp.split(image, parts, axis=-1)
     # Splits, not slices: the gradient of these would be a sum of whole kernels.
     kernels = (block[0] for block in jnp.split(blocks, parts))
-    outputs = [dense(part, one, window) for part, one in zip(images, kernels, strict=True)]
+    outputs = [conv(part, one, window) for part, one in zip(images, kernels, strict=True)]
     return jnp.concatenate(outputs, axis=-1)
 
 

@@ -41,7 +41,7 @@ FEW = 16  # channels
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def dense(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
+def conv(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
     """Convolves without groups, as `jax.lax` does.
 
     The gradients are made by the forms of this file. XLA:CPU makes them ordinary convolutions
@@ -57,14 +57,14 @@ def dense(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
     )
 
 
-def _dense_forward(
+def _conv_forward(
     image: jax.Array, kernel: jax.Array, window: Window
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     image = materialize_on_cpu(image)  # transposed below, where it would be computed again
-    return dense(image, kernel, window), (image, kernel)
+    return conv(image, kernel, window), (image, kernel)
 
 
-def _dense_backward(
+def _conv_backward(
     window: Window, saved: tuple[jax.Array, jax.Array], output: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     image, kernel = saved
@@ -184,4 +184,4 @@ def _of_kernel(image: jax.Array, output: jax.Array, window: Window) -> jax.Array
     ).transpose(1, 2, 0, 3)
 
 
-dense.defvjp(_dense_forward, _dense_backward)
+conv.defvjp(_conv_forward, _conv_backward)

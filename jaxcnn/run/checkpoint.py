@@ -289,8 +289,8 @@ class Checkpoints:
         try:
             described = checkpoint_files.describe(self._directory, step)
             check(described.meta)
-            form = template(described.meta) if callable(template) else template
-            state = checkpoint_files.read_state(self._directory, described, form)
+            target = template(described.meta) if callable(template) else template
+            state = checkpoint_files.read_state(self._directory, described, target)
             return Restored(step, state, described.meta), "", False
         except UserError:
             raise

@@ -188,7 +188,7 @@ def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
         yield
         sys.stdout.flush()
     except preemption.Stopped as stopped:
-        preemption.say_goodbye()
+        preemption.print_stop_message()
         _leave(stopped.code, "")
     except KeyboardInterrupt:
         _leave(128 + signal.SIGINT, "stopped by SIGINT (Ctrl-C)")

@@ -20,7 +20,7 @@ from jaxcnn.errors import UserError, reason
 from jaxcnn.io import paths
 from jaxcnn.io.safe_files import read_bytes
 from jaxcnn.run import restore
-from jaxcnn.run.precision import numerics
+from jaxcnn.run.precision import set_precision
 
 BATCH = 64  # images that `LoadedModel.predict` gives to the network at once
 
@@ -50,7 +50,7 @@ class LoadedModel:
     image_shape: tuple[int, int, int]
     step: int
     _config: RunConfig = dataclasses.field(repr=False)
-    _trained: restore.Trained = dataclasses.field(repr=False)
+    _restored: restore.RestoredModel = dataclasses.field(repr=False)
 
     def preprocess(self, images: "Images") -> jax.Array:
         """Returns images as the network was evaluated on them, float32 [N, H, W, C].
@@ -65,8 +65,8 @@ class LoadedModel:
         Raises:
           UserError: for an image that cannot be read, or an array of another kind.
         """
-        with numerics(self._config):
-            return self._normalize(self.crop(images), statistics=self._trained.statistics)
+        with set_precision(self._config):
+            return self._normalize(self.crop(images), statistics=self._restored.statistics)
 
     def predict(self, images: "Images") -> np.ndarray:
         """Returns the probabilities of all classes, float32 [N, classes].
@@ -126,7 +126,7 @@ class LoadedModel:
             logits: Any = self.model.apply(variables, images, train=False)
             return jax.nn.softmax(logits)
 
-        return restore.on_images(self._config, self._trained, probabilities)
+        return restore.on_images(self._config, self._restored, probabilities)
 
 
 def load(
@@ -146,15 +146,15 @@ def load(
     directory, chosen = Path(paths.expand(os.fspath(workdir))), str(checkpoint)
     restore.check_workdir(directory)
     config = restore.read_config(directory, chosen, model)
-    trained = restore.restore(directory, config, checkpoint=chosen)
+    restored = restore.restore(directory, config, checkpoint=chosen)
     return LoadedModel(
-        trained.model,
-        trained.variables,
-        restore.class_names(directory, trained),
+        restored.model,
+        restored.variables,
+        restore.class_names(directory, restored),
         restore.image_shape(config),
-        trained.step,
+        restored.step,
         config,
-        trained,
+        restored,
     )
 
 

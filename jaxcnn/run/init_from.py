@@ -17,7 +17,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.interop.exchange import find_network
 from jaxcnn.interop.files import read_weights
 from jaxcnn.interop.folder import RECORD, read_folder
-from jaxcnn.interop.transfer import Adapted, adapt, choose
+from jaxcnn.interop.transfer import Transferred, choose, transfer
 from jaxcnn.io import paths
 from jaxcnn.layers.initializers import Initialized
 from jaxcnn.models.vgg import FROM_NET_A
@@ -34,7 +34,7 @@ FREE_TO_DIFFER = re.compile(
 INIT_MAPS = {"vgg_a": FROM_NET_A}  # what `init_map` may be by name
 
 
-class Source(NamedTuple):
+class InitialWeights(NamedTuple):
     """What lies at `init_from`.
 
     Attributes:
@@ -52,30 +52,32 @@ class Source(NamedTuple):
 
 def load(
     config: RunConfig, model: nn.Module, fresh: Mapping[str, Any]
-) -> tuple[dict[str, Any], str, Adapted]:
-    """Returns variables for a network from `config.init_from`, their title, and what was done.
+) -> tuple[dict[str, Any], str, Transferred]:
+    """Returns variables for a network from `config.init_from`, their title, and what was copied.
 
     Args:
       config: see `defaults.base_config`.
       model: the config's network.
-      fresh: its variables, or their shapes and dtypes; see `adapt`.
+      fresh: its variables, or their shapes and dtypes; see `transfer`.
 
     Raises:
       UserError: there is nothing to read, or it is of a network that differs from the config's;
         with an `init_map`, if what it names is missing or of another shape.
     """
-    source = read(Path(paths.expand(config.init_from)))
+    weights = read(Path(paths.expand(config.init_from)))
     try:
         if config.init_map:
-            variables, done = adapt(fresh, source.variables, choose(fresh, _patterns(config)))
-            return variables, source.title, done
-        if source.model is not None:
-            _check_fields(model, source.model)
-        variables, done = adapt(fresh, source.variables)
+            variables, transferred = transfer(
+                fresh, weights.variables, choose(fresh, _patterns(config))
+            )
+            return variables, weights.title, transferred
+        if weights.model is not None:
+            _check_fields(model, weights.model)
+        variables, transferred = transfer(fresh, weights.variables)
     except UserError as error:
-        flags = f"; its own network is {source.flags}" if source.flags else ""
-        raise UserError(f"init_from={config.init_from} ({source.title}): {error}{flags}") from None
-    return variables, source.title, done
+        flags = f"; its own network is {weights.flags}" if weights.flags else ""
+        raise UserError(f"init_from={config.init_from} ({weights.title}): {error}{flags}") from None
+    return variables, weights.title, transferred
 
 
 def _patterns(config: RunConfig) -> list[Any]:
@@ -95,7 +97,7 @@ def _patterns(config: RunConfig) -> list[Any]:
     return patterns
 
 
-def read(path: Path) -> Source:
+def read(path: Path) -> InitialWeights:
     """Reads a folder of `jaxcnn.interop.convert`, its weights file alone, or a run's workdir.
 
     Of a run it is the best checkpoint, or the latest if none was evaluated; averaged weights if it
@@ -116,27 +118,27 @@ def read(path: Path) -> Source:
     )
 
 
-def _read_file(path: Path) -> Source:
+def _read_file(path: Path) -> InitialWeights:
     flat = read_weights(path)
     if not all(key.startswith(("params/", "batch_stats/")) for key in flat):
         raise UserError(
             f"init_from={path} has the names of another library: convert it first, with"
             f" python -m jaxcnn.interop.convert --source={path}"
         )
-    return Source("a weights file", traverse_util.unflatten_dict(flat, sep="/"))
+    return InitialWeights("a weights file", traverse_util.unflatten_dict(flat, sep="/"))
 
 
-def _read_converted(path: Path) -> Source:
+def _read_converted(path: Path) -> InitialWeights:
     model, variables, record = read_folder(path)
     library, name = record["library"], record["name"]
     plain = find_network(library, name)
     network = f"{library}/{name}" if plain.fields else plain.model
     heads = plain.optional.values()
     overrides = {key: value for key, value in record["overrides"].items() if key not in heads}
-    return Source(f"{library}'s {name}", variables, model, _flags(network, overrides))
+    return InitialWeights(f"{library}'s {name}", variables, model, _flags(network, overrides))
 
 
-def _read_run(path: Path) -> Source:
+def _read_run(path: Path) -> InitialWeights:
     config = restore.read_config(path)
     checkpoints = Checkpoints(path / "checkpoints", metric=config.checkpoint.metric, read_only=True)
     measured = checkpoints.best() is not None
@@ -145,7 +147,7 @@ def _read_run(path: Path) -> Source:
         raise UserError(f"init_from={path}: there is no checkpoint in it yet")
     state = found.state
     variables = state.get("ema") or {key: state.get(key, {}) for key in ("params", "batch_stats")}
-    return Source(
+    return InitialWeights(
         f"{config.model.name}, step {found.step}" + ", averaged" * ("ema" in state),
         variables,
         build.make_model(config, found.meta["num_classes"]),

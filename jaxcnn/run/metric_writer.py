@@ -21,7 +21,7 @@ MOST_BYTES_OF_A_RECORD = 1 << 20
 Record = dict[str, Any]
 
 
-class Logbook:
+class MetricWriter:
     """Writes `metrics.jsonl` (one record per line), `metrics.csv` and, if asked, TensorBoard files.
 
     Args:

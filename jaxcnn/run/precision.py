@@ -18,7 +18,7 @@ FIXED: dict[str, Any] = {
     "threefry_partitionable": True,
     "numpy_dtype_promotion": "standard",
 }
-# Variables that `numerics` overrules, and the field of the config that decides instead.
+# Variables that `set_precision` overrules, and the field of the config that decides instead.
 OVERRULED = {
     "JAX_ENABLE_X64": "model.dtype",
     "JAX_DEFAULT_MATMUL_PRECISION": "matmul_precision",
@@ -90,7 +90,7 @@ def check_environment(saved: dict[str, str] | None, allow_change: str, where: st
 
 
 @contextlib.contextmanager
-def numerics(config: RunConfig) -> Iterator[None]:
+def set_precision(config: RunConfig) -> Iterator[None]:
     """Sets them inside the context, whatever the environment says of them.
 
     Raises:

@@ -206,7 +206,7 @@ def tell(line: str) -> None:
     print(f"\n{line}\033[?25h" if live else line, file=sys.stderr, flush=True)
 
 
-def say_goodbye(advice: str = "") -> None:
+def print_stop_message(advice: str = "") -> None:
     """Prints the last line of a command that was stopped, unless it has told more."""
     if not _told and _of_process is not None and _of_process.signal is not None:
         with contextlib.suppress(OSError):
@@ -222,7 +222,7 @@ def install() -> None:
     _of_process = StopRequest(tell)
     _handle(_of_process)
     _silence(_of_process)
-    atexit.register(say_goodbye)  # of what is stopped while it is still loaded
+    atexit.register(print_stop_message)  # of what is stopped while it is still loaded
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # see `cli.begin`
 
 

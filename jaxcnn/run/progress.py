@@ -9,12 +9,12 @@ import jax
 from flax import linen as nn
 
 from jaxcnn.config.schema import RunConfig
-from jaxcnn.data.dataset import DataSource
+from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
-from jaxcnn.interop.transfer import Adapted
+from jaxcnn.interop.transfer import Transferred
 from jaxcnn.run import distributed
-from jaxcnn.run.metric_writer import Logbook, Record, duration
+from jaxcnn.run.metric_writer import MetricWriter, Record, duration
 from jaxcnn.training import averages
 from jaxcnn.training.optim import decay_mask
 from jaxcnn.training.schedules import Plan
@@ -26,12 +26,12 @@ CALLS_IN_FLIGHT = 2  # of short ones; a signal waits for them
 STEPS_TIMED, SECONDS_TIMED = 10, 20.0
 
 
-class Window:
+class ProgressMeter:
     """Metrics since the last record; they stay on the devices until it or a checkpoint is due.
 
     Args:
       config: the whole config.
-      source: the training split.
+      dataset: the training split.
       plan: of the run.
       start: steps taken before this process.
       kept: what `state` returned for the checkpoint of that step, if anything.
@@ -40,13 +40,13 @@ class Window:
     def __init__(
         self,
         config: RunConfig,
-        source: DataSource,
+        dataset: Dataset,
         plan: Plan,
         start: int,
         kept: dict[str, Any] | None = None,
     ):
         self.line = ""
-        self._config, self._source, self._plan = config, source, plan
+        self._config, self._source, self._plan = config, dataset, plan
         self._metrics: list[tuple[range, dict[str, Any]]] = []
         self._last: dict[str, float] = {}  # metrics of the last step
         self._sums = dict(kept["sums"]) if kept else dict.fromkeys(MEANS, 0.0)
@@ -195,20 +195,20 @@ def score(results: dict[str, float]) -> str:
 
 
 def say_start(
-    log: Logbook,
+    log: MetricWriter,
     config: RunConfig,
     directory: Path,
     model: nn.Module,
-    form: TrainState,
-    sources: list[DataSource],
+    state_shape: TrainState,
+    datasets: list[Dataset],
     plan: Plan,
 ) -> None:
     """Says what is about to run, on what, and where."""
-    source = sources[0]
-    sizes = ", ".join(f"{part.num_examples:,} {part.split}" for part in sources)
-    if source.labelled is not None:
-        sizes += f" (labels of {len(source.labelled):,} {source.split})"
-    shape = "x".join(str(side) for side in source.image_shape)
+    dataset = datasets[0]
+    sizes = ", ".join(f"{part.num_examples:,} {part.split}" for part in datasets)
+    if dataset.labelled is not None:
+        sizes += f" (labels of {len(dataset.labelled):,} {dataset.split})"
+    shape = "x".join(str(side) for side in dataset.image_shape)
     device = jax.devices()[0]
     processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
     parts = config.train.grad_accum_steps
@@ -222,14 +222,14 @@ def say_start(
             "tpu": "bfloat16 products (--config.matmul_precision=float32 for full)",
         }.get(device.platform, "the platform's default")
     lines = {
-        "model": f"{config.model.name}, {count_parameters(form.params):,} parameters,"
+        "model": f"{config.model.name}, {count_parameters(state_shape.params):,} parameters,"
         f" computed in {config.model.dtype}",
-        "data": f"{source.name}, {sizes}, {shape}, {source.num_classes} classes",
+        "data": f"{dataset.name}, {sizes}, {shape}, {dataset.num_classes} classes",
         "devices": f"{jax.device_count()} x {device.device_kind}{processes}; float32 products:"
         f" {precision}",
         "batch": f"{config.train.batch_size}"
         + (f" in {parts} parts" if parts > 1 else "")
-        + (f", BatchNorm over {norm}" if form.batch_stats else ""),
+        + (f", BatchNorm over {norm}" if state_shape.batch_stats else ""),
         "steps": f"{plan.total:,} ({config.train.length}, {float(plan.steps_per_epoch):.1f} each"
         " epoch)",
         "optimizer": f"{config.optimizer.name}, {config.schedule.name} schedule from"
@@ -242,30 +242,32 @@ def say_start(
         "workdir": str(directory),
     }
     if config.optimizer.freeze:
-        chosen = decay_mask(config.optimizer.freeze, "freeze")(form.params)
-        pairs = zip(jax.tree.leaves(chosen), jax.tree.leaves(form.params), strict=True)
+        chosen = decay_mask(config.optimizer.freeze, "freeze")(state_shape.params)
+        pairs = zip(jax.tree.leaves(chosen), jax.tree.leaves(state_shape.params), strict=True)
         frozen = count_parameters([leaf for is_frozen, leaf in pairs if is_frozen])
         lines["frozen"] = f"{frozen:,} of the parameters"
-    lines |= averages.lines(config, form, source.num_classes, plan)
+    lines |= averages.lines(config, state_shape, dataset.num_classes, plan)
     for name, line in lines.items():
         log.say(f"{name:<10} {line}")
 
 
-def say_taken(log: Logbook, title: str, form: TrainState, done: Adapted) -> None:
+def say_transferred(
+    log: MetricWriter, title: str, state_shape: TrainState, transferred: Transferred
+) -> None:
     """Says what a run starts from: what was taken, changed and left out."""
-    total = len(jax.tree.leaves(form.variables()))
+    total = len(jax.tree.leaves(state_shape.variables()))
     lines = {
-        "taken": [f"{len(done.taken)} of {total} arrays from {title}"],
-        "adapted": done.changed,
-        "new": done.new,
-        "left out": done.left_out,
+        "taken": [f"{len(transferred.copied)} of {total} arrays from {title}"],
+        "adapted": transferred.changed,
+        "new": transferred.new,
+        "left out": transferred.left_out,
     }
     for name, parts in lines.items():
         if parts:
             log.say(f"{name:<10} {'; '.join(parts)}")
 
 
-def say_restored(log: Logbook, step: int, meta: dict[str, Any], config: RunConfig) -> None:
+def say_restored(log: MetricWriter, step: int, meta: dict[str, Any], config: RunConfig) -> None:
     """Says where a run goes on, and what other devices mean for it."""
     log.say(f"{'continues':<10} from step {step:,}")
     before, now = meta["devices"], jax.device_count()
@@ -279,7 +281,7 @@ def say_restored(log: Logbook, step: int, meta: dict[str, Any], config: RunConfi
         log.say(f"{'devices':<10} {before} before, {now} now: {effect}")
 
 
-def say_result(log: Logbook, record: Record, directory: Path, split: str = "test") -> Record:
+def say_result(log: MetricWriter, record: Record, directory: Path, split: str = "test") -> Record:
     """The last lines of a run; the very last is the accuracy with the workdir."""
     log.write_csv()
     log.say(f"state_sha256 {record['state_sha256']}")

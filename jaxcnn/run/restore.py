@@ -17,14 +17,14 @@ from jaxcnn.data.normalization import Statistics
 from jaxcnn.errors import UserError, check_whole
 from jaxcnn.run import cli, workdir
 from jaxcnn.run.checkpoint import Checkpoints
-from jaxcnn.run.precision import numerics
+from jaxcnn.run.precision import set_precision
 from jaxcnn.training.selection import bias, description
 from jaxcnn.training.state import TrainState, initial_state
 
 LOG = logging.getLogger("jaxcnn")
 
 
-class Trained(NamedTuple):
+class RestoredModel(NamedTuple):
     """A network and one of its checkpoints.
 
     Attributes:
@@ -104,7 +104,7 @@ def restore(
     checkpoint: str = "latest",
     check: Callable[[dict[str, Any]], None] = lambda meta: None,
     split: str | None = None,
-) -> Trained:
+) -> RestoredModel:
     """Returns a checkpoint of a workdir; the data that it was trained on are not needed.
 
     If the checkpoint was chosen on the split that is evaluated, the log says so.
@@ -123,43 +123,43 @@ def restore(
     def network(meta: dict[str, Any]) -> nn.Module:
         return build.make_model(config, meta["num_classes"])
 
-    def form(meta: dict[str, Any]) -> TrainState:
+    def state_shape(meta: dict[str, Any]) -> TrainState:
         optimizer = build.make_optimizer(config, total_steps=1, steps_per_epoch=Fraction(1))
         averaged = config.train.ema_decay > 0
         size = config.data.image_size
         shape = (size, size, config.data.channels)
-        return initial_state(network(meta), optimizer, shape, averaged).form
+        return initial_state(network(meta), optimizer, shape, averaged).state_shape
 
     checkpoints = Checkpoints(
         directory / "checkpoints", metric=config.checkpoint.metric, read_only=True
     )
-    with numerics(config):
-        found = checkpoints.restore(form, check, _choice(checkpoint))
-    if found is None:
+    with set_precision(config):
+        restored = checkpoints.restore(state_shape, check, _choice(checkpoint))
+    if restored is None:
         raise UserError(f"there is no checkpoint in {directory} yet")
-    selection = found.meta.get("selection")
-    made = Trained(
-        network(found.meta),
-        found.state,
-        found.step,
-        found.meta["num_classes"],
-        workdir.class_names_of(found.meta, directory),
-        workdir.read_statistics(directory, config, found.meta.get("statistics", "")),
-        selection or description(config, build_data.watched_split(config)),
+    selection = restored.meta.get("selection")
+    model = RestoredModel(
+        network(restored.meta),
+        restored.state,
+        restored.step,
+        restored.meta["num_classes"],
+        workdir.class_names_of(restored.meta, directory),
+        workdir.read_statistics(directory, config, restored.meta.get("statistics", "")),
+        selection or description(config, build_data.validation_split(config)),
     )
-    if line := bias(made.selection, checkpoint, split):
+    if line := bias(model.selection, checkpoint, split):
         LOG.warning("%s: %s", directory, line)
-    return made
+    return model
 
 
 def on_images(
-    config: RunConfig, found: Trained, compute: Callable[[dict[str, Any], jax.Array], Any]
+    config: RunConfig, restored: RestoredModel, compute: Callable[[dict[str, Any], jax.Array], Any]
 ) -> Callable[[np.ndarray], Any]:
     """Returns uint8 images → what is computed of (variables, normalised images); compiled once.
 
     Args:
       config: of the run.
-      found: its network.
+      restored: its network.
       compute: a pure function.
     """
     normalize = build_data.make_normalize(config)
@@ -168,11 +168,11 @@ def on_images(
     def program(variables: Any, statistics: Statistics | None, images: jax.Array) -> Any:
         return compute(variables, normalize(images, statistics=statistics))
 
-    with numerics(config):
-        fixed = jax.device_put((found.variables, found.statistics))
+    with set_precision(config):
+        fixed = jax.device_put((restored.variables, restored.statistics))
 
     def run(images: np.ndarray) -> Any:
-        with numerics(config):
+        with set_precision(config):
             return program(*fixed, images)
 
     return run
@@ -192,33 +192,33 @@ def _choice(text: str) -> str | int:
     return int(text)
 
 
-def class_names(directory: Path, found: Trained) -> tuple[str, ...]:
+def class_names(directory: Path, restored: RestoredModel) -> tuple[str, ...]:
     """Returns the names of a run's classes; their numbers, and a warning, if it kept none."""
-    if found.class_names and len(found.class_names) == found.num_classes:
-        return found.class_names
+    if restored.class_names and len(restored.class_names) == restored.num_classes:
+        return restored.class_names
     LOG.warning(
         "classes are shown as numbers: %s has no classes.json with %d names; start its run again,"
         " which writes them, or write that list yourself",
         directory,
-        found.num_classes,
+        restored.num_classes,
     )
-    return tuple(map(str, range(found.num_classes)))
+    return tuple(map(str, range(restored.num_classes)))
 
 
 def parser(program: str, description: str | None) -> cli.Parser:
     """Returns a parser with the flags of all commands that use a trained network."""
-    made = cli.Parser(
+    model = cli.Parser(
         prog=program,
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument("--workdir", required=True, type=Path, help="of the run")
-    made.add_argument("--checkpoint", default="latest", help="latest, best or a step (latest)")
-    made.add_argument("--model", default="", help="a network of your own: MODULE:ATTRIBUTE")
-    made.add_argument("--batch", type=int, default=64, help="images at once (64)")
-    made.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    return made
+    model.add_argument("--workdir", required=True, type=Path, help="of the run")
+    model.add_argument("--checkpoint", default="latest", help="latest, best or a step (latest)")
+    model.add_argument("--model", default="", help="a network of your own: MODULE:ATTRIBUTE")
+    model.add_argument("--batch", type=int, default=64, help="images at once (64)")
+    model.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return model
 
 
 def check_positive(flags: argparse.Namespace, *names: str) -> None:

@@ -26,7 +26,7 @@ import jax
 from jaxcnn.config import build_data, defaults, resume
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.data import normalization
-from jaxcnn.data.dataset import DataSource
+from jaxcnn.data.dataset import Dataset
 from jaxcnn.errors import EXIT_BAD_DATA, EXIT_WORKDIR, UserError
 from jaxcnn.io import append, safe_files
 from jaxcnn.io.atomic import whole_file
@@ -243,7 +243,7 @@ def check_class_names(known: Sequence[str] | None, names: Sequence[str], workdir
 def keep_statistics(
     workdir: Path,
     config: RunConfig,
-    source: DataSource,
+    dataset: Dataset,
     say: Callable[[str], None],
     sealed: str = "",
 ) -> None:
@@ -252,7 +252,7 @@ def keep_statistics(
     Args:
       workdir: of the run.
       config: of the run.
-      source: the training split.
+      dataset: the training split.
       say: called with a line before the work.
       sealed: digest of the statistics that the run was begun with, if it is known.
 
@@ -263,8 +263,8 @@ def keep_statistics(
         return
     about = {
         "dataset": config.dataset,
-        "shape": list(source.image_shape),
-        "examples": source.num_examples,
+        "shape": list(dataset.image_shape),
+        "examples": dataset.num_examples,
         **{
             field: getattr(config.data, field)
             for field in ("preprocess", "gcn_scale", "zca_epsilon")
@@ -272,8 +272,8 @@ def keep_statistics(
     }
     kept = normalization.read(workdir / STATISTICS)
     if kept is None or kept[1] != about or sealed not in ("", normalization.digest(kept[0])):
-        say(f"measuring {source.num_examples:,} training images for {config.data.preprocess} …")
-        statistics = build_data.measure_statistics(config, source)
+        say(f"measuring {dataset.num_examples:,} training images for {config.data.preprocess} …")
+        statistics = build_data.measure_statistics(config, dataset)
         if statistics is not None:
             normalization.write(workdir / STATISTICS, statistics, about)
             if sealed not in ("", normalization.digest(statistics)):

@@ -49,18 +49,20 @@ def fit(model: nn.Module, config: RunConfig, total_steps: int) -> nn.Module:
     return model.clone(norm_momentum=fitted)
 
 
-def lines(config: RunConfig, form: TrainState, num_classes: int, plan: Plan) -> dict[str, str]:
+def lines(
+    config: RunConfig, state_shape: TrainState, num_classes: int, plan: Plan
+) -> dict[str, str]:
     """Returns what the start of a run says of its averages, by title: changes and warnings.
 
     Args:
       config: the whole config.
-      form: of the state; see `state.Initial`.
+      state_shape: shapes and dtypes of the state; see `state.Initial`.
       num_classes: of the data.
       plan: of the run.
     """
     found = {}
     own = getattr(build.make_model(config, num_classes), "norm_momentum", None)
-    if own is not None and _statistics_move(config, form):
+    if own is not None and _statistics_move(config, state_shape):
         found["statistics"] = _statistics_line(config, own, plan.total)
     if config.train.ema_decay and not config.train.ema_warmup:
         left = config.train.ema_decay**plan.total
@@ -100,9 +102,9 @@ def _updates(config: RunConfig, total_steps: int) -> int:
     return total_steps * config.train.grad_accum_steps
 
 
-def _statistics_move(config: RunConfig, form: TrainState) -> bool:
+def _statistics_move(config: RunConfig, state_shape: TrainState) -> bool:
     """Tells whether the network has statistics that are not frozen."""
     if not config.optimizer.freeze:
-        return bool(form.batch_stats)
+        return bool(state_shape.batch_stats)
     frozen = matcher(config.optimizer.freeze, "freeze")
-    return not all(jax.tree.leaves(tree_of_names(frozen, form.batch_stats)))
+    return not all(jax.tree.leaves(tree_of_names(frozen, state_shape.batch_stats)))

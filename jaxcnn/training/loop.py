@@ -15,7 +15,7 @@ from jaxcnn.evaluation.evaluate import evaluate_state, recalibrated
 from jaxcnn.evaluation.evaluator import Recalibrate, Results
 from jaxcnn.run import distributed, progress
 from jaxcnn.run.checkpoint import Checkpoints
-from jaxcnn.run.metric_writer import Logbook
+from jaxcnn.run.metric_writer import MetricWriter
 from jaxcnn.run.preemption import Stopped, StopRequest
 from jaxcnn.training import selection
 from jaxcnn.training.schedules import Plan, is_due
@@ -41,12 +41,12 @@ class Run(NamedTuple):
     config: RunConfig
     directory: Path
     writes: bool
-    log: Logbook
+    log: MetricWriter
     checkpoints: Checkpoints
     stop: StopRequest
 
 
-class Watched(NamedTuple):
+class StepHooks(NamedTuple):
     """What is told of each step.
 
     Attributes:
@@ -72,9 +72,9 @@ class Loop:
       split: name of the split that is evaluated.
       programs: what a run computes.
       recalibrate: see `evaluator.make_recalibrator`.
-      window: the metrics since the last record.
+      meter: the metrics since the last record.
       meta: what is saved beside the state; of a run that continues, that of its checkpoint.
-      watched: what is told of each step.
+      hooks: called after each step.
 
     Attributes:
       state: replicated, after the last step and its evaluation.
@@ -89,13 +89,13 @@ class Loop:
         split: str,
         programs: Programs,
         recalibrate: Recalibrate | None,
-        window: progress.Window,
+        meter: progress.ProgressMeter,
         meta: dict[str, Any],
-        watched: Watched,
+        hooks: StepHooks,
     ):
         self._run, self._plan, self._split, self._programs = run, plan, split, programs
-        self._recalibrate, self._window, self._meta = recalibrate, window, meta
-        self._watched = watched
+        self._recalibrate, self._meter, self._meta = recalibrate, meter, meta
+        self._hooks = hooks
         self._best = run.checkpoints.best_value()
         self._alone = jax.process_count() == 1
         self._agreed = agreed_stop(run.stop)
@@ -157,9 +157,9 @@ class Loop:
                 with self._run.log.waiting(
                     "compiling the training step for images of another size"
                 ):
-                    form = self._programs.initial.form
+                    state_shape = self._programs.initial.state_shape
                     distributed.compile_train_step(
-                        self._programs.train_step, form, distributed.shapes(batch)
+                        self._programs.train_step, state_shape, distributed.shapes(batch)
                     )
         return batch
 
@@ -169,18 +169,18 @@ class Loop:
         first = self.step == self._begun and not self._alone  # it compiles, nothing is lost
         with self._waiting(compiles=True) if first else contextlib.nullcontext():
             self.state, metrics = self._programs.train_step(self.state, batch)
-        self._window.add(steps, metrics)
-        if estimate := self._window.estimate():
+        self._meter.add(steps, metrics)
+        if estimate := self._meter.estimate():
             log.say(estimate)
         self.step, self.results = steps[-1], {}
-        self._watched.feed()
-        self._watched.trace(self.step, metrics)
+        self._hooks.feed()
+        self._hooks.trace(self.step, metrics)
         evaluation_due = is_due(self.step, plan.evaluate) or self.step == plan.total
         self._evaluated = not evaluation_due
         if is_due(self.step, plan.log) or evaluation_due:
-            log.record(self._window.close(self.step))
+            log.record(self._meter.close(self.step))
             if not evaluation_due:
-                log.progress(self._window.line)
+                log.progress(self._meter.line)
         self._agreed()
         self._look()
 
@@ -193,11 +193,11 @@ class Loop:
                 self._waiting(compiles=not self._looked),
                 log.waiting(f"evaluating {self._split}"),
             ):
-                feed = fed(self._watched.feed, self._run.stop)
+                feed = fed(self._hooks.feed, self._run.stop)
                 state = recalibrated(self._recalibrate, self.state, self.step, feed)
                 results = evaluate_state(self._programs.evaluate, state, self._split, feed)
             log.record(self._plan.stamp(self.step) | results)
-            log.say("  ".join(filter(None, (self._window.line, progress.score(results)))))
+            log.say("  ".join(filter(None, (self._meter.line, progress.score(results)))))
             shown = selection.plateau_value(config, results, self._split)
             self.state = selection.observe(state, self._programs.optimizer, shown)
             self.results, self._evaluated, self._looked = results, True, True
@@ -210,12 +210,12 @@ class Loop:
             measured = None if value is None else {config.checkpoint.metric: value}
             self._save(measured, final=self.step == self._plan.total, again=again)
         if self.results or save_due:
-            self._window.resume()
+            self._meter.resume()
 
     def _save(
         self, measured: dict[str, float] | None = None, *, final: bool, again: bool = False
     ) -> None:
-        meta = self._meta | {"window": self._window.state()}
+        meta = self._meta | {"window": self._meter.state()}
         if not self._evaluated:
             meta["evaluated"] = False
         state = _finite(distributed.fetch(self.state), self.step)
@@ -227,7 +227,7 @@ class Loop:
         """Saves what is unsaved; returns what to say to the person who stopped the run."""
         if self.step > self._saved:
             self._save(final=True)
-        return farewell(self._run, self.step)
+        return stop_message(self._run, self.step)
 
     def _waiting(self, compiles: bool = False) -> contextlib.AbstractContextManager[None]:
         """Lets a signal end what is inside.
@@ -245,7 +245,7 @@ class Loop:
             return contextlib.nullcontext()
         if self.step > self._saved:
             self._save(final=True)
-        return self._run.stop.interruptible(lambda: farewell(self._run, self.step))
+        return self._run.stop.interruptible(lambda: stop_message(self._run, self.step))
 
 
 def agreed_stop(stop: StopRequest) -> Callable[[], None]:
@@ -277,7 +277,7 @@ def fed(feed: Callable[[], None], stop: StopRequest) -> Callable[[], None]:
     return after_batch
 
 
-def farewell(run: Run, step: int) -> str:
+def stop_message(run: Run, step: int) -> str:
     """Returns the last line of a run that was stopped after a step."""
     if not step:
         return f"stopped by {run.stop.name} before the first step: the same command begins again"

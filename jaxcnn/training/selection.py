@@ -15,19 +15,19 @@ def chosen(config: RunConfig) -> list[str]:
     return by_plateau + ["the best checkpoint"] * bool(config.checkpoint.keep_best)
 
 
-def warning(config: RunConfig, watched: str, reported: str) -> str:
+def warning(config: RunConfig, validation: str, reported: str) -> str:
     """Returns what to say where the split that is reported is also chosen on; "" elsewhere.
 
     Args:
       config: the whole config.
-      watched: the split that is evaluated during training.
+      validation: the split that is evaluated during training.
       reported: the split of the result.
     """
-    if watched != reported:
+    if validation != reported:
         return ""
     names = chosen(config)
     are = "are" if len(names) > 1 else "is"
-    line = f"{' and '.join(names)} {are} chosen on the {watched} split, which is also reported"
+    line = f"{' and '.join(names)} {are} chosen on the {validation} split, which is also reported"
     if reported == "validation":
         none = "there is no test split"
         return f"{line}: {none}" if names else f"{none}: the validation split is reported"
@@ -38,9 +38,9 @@ def warning(config: RunConfig, watched: str, reported: str) -> str:
     return f"{line}: set --config.data.holdout=N to choose on other images"
 
 
-def description(config: RunConfig, watched: str) -> dict[str, Any]:
+def description(config: RunConfig, validation: str) -> dict[str, Any]:
     """Returns what a checkpoint keeps of how the best one is chosen; JSON."""
-    return {"split": watched, "metric": config.checkpoint.metric, "of": chosen(config)}
+    return {"split": validation, "metric": config.checkpoint.metric, "of": chosen(config)}
 
 
 def bias(selection: dict[str, Any], checkpoint: str, split: str | None = None) -> str:
@@ -76,7 +76,7 @@ def key(config: RunConfig, split: str, metric: str = "") -> str:
 
 
 def plateau_value(config: RunConfig, results: Results, split: str) -> float:
-    """The watched metric, lower is better."""
+    """The validation metric, lower is better."""
     metric = config.schedule.metric
     value = results[key(config, split, metric)]
     return value if metric == "loss" else 1 - value

@@ -56,14 +56,14 @@ class Initial(NamedTuple):
     """The state at step 0, not yet made.
 
     Attributes:
-      make: typed root key → state; one parameter after another.
+      initializer: typed root key → state; one parameter after another.
       program: the same to be compiled as a whole, a jitted function.
-      form: its shapes and dtypes, which are those of all its checkpoints.
+      state_shape: its shapes and dtypes, which are those of all its checkpoints.
     """
 
-    make: Callable[[jax.Array], TrainState]
+    initializer: Callable[[jax.Array], TrainState]
     program: Any
-    form: TrainState
+    state_shape: TrainState
 
 
 def initial_state(
@@ -82,7 +82,7 @@ def initial_state(
     """
     images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
 
-    def make(rng: jax.Array, *, whole: bool = False) -> TrainState:
+    def initializer(rng: jax.Array, *, whole: bool = False) -> TrainState:
         variables: Any = (
             model.init(rng, jnp.zeros(images.shape)) if whole else model.lazy_init(rng, images)
         )
@@ -99,11 +99,11 @@ def initial_state(
             rng=jax.random.key_data(rng),
         )
 
-    program = jax.jit(functools.partial(make, whole=True))
-    return Initial(make, program, program.eval_shape(jax.random.key(0)))
+    program = jax.jit(functools.partial(initializer, whole=True))
+    return Initial(initializer, program, program.eval_shape(jax.random.key(0)))
 
 
-def check_memory(form: TrainState) -> None:
+def check_memory(state_shape: TrainState) -> None:
     """Refuses a state that is larger than the memory of a CPU, before it is allocated.
 
     Raises:
@@ -111,7 +111,9 @@ def check_memory(form: TrainState) -> None:
     """
     if jax.default_backend() != "cpu":
         return  # a device says so itself
-    wanted = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(form))
+    wanted = sum(
+        math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state_shape)
+    )
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if wanted > there:
         raise UserError(
@@ -130,28 +132,28 @@ def prepare_state(initial: Initial, rng: jax.Array) -> Callable[[], TrainState]:
       rng: the root key of the run.
     """
     if _many(initial):
-        return functools.partial(initial.make, rng)  # once it is asked for
+        return functools.partial(initial.initializer, rng)  # once it is asked for
     compiled = _compiling(initial.program)
     return _in_a_thread(lambda: compiled.result()(rng)).result
 
 
-def with_weights(state: TrainState, given: dict[str, Any]) -> TrainState:
+def with_weights(state: TrainState, weights: dict[str, Any]) -> TrainState:
     """Returns the state at step 0 with other weights to start from.
 
     Args:
       state: whose optimizer is at step 0, which is the same for any weights.
-      given: in the form of `TrainState.variables`: the arrays among its leaves are taken, for the
+      weights: as `TrainState.variables`: the arrays among its leaves are taken, for the
         averages too.
     """
     variables = jax.tree.map(
-        lambda new, fresh: new if isinstance(new, np.ndarray) else fresh, given, state.variables()
+        lambda new, fresh: new if isinstance(new, np.ndarray) else fresh, weights, state.variables()
     )
     averages = None if state.ema is None else jax.tree.map(np.array, variables)  # own buffers
     return state.replace(**variables, ema=averages)
 
 
 def _many(initial: Initial) -> bool:
-    return len(jax.tree.leaves(initial.form.params)) > MANY_LEAVES
+    return len(jax.tree.leaves(initial.state_shape.params)) > MANY_LEAVES
 
 
 @functools.lru_cache(maxsize=1)  # for runs that differ in the seed alone

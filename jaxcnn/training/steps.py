@@ -27,7 +27,7 @@ Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 Augment = Callable[[jax.Array, jax.Array], jax.Array]  # (uint8 images, keys [b]) → images
 # (images, labels, weights, keys [b]) → mixed images; see `data.augmentation.mixup`
-Mix = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], Mixed]
+Mixup = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], Mixed]
 Normalize = Callable[[jax.Array], jax.Array]  # uint8 images → images
 
 # What each use of the root key is folded with. Parameters are drawn from the root key itself.
@@ -44,7 +44,7 @@ class StepParts:
       objective: see `losses.make_objective`.
       augment: see `data.augmentation.augment`.
       total_steps: of the run; the objective gets the share of them that is over.
-      mix: see `data.augmentation.mixup.mix`; None mixes nothing.
+      mixup: see `data.augmentation.mixup.mixup_or_cutmix`; None mixes nothing.
       semi_supervised: pass the network bools [b], the rows with labels, as `labelled`.
       grad_accum_steps: microbatches, one after another, whose gradients are added; b must be a
         multiple. BatchNorm sees each microbatch by itself.
@@ -58,7 +58,7 @@ class StepParts:
     objective: Objective
     augment: Augment
     total_steps: int
-    mix: Mix | None = None
+    mixup: Mixup | None = None
     semi_supervised: bool = False
     grad_accum_steps: int = 1
     ema_decay: float = 0.0
@@ -183,8 +183,8 @@ def _loss_and_gradients(
     images = parts.augment(batch["image"], of_examples)
     label, labelled = batch["label"], batch["label"] >= 0
     mixed = None
-    if parts.mix is not None:
-        mixed = parts.mix(images, label, batch["weight"], of_examples)
+    if parts.mixup is not None:
+        mixed = parts.mixup(images, label, batch["weight"], of_examples)
         images = mixed.images
         label = jnp.where(mixed.shares >= 0.5, label, mixed.partners)
     total, total_labelled = totals

@@ -14,7 +14,7 @@ import jax
 from jaxcnn.config import build, build_data, defaults, resume
 from jaxcnn.config.programs import MakePrograms, Programs, make_programs
 from jaxcnn.config.schema import RunConfig
-from jaxcnn.data.dataset import DataSource
+from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.data.pipeline import staged_batches
 from jaxcnn.errors import UserError
@@ -24,11 +24,11 @@ from jaxcnn.evaluation.multicrop import CENTER
 from jaxcnn.run import distributed, init_from, progress, workdir
 from jaxcnn.run.checkpoint import Checkpoints, Restored
 from jaxcnn.run.checkpoint_files import variables_sha256
-from jaxcnn.run.metric_writer import Logbook, Record
-from jaxcnn.run.precision import check_environment, describe_environment, environment, numerics
+from jaxcnn.run.metric_writer import MetricWriter, Record
+from jaxcnn.run.precision import check_environment, describe_environment, environment, set_precision
 from jaxcnn.run.preemption import Stopped, stop_request
 from jaxcnn.training import selection
-from jaxcnn.training.loop import InterruptedRunError, Loop, Run, Watched, farewell, fed
+from jaxcnn.training.loop import InterruptedRunError, Loop, Run, StepHooks, fed, stop_message
 from jaxcnn.training.profiling import tracing
 from jaxcnn.training.schedules import Plan
 from jaxcnn.training.state import TrainState, prepare_state, state_sha256, with_weights
@@ -38,34 +38,34 @@ class Data(NamedTuple):
     """What a run trains on.
 
     Attributes:
-      source: the training split.
-      watched: the split that is evaluated during training.
+      train: the training split.
+      validation: the split that is evaluated during training; "test" if there is no other.
       reported: the split of the result.
       plan: lengths, in steps.
     """
 
-    source: DataSource
-    watched: DataSource
-    reported: DataSource
+    train: Dataset
+    validation: Dataset
+    reported: Dataset
     plan: Plan
 
     def contents(self) -> dict[str, Any]:
         """Returns what the splits are made of, where that is not always the same; JSON."""
-        splits = {part.split: part for part in (self.source, self.watched, self.reported)}
+        splits = {part.split: part for part in (self.train, self.validation, self.reported)}
         return {name: part.contents() for name, part in splits.items() if part.contents}
 
 
-class Begun(NamedTuple):
+class Start(NamedTuple):
     """Where the loop begins.
 
     Attributes:
       restored: the newest whole checkpoint; None in a fresh run.
-      given: weights to start from, in a fresh run that has any.
+      weights: weights to start from, in a fresh run that has any.
       step: steps taken.
     """
 
     restored: Restored | None
-    given: Any
+    weights: Any
     step: int
 
 
@@ -97,7 +97,7 @@ def run(
             return _run(run, scope, profile, make_programs)
         except Stopped:  # outside the loop, where all is saved
             step = run.checkpoints.latest() or 0
-            raise InterruptedRunError(farewell(run, step), run.stop.exit_code) from None
+            raise InterruptedRunError(stop_message(run, step), run.stop.exit_code) from None
 
 
 def _run(
@@ -110,14 +110,14 @@ def _run(
         run.log.say(f"{directory} is finished: nothing left to train")
         return _say_result(run, data, finished)
     statistics = distributed.replicate(_measure(run, data))  # one copy for all programs
-    programs = make_programs(config, data.source, data.watched, data.plan, statistics)
-    begun = _begin(run, data, programs)
+    programs = make_programs(config, data.train, data.validation, data.plan, statistics)
+    start = _begin(run, data, programs)
     watchdog = scope.enter_context(distributed.watchdog(_patience(config), run.log.say))
-    trace = scope.enter_context(tracing(directory / "profile", begun.step, profile and run.writes))
-    batches = _batches(run, data, begun.step)
+    trace = scope.enter_context(tracing(directory / "profile", start.step, profile and run.writes))
+    batches = _batches(run, data, start.step)
     scope.enter_context(contextlib.closing(batches))
-    watched = Watched(watchdog.feed, trace)
-    state, results = _train(run, data, programs, statistics, begun, batches, watched)
+    hooks = StepHooks(watchdog.feed, trace)
+    state, results = _train(run, data, programs, statistics, start, batches, hooks)
     return _finish(run, data, programs, statistics, state, results, watchdog.feed)
 
 
@@ -127,8 +127,8 @@ def _open(config: RunConfig, directory: Path, scope: contextlib.ExitStack) -> Ru
     if writes:
         scope.enter_context(workdir.locked(directory))
     distributed.barrier("workdir")
-    scope.enter_context(numerics(config))
-    log = Logbook(directory, active=writes, tensorboard=config.log.tensorboard)
+    scope.enter_context(set_precision(config))
+    log = MetricWriter(directory, active=writes, tensorboard=config.log.tensorboard)
     scope.callback(log.close)
     stop = scope.enter_context(stop_request(log.say))
     log.reader_gone = partial(stop.ask, signal.SIGPIPE)
@@ -149,23 +149,23 @@ def _load(run: Run) -> Data:
     """Opens the data. Batches are functions of (seed, step), so nothing of them is saved."""
     config, directory = run.config, run.directory
     with run.log.waiting("reading what the data are"):
-        source = build_data.load_data(config, "train")
+        dataset = build_data.load_data(config, "train")
     if described := run.checkpoints.describe():
         known = workdir.class_names_of(described.meta, directory)
-        workdir.check_class_names(known, source.class_names, directory)
+        workdir.check_class_names(known, dataset.class_names, directory)
     if run.writes:
-        workdir.write_class_names(directory, source.class_names)
+        workdir.write_class_names(directory, dataset.class_names)
     with run.log.waiting("reading what the data are"):
-        watched = build_data.load_data(config, build_data.watched_split(config))
-    plan = build.make_plan(config, source.num_examples)
+        validation = build_data.load_data(config, build_data.validation_split(config))
+    plan = build.make_plan(config, dataset.num_examples)
     distributed.check_batch(
         "train.batch_size",
         config.train.batch_size,
         config.train.grad_accum_steps,
         group=1 + config.data.unlabelled_per_labelled,
-        pairs=build_data.mixes(config),
+        pairs=build_data.uses_mixup(config),
     )
-    data = Data(source, watched, build_data.load_reported(config, watched), plan)
+    data = Data(dataset, validation, build_data.load_reported(config, validation), plan)
     if described := run.checkpoints.describe():
         resume.check_data(config, described.meta.get("data"), data.contents(), directory)
     return data
@@ -176,17 +176,22 @@ def _measure(run: Run, data: Data) -> Statistics | None:
     if run.writes:
         described = run.checkpoints.describe()
         sealed = described.meta.get("statistics", "") if described else ""
-        workdir.keep_statistics(run.directory, run.config, data.source, run.log.say, sealed)
+        workdir.keep_statistics(run.directory, run.config, data.train, run.log.say, sealed)
     distributed.barrier("statistics")
     return workdir.read_statistics(run.directory, run.config)
 
 
-def _begin(run: Run, data: Data, programs: Programs) -> Begun:
+def _begin(run: Run, data: Data, programs: Programs) -> Start:
     """Restores the newest whole checkpoint, or finds what a fresh run starts from."""
-    config, directory, log, form = run.config, run.directory, run.log, programs.initial.form
-    splits = [data.source, data.watched]
-    progress.say_start(log, config, directory, programs.model, form, splits, data.plan)
-    if line := selection.warning(config, data.watched.split, data.reported.split):
+    config, directory, log, state_shape = (
+        run.config,
+        run.directory,
+        run.log,
+        programs.initial.state_shape,
+    )
+    splits = [data.train, data.validation]
+    progress.say_start(log, config, directory, programs.model, state_shape, splits, data.plan)
+    if line := selection.warning(config, data.validation.split, data.reported.split):
         log.say(f"{'selection':<10} {line}")
     if found := describe_environment():
         log.say(f"{'variables':<10} {'; '.join(found)}")
@@ -194,16 +199,18 @@ def _begin(run: Run, data: Data, programs: Programs) -> Begun:
     def check(meta: dict[str, Any]) -> None:
         resume.check_unchanged(config, meta["config"], f"the checkpoint in {directory}")
         check_environment(meta.get("numerics"), config.allow_change, str(directory))
-        check_number_of_classes(data.source, meta, directory)
+        check_number_of_classes(data.train, meta, directory)
 
     with log.waiting("reading the checkpoint"):
-        restored, given = run.checkpoints.restore(form, check), None
+        restored, weights = run.checkpoints.restore(state_shape, check), None
     if restored is None:
         if config.init_map and not config.init_from:
             raise UserError("init_map says what to take of init_from, which is not set")
         if config.init_from:
-            given, title, done = init_from.load(config, programs.model, form.variables())
-            progress.say_taken(log, title, form, done)
+            weights, title, transferred = init_from.load(
+                config, programs.model, state_shape.variables()
+            )
+            progress.say_transferred(log, title, state_shape, transferred)
     else:
         progress.say_restored(log, restored.step, restored.meta, config)
     step = 0 if restored is None else restored.step
@@ -215,13 +222,13 @@ def _begin(run: Run, data: Data, programs: Programs) -> Begun:
             f"{directory} is at step {step}, past the end of the run at step {data.plan.total}"
             f" (train.length={config.train.length}): lengthen it, or use another --workdir"
         )
-    return Begun(restored, given, step)
+    return Start(restored, weights, step)
 
 
 def _batches(run: Run, data: Data, start: int) -> Generator[Any, None, None]:
     config = run.config
     return staged_batches(
-        build_data.load_stages(config, data.source, data.plan),
+        build_data.load_stages(config, data.train, data.plan),
         batch_size=config.train.batch_size,
         seed=config.seed,
         start_step=start,
@@ -236,20 +243,20 @@ def _batches(run: Run, data: Data, start: int) -> Generator[Any, None, None]:
 
 
 def _ready(
-    run: Run, plan: Plan, programs: Programs, begun: Begun, called: Iterator[Any]
+    run: Run, plan: Plan, programs: Programs, start: Start, called: Iterator[Any]
 ) -> tuple[TrainState, Iterator[Any]]:
     """Returns the replicated state, and the batches again; the training step is compiled."""
-    form = programs.initial.form
-    if begun.restored is None:  # beside the first batch and the compiler
+    state_shape = programs.initial.state_shape
+    if start.restored is None:  # beside the first batch and the compiler
         fresh = prepare_state(programs.initial, jax.random.key(run.config.seed))
-    if begun.step < plan.total:
+    if start.step < plan.total:
         with run.log.waiting("reading the first batch"):
             batch_form, called = distributed.peek(called)
         with run.log.waiting("compiling the training step"):
-            distributed.compile_train_step(programs.train_step, form, batch_form)
+            distributed.compile_train_step(programs.train_step, state_shape, batch_form)
     with run.log.waiting("making the initial state"):
-        state = fresh() if begun.restored is None else begun.restored.state
-    state = state if begun.given is None else with_weights(state, begun.given)
+        state = fresh() if start.restored is None else start.restored.state
+    state = state if start.weights is None else with_weights(state, start.weights)
     return distributed.replicate(state), called
 
 
@@ -258,27 +265,25 @@ def _train(
     data: Data,
     programs: Programs,
     statistics: Statistics | None,
-    begun: Begun,
+    start: Start,
     batches: Iterator[Any],
-    watched: Watched,
+    hooks: StepHooks,
 ) -> tuple[TrainState, Results]:
     """Returns the state after the last step and its evaluation."""
     config, plan = run.config, data.plan
-    recalibrate = make_recalibrator(config, programs.model, data.source, statistics)
-    saved = begun.restored.meta if begun.restored else {}
-    meta = workdir.describe_run(
-        config, data.source.num_classes, data.source.class_names, statistics
-    )
+    recalibrate = make_recalibrator(config, programs.model, data.train, statistics)
+    saved = start.restored.meta if start.restored else {}
+    meta = workdir.describe_run(config, data.train.num_classes, data.train.class_names, statistics)
     meta["numerics"] = environment()
-    meta["selection"] = selection.description(config, data.watched.split)
+    meta["selection"] = selection.description(config, data.validation.split)
     meta["data"] = data.contents()
-    window = progress.Window(config, data.source, plan, begun.step, saved.get("window"))
-    loop = Loop(run, plan, data.watched.split, programs, recalibrate, window, meta, watched)
+    meter = progress.ProgressMeter(config, data.train, plan, start.step, saved.get("window"))
+    loop = Loop(run, plan, data.validation.split, programs, recalibrate, meter, meta, hooks)
     most = config.train.steps_per_call
-    called = window.timed(_by_call(batches, plan, begun.step, most))
-    state, called = _ready(run, plan, programs, begun, called)
-    watched.feed()
-    loop.begin(state, begun.step, saved.get("evaluated", True))
+    called = meter.timed(_by_call(batches, plan, start.step, most))
+    state, called = _ready(run, plan, programs, start, called)
+    hooks.feed()
+    loop.begin(state, start.step, saved.get("evaluated", True))
     del state  # its buffers are the step's
     loop.run(called, most)
     return loop.state, loop.results
@@ -318,10 +323,10 @@ def _test(
     """Returns what is missing of the results: by the protocol of the config, on another split."""
     config = run.config
     if not results:  # the run was killed between its last checkpoint and here
-        with run.log.waiting(f"evaluating {data.watched.split}"):
-            results = evaluate_state(programs.evaluate, state, data.watched.split, feed)
+        with run.log.waiting(f"evaluating {data.validation.split}"):
+            results = evaluate_state(programs.evaluate, state, data.validation.split, feed)
     protocol = build_data.make_test_protocol(config)
-    if data.watched.split != data.reported.split or protocol != CENTER:
+    if data.validation.split != data.reported.split or protocol != CENTER:
         test = build_data.load_test_data(config, data.reported.split)
         evaluate = make_evaluator(config, programs.model, test, statistics)
         with run.log.waiting(f"testing by the protocol {protocol.name}"):
@@ -330,7 +335,7 @@ def _test(
 
 
 def _say_result(run: Run, data: Data, record: Record) -> Record:
-    if line := selection.warning(run.config, data.watched.split, data.reported.split):
+    if line := selection.warning(run.config, data.validation.split, data.reported.split):
         run.log.say(line)
     return progress.say_result(run.log, record, run.directory, data.reported.split)
 

@@ -163,11 +163,11 @@ def two_steps(config, evaluated=True, **fields):
     unlabelled = config.data.unlabelled_per_labelled
     # Two images of each kind on each device, or BN sees one.
     size = config.train.batch_size = config.eval.batch_size = 8 * (1 + unlabelled)
-    source = build_data.load_data(config, "train")
+    dataset = build_data.load_data(config, "train")
     if config.data.preprocess == "zca":  # whitening 3,072 values takes long to measure
         config.data.preprocess = "gcn"
-    statistics = build_data.measure_statistics(config, source)
-    model = build.make_model(config, source.num_classes).clone(**fields)
+    statistics = build_data.measure_statistics(config, dataset)
+    model = build.make_model(config, dataset.num_classes).clone(**fields)
     optimizer = build.make_optimizer(config, total_steps=2, steps_per_epoch=Fraction(2))
     step = distributed.pmap_train_step(
         make_train_step(
@@ -176,7 +176,7 @@ def two_steps(config, evaluated=True, **fields):
                 optimizer,
                 build.make_loss(config),
                 build_data.make_augment(config, statistics),
-                mix=build_data.make_mix(config),
+                mixup=build_data.make_mixup(config),
                 total_steps=2,
                 semi_supervised=unlabelled > 0,
                 ema_decay=config.train.ema_decay,
@@ -185,11 +185,11 @@ def two_steps(config, evaluated=True, **fields):
         )
     )
     averaged = config.train.ema_decay > 0
-    initial = initial_state(model, optimizer, source.image_shape, averaged)
+    initial = initial_state(model, optimizer, dataset.image_shape, averaged)
     state = distributed.replicate(prepare_state(initial, jax.random.key(0))())
     before = distributed.fetch(state.params)
     for number in range(2):
-        batch = train_batch(source, batch_size=size, seed=0, step=number, unlabelled=unlabelled)
+        batch = train_batch(dataset, batch_size=size, seed=0, step=number, unlabelled=unlabelled)
         state, metrics = step(state, distributed.shard(batch))
         assert np.isfinite(metrics["loss"])
         assert not metrics["skipped"]
@@ -202,9 +202,9 @@ def two_steps(config, evaluated=True, **fields):
     assert any(flat.values()) if leaves_out else not still
     if not evaluated:
         return
-    results = make_evaluator(build_data.during_training(freeze(config)), model, source, statistics)(
-        distributed.replicate(state.variables())
-    )
+    results = make_evaluator(
+        build_data.during_training(freeze(config)), model, dataset, statistics
+    )(distributed.replicate(state.variables()))
     assert 0 <= results["top1"] <= results["top5"] <= 1
 
 

@@ -167,7 +167,7 @@ def test_choices_are_those_of_the_code():
     assert names("optimizer.name") == set(optim.OPTIMIZERS)
     assert names("eval.protocol") == set(multicrop.PROTOCOLS)
     assert names("model.dtype") == set(DTYPES)
-    assert names("data.auto_augment") == {"none", *augment.POLICIES}
+    assert names("data.auto_augment") == {"none", *augment.AUTO_AUGMENTS}
     assert names("data.random_erasing_fill") == set(augment.FILLS)
     assert names("data.train_crop") == set(transforms.TRAIN_CROPS)
     assert names("data.eval_crop") == set(transforms.EVAL_CROPS)

@@ -302,12 +302,12 @@ def test_what_papers_hold_out_of_svhn():
         recipes.recipe("fractalnet20_cifar10", "svhn"),
     ):
         values(config, data__holdout=0, data__holdout_per_class=())
-        assert build_data.watched_split(config) == "test"
+        assert build_data.validation_split(config) == "test"
     for config in (
         recipes.recipe("nin_svhn", "svhn"),
         recipes.recipe("densenet_40_12", "svhn"),
     ):
-        assert build_data.watched_split(config) == "validation"
+        assert build_data.validation_split(config) == "validation"
 
 
 def test_pixels_are_scaled_as_published():

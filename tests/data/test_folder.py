@@ -4,7 +4,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from jaxcnn.data import SourceConfig, has_validation, load, pipeline
+from jaxcnn.data import DatasetConfig, has_validation, load, pipeline
 from jaxcnn.errors import EXIT_BAD_DATA, EXIT_USAGE, UserError
 
 
@@ -34,7 +34,7 @@ def test_the_held_out_part_comes_from_train(image_folder):
         load("folder", split, dir=root, image_size=8, holdout=6)
         for split in ("train", "validation")
     )
-    names = [{source.describe(i) for i in range(source.num_examples)} for source in (kept, held)]
+    names = [{dataset.describe(i) for i in range(dataset.num_examples)} for dataset in (kept, held)]
     assert [len(group) for group in names] == [24, 6]
     assert not names[0] & names[1]
     assert sorted(held.read(i, None)[1] for i in range(6)) == [0, 0, 1, 1, 2, 2]
@@ -45,7 +45,7 @@ def test_of_class_folders_without_splits_the_held_out_part_is_the_test_split(ima
     kept, held = (
         load("folder", split, dir=root, image_size=8, holdout=6) for split in ("train", "test")
     )
-    names = [{source.describe(i) for i in range(source.num_examples)} for source in (kept, held)]
+    names = [{dataset.describe(i) for i in range(dataset.num_examples)} for dataset in (kept, held)]
     assert [len(group) for group in names] == [24, 6]
     assert not names[0] & names[1]
     assert kept.class_names == held.class_names == ("ant", "bee", "cow")
@@ -54,7 +54,7 @@ def test_of_class_folders_without_splits_the_held_out_part_is_the_test_split(ima
     assert (
         held.contents()["parts"] == kept.contents()["parts"] == dict.fromkeys(held.class_names, 10)
     )
-    assert not has_validation(SourceConfig(kind="folder", dir=str(root), holdout=6))
+    assert not has_validation(DatasetConfig(kind="folder", dir=str(root), holdout=6))
     for split, holdout, said in (
         ("test", 0, r"hold out a part of its 30 images, for example --config.data.holdout=6;"),
         ("validation", 6, "no validation split: .* are its test split"),
@@ -80,12 +80,12 @@ def test_every_image_mode_becomes_rgb_or_grey(image_folder, encode):
     PIL.Image.fromarray(grey).convert("CMYK").save(root / "train/ant/e_cmyk.jpg", quality=100)
     PIL.Image.fromarray(grey > 128).save(root / "train/ant/f_bit.png")
     for channels in (1, 3):
-        source = load("folder", "train", dir=root, image_size=8, channels=channels)
+        dataset = load("folder", "train", dir=root, image_size=8, channels=channels)
         found = {}
-        for index in range(source.num_examples):
-            image, _ = source.read(index, None)
+        for index in range(dataset.num_examples):
+            image, _ = dataset.read(index, None)
             assert image.shape == (8, 8, channels)
-            found[os.path.basename(source.describe(index))] = image
+            found[os.path.basename(dataset.describe(index))] = image
         for name in ("a_grey.png", "b_alpha.png", "c_16bit.png", "d_palette.png", "e_cmyk.jpg"):
             assert np.abs(found[name].astype(int) - 130).max() <= 2, name
         assert (found["f_bit.png"] == 255).all()
@@ -113,30 +113,30 @@ def damage(root, encode, monkeypatch):
 def test_damaged_files_are_skipped_and_named(image_folder, encode, monkeypatch, caplog):
     root = image_folder()
     bad = damage(root, encode, monkeypatch)
-    source = load("folder", "train", dir=root, image_size=8, train_crop="random_resized")
+    dataset = load("folder", "train", dir=root, image_size=8, train_crop="random_resized")
     arguments = {"batch_size": 7, "seed": 0, "start_step": 0, "num_steps": 3}
-    batches = list(pipeline.train_batches(source, max_bad_fraction=5 / 21, **arguments))
+    batches = list(pipeline.train_batches(dataset, max_bad_fraction=5 / 21, **arguments))
     lost = [int(i) for batch in batches for i in batch["index"][batch["weight"] == 0]]
-    assert sorted(source.describe(i) for i in lost) == bad
+    assert sorted(dataset.describe(i) for i in lost) == bad
     assert sorted(text.split(": ")[0].split()[-1] for text in caplog.messages[:-1]) == bad
     reasons = " ".join(caplog.messages)
     for reason in ("truncated", "not an image", "3600 pixels exceed|60x60 pixels exceed"):
         assert any(part in reasons for part in reason.split("|")), reason
 
-    evaluated = list(pipeline.eval_batches(source, batch_size=6))
+    evaluated = list(pipeline.eval_batches(dataset, batch_size=6))
     assert sum(batch["weight"].sum() for batch in evaluated) == 16
     assert sum((batch["index"] >= 0).sum() for batch in evaluated) == 21
 
     with pytest.raises(UserError, match=r"5 of the 21 images .* more than the 4 allowed") as error:
-        list(pipeline.train_batches(source, max_bad_fraction=4 / 21, **arguments))
+        list(pipeline.train_batches(dataset, max_bad_fraction=4 / 21, **arguments))
     assert error.value.exit_code == EXIT_BAD_DATA
 
 
 def test_a_file_removed_during_the_run_is_skipped(image_folder):
     root = image_folder(per_class=1)
-    source = load("folder", "train", dir=root, image_size=8)
+    dataset = load("folder", "train", dir=root, image_size=8)
     (root / "train/bee/0.jpg").unlink()
-    (batch,) = pipeline.eval_batches(source, batch_size=3)
+    (batch,) = pipeline.eval_batches(dataset, batch_size=3)
     assert batch["weight"].tolist() == [1, 0, 1]
 
 

@@ -25,9 +25,9 @@ def test_digits_are_the_originals_and_no_test_digit_is_trained_on():
     digits = sklearn.datasets.load_digits()
     train, test = (load("digits", split, image_size=8, channels=1) for split in ("train", "test"))
     numbers = [
-        int(source.describe(index).split()[-1])
-        for source in (train, test)
-        for index in range(source.num_examples)
+        int(dataset.describe(index).split()[-1])
+        for dataset in (train, test)
+        for index in range(dataset.num_examples)
     ]
     assert sorted(numbers) == list(range(1797))
     pixels = np.concatenate([train.images, test.images])[..., 0]
@@ -49,7 +49,7 @@ def test_the_held_out_part_is_disjoint_stable_and_stratified(kind):
     )
     assert held.num_examples == 100
     assert kept.num_examples == whole.num_examples - 100
-    names = [source.describe(i) for source in (kept, held) for i in range(source.num_examples)]
+    names = [dataset.describe(i) for dataset in (kept, held) for i in range(dataset.num_examples)]
     assert sorted(names) == sorted(whole.describe(i) for i in range(whole.num_examples))
     assert np.array_equal(held.images, again.images)
     share = np.bincount(held.labels) - 100 * np.bincount(whole.labels) / whole.num_examples
@@ -67,10 +67,10 @@ def test_synthetic_images_are_a_function_of_split_and_index(in_memory, monkeypat
     test = load("synthetic", "test", image_size=9, channels=2, num_examples=20, num_classes=7)
     assert long.in_memory == in_memory
 
-    def of(source, index):
-        if source.in_memory:
-            return source.images[index], source.labels[index]
-        return source.read(index, None)
+    def of(dataset, index):
+        if dataset.in_memory:
+            return dataset.images[index], dataset.labels[index]
+        return dataset.read(index, None)
 
     images = [of(long, index)[0] for index in range(40)]
     assert len({image.tobytes() for image in images}) == 40

@@ -25,7 +25,7 @@ PLAIN = {"mean": (0.5,), "std": (0.25,)}
 
 
 @pytest.fixture(scope="module")
-def source():
+def dataset():
     return load("synthetic", "train", image_size=6, num_examples=700, num_classes=5)
 
 
@@ -36,28 +36,28 @@ def contrast(pixels, scale=55.0):
     return scale * rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def test_a_mean_image_is_subtracted_pixel_by_pixel(source):
-    statistics = normalization.measure(source, "mean_image")
-    expected = (source.images / 255).mean(0)
+def test_a_mean_image_is_subtracted_pixel_by_pixel(dataset):
+    statistics = normalization.measure(dataset, "mean_image")
+    expected = (dataset.images / 255).mean(0)
     np.testing.assert_allclose(statistics.mean, expected, atol=1e-6)
-    found = normalize(source.images[:50], statistics=statistics, **PLAIN)
-    np.testing.assert_allclose(found, (source.images[:50] / 255 - expected) / 0.25, atol=1e-5)
+    found = normalize(dataset.images[:50], statistics=statistics, **PLAIN)
+    np.testing.assert_allclose(found, (dataset.images[:50] / 255 - expected) / 0.25, atol=1e-5)
 
 
-def test_contrast_normalisation_is_of_each_image(source):
-    statistics = normalization.measure(source, "gcn", scale=10.0)
-    found = np.asarray(normalize(source.images[:50], statistics=statistics, **PLAIN))
-    expected = contrast(source.images[:50], 10.0).reshape(found.shape)
+def test_contrast_normalisation_is_of_each_image(dataset):
+    statistics = normalization.measure(dataset, "gcn", scale=10.0)
+    found = np.asarray(normalize(dataset.images[:50], statistics=statistics, **PLAIN))
+    expected = contrast(dataset.images[:50], 10.0).reshape(found.shape)
     np.testing.assert_allclose(found, expected, atol=1e-4)
     even = np.full((1, 6, 6, 3), 77, np.uint8)
     assert np.abs(normalize(even, statistics=statistics, **PLAIN)).max() < 1e-4  # of 10
 
 
-def test_whitened_images_are_uncorrelated_up_to_epsilon(source):
+def test_whitened_images_are_uncorrelated_up_to_epsilon(dataset):
     epsilon = 0.1
-    statistics = normalization.measure(source, "zca", epsilon=epsilon)
-    found = np.asarray(normalize(source.images, statistics=statistics, **PLAIN), np.float64)
-    rows = contrast(source.images)
+    statistics = normalization.measure(dataset, "zca", epsilon=epsilon)
+    found = np.asarray(normalize(dataset.images, statistics=statistics, **PLAIN), np.float64)
+    rows = contrast(dataset.images)
     centred = rows - rows.mean(0)
     values, vectors = np.linalg.eigh(centred.T @ centred / len(rows))
     expected = centred @ (vectors / np.sqrt(values + epsilon)) @ vectors.T
@@ -68,12 +68,12 @@ def test_whitened_images_are_uncorrelated_up_to_epsilon(source):
     np.testing.assert_allclose(statistics.whiten, statistics.whiten.T, atol=1e-5)
 
 
-def test_training_whitens_before_it_shifts(source):
-    statistics = normalization.measure(source, "zca")
+def test_training_whitens_before_it_shifts(dataset):
+    statistics = normalization.measure(dataset, "zca")
     keys = example_keys(jax.random.key(0), jnp.zeros(30, int), jnp.arange(30))
-    plain = np.asarray(normalize(source.images[:30], statistics=statistics, **PLAIN))
+    plain = np.asarray(normalize(dataset.images[:30], statistics=statistics, **PLAIN))
     found = np.asarray(
-        augment(source.images[:30], keys, AugmentConfig(pad=1), statistics=statistics, **PLAIN)
+        augment(dataset.images[:30], keys, AugmentConfig(pad=1), statistics=statistics, **PLAIN)
     )
     padded = np.pad(plain, ((0, 0), (1, 1), (1, 1), (0, 0)))
     for number in range(30):
@@ -81,15 +81,15 @@ def test_training_whitens_before_it_shifts(source):
         assert any(np.allclose(found[number], place, atol=1e-4) for place in places)
 
 
-def test_a_large_split_is_measured_at_even_distances(source, monkeypatch):
+def test_a_large_split_is_measured_at_even_distances(dataset, monkeypatch):
     monkeypatch.setattr(normalization, "MOST_EXAMPLES", 7)
-    found = normalization.measure(source, "mean_image").mean
-    np.testing.assert_allclose(found, (source.images[::100] / 255).mean(0), atol=1e-6)
+    found = normalization.measure(dataset, "mean_image").mean
+    np.testing.assert_allclose(found, (dataset.images[::100] / 255).mean(0), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["mean_image", "gcn", "zca"])
-def test_what_is_written_is_read_to_the_bit_and_damage_is_noticed(source, kind, tmp_path):
-    statistics, path = normalization.measure(source, kind), tmp_path / "statistics.npz"
+def test_what_is_written_is_read_to_the_bit_and_damage_is_noticed(dataset, kind, tmp_path):
+    statistics, path = normalization.measure(dataset, kind), tmp_path / "statistics.npz"
     assert normalization.read(path) is None
     normalization.write(path, statistics, {"examples": 700})
     found, about = normalization.read(path)
@@ -140,8 +140,8 @@ def test_damaged_statistics_are_none(tmp_path, damage):
     assert normalization.read(path) is None
 
 
-def test_channels_need_no_statistics(source):
-    assert normalization.measure(source, "channels") is None
+def test_channels_need_no_statistics(dataset):
+    assert normalization.measure(dataset, "channels") is None
 
 
 @pytest.mark.parametrize(
@@ -152,16 +152,16 @@ def test_channels_need_no_statistics(source):
         ({"kind": "gcn", "scale": -1.0}, "gcn_scale=-1.0 must be positive"),
     ],
 )
-def test_what_cannot_be_measured_is_one_line(source, fields, message):
+def test_what_cannot_be_measured_is_one_line(dataset, fields, message):
     with pytest.raises(UserError, match=message):
-        normalization.measure(source, **fields)
+        normalization.measure(dataset, **fields)
 
 
-def test_other_sizes_are_refused(source):
+def test_other_sizes_are_refused(dataset):
     large = load("synthetic", "train", image_size=96, num_examples=2)
     with pytest.raises(UserError, match="cannot whiten images of 96x96x3"):
         normalization.measure(large, "zca")
-    statistics = normalization.measure(source, "mean_image")
+    statistics = normalization.measure(dataset, "mean_image")
     with pytest.raises(UserError, match="measured on images of 6x6x3 and these are 96x96x3"):
         normalize(large.images, statistics=statistics, **PLAIN)
 
@@ -213,22 +213,22 @@ def test_statistics_are_no_constants_of_compiled_programs(
     config.data.kind = "synthetic"
     config.train.update(batch_size=8, steps_per_call=steps)
     config.eval.recalibrate_batches = 1
-    source = build_data.load_data(config, "train")
-    size = np.prod(source.image_shape)
+    dataset = build_data.load_data(config, "train")
+    size = np.prod(dataset.image_shape)
     whiten = np.random.default_rng(0).random((size, size), np.float32) if kind == "zca" else None
     statistics = normalization.Statistics(
-        kind, 55.0, np.ones(source.image_shape, np.float32), whiten
+        kind, 55.0, np.ones(dataset.image_shape, np.float32), whiten
     )
     monkeypatch.setattr(build, "make_model", lambda *_: Normed())
     monkeypatch.setattr(averages, "fit", lambda model, *_: model)
-    plan = build.make_plan(config, source.num_examples)
-    built = programs.make_programs(freeze(config), source, source, plan, statistics)
-    state = built.initial.form
+    plan = build.make_plan(config, dataset.num_examples)
+    built = programs.make_programs(freeze(config), dataset, dataset, plan, statistics)
+    state = built.initial.state_shape
     variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), state.variables())
-    rows = [train_batch(source, batch_size=8, seed=0, step=step) for step in range(steps)]
+    rows = [train_batch(dataset, batch_size=8, seed=0, step=step) for step in range(steps)]
     batch = distributed.shard(*rows) if steps == 1 else distributed.shard_steps(rows, steps)
-    predict = evaluator.make_predictor(config, built.model, source, statistics)
-    recalibrate = evaluator.make_recalibrator(config, built.model, source, statistics)
+    predict = evaluator.make_predictor(config, built.model, dataset, statistics)
+    recalibrate = evaluator.make_recalibrator(config, built.model, dataset, statistics)
     assert large_constants(built.train_step, state, batch) == []
     assert large_constants(built.evaluate, variables) == []
     assert large_constants(predict, variables) == []

@@ -9,7 +9,7 @@ import pytest
 
 from jaxcnn.data import load, pipeline
 from jaxcnn.data.dataset import (
-    DataSource,
+    Dataset,
     UnreadableImageError,
     keep_labels,
     random_bits,
@@ -41,41 +41,41 @@ def digits():
     return load("digits", "test", image_size=8, channels=1)
 
 
-def reference(source, batch_size=8, seed=3):
+def reference(dataset, batch_size=8, seed=3):
     return [
-        digest(pipeline.train_batch(source, batch_size=batch_size, seed=seed, step=step))
+        digest(pipeline.train_batch(dataset, batch_size=batch_size, seed=seed, step=step))
         for step in range(STEPS)
     ]
 
 
-def semi_supervised(source, batch_size=6, seed=3):
+def semi_supervised(dataset, batch_size=6, seed=3):
     """Digests of batches with two unlabelled rows after each labelled one."""
     return [
         digest(
-            pipeline.train_batch(source, batch_size=batch_size, seed=seed, step=step, unlabelled=2)
+            pipeline.train_batch(dataset, batch_size=batch_size, seed=seed, step=step, unlabelled=2)
         )
         for step in range(STEPS)
     ]
 
 
-def broken(source, bad):
-    """Wraps a source so that the examples `bad` cannot be read."""
+def broken(dataset, bad):
+    """Wraps a dataset so that the examples `bad` cannot be read."""
 
     def read(index, rng):
         if index in bad:
             raise UnreadableImageError("cut short")
-        return source.images[index], int(source.labels[index])
+        return dataset.images[index], int(dataset.labels[index])
 
-    return dataclasses.replace(source, images=None, labels=None, read=read)
+    return dataclasses.replace(dataset, images=None, labels=None, read=read)
 
 
 @pytest.mark.parametrize("process_count", [1, 2, 4])
 @pytest.mark.parametrize("kind", ["files", "digits"])
 def test_the_global_batch_is_the_same_for_any_process_count(kind, process_count, request):
-    source = request.getfixturevalue(kind)
+    dataset = request.getfixturevalue(kind)
     streams = [
         pipeline.train_batches(
-            source,
+            dataset,
             batch_size=8,
             seed=3,
             start_step=0,
@@ -85,7 +85,7 @@ def test_the_global_batch_is_the_same_for_any_process_count(kind, process_count,
         )
         for process in range(process_count)
     ]
-    assert [digest(joined(parts)) for parts in zip(*streams, strict=True)] == reference(source)
+    assert [digest(joined(parts)) for parts in zip(*streams, strict=True)] == reference(dataset)
 
 
 @pytest.mark.parametrize("num_workers", [0, 1, 2])
@@ -145,11 +145,11 @@ def test_every_epoch_holds_each_example_once_and_nothing_is_dropped(digits, batc
 @pytest.mark.parametrize("process_count", [1, 2, 3, 6])
 @pytest.mark.parametrize("kind", ["files", "digits"])
 def test_rows_without_label_are_the_same_for_any_process_count(kind, process_count, request):
-    source = request.getfixturevalue(kind)
-    source = keep_labels(source, 2 * source.num_classes, seed=3)
+    dataset = request.getfixturevalue(kind)
+    dataset = keep_labels(dataset, 2 * dataset.num_classes, seed=3)
     streams = [
         pipeline.train_batches(
-            source,
+            dataset,
             batch_size=6,
             seed=3,
             start_step=0,
@@ -161,14 +161,14 @@ def test_rows_without_label_are_the_same_for_any_process_count(kind, process_cou
         for process in range(process_count)
     ]
     batches = [joined(parts) for parts in zip(*streams, strict=True)]
-    assert [digest(batch) for batch in batches] == semi_supervised(source)
+    assert [digest(batch) for batch in batches] == semi_supervised(dataset)
 
 
 @pytest.mark.parametrize(("num_workers", "start"), [(0, 4), (2, 0)])
 def test_rows_without_label_are_the_same_for_any_worker_count_and_start(files, num_workers, start):
-    source = keep_labels(files, 6, seed=3)
+    dataset = keep_labels(files, 6, seed=3)
     stream = pipeline.train_batches(
-        source,
+        dataset,
         batch_size=6,
         seed=3,
         start_step=start,
@@ -176,18 +176,18 @@ def test_rows_without_label_are_the_same_for_any_worker_count_and_start(files, n
         unlabelled=2,
         num_workers=num_workers,
     )
-    assert [digest(batch) for batch in stream] == semi_supervised(source)[start:]
+    assert [digest(batch) for batch in stream] == semi_supervised(dataset)[start:]
 
 
 @pytest.mark.parametrize("labels", [0, 20])
 @pytest.mark.parametrize("unlabelled", [0, 1, 3])
 def test_each_stream_passes_over_its_examples(digits, labels, unlabelled):
-    source = keep_labels(digits, labels, seed=5) if labels else digits
-    known = np.arange(360) if source.labelled is None else source.labelled
+    dataset = keep_labels(digits, labels, seed=5) if labels else digits
+    known = np.arange(360) if dataset.labelled is None else dataset.labelled
     size = 12 * (1 + unlabelled)
     steps = range(2 * 360 // 12)
     batches = [
-        pipeline.train_batch(source, batch_size=size, seed=1, step=step, unlabelled=unlabelled)
+        pipeline.train_batch(dataset, batch_size=size, seed=1, step=step, unlabelled=unlabelled)
         for step in steps
     ]
     for batch in batches:
@@ -211,12 +211,12 @@ def test_an_unlabelled_label_is_not_looked_at_and_a_labelled_one_is(digits):
     known = keep_labels(digits, 10, seed=0)
     other = np.setdiff1d(np.arange(360), known.labelled)
     labels[other] = 99
-    source = dataclasses.replace(known, labels=labels)
-    batch = pipeline.train_batch(source, batch_size=360, seed=0, step=0, unlabelled=1)
+    dataset = dataclasses.replace(known, labels=labels)
+    batch = pipeline.train_batch(dataset, batch_size=360, seed=0, step=0, unlabelled=1)
     assert set(batch["label"][1::2]) == {-1}
     labels[known.labelled[0]] = 10
     with pytest.raises(UserError, match=f"{digits.describe(int(known.labelled[0]))} has label 10"):
-        pipeline.train_batch(source, batch_size=360, seed=0, step=0, unlabelled=1)
+        pipeline.train_batch(dataset, batch_size=360, seed=0, step=0, unlabelled=1)
 
 
 @pytest.mark.parametrize("repeats", [2, 4])
@@ -305,25 +305,25 @@ def test_a_batch_of_no_whole_groups_is_refused_at_once(digits):
 
 @pytest.mark.parametrize("kind", ["files", "digits"])
 def test_labels_are_kept_of_equally_many_of_each_class(kind, request):
-    source = request.getfixturevalue(kind)
+    dataset = request.getfixturevalue(kind)
     each = 3
-    count = each * source.num_classes
-    drawn = [keep_labels(source, count, seed).labelled for seed in (0, 0, 1)]
+    count = each * dataset.num_classes
+    drawn = [keep_labels(dataset, count, seed).labelled for seed in (0, 0, 1)]
     labels = np.array(
-        [source.label_of(i) if kind == "files" else source.labels[i] for i in drawn[0]]
+        [dataset.label_of(i) if kind == "files" else dataset.labels[i] for i in drawn[0]]
     )
-    assert np.bincount(labels).tolist() == [each] * source.num_classes
+    assert np.bincount(labels).tolist() == [each] * dataset.num_classes
     assert np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])
-    part = source.subset(np.arange(9)[::-1], "train")
+    part = dataset.subset(np.arange(9)[::-1], "train")
     assert part.labelled is None
     for wrong, message in (
-        (count + 1, f"make it a multiple of {source.num_classes}"),
+        (count + 1, f"make it a multiple of {dataset.num_classes}"),
         (0, "labelled=0 is not"),
-        (100 * source.num_classes, r"make it \d+ or less"),
+        (100 * dataset.num_classes, r"make it \d+ or less"),
     ):
         with pytest.raises(UserError, match=message) as error:
-            keep_labels(source, wrong, 0)
+            keep_labels(dataset, wrong, 0)
         assert "\n" not in str(error.value)
 
 
@@ -351,18 +351,18 @@ def test_the_order_does_not_depend_on_the_version_of_numpy():
 def test_evaluation_sees_each_example_exactly_once_in_order(
     kind, batch_size, process_count, request
 ):
-    source = request.getfixturevalue(kind)
+    dataset = request.getfixturevalue(kind)
     streams = [
         pipeline.eval_batches(
-            source, batch_size=batch_size, process_index=process, process_count=process_count
+            dataset, batch_size=batch_size, process_index=process, process_count=process_count
         )
         for process in range(process_count)
     ]
     batches = [joined(parts) for parts in zip(*streams, strict=True)]  # equally many on each
     whole = joined(batches)
     real = whole["weight"] == 1
-    assert whole["index"][real].tolist() == list(range(source.num_examples))
-    assert len(batches) == -(-source.num_examples // batch_size)
+    assert whole["index"][real].tolist() == list(range(dataset.num_examples))
+    assert len(batches) == -(-dataset.num_examples // batch_size)
     assert np.all(whole["index"][~real] == -1)
     assert not whole["image"][~real].any()
     assert not whole["label"][~real].any()
@@ -391,9 +391,9 @@ def test_a_label_outside_the_classes_stops_the_run_and_names_the_example(digits,
 
 def test_bad_images_up_to_the_limit_have_weight_0_and_are_named_once(digits, caplog):
     listing.say_once.cache_clear()
-    source = broken(digits, {4, 9})
+    dataset = broken(digits, {4, 9})
     stream = pipeline.train_batches(
-        source, batch_size=60, seed=0, start_step=0, num_steps=12, max_bad_fraction=2 / 360
+        dataset, batch_size=60, seed=0, start_step=0, num_steps=12, max_bad_fraction=2 / 360
     )
     with caplog.at_level(logging.WARNING, logger="jaxcnn"):
         batches = list(stream)
@@ -407,15 +407,15 @@ def test_bad_images_up_to_the_limit_have_weight_0_and_are_named_once(digits, cap
     assert caplog.messages[-1].startswith("2 of 360 images of digits (test)")
     said = len(caplog.messages)
     for _ in range(2):  # as a run does that evaluates several times
-        list(pipeline.eval_batches(source, batch_size=100))
+        list(pipeline.eval_batches(dataset, batch_size=100))
     assert len(caplog.messages) == said
 
 
 @pytest.mark.parametrize(("fraction", "bad", "stops"), [(0.0, 1, 1), (0.001, 2, 2), (0.01, 4, 4)])
 def test_bad_images_beyond_the_limit_stop_the_run(digits, fraction, bad, stops):
-    source = broken(digits, set(range(bad)))
+    dataset = broken(digits, set(range(bad)))
     stream = pipeline.train_batches(
-        source, batch_size=60, seed=0, start_step=0, num_steps=6, max_bad_fraction=fraction
+        dataset, batch_size=60, seed=0, start_step=0, num_steps=6, max_bad_fraction=fraction
     )
     with pytest.raises(UserError, match=rf"^{stops} of the 360 images .*max_bad_fraction$") as e:
         list(stream)
@@ -450,6 +450,6 @@ def test_errors_cross_from_a_worker(image_folder):
 
 
 def test_a_source_needs_images_or_read():
-    empty = DataSource("x", "train", 4, 2, (2, 2, 1), ("a", "b"), describe=str)
+    empty = Dataset("x", "train", 4, 2, (2, 2, 1), ("a", "b"), describe=str)
     with pytest.raises(TypeError, match="images and labels, or read"):
         pipeline.train_batch(empty, batch_size=2, seed=0, step=0)

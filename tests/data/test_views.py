@@ -112,10 +112,10 @@ def test_a_split_is_sorted_by_aspect_each_image_once(num_workers, encode):
         return whole(files.get(shapes[index], b"no image"), rng, ""), 0
 
     digits = data.load("digits", "test", image_size=8, channels=1)
-    source = dataclasses.replace(
+    dataset = dataclasses.replace(
         digits, num_examples=len(shapes), images=None, labels=None, read=read
     )
-    found = dict(aspects(source, num_workers=num_workers))
+    found = dict(aspects(dataset, num_workers=num_workers))
     assert {aspect: len(places) for aspect, places in found.items()} == {
         (12, 18): 60,  # and those that cannot be read
         (18, 12): 20,
@@ -223,9 +223,9 @@ def test_files_become_rows_of_views_in_workers_too(image_folder, num_workers):
     (folder / "test" / "bee" / "1.jpg").write_bytes(b"no image")
     views = make_protocol("ten_crop", size=16, channels=3).views
     files = data.load("folder", "test", dir=str(folder), image_size=16, whole_images=True)
-    source = with_views(files, views)
-    assert source.image_shape == (16, 16, 3)
-    (batch,) = pipeline.eval_batches(source, batch_size=8, num_workers=num_workers)
+    dataset = with_views(files, views)
+    assert dataset.image_shape == (16, 16, 3)
+    (batch,) = pipeline.eval_batches(dataset, batch_size=8, num_workers=num_workers)
     assert batch["image"].shape == (8, 5 * 16 * 16 * 3)
     assert batch["weight"].tolist() == [1, 1, 1, 0, 1, 1, 0, 0]
     whole = Cropper(18, 3, evaluate="center", resize=18)
@@ -236,9 +236,9 @@ def test_files_become_rows_of_views_in_workers_too(image_folder, num_workers):
 def test_data_in_memory_become_rows_of_views():
     views = make_protocol("multi_crop", size=8, channels=1).views
     digits = data.load("digits", "test", image_size=8, channels=1)
-    source = with_views(digits, views)
-    assert not source.in_memory
-    image, label = source.read(5, None)
+    dataset = with_views(digits, views)
+    assert not dataset.in_memory
+    image, label = dataset.read(5, None)
     np.testing.assert_array_equal(image, views.cut(digits.images[5]))
     assert label == digits.labels[5]
     assert set(PROTOCOLS) >= {"center", "flip"}

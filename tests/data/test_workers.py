@@ -100,7 +100,7 @@ def test_a_worker_that_never_gets_on_ends_the_run_in_one_line(how, monkeypatch):
             time.sleep(600)
         return {"x": np.full(3, step)}, []
 
-    stream = prefetch.read_ahead(make, 0, 4, 1, "photo {}.jpg".format)
+    stream = prefetch.prefetch(make, 0, 4, 1, "photo {}.jpg".format)
     assert next(stream)[0]["x"].tolist() == [0, 0, 0]
     if how == "hangs":
         monkeypatch.setattr(prefetch, "HUNG", 1.5)
@@ -129,7 +129,7 @@ def test_a_hanging_file_is_named_and_then_ends_the_run_without_workers(monkeypat
             time.sleep(0.05)
         return {"x": np.zeros(1)}, []
 
-    stream = prefetch.read_ahead(make, 0, 9, 0, "photo {}.jpg".format)
+    stream = prefetch.prefetch(make, 0, 9, 0, "photo {}.jpg".format)
     next(stream)
     next(stream)
     with pytest.raises(UserError, match=r"reading photo 42\.jpg for the batch after step 2") as e:
@@ -149,10 +149,10 @@ def test_an_error_in_a_worker_keeps_its_kind_and_message():
         raise ZeroDivisionError("by nothing")
 
     with pytest.raises(UserError, match="this file is wrong") as caught:
-        list(prefetch.read_ahead(refuses, 0, 2, 1))
+        list(prefetch.prefetch(refuses, 0, 2, 1))
     assert caught.value.exit_code == 65
     with pytest.raises(RuntimeError, match="ZeroDivisionError: by nothing"):
-        list(prefetch.read_ahead(fails, 0, 2, 1))
+        list(prefetch.prefetch(fails, 0, 2, 1))
 
 
 SCRIPT = """

@@ -56,7 +56,7 @@ def predictions_of(directory, protocol):
     changes = {"eval.protocol": protocol}
     with evaluate._opened(directory, "latest", "test", changes) as opened:
         averaged = opened.state.ema is not None
-        predict = evaluator.make_predictor(opened.config, opened.model, opened.source)
+        predict = evaluator.make_predictor(opened.config, opened.model, opened.dataset)
         return predict(distributed.replicate(opened.state.variables(averaged)))
 
 
@@ -129,21 +129,21 @@ def test_four_devices_in_small_portions_see_what_one_sees_at_once(kind, protocol
     config.data.update(image_size=8, mean=(0.5,), std=(0.5,), **SOURCES[kind])
     config.eval.update(protocol=protocol, batch_size=64)
     config.data.dir = str(folder)
-    source = build_data.load_test_data(config, "test")
-    count = min(source.num_examples, 10)
-    source = source.subset(np.arange(count), "test")
-    model = build.make_model(config, source.num_classes)
-    shape = jnp.zeros((1, *source.image_shape))
+    dataset = build_data.load_test_data(config, "test")
+    count = min(dataset.num_examples, 10)
+    dataset = dataset.subset(np.arange(count), "test")
+    model = build.make_model(config, dataset.num_classes)
+    shape = jnp.zeros((1, *dataset.image_shape))
     variables = jax.jit(model.init)(jax.random.key(0, impl="rbg"), shape)
     assert jax.device_count() == 4
-    predictions = evaluator.make_predictor(config, model, source)(distributed.replicate(variables))
+    predictions = evaluator.make_predictor(config, model, dataset)(distributed.replicate(variables))
     assert predictions.indices.tolist() == [i for i in range(count) if kind != "folder" or i != 2]
 
     test = build_data.make_test_protocol(config)
     normalize = build_data.make_normalize(config)
     found = {}
     for i in predictions.indices:
-        image = source.read(int(i), None)[0] if source.images is None else source.images[i]
+        image = dataset.read(int(i), None)[0] if dataset.images is None else dataset.images[i]
         own = test
         if test.dense:
             aspect = aspect_of(image.shape[1], image.shape[0])

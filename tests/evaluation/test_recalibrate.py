@@ -45,27 +45,27 @@ def config_of(**fields):
 @pytest.fixture(scope="module")
 def parts():
     """A network whose weights and statistics are anything, and its data."""
-    source = build_data.load_data(config_of(), "train")
+    dataset = build_data.load_data(config_of(), "train")
     model = Normed()
     fresh = model.init(jax.random.key(0), jnp.zeros((2, 8, 8, 1)))
     rng = np.random.default_rng(0)
     shaken = jax.tree.map(lambda x: np.float32(np.abs(x + rng.normal(size=x.shape))), fresh)
-    return model, source, distributed.replicate(shaken)
+    return model, dataset, distributed.replicate(shaken)
 
 
 def recalibrated(config, parts, variables=None, step=STEP):
-    model, source, given = parts
-    found = evaluator.make_recalibrator(config, model, source)(variables or given, step)
+    model, dataset, given = parts
+    found = evaluator.make_recalibrator(config, model, dataset)(variables or given, step)
     return distributed.fetch(found["batch_stats"]), found
 
 
 def by_numpy(config, parts):
     """Means over batches and devices of the statistics of each device's share."""
-    _, source, variables = parts
+    _, dataset, variables = parts
     params = distributed.fetch(variables["params"])
     found = []
     for step in range(STEP, STEP + COUNT):
-        batch = train_batch(source, batch_size=32, seed=config.seed, step=step)
+        batch = train_batch(dataset, batch_size=32, seed=config.seed, step=step)
         x = (batch["image"] / 255 - config.data.mean[0]) / config.data.std[0]
         for share in np.split(x.reshape(32, -1), jax.device_count()):
             first = share.mean(0), share.var(0)
@@ -156,13 +156,13 @@ def test_a_run_that_recalibrates_keeps_its_times_of_evaluation():
 )
 def test_a_network_without_batch_norm_is_refused(recipe):
     recipe.eval.recalibrate_batches = 2
-    source = build_data.load_data(recipe, "train")
-    model = build.make_model(recipe, source.num_classes)
+    dataset = build_data.load_data(recipe, "train")
+    model = build.make_model(recipe, dataset.num_classes)
     with pytest.raises(UserError, match=r"recalibrate_batches=2: a \w+ has no BatchNorm"):
-        evaluator.make_recalibrator(recipe, model, source)
+        evaluator.make_recalibrator(recipe, model, dataset)
     recipe.eval.recalibrate_batches = -1
     with pytest.raises(UserError, match="too small"):
-        evaluator.make_recalibrator(recipe, model, source)
+        evaluator.make_recalibrator(recipe, model, dataset)
 
 
 def test_batches_that_do_not_divide_are_refused(parts):

@@ -19,27 +19,27 @@ def make(name, smoothing=0.0, protocol="center"):
     config.data.update(image_size=4, num_examples=30, num_classes=3, channels=1)
     config.loss.update(name=name, label_smoothing=smoothing, aux_weight=9.0)
     config.eval.update(protocol=protocol, batch_size=8)
-    source = build_data.load_data(config, "test")
+    dataset = build_data.load_data(config, "test")
     model = build.make_model(config, 3)
-    images = build_data.make_normalize(config)(jnp.asarray(source.images))
+    images = build_data.make_normalize(config)(jnp.asarray(dataset.images))
     start = jax.tree.map(lambda x: 3 * x, model.init(jax.random.key(1), images))
     variables = {"batch_stats": {}, **start}
-    return config, source, model, variables, model.apply(variables, images)
+    return config, dataset, model, variables, model.apply(variables, images)
 
 
 @pytest.mark.parametrize(
     ("name", "smoothing"), [*((name, 0.0) for name in losses.LOSSES), ("cross_entropy", 0.2)]
 )
 def test_an_evaluation_s_loss_is_the_objective_s_main_term(name, smoothing):
-    config, source, model, variables, logits = make(name, smoothing)
-    labels = jnp.asarray(source.labels)
+    config, dataset, model, variables, logits = make(name, smoothing)
+    labels = jnp.asarray(dataset.labels)
     # The objective itself, of a network without further heads.
     objective = losses.make_objective(losses.LossConfig(name, smoothing, aux_weight=9.0))
     wanted = float(objective(logits, {}, labels, 0.5).mean())
     nll = float(optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean())
     assert wanted != pytest.approx(nll, rel=1e-2) or (name, smoothing) == ("cross_entropy", 0.0)
-    found = make_evaluator(config, model, source)(replicate(variables))
-    reported = report.means(make_predictor(config, model, source)(replicate(variables)))
+    found = make_evaluator(config, model, dataset)(replicate(variables))
+    reported = report.means(make_predictor(config, model, dataset)(replicate(variables)))
     for results in (found, reported):
         assert results["loss"] == pytest.approx(wanted, rel=1e-5)
         assert results["nll"] == pytest.approx(nll, rel=1e-5)
@@ -50,10 +50,10 @@ def test_an_evaluation_s_loss_is_the_objective_s_main_term(name, smoothing):
 
 @pytest.mark.parametrize("name", ["cross_entropy", "squared_hinge"])
 def test_of_several_views_cross_entropy_alone_has_a_loss(name):
-    config, source, model, variables, _ = make(name, protocol="flip")
-    found = make_evaluator(config, model, source)(replicate(variables))
+    config, dataset, model, variables, _ = make(name, protocol="flip")
+    found = make_evaluator(config, model, dataset)(replicate(variables))
     assert ("loss" in found) == (name == "cross_entropy")
-    predictions = make_predictor(config, model, source)(replicate(variables))
+    predictions = make_predictor(config, model, dataset)(replicate(variables))
     own = -np.take_along_axis(predictions.log_probabilities, predictions.labels[:, None], 1).mean()
     assert found["nll"] == pytest.approx(own, rel=1e-5)
     assert report.means(predictions).keys() == found.keys() | {"ece"}

@@ -140,14 +140,14 @@ def test_weights_are_evaluated_without_a_run(converted, tmp_path):
     out, _ = finish(start("--mode=evaluate", *flags))
     printed = {name: float(value) for name, value in (line.split() for line in out.splitlines())}
 
-    source = build_data.load_data(config, "test")
-    images = build_data.make_normalize(config)(jnp.asarray(source.images))
+    dataset = build_data.load_data(config, "test")
+    images = build_data.make_normalize(config)(jnp.asarray(dataset.images))
     model, variables, _ = read_folder(converted)
     logits = jax.jit(model.apply)(variables, images)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.asarray(source.labels))
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.asarray(dataset.labels))
     assert printed.keys() == {"test/loss", "test/nll", "test/top1", "test/top5"}
     assert printed["test/loss"] == pytest.approx(float(losses.mean()), rel=1e-4)
-    assert printed["test/top1"] == pytest.approx(float((logits.argmax(1) == source.labels).mean()))
+    assert printed["test/top1"] == pytest.approx(float((logits.argmax(1) == dataset.labels).mean()))
 
 
 @pytest.mark.slow
@@ -173,7 +173,7 @@ def test_a_weights_file_alone_is_taken_whatever_the_network_s_fields(converted, 
     shutil.copy(converted / WEIGHTS, tmp_path / "mine.npz")
     variables, title, done = load(config_of(tmp_path / "mine.npz", channels=3, norm_epsilon=1e-3))
     assert title == "a weights file"
-    assert len(done.taken) == 17
+    assert len(done.copied) == 17
     jax.tree.map(np.testing.assert_array_equal, variables, read_folder(converted).variables)
 
 
@@ -231,7 +231,7 @@ def test_what_matters_in_training_alone_may_differ(converted):
     config.model.dtype = "bfloat16"
     config.train.sync_bn = True
     _, _, done = load(config)
-    assert len(done.taken) == 16
+    assert len(done.copied) == 16
 
 
 def test_another_class_count_and_colour_are_no_other_network(converted):
@@ -309,7 +309,7 @@ def test_a_deep_vgg_starts_from_four_convolutions_and_the_dense_layers_of_net_a(
     for stage, layer in taken:
         jax.tree.map(np.testing.assert_array_equal, params[stage].pop(layer), given[stage][layer])
     jax.tree.map(np.testing.assert_array_equal, params.pop("classifier"), given["classifier"])
-    assert len(done.taken) == 14
+    assert len(done.copied) == 14
     rest = jax.tree.leaves(params)
     assert rest
     assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in rest)
@@ -324,7 +324,7 @@ def test_arrays_may_have_another_name_there(net_a):
     variables, _, done = load(config)
     found = variables["params"]["stage3"]["conv3"]
     jax.tree.map(np.testing.assert_array_equal, found, given["stage3"]["conv2"])
-    assert sorted(done.taken) == [
+    assert sorted(done.copied) == [
         f"params/{path}"
         for path in (
             "fc6/dense/bias",

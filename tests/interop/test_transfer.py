@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxcnn.errors import UserError
-from jaxcnn.interop.transfer import adapt
+from jaxcnn.interop.transfer import transfer
 
 SHAPES = {
     "params/stem/conv/kernel": (3, 3, 3, 4),
@@ -68,26 +68,26 @@ def from_where(found, fresh, given):
 def test_equal_networks_hand_over_everything():
     fresh, given_ = variables(0), variables(1)
     before = jax.tree.map(np.copy, (fresh, given_))
-    found, done = adapt(fresh, given_)
+    found, done = transfer(fresh, given_)
     jax.tree.map(np.testing.assert_array_equal, found, given_)
     jax.tree.map(np.testing.assert_array_equal, (fresh, given_), before)
-    assert sorted(done.taken) == sorted(SHAPES)
+    assert sorted(done.copied) == sorted(SHAPES)
     assert (done.changed, done.new, done.left_out) == ([], [], [])
 
 
 def test_types_and_shape_of_the_tree_are_the_fresh_ones():
     fresh = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), variables(0))
     given_ = jax.tree.map(lambda x: x.astype(np.float64), variables(1))
-    found, _ = adapt(fresh, given_)
+    found, _ = transfer(fresh, given_)
     assert_like(found, fresh)
     without_norm = {"params": variables(0)["params"], "batch_stats": {}}
-    found, _ = adapt(without_norm, {"params": variables(1)["params"]})
+    found, _ = transfer(without_norm, {"params": variables(1)["params"]})
     assert_like(found, without_norm)
 
 
 def test_a_classifier_of_another_class_count_stays_fresh():
     fresh = variables(0, params__classifier__kernel=(5, 7), params__classifier__bias=(7,))
-    found, done = adapt(fresh, variables(1))
+    found, done = transfer(fresh, variables(1))
     sources = from_where(found, fresh, variables(1))
     assert {path for path, source in sources.items() if source == "fresh"} == {
         "params/classifier/kernel",
@@ -103,7 +103,7 @@ def test_an_auxiliary_head_s_classifier_stays_fresh_too():
         "params__aux1_head__classifier__bias": (7,),
     }
     fresh = variables(0, **aux)
-    found, done = adapt(fresh, variables(1))
+    found, done = transfer(fresh, variables(1))
     sources = from_where(found, fresh, variables(1))
     assert {path for path, source in sources.items() if source == "fresh"} == {
         "params/aux1_head/classifier/kernel",
@@ -115,14 +115,14 @@ def test_an_auxiliary_head_s_classifier_stays_fresh_too():
 @pytest.mark.parametrize("head", ["aux1_head", "params/classifier"])
 def test_heads_may_be_missing_on_either_side(head):
     whole, bare, name = variables(0), variables(1, without=head), head.split("/")[-1]
-    found, done = adapt(whole, bare)
+    found, done = transfer(whole, bare)
     assert_like(found, whole)
     for path, source in from_where(found, whole, bare).items():
         assert source == ("fresh" if head in path else "given"), path
     assert done.new == [f"{name}: not given"]
     assert done.left_out == []
 
-    found, done = adapt(bare, whole)
+    found, done = transfer(bare, whole)
     assert set(from_where(found, bare, whole).values()) == {"given"}
     assert_like(found, bare)
     assert (done.new, done.left_out) == ([], [name])
@@ -131,9 +131,9 @@ def test_heads_may_be_missing_on_either_side(head):
 def test_a_shape_is_enough_of_a_fresh_leaf():
     changed = {"params__classifier__kernel": (5, 7), "params__classifier__bias": (7,)}
     form = jax.eval_shape(lambda: variables(0, **changed))
-    found, done = adapt(form, variables(1, without="aux1"))
+    found, done = transfer(form, variables(1, without="aux1"))
     assert {path for path, leaf in flat(found).items() if isinstance(leaf, np.ndarray)} == {
-        *done.taken
+        *done.copied
     }
     assert len(done.new) == 2
 
@@ -142,11 +142,11 @@ def test_a_shape_is_enough_of_a_fresh_leaf():
 def test_the_stem_answers_to_grey_images_as_before(ours, theirs):
     fresh = variables(0, params__stem__conv=(3, 3, ours, 4))
     given_ = variables(1, params__stem__conv=(3, 3, theirs, 4))
-    found, done = adapt(fresh, given_)
+    found, done = transfer(fresh, given_)
     assert_like(found, fresh)
     assert len(done.changed) == 1
     assert done.changed[0].startswith("stem/conv: ")
-    assert len(done.taken) == len(SHAPES) - 1
+    assert len(done.copied) == len(SHAPES) - 1
     grey = np.random.default_rng(2).normal(size=(2, 8, 8, 1)).astype(np.float32)
 
     def response(tree, channels):
@@ -162,27 +162,27 @@ def test_other_channels_than_grey_and_colour_are_refused():
     for ours, theirs in ((4, 3), (2, 1)):
         fresh = variables(0, params__stem__conv=(3, 3, ours, 4))
         with pytest.raises(UserError, match="1 misshapen: params/stem/conv/kernel"):
-            adapt(fresh, variables(1, params__stem__conv=(3, 3, theirs, 4)))
+            transfer(fresh, variables(1, params__stem__conv=(3, 3, theirs, 4)))
 
 
 def test_two_kernels_of_other_input_channels_are_no_stem():
     """But convolutions in groups on one side."""
     fresh = variables(0, params__stem__conv=(3, 3, 1, 4), params__stage1__depthwise=(3, 3, 3, 4))
     with pytest.raises(UserError, match="2 misshapen: "):
-        adapt(fresh, variables(1))
+        transfer(fresh, variables(1))
 
 
 def test_a_classifier_of_other_features_is_another_network_s():
     fresh = variables(0, params__classifier__kernel=(6, 7), params__classifier__bias=(7,))
     with pytest.raises(UserError, match=r"params/classifier/kernel \(5, 10\) instead of \(6, 7\)"):
-        adapt(fresh, variables(1))
+        transfer(fresh, variables(1))
 
 
 def test_a_head_that_is_given_in_part_is_refused():
     with pytest.raises(UserError, match=r"1 missing: params/aux1_head/conv/kernel$"):
-        adapt(variables(0), variables(1, without="aux1_head/conv"))
+        transfer(variables(0), variables(1, without="aux1_head/conv"))
     with pytest.raises(UserError, match=r"1 not used: params/classifier/bias$"):
-        adapt(variables(0, without="params/classifier/bias"), variables(1))
+        transfer(variables(0, without="params/classifier/bias"), variables(1))
 
 
 @settings(max_examples=60, deadline=None)
@@ -203,6 +203,6 @@ def test_whatever_else_differs_is_named(data):
             if kind == "renamed":
                 given_[f"{path}s"] = leaf
     with pytest.raises(UserError) as info:
-        adapt(fresh, traverse_util.unflatten_dict(given_, sep="/"))
+        transfer(fresh, traverse_util.unflatten_dict(given_, sep="/"))
     for path in paths:
         assert path in str(info.value)

@@ -16,7 +16,7 @@ from jaxcnn.errors import UserError, printable
 from jaxcnn.evaluation import report
 from jaxcnn.io import safe_files
 from jaxcnn.run import cli
-from jaxcnn.run.metric_writer import Logbook
+from jaxcnn.run.metric_writer import MetricWriter
 from tests import hostile
 
 
@@ -155,7 +155,7 @@ def test_names_reach_no_terminal_and_no_spreadsheet(tmp_path, capsys):
         assert not cell.startswith(safe_files.FORMULA) or cell in ("-2", "+3")
         assert cell.removeprefix("'") in names
     capsys.readouterr()
-    log = Logbook(tmp_path)
+    log = MetricWriter(tmp_path)
     for name in names:
         log.say(name)
         log.progress(name)

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from jaxcnn.run.metric_writer import Logbook, duration
+from jaxcnn.run.metric_writer import MetricWriter, duration
 
 RECORDS = [
     {"step": 10, "train/loss": 0.1 + 0.2, "epoch": 0.5},
@@ -15,7 +15,7 @@ RECORDS = [
 
 @pytest.fixture
 def written(tmp_path):
-    log = Logbook(tmp_path)
+    log = MetricWriter(tmp_path)
     for record in RECORDS:
         log.record(record)
     return tmp_path
@@ -27,15 +27,15 @@ def lines(workdir):
 
 def test_records_are_one_line_each_and_come_back_exactly(written):
     assert [json.loads(line) for line in lines(written)] == RECORDS
-    assert Logbook(written).records() == RECORDS
+    assert MetricWriter(written).records() == RECORDS
 
 
 def test_no_records_yet(tmp_path):
-    assert Logbook(tmp_path).records() == []
+    assert MetricWriter(tmp_path).records() == []
 
 
 def test_rewinding_drops_what_comes_after_a_step(written):
-    log = Logbook(written)
+    log = MetricWriter(written)
     log.rewind(20)
     assert [json.loads(line) for line in lines(written)] == RECORDS[:3]
     log.record({"step": 21})
@@ -51,15 +51,15 @@ def test_a_line_cut_short_by_a_kill_is_not_a_record_and_spoils_no_other(written,
     whole = path.read_text()
     last = len(lines(written)[-1]) + 1
     path.write_text(whole[: len(whole) - last + kept])
-    log = Logbook(written)
+    log = MetricWriter(written)
     assert log.records() == RECORDS[:3]
     log.rewind(20)  # as a run does before it goes on
     log.record({"step": 21})
-    assert Logbook(written).records() == [*RECORDS[:3], {"step": 21}]
+    assert MetricWriter(written).records() == [*RECORDS[:3], {"step": 21}]
 
 
 def test_the_table_has_a_column_for_every_key(written):
-    Logbook(written).close()
+    MetricWriter(written).close()
     with (written / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["step", "train/loss", "epoch", "test/top1", "note"]
@@ -70,7 +70,7 @@ def test_the_table_has_a_column_for_every_key(written):
 
 
 def test_another_process_writes_and_says_nothing(tmp_path, capsys):
-    log = Logbook(tmp_path, active=False, tensorboard=True)
+    log = MetricWriter(tmp_path, active=False, tensorboard=True)
     log.say("hello")
     log.progress("step 1")
     log.record({"step": 1})
@@ -81,7 +81,7 @@ def test_another_process_writes_and_says_nothing(tmp_path, capsys):
 
 
 def test_without_a_terminal_progress_is_plain_lines(tmp_path, capsys):
-    log = Logbook(tmp_path)
+    log = MetricWriter(tmp_path)
     log.progress("step 1")
     log.progress("step 2")
     log.say("done")
@@ -91,7 +91,7 @@ def test_without_a_terminal_progress_is_plain_lines(tmp_path, capsys):
 def test_on_a_terminal_progress_is_one_line_cut_to_its_width(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "20")
-    log = Logbook(tmp_path)
+    log = MetricWriter(tmp_path)
     log.progress("s" * 50)
     log.progress("step 2")
     log.say("done")
@@ -106,7 +106,7 @@ def test_on_a_terminal_progress_is_one_line_cut_to_its_width(tmp_path, capsys, m
 def test_tensorboard_gets_the_numbers(tmp_path):
     events = pytest.importorskip("tensorboardX")
     assert events
-    log = Logbook(tmp_path, tensorboard=True)
+    log = MetricWriter(tmp_path, tensorboard=True)
     log.record(RECORDS[2])
     log.close()
     (file,) = (tmp_path / "tensorboard").iterdir()

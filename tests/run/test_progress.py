@@ -9,7 +9,7 @@ import pytest
 
 from jaxcnn.config.defaults import base_config
 from jaxcnn.data import load
-from jaxcnn.run.progress import Window
+from jaxcnn.run.progress import ProgressMeter
 from jaxcnn.training.schedules import Plan
 
 PLAN = Plan(100, Fraction(10), log=None, evaluate=None, save=None)
@@ -23,12 +23,12 @@ def metrics(**values):
 
 
 @pytest.fixture
-def window():
+def meter():
     source = load("synthetic", "train", num_examples=64, image_size=8, channels=3, num_classes=5)
-    return Window(base_config(), source, PLAN, start=0)
+    return ProgressMeter(base_config(), source, PLAN, start=0)
 
 
-def test_steps_of_one_call_count_as_those_of_several(window):
+def test_steps_of_one_call_count_as_those_of_several(meter):
     stacked = {
         "loss": [1.0, 2.0, 4.0, 0.0],
         "top1": [0.0, 0.2, 0.7, 0.0],
@@ -36,27 +36,27 @@ def test_steps_of_one_call_count_as_those_of_several(window):
         "learning_rate": [0.3, 0.2, 0.1, 0.0],
         "skipped": [0, 0, 1, 0],
     }
-    window.add(range(1, 4), metrics(**stacked))
-    record = window.close(3)
+    meter.add(range(1, 4), metrics(**stacked))
+    record = meter.close(3)
     assert (record["train/loss"], record["train/skipped"]) == (1.5, 1)
     assert record["train/learning_rate"] == pytest.approx(0.1)
     assert record["epoch"] == 0.3
     assert record["images_per_second"] == 0  # no step but those that were compiled
 
 
-def test_waiting_for_data_counts_only_when_the_devices_wait(window):
+def test_waiting_for_data_counts_only_when_the_devices_wait(meter):
     def slow(batches):
         for batch in batches:
             time.sleep(0.05)
             yield batch
 
-    for number, _ in enumerate(window.timed(slow(range(6))), 1):
-        window.add(range(number, number + 1), metrics())
-    assert window.close(6)["waiting_for_data"] > 0.5
-    assert "waiting for data" in window.line
-    window.resume()
-    for number, _ in enumerate(window.timed(iter(range(3))), 7):
+    for number, _ in enumerate(meter.timed(slow(range(6))), 1):
+        meter.add(range(number, number + 1), metrics())
+    assert meter.close(6)["waiting_for_data"] > 0.5
+    assert "waiting for data" in meter.line
+    meter.resume()
+    for number, _ in enumerate(meter.timed(iter(range(3))), 7):
         time.sleep(0.01)
-        window.add(range(number, number + 1), metrics())
-    assert window.close(9)["waiting_for_data"] < 0.1
-    assert "waiting for data" not in window.line
+        meter.add(range(number, number + 1), metrics())
+    assert meter.close(9)["waiting_for_data"] < 0.1
+    assert "waiting for data" not in meter.line

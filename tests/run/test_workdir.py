@@ -58,12 +58,12 @@ def test_statistics_are_measured_once_and_again_for_other_images(tmp_path):
     config.data.update(preprocess="mean_image", num_examples=40, image_size=4)
 
     def keep():
-        source = build_data.load_data(config, "train")
-        workdir.keep_statistics(tmp_path, config, source, said.append)
-        return source, workdir.read_statistics(tmp_path, config)
+        dataset = build_data.load_data(config, "train")
+        workdir.keep_statistics(tmp_path, config, dataset, said.append)
+        return dataset, workdir.read_statistics(tmp_path, config)
 
-    source, statistics = keep()
-    np.testing.assert_allclose(statistics.mean, (source.images / 255).mean(0), atol=1e-6)
+    dataset, statistics = keep()
+    np.testing.assert_allclose(statistics.mean, (dataset.images / 255).mean(0), atol=1e-6)
     assert said == ["measuring 40 training images for mean_image …"]
     file = tmp_path / workdir.STATISTICS
     before = file.stat().st_mtime_ns

@@ -102,7 +102,7 @@ def test_averaged_weights_that_are_still_the_initial_ones_are_warned_of():
 def test_a_run_says_early_how_long_it_will_take(per_step, said_at, expected, monkeypatch):
     now = 100.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
-    window = progress.Window(base_config(), None, Plan(180, 23, None, None, None), 0)
+    window = progress.ProgressMeter(base_config(), None, Plan(180, 23, None, None, None), 0)
     found = {}
     now += 60  # compilation
     for step in range(1, 20):

@@ -44,7 +44,7 @@ def pairs():
 def test_every_recipe_holds_out_or_says_so():
     number, plateaus = 0, 0
     for name, dataset, config in pairs():
-        watched = build_data.watched_split(config)
+        watched = build_data.validation_split(config)
         line = selection.warning(config, watched, "test")
         assert ("chosen on the test split, which is also reported" in line) == (watched == "test")
         number += 1

@@ -161,8 +161,8 @@ def test_devices_train_the_ladder_as_one_with_synchronised_norm():
     config = config_of(image_size=4)
     config.train.sync_bn = True
     config.model.overrides.update(features=(16, 8), noise=0.0, denoising=(1.0, 1.0, 0.1, 0.1))
-    source = build_data.load_data(config, "train")
-    batch = train_batch(source, batch_size=8 * devices, seed=0, step=0, unlabelled=1)
+    dataset = build_data.load_data(config, "train")
+    batch = train_batch(dataset, batch_size=8 * devices, seed=0, step=0, unlabelled=1)
     results = []
     for count in (1, devices):
         model = build.make_model(config, 10)

@@ -51,9 +51,9 @@ def sizes_of(schedule, total=9):
     config = recipes.recipe("cifar_resnet20")
     config.data.update(image_size=12, size_schedule=schedule)
     config.train.update(length=f"{total}steps", batch_size=8)
-    source = build_data.load_data(config, "train")
-    plan = build.make_plan(config, source.num_examples)
-    return build_data.load_stages(freeze(config), source, plan)
+    dataset = build_data.load_data(config, "train")
+    plan = build.make_plan(config, dataset.num_examples)
+    return build_data.load_stages(freeze(config), dataset, plan)
 
 
 def test_batches_have_the_size_of_their_step_and_go_on_from_any():

@@ -65,7 +65,7 @@ def test_different_seeds_give_different_parameters():
 )
 def test_what_is_saved_has_the_promised_form(name, schedule, averaged):
     initial = initial_state(small_densenet(), optimizer_of(name, schedule), SHAPE, averaged)
-    form = initial.form
+    form = initial.state_shape
     real = distributed.fetch(distributed.replicate(prepare_state(initial, jax.random.key(0))()))
     assert jax.tree.structure(form) == jax.tree.structure(real)
 
@@ -105,7 +105,7 @@ def test_a_step_that_was_compiled_ahead_is_not_compiled_again(ahead, caplog):
     state = prepare_state(initial, jax.random.key(0))
     if ahead:
         form, batches = distributed.peek(iter([batch]))
-        distributed.compile_train_step(step, initial.form, form)
+        distributed.compile_train_step(step, initial.state_shape, form)
         assert next(batches) is batch
     state = distributed.replicate(state())
     with jax.log_compiles():

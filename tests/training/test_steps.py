@@ -17,7 +17,7 @@ from jaxcnn.config import build, recipes
 from jaxcnn.data import load
 from jaxcnn.data.augmentation import augment as augmentation
 from jaxcnn.data.augmentation.augment import AugmentConfig, augment, normalize
-from jaxcnn.data.augmentation.mixup import MixConfig, mix
+from jaxcnn.data.augmentation.mixup import MixupConfig, mixup_or_cutmix
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluate import check_size
 from jaxcnn.models.densenet import DenseNet
@@ -566,17 +566,19 @@ def test_an_evaluation_step_sums_what_counts_and_counts_what_is_seen():
 def test_a_step_on_mixed_images_takes_the_mixed_loss_and_counts_the_larger_share():
     model, batch = Linear(), make_batch(weight=SOME_WITHOUT_WEIGHT)
     state = start(model)
-    step = jax.jit(make_step(model, mix=partial(mix, config=MixConfig(mixup=1.0, cutmix=1.0))))
+    step = jax.jit(
+        make_step(model, mixup=partial(mixup_or_cutmix, config=MixupConfig(mixup=1.0, cutmix=1.0)))
+    )
     _, metrics = step(state, batch)
     places = (jnp.asarray(batch[name]) for name in ("epoch", "index", "repeat"))
     root = jax.random.fold_in(jax.random.key(0), augmentation.ROOT)
     of_examples = augmentation.example_keys(root, *places)
-    mixed = mix(
+    mixed = mixup_or_cutmix(
         to_unit(batch["image"]),
         jnp.asarray(batch["label"]),
         jnp.asarray(batch["weight"]),
         of_examples,
-        MixConfig(mixup=1.0, cutmix=1.0),
+        MixupConfig(mixup=1.0, cutmix=1.0),
     )
     logits = model.apply(state.variables(), mixed.images)
     shares, weight = np.asarray(mixed.shares), batch["weight"]

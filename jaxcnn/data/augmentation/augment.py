@@ -14,14 +14,16 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.config import spec
-from jaxcnn.data.augmentation.auto_augment import GREY, POLICIES, photometric_distortion
+from jaxcnn.data.augmentation.auto_augment import AUTO_AUGMENTS, GREY, photometric_distortion
 from jaxcnn.data.normalization import Statistics, preprocess
 from jaxcnn.errors import UserError
 
 ROOT = 1  # what the root key of a run is folded with, for all augmentation
 
 # What each use of an example's key is folded with: switching one on leaves the others as they are.
-_JITTER, _LIGHTING, _CROP, _FLIP, _FLIP_DOWN, _TRANSLATE, _PHOTOMETRIC, _POLICY, _ERASE = range(9)
+_JITTER, _LIGHTING, _CROP, _FLIP, _FLIP_DOWN, _TRANSLATE, _PHOTOMETRIC, _AUTO_AUGMENT, _ERASE = (
+    range(9)
+)
 
 FILLS = ("mean", "noise")
 ERASE_ASPECT = (0.3, 1 / 0.3)
@@ -42,7 +44,7 @@ class AugmentConfig(spec.Section):
     """Part of the section `data`: random changes of training images, in this order."""
 
     auto_augment: str = spec.field(
-        "none", "none | " + " | ".join(POLICIES), spec.choice("none", *POLICIES)
+        "none", "none | " + " | ".join(AUTO_AUGMENTS), spec.choice("none", *AUTO_AUGMENTS)
     )
     auto_augment_operations: int = spec.field(
         2, "of randaugment: operations per image", spec.whole(1, 100)
@@ -155,7 +157,9 @@ def augment(
     def coloured(image: jax.Array, key: jax.Array) -> jax.Array:
         if config.auto_augment != "none":
             operations, magnitude = config.auto_augment_operations, config.auto_augment_magnitude
-            image = POLICIES[config.auto_augment](image, of(key, _POLICY), operations, magnitude)
+            image = AUTO_AUGMENTS[config.auto_augment](
+                image, of(key, _AUTO_AUGMENT), operations, magnitude
+            )
         if config.color_jitter:
             image = _jitter(image, of(key, _JITTER), config.color_jitter)
         if config.photometric:

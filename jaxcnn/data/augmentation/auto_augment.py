@@ -90,7 +90,7 @@ def trivialaugment(
     return operate(image, chosen, level, jax.random.rademacher(side, (), jnp.float32), WIDE)
 
 
-POLICIES: dict[str, Callable[[jax.Array, jax.Array, int, float], jax.Array]] = {
+AUTO_AUGMENTS: dict[str, Callable[[jax.Array, jax.Array, int, float], jax.Array]] = {
     "randaugment": randaugment,
     "trivialaugment": trivialaugment,
 }

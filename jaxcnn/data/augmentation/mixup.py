@@ -24,7 +24,7 @@ _USE = 32  # what an example's key is folded with; `augment` has the small numbe
 
 
 @dataclasses.dataclass(frozen=True)
-class MixConfig(spec.Section):
+class MixupConfig(spec.Section):
     """Part of the section `data`: mixing of training images."""
 
     mixup: float = spec.field(0.0, "alpha of mixup's Beta distribution; 0 is off", spec.strength)
@@ -76,12 +76,12 @@ def cutmix(
     return jnp.where(pasted, partner, image), share
 
 
-def mix(
+def mixup_or_cutmix(
     images: jax.Array,
     labels: jax.Array,
     weights: jax.Array,
     keys: jax.Array,
-    config: MixConfig,
+    config: MixupConfig,
 ) -> Mixed:
     """Mixes every row with its neighbour, or leaves it as it is.
 

@@ -22,7 +22,7 @@ NAMED = 10  # unreadable files in a message
 _log = logging.getLogger("jaxcnn")
 
 
-class Found(NamedTuple):
+class ImageFiles(NamedTuple):
     """Image files by their names.
 
     Attributes:
@@ -34,7 +34,7 @@ class Found(NamedTuple):
     problems: list[tuple[str, str]]
 
 
-def find_images(paths: Sequence[Path]) -> Found:
+def find_images(paths: Sequence[Path]) -> ImageFiles:
     """Returns files, and the images below folders, sorted; hidden ones are passed over.
 
     A file below a folder counts as in training, see `listing`; one that is named itself always
@@ -64,7 +64,7 @@ def find_images(paths: Sequence[Path]) -> Found:
         found += [path / name for name in below.files]
     if not found:
         raise UserError("; ".join(f"{name}: {reason}" for name, reason in problems[:NAMED]))
-    return Found(list(dict.fromkeys(found)), problems)
+    return ImageFiles(list(dict.fromkeys(found)), problems)
 
 
 def map_images(

@@ -130,7 +130,7 @@ def main(argv: Sequence[str]) -> int:
         preemption.tell("stopped; the same command continues")
         return 128 + signal.SIGINT
     except preemption.Stopped as stopped:
-        preemption.say_goodbye("the same command continues")
+        preemption.print_stop_message("the same command continues")
         raise stopped
     print(f"prepared {printable(folder)}")
     return 0

@@ -133,7 +133,7 @@ def test_every_operation_is_drawn_equally_often(monkeypatch):
         assert set(draws[:, 2]) == {-1.0, 1.0}
 
 
-@pytest.mark.parametrize("policy", auto_augment.POLICIES.values())
+@pytest.mark.parametrize("policy", auto_augment.AUTO_AUGMENTS.values())
 @pytest.mark.parametrize("channels", [1, 3])
 def test_policies_stay_within_the_pixels(policy, channels):
     images = jnp.broadcast_to(IMAGE[None, ..., :channels], (64, 20, 24, channels))

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from jaxcnn.data import load
 from jaxcnn.data.augmentation.augment import AugmentConfig, augment, example_keys
-from jaxcnn.data.augmentation.mixup import MixConfig, cutmix, mix, mixup
+from jaxcnn.data.augmentation.mixup import MixupConfig, cutmix, mixup, mixup_or_cutmix
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
 
 COUNT = 2000
-ALL = MixConfig(mixup=0.8, cutmix=1.0, mix_probability=0.9)
+ALL = MixupConfig(mixup=0.8, cutmix=1.0, mix_probability=0.9)
 
 
 def keys(count=COUNT, seed=0):
@@ -75,8 +75,8 @@ def rows(count=COUNT, seed=0):
 def test_neighbours_are_mixed_and_labels_follow():
     images, labels, weights = rows()
     own, other = images[:, 0, 0, 0], images.reshape(-1, 2, 4, 4, 1)[:, ::-1].reshape(images.shape)
-    for config in (MixConfig(mixup=1.0), MixConfig(cutmix=1.0), ALL):
-        found = mix(images, labels, weights, keys(), config)
+    for config in (MixupConfig(mixup=1.0), MixupConfig(cutmix=1.0), ALL):
+        found = mixup_or_cutmix(images, labels, weights, keys(), config)
         expected = found.shares * own + (1 - found.shares) * other[:, 0, 0, 0]
         np.testing.assert_allclose(found.images.mean((1, 2, 3)), expected, atol=1e-6)
         np.testing.assert_array_equal(found.partners[::2], labels[1::2])
@@ -85,7 +85,7 @@ def test_neighbours_are_mixed_and_labels_follow():
 
 def test_each_row_takes_one_kind_with_the_probability():
     images, labels, weights = rows()
-    found = mix(images, labels, weights, keys(), MixConfig(8.0, 1.0, 0.6))
+    found = mixup_or_cutmix(images, labels, weights, keys(), MixupConfig(8.0, 1.0, 0.6))
     flat = np.ptp(found.images, axis=(1, 2, 3)) < 1e-7
     left = np.asarray(found.shares == 1)
     blended = (flat & ~left).mean()
@@ -97,7 +97,7 @@ def test_each_row_takes_one_kind_with_the_probability():
 def test_a_row_whose_partner_could_not_be_read_stays():
     images, labels, weights = rows(8)
     weights = weights.at[2].set(0)
-    found = mix(images, labels, weights, keys(8), MixConfig(mixup=1.0))
+    found = mixup_or_cutmix(images, labels, weights, keys(8), MixupConfig(mixup=1.0))
     assert found.shares[3] == 1
     np.testing.assert_array_equal(found.images[3], images[3])
     assert np.all(np.delete(np.asarray(found.shares), 3) < 1)
@@ -114,7 +114,7 @@ def test_a_row_whose_partner_could_not_be_read_stays():
 )
 def test_what_cannot_be_mixed_is_one_line(count, fields, message):
     with pytest.raises(UserError, match=message):
-        mix(*rows(count), keys(count), MixConfig(**fields))
+        mixup_or_cutmix(*rows(count), keys(count), MixupConfig(**fields))
 
 
 # The batch as the network sees it, with everything on ------------------------------------------
@@ -135,7 +135,7 @@ def seen(batch):
         mean=(0.5,),
         std=(0.25,),
     )
-    return mix(images, batch["label"], batch["weight"], of_examples, ALL)
+    return mixup_or_cutmix(images, batch["label"], batch["weight"], of_examples, ALL)
 
 
 OVER = {devices: jax.pmap(seen, devices=jax.devices()[:devices]) for devices in (2, 4)}
