@@ -247,7 +247,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if not flags.images:
         raise UserError("name images, or folders of them; --layer=list needs none")
     if not flags.out and not flags.query:
-        raise UserError("nothing is asked for: set --out=features.npz, --query=IMAGE or both")
+        raise UserError("nothing to do: set --out=features.npz, --query=IMAGE or both")
     if flags.figure and not flags.query:
         raise UserError("--figure draws the neighbours of a --query=IMAGE")
     return flags

@@ -128,7 +128,7 @@ def run_all(
     results = [runs.finished(plan, task, out, quick=args.quick) for task in every]
     kept = [result for result in results if result is not None]
     if not kept:
-        raise UserError(f"no run of {args.file} came to an end: see above")
+        raise UserError(f"no run of {args.file} finished: see the messages above")
     print(f"\n{report.write(plan, text, kept, found, out)}\n{out / 'results.md'}", flush=True)
     report.draw(plan, text, kept, out)
     print(out / "figure.png")

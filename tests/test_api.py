@@ -125,7 +125,7 @@ def test_any_number_of_images_needs_few_programs(photo_run):
 
 
 def test_what_cannot_be_loaded_or_read_is_said_in_one_line(photo_run, tmp_path):
-    with pytest.raises(UserError, match="is no workdir"):
+    with pytest.raises(UserError, match="is not the workdir"):
         jaxcnn.load(tmp_path / "gone")
     with pytest.raises(UserError, match="latest, best or a step"):
         jaxcnn.load(photo_run.workdir, checkpoint="worst")

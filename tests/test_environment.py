@@ -116,7 +116,7 @@ def test_a_home_that_does_not_exist_is_said():
 
 def test_every_command_expands_paths(tmp_path):
     done = command("jaxcnn.predict", "--workdir=~/none", "x.png", HOME=str(tmp_path))
-    assert f"{tmp_path}/none is no workdir" in done.stderr
+    assert f"{tmp_path}/none is not the workdir" in done.stderr
     done = command("jaxcnn.main", "--config=~/none.py", HOME=str(tmp_path))
     assert f"{tmp_path}/none.py" in done.stderr
 

@@ -284,7 +284,7 @@ def test_a_package_that_is_missing_is_named(photo_run, tmp_path, monkeypatch):
 
 def test_mistakes_are_user_errors(photo_run, tmp_path):
     for flags, message in (
-        (["--workdir=/nowhere", f"--out={tmp_path}/x.onnx"], "no workdir of a run"),
+        (["--workdir=/nowhere", f"--out={tmp_path}/x.onnx"], "not the workdir of a run"),
         ([f"--workdir={photo_run.workdir}"], "--out"),
         (
             [f"--workdir={photo_run.workdir}", f"--out={tmp_path}", "--format=onnx"],

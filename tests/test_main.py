@@ -150,7 +150,7 @@ MISTAKES = {
     ),
     "evaluate with spaces": (
         ["--mode", "evaluate", "-workdir", "x", "--config.eval.protocol", "flip", "--debug=false"],
-        "x is no workdir",
+        "x is not the workdir",
         "config.json",
     ),
     "evaluate commas": (["--mode=evaluate", "--workdir=,"], "--workdir", ""),

@@ -123,7 +123,7 @@ def test_the_names_within_the_checkpoint_decide(copy, photo_run, text, caplog):
 def test_names_of_an_old_run_that_cannot_be_read_are_said(copy, photo_run, text):
     seal_as_before(copy)
     (copy / "classes.json").write_text(text)
-    with pytest.raises(UserError, match=r"classes\.json (cannot be read|is no list of names)"):
+    with pytest.raises(UserError, match=r"classes\.json (cannot be read|is not a list of names)"):
         main([f"--workdir={copy}", str(photo_run.images)])
 
 
@@ -134,7 +134,7 @@ def test_an_image_that_has_another_size_than_a_data_set_without_crop_is_resized(
 
 
 MISTAKES = {
-    "no workdir": (["--workdir=/nowhere", "{image}"], "/nowhere is no workdir"),
+    "no workdir": (["--workdir=/nowhere", "{image}"], "/nowhere is not the workdir"),
     "no flag": (["{image}"], "--workdir"),
     "no images": (["--workdir={run}"], "IMAGE"),
     "no such image": (["--workdir={run}", "gone.png"], "gone.png: there is no such file"),

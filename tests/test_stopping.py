@@ -115,7 +115,7 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
     run.wait_for(run.catches)
     run.send(signal.SIGHUP)
     assert run.end(60) == 2
-    assert "no workdir of a run" in run.said
+    assert "not the workdir of a run" in run.said
 
 
 @pytest.mark.slow

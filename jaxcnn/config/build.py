@@ -67,7 +67,7 @@ def make_model(config: RunConfig, num_classes: int) -> nn.Module:
     model = create(name, num_classes, dtype=DTYPES[section.dtype], **overrides)
     if config.data.unlabelled_per_labelled and not takes_labelled(model):
         raise UserError(
-            f"{section.name} learns nothing from images without label:"
+            f"{section.name} cannot learn from unlabelled images:"
             " set --config.data.unlabelled_per_labelled=0, or train a Ladder network"
         )
     if config.optimizer.freeze and getattr(model, "scan_units", False):

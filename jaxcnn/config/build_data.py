@@ -147,7 +147,7 @@ def make_mixup(config: RunConfig) -> Callable[..., mixup.Mixed] | None:
         return None
     if config.data.unlabelled_per_labelled:
         raise UserError(
-            "images without label cannot be mixed: set data.mixup and data.cutmix to 0, or"
+            "unlabelled images cannot be mixed: set data.mixup and data.cutmix to 0, or"
             " data.unlabelled_per_labelled"
         )
     return partial(mixup.mixup_or_cutmix, config=config.data)

@@ -62,8 +62,8 @@ def check_unchanged(config: RunConfig, saved: dict[str, Any], where: str) -> Non
     if differing:
         names = ",".join(difference.split(" ", 1)[0] for difference in differing)
         raise UserError(
-            f"{where} was begun with another config: {'; '.join(differing)}. Use another --workdir,"
-            f" or continue in spite of it with --config.allow_change={names}"
+            f"{where} was started with a different config: {'; '.join(differing)}. Use another"
+            f" --workdir, or continue anyway with --config.allow_change={names}"
         )
 
 
@@ -85,8 +85,8 @@ def check_data(
         return
     if found := differences(saved, contents):
         raise UserError(
-            f"{where} was begun with other data: {'; '.join(found)}. Use another --workdir, or"
-            " continue in spite of it with --config.allow_change=data"
+            f"{where} was started with different data: {'; '.join(found)}. Use another --workdir,"
+            " or continue anyway with --config.allow_change=data"
         )
 
 

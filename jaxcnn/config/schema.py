@@ -303,10 +303,10 @@ def _check_together(values: Mapping[str, Any]) -> None:
                 f" 1 or as many as data.channels={channels}"
             )
     if values["data.scale_range"][0] > values["data.scale_range"][1]:
-        raise UserError(f"data.scale_range={tuple(values['data.scale_range'])} must rise")
+        raise UserError(f"data.scale_range={tuple(values['data.scale_range'])} must increase")
     if values["data.random_erasing_area"][0] > values["data.random_erasing_area"][1]:
         area = tuple(values["data.random_erasing_area"])
-        raise UserError(f"data.random_erasing_area={area} must rise, within 0 and 1")
+        raise UserError(f"data.random_erasing_area={area} must increase and lie between 0 and 1")
     image = size**2 * channels
     largest = {"train.batch_size": values["train.batch_size"]}
     if values["data.kind"] == "synthetic":

@@ -102,7 +102,7 @@ def _open(dir: str) -> tuple[Path, Path, tuple[str, ...]]:
       UserError: see `load_folder`.
     """
     if not dir:
-        raise UserError(f"data of kind 'folder' needs dir; {LAYOUT}")
+        raise UserError(f"data of kind 'folder' needs data.dir; {LAYOUT}")
     root = Path(paths.expand(dir))
     if not root.is_dir():
         raise UserError(f"no folder {root}; {LAYOUT}")

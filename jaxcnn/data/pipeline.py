@@ -227,7 +227,7 @@ def _rows(
             f" it a multiple of {max(repeats, 1)}"
         )
     if repeats > 1 and unlabelled:
-        raise UserError(f"repeats={repeats} does not go with rows without label: set it to 1")
+        raise UserError(f"repeats={repeats} cannot be used with unlabelled rows: set it to 1")
     if batch_size < 1 or batch_size % process_count:
         raise UserError(
             f"batch_size={batch_size} must be a positive multiple of the {process_count} processes"

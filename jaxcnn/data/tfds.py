@@ -71,7 +71,7 @@ def load_tfds(
         exist, or no image and class label among the features.
     """
     if not name:
-        raise UserError("data of kind 'tfds' needs a name, such as cifar10")
+        raise UserError("data of kind 'tfds' needs data.name, such as cifar10")
     root = data_root(dir)
     folder = _find(root, name)
     _check_format(folder, name)
@@ -278,7 +278,7 @@ def _feature(features: Any, kind: type, name: str) -> str:
         return usual
     if len(found) != 1:
         raise UserError(
-            f"{name} is no data set for classifying images: {len(found)} features of type"
+            f"{name} is not a data set for image classification: {len(found)} features of type"
             f" {kind.__name__} among {', '.join(features)}, not one"
         )
     return found[0]

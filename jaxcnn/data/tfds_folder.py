@@ -82,7 +82,7 @@ def open_split(builder: Any, folder: Path, split: str, decoders: dict[str, Any])
             if kind_of(status.st_mode):
                 raise ValueError(f"{shard.name} is {kind_of(status.st_mode)}, not a regular file")
             if length > status.st_size:
-                raise ValueError(f"{shard.name} is cut short: it cannot have {length:,} records")
+                raise ValueError(f"{shard.name} is truncated: it cannot have {length:,} records")
         return builder.as_data_source(split, decoders=decoders)
     except FileNotFoundError as error:
         raise UserError(
@@ -180,7 +180,7 @@ def _check_features(path: Path) -> None:
                     name = value.get(key)
                     if isinstance(name, str) and not _FEATURE.fullmatch(name):
                         raise UserError(
-                            f"{path} names the Python class {name!r}, which is none of TFDS's own"
+                            f"{path} names the Python class {name!r}, which is not one of TFDS's"
                             " features and is not imported: use a data set that you trust, prepared"
                             " with those"
                         )

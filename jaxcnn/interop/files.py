@@ -58,7 +58,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
         raise UserError(f"there is no weights file {path}")
     reader = READERS.get(path.suffix)
     if reader is None:
-        raise UserError(f"{path} is no weights file by its name: {_choices(READERS)} are read")
+        raise UserError(f"{path} is not a weights file by its name: {_choices(READERS)} are read")
     try:
         with open_regular(path):  # before a reader asks for a library
             pass
@@ -119,7 +119,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         if dtype is None:
             raise UserError(
                 f"{key} has type {tensor['dtype']}, not one of {_choices(SAFETENSORS_DTYPES)}:"
-                " convert it where it comes from"
+                " convert it with the program that wrote it"
             )
         weights[key] = np.frombuffer(tensor["data"], dtype).reshape(tensor["shape"])
     return weights
@@ -155,7 +155,7 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
     if tuple(int(number) for number in torch.__version__.split(".")[:2]) < SAFE_TORCH:
         raise UserError(
             f"torch {torch.__version__} may run code that is in it: pip install 'torch>=2.6', or"
-            " save it as .safetensors where it comes from"
+            " save it as .safetensors with the program that wrote it"
         )
     try:
         with open_regular(path) as file, warnings.catch_warnings():
@@ -167,7 +167,7 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # torch's own message recommends to run the code
         raise UserError(
             f"it is damaged, or it brings code along, which is not run ({type(error).__name__}):"
-            " save the state_dict alone, best as .safetensors, where it comes from"
+            " save the state_dict alone, best as .safetensors, with the program that wrote it"
         ) from error
     while isinstance(state, Mapping):
         inner = next((state[w] for w in WRAPPERS if isinstance(state.get(w), Mapping)), None)
@@ -221,12 +221,14 @@ WRITERS: dict[str, Callable[[Mapping[str, np.ndarray], Path], None]] = {
 def _check_numbers(key: str, array: Any) -> None:
     dtype = getattr(array, "dtype", None)
     if not isinstance(dtype, np.dtype) or (dtype.kind not in "biuf" and dtype != BFLOAT16):
-        raise UserError(f"{key} is no array of numbers but {dtype or type(array).__name__}")
+        raise UserError(f"{key} is not an array of numbers but {dtype or type(array).__name__}")
 
 
 def _missing(package: str) -> UserError:
     also = " torch" if package == "torch" else ""
-    instead = ", or save it as .safetensors where it comes from" if also else ", or use .npz"
+    instead = (
+        ", or save it as .safetensors with the program that wrote it" if also else ", or use .npz"
+    )
     return UserError(f'it needs {package}: pip install "jaxcnn[torch]"{also}{instead}')
 
 

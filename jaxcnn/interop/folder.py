@@ -122,7 +122,7 @@ def read_folder(folder: str | Path) -> Converted:
     folder = Path(folder)
     path = folder / RECORD
     if not path.exists():
-        raise UserError(f"{folder} is no folder of converted weights: there is no {RECORD} in it")
+        raise UserError(f"{folder} is not a folder of converted weights: it has no {RECORD} in it")
     try:
         record = read_json(path)
         network = record["library"], record["name"], record["num_classes"]

@@ -314,8 +314,8 @@ class Checkpoints:
         cure = "delete these" if self._manager else "train again"
         if names:
             raise UserError(
-                f"no whole checkpoint is left in {self._directory} ({names} damaged): to begin"
-                f" again from step 0 give another --workdir, or {cure}",
+                f"no intact checkpoint is left in {self._directory} ({names} damaged): to start"
+                f" again from step 0, set another --workdir, or {cure}",
                 EXIT_BAD_DATA,
             )
 
@@ -369,7 +369,7 @@ class Checkpoints:
         if jax.process_count() > 1 and system_errno(error) not in OF_DISKS:
             raise UserError(
                 f"another process is lost, as saving a checkpoint shows: {reason(error)};"
-                " start the run again: it continues from the last whole checkpoint",
+                " start the run again: it continues from the last intact checkpoint",
                 EXIT_PEER_LOST,
             ) from error
         # The other processes may not have seen it, and reopening without them would hang.

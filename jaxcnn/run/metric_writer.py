@@ -118,8 +118,8 @@ class MetricWriter:
         except OSError as error:
             if last or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
                 raise UserError(
-                    f"cannot write {self._path}: {error.strerror}; put this right, then start the"
-                    " run again: it continues from the last whole checkpoint",
+                    f"cannot write {self._path}: {error.strerror}; fix this, then start the"
+                    " run again: it continues from the last intact checkpoint",
                     EXIT_WORKDIR,
                 ) from error
             if not self._warned:

@@ -84,8 +84,8 @@ def check_environment(saved: dict[str, str] | None, allow_change: str, where: st
             for name in differing
         )
         raise UserError(
-            f"{where} was begun in another environment, which changes numbers: {changes}. Set it as"
-            f" it was, or continue in spite of it with --config.allow_change={','.join(differing)}"
+            f"{where} was started in a different environment, which changes numbers: {changes}."
+            f" Restore it, or continue anyway with --config.allow_change={','.join(differing)}"
         )
 
 

@@ -94,7 +94,7 @@ def check_workdir(directory: Path) -> None:
       UserError: naming it.
     """
     if not any((directory / name).exists() for name in ("config.json", "checkpoints")):
-        raise UserError(f"{directory} is no workdir of a run: there is no config.json in it")
+        raise UserError(f"{directory} is not the workdir of a run: it has no config.json")
 
 
 def restore(

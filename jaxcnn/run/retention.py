@@ -123,9 +123,9 @@ def open_manager(
 
 def unwritable(directory: Path, error: Exception) -> UserError:
     """Returns what to raise where checkpoints cannot be written."""
-    cure = CURES.get(system_errno(error) or 0, "put this right")
+    cure = CURES.get(system_errno(error) or 0, "fix this")
     return UserError(
         f"cannot write checkpoints to {directory}: {reason(error)}; {cure}, then start the run"
-        " again: it continues from the last whole checkpoint",
+        " again: it continues from the last intact checkpoint",
         EXIT_WORKDIR,
     )

@@ -113,9 +113,7 @@ def read_config(workdir: Path) -> RunConfig:
     try:
         saved = safe_files.read_json(path)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            f"{workdir} is no workdir of a run: there is no config.json in it"
-        ) from None
+        raise UserError(f"{workdir} is not the workdir of a run: it has no config.json") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {_why(error)}") from None
     return _parsed(saved, str(path))
@@ -194,7 +192,7 @@ def read_class_names(workdir: Path) -> tuple[str, ...] | None:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {_why(error)}") from None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"{path} is no list of names")
+        raise UserError(f"{path} is not a list of names")
     return tuple(names)
 
 
@@ -302,13 +300,14 @@ def read_statistics(
     kept = normalization.read(workdir / STATISTICS)
     if kept is None:
         raise UserError(
-            f"{workdir / STATISTICS} is missing or damaged: give the training command again, which"
-            " measures the training images anew"
+            f"{workdir / STATISTICS} is missing or damaged: run the training command again, which"
+            " computes it from the training images"
         )
     if sealed not in ("", normalization.digest(kept[0])):
         raise UserError(
-            f"{workdir / STATISTICS} is not what the checkpoint was trained with: put that file"
-            " back, or give the training command again, which measures the training images anew",
+            f"{workdir / STATISTICS} is not the file that the checkpoint was trained with: put"
+            " that back, or run the training command again, which computes it from the training"
+            " images",
             EXIT_BAD_DATA,
         )
     return kept[0]

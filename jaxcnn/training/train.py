@@ -205,7 +205,7 @@ def _begin(run: Run, data: Data, programs: Programs) -> Start:
         restored, weights = run.checkpoints.restore(state_shape, check), None
     if restored is None:
         if config.init_map and not config.init_from:
-            raise UserError("init_map says what to take of init_from, which is not set")
+            raise UserError("init_map selects weights of init_from, and init_from is not set")
         if config.init_from:
             weights, title, transferred = init_from.load(
                 config, programs.model, state_shape.variables()

@@ -81,7 +81,7 @@ def test_a_wrong_value_is_one_line_that_names_the_field(field):
         ("data.mixup", math.nan, "data.mixup=nan is not"),
         ("data.mean", (0.1, 0.2), "data.mean=(0.1, 0.2) has 2 numbers: give 1 or as many as"),
         ("data.std", (0.0,), "data.std=(0.0,) is not"),
-        ("data.scale_range", (480, 256), "data.scale_range=(480, 256) must rise"),
+        ("data.scale_range", (480, 256), "data.scale_range=(480, 256) must increase"),
         ("model.overrides.num_classes", 10, "model.overrides.num_classes cannot be set: the data"),
         ("model.overrides.dtype", "x", "model.overrides.dtype cannot be set: set --config.model"),
         ("model.overrides.dropout_rate", 1.5, "model.overrides.dropout_rate=1.5 is not a number"),

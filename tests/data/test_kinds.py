@@ -114,7 +114,7 @@ def test_synthetic_images_can_be_learnt_and_not_from_the_noise_alone():
         ),
         ({"kind": "digits", "split": "train", "channels": 2}, "channels=2: image files give 1"),
         ({"kind": "synthetic", "split": "train", "num_classes": 0}, "num_classes=0"),
-        ({"kind": "folder", "split": "train"}, "needs dir"),
+        ({"kind": "folder", "split": "train"}, "needs data.dir"),
         (
             {"kind": "folder", "split": "train", "train_crop": "random"},
             "train_crop='random' is not possible",
@@ -134,7 +134,7 @@ def test_synthetic_images_can_be_learnt_and_not_from_the_noise_alone():
             {"kind": "folder", "split": "train", "train_crop": "scale_jitter", "image_size": 299},
             r"scale_range=\(256, 480\) must .* image_size=299",
         ),
-        ({"kind": "tfds", "split": "train"}, "needs a name"),
+        ({"kind": "tfds", "split": "train"}, "needs data.name"),
     ],
 )
 def test_what_a_user_can_get_wrong_is_one_line(arguments, message):

@@ -292,7 +292,7 @@ def test_a_batch_that_repeats_do_not_fill_is_refused_at_once(digits):
     fields = {"seed": 0, "start_step": 0, "num_steps": 1}
     with pytest.raises(UserError, match=r"batch_size=8 .* repeats=3 .* a multiple of 3"):
         pipeline.train_batches(digits, batch_size=8, repeats=3, **fields)
-    with pytest.raises(UserError, match="repeats=2 does not go with rows without label"):
+    with pytest.raises(UserError, match="repeats=2 cannot be used with unlabelled rows"):
         pipeline.train_batches(digits, batch_size=8, repeats=2, unlabelled=1, **fields)
 
 

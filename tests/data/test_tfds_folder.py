@@ -77,7 +77,7 @@ SPOILED = {
     "at the top": (evil("pythonClassName", top=True), "names the Python class 'trap.Feature'"),
     "a module beside TFDS's": (
         evil("pythonClassName", "tensorflow_datasets.core.features_evil.X"),
-        "none of TFDS's own",
+        "not one of TFDS's features",
     ),
     "a module of TFDS": (evil("pythonClassName", "tensorflow_datasets.testing.X"), "TFDS's own"),
     "no class": (
@@ -107,7 +107,7 @@ SPOILED = {
     "splits a number": (spoiled_info(splits=3), "cannot be read"),
     "splits of numbers": (spoiled_info(splits=[3]), "cannot be read"),
     "a negative length": (spoiled_info(splits=[SPLITS[0] | {"shardLengths": ["-1"]}]), "fewer"),
-    "too long": (spoiled_info(splits=[SPLITS[0] | {"shardLengths": ["10000000"]}]), "cut short"),
+    "too long": (spoiled_info(splits=[SPLITS[0] | {"shardLengths": ["10000000"]}]), "truncated"),
     "other shards": (spoiled_info(splits=[SPLITS[0] | {"shardLengths": ["3", "4"]}]), "missing"),
     "another file": (
         spoiled_info(splits=[SPLITS[0] | {"filepathTemplate": "/etc/passwd"}]),
@@ -138,7 +138,7 @@ SPOILED = {
     "shard missing": (lambda folder: shard(folder).unlink(), "is missing"),
     "shard a FIFO": (replaced("", os.mkfifo), "is a FIFO"),
     "shard a device": (replaced("", lambda path: path.symlink_to("/dev/zero")), "is a device"),
-    "shard empty": (lambda folder: shard(folder).write_bytes(b""), "cut short"),
+    "shard empty": (lambda folder: shard(folder).write_bytes(b""), "truncated"),
     "shard a folder": (replaced("", os.mkdir), "is a folder"),
 }
 

@@ -130,7 +130,7 @@ def test_what_is_not_there_or_not_for_us_is_named_with_the_fix(tmp_path):
     (tmp_path / "x.npz").write_bytes(b"PK")
     refused(tmp_path / "x.npz", "damaged")
     np.savez(tmp_path / "text.npz", names=np.array(["a"]))
-    refused(tmp_path / "text.npz", "names is no array of numbers")
+    refused(tmp_path / "text.npz", "names is not an array of numbers")
     np.save(tmp_path / "x.npy", np.zeros(3))
     (tmp_path / "x.npy").rename(tmp_path / "single.npz")
     refused(tmp_path / "single.npz")
@@ -317,8 +317,8 @@ def test_what_cannot_be_written_is_said(tmp_path):
         (tmp_path / "x.pth", WEIGHTS, ".safetensors and .npz are written"),
         (tmp_path / "none" / "x.npz", WEIGHTS, "No such file"),
         (tmp_path / "none" / "x.safetensors", WEIGHTS, "No such file"),
-        (tmp_path / "x.npz", {"name": "text"}, "name is no array of numbers"),
-        (tmp_path / "x.safetensors", {"name": [None]}, "name is no array of numbers"),
+        (tmp_path / "x.npz", {"name": "text"}, "name is not an array of numbers"),
+        (tmp_path / "x.safetensors", {"name": [None]}, "name is not an array of numbers"),
     ):
         with pytest.raises(UserError, match=said):
             write_weights(weights, path)

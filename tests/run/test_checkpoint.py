@@ -299,7 +299,9 @@ def test_when_all_are_damaged_no_run_begins_again_in_silence(open_checkpoints, t
     for step in ("1", "2"):
         flip_a_bit(tmp_path / "checkpoints" / step)
     for _ in range(2):
-        with pytest.raises(UserError, match=r"no whole checkpoint.*1\.corrupt, 2\.corrupt") as info:
+        with pytest.raises(
+            UserError, match=r"no intact checkpoint.*1\.corrupt, 2\.corrupt"
+        ) as info:
             open_checkpoints().restore(form(tree()))
         assert info.value.exit_code == EXIT_BAD_DATA
 

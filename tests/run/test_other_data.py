@@ -26,7 +26,7 @@ def test_images_that_come_go_and_change_are_noticed(tmp_path, capsys):
     finished = train.run(freeze(config), run)
 
     def refused(message):
-        with pytest.raises(UserError, match=f"run was begun with other data: {message}"):
+        with pytest.raises(UserError, match=f"run was started with different data: {message}"):
             train.run(freeze(config), run)
 
     shutil.move(root, tmp_path / "elsewhere")

@@ -181,14 +181,14 @@ def test_other_data_are_refused_with_the_difference():
         ({"test": before["test"] | {"version": "mnist 4"}}, "test: version mnist 3.0.1 → mnist 4"),
         ({"validation": {"parts": {"cat": 3}}}, "validation: cat 0 → 3 examples"),
     ]:
-        match = f"^runs/x was begun with other data: {message}. .*--config.allow_change=data$"
+        match = f"^runs/x was started with different data: {message}. .*--config.allow_change=data$"
         with pytest.raises(UserError, match=match):
             resume.check_data(config, before, before | changes, "runs/x")
         resume.check_data(config_with(allow_change="data"), before, before | changes, "runs/x")
 
 
 def test_a_directory_without_a_config_is_no_workdir(tmp_path):
-    with pytest.raises(UserError, match=r"no workdir of a run.*config\.json"):
+    with pytest.raises(UserError, match=r"not the workdir of a run.*config\.json"):
         workdir.read_config(tmp_path)
 
 
@@ -249,7 +249,7 @@ def test_what_does_not_change_the_numbers_is_free(changes):
 def test_differences_are_listed_with_the_way_to_allow_them(changes, listed):
     here, there = config_with(**changes), config_with()
     names = ",".join(item.split(" ", 1)[0] for item in listed)
-    message = rf"^runs/x was begun .*: {'; '.join(listed)}\. .*--config\.allow_change={names}$"
+    message = rf"^runs/x was started .*: {'; '.join(listed)}\. .*--config\.allow_change={names}$"
     with pytest.raises(UserError, match=message):
         check(here, there)
     check(changed(here, {"allow_change": names.replace("\\", "")}), there)

@@ -63,7 +63,9 @@ def test_an_evaluation_normalises_with_the_statistics_of_the_run(unbroken):
         statistics, about = normalization.read(path)
         other = dataclasses.replace(statistics, whiten=2 * statistics.whiten)
         normalization.write(path, other, about)
-        with pytest.raises(UserError, match=r"statistics\.npz is not what the checkpoint was"):
+        with pytest.raises(
+            UserError, match=r"statistics\.npz is not the file that the checkpoint was"
+        ):
             evaluate.run(unbroken)
     finally:
         path.write_bytes(kept)

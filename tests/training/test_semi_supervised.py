@@ -128,7 +128,7 @@ def test_a_network_that_takes_no_unlabelled_rows_says_so():
     config = config_of()
     build.make_model(config, 10)
     config.model.name, config.model.overrides = "lenet5_modern", {}
-    with pytest.raises(UserError, match="lenet5_modern learns nothing from images without label"):
+    with pytest.raises(UserError, match="lenet5_modern cannot learn from unlabelled images"):
         build.make_model(config, 10)
     config.data.unlabelled_per_labelled = 0
     build.make_model(config, 10)

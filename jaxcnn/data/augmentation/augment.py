@@ -200,7 +200,8 @@ def _check_fits(config: AugmentConfig, height: int, width: int, channels: int) -
         )
     if config.random_erasing_area[0] > config.random_erasing_area[1]:
         raise UserError(
-            f"random_erasing_area={tuple(config.random_erasing_area)} must rise, within 0 and 1"
+            f"random_erasing_area={tuple(config.random_erasing_area)} must increase and lie"
+            " between 0 and 1"
         )
 
 

@@ -138,7 +138,7 @@ def check_class_names(folder: str | Path, names: Sequence[str]) -> None:
         if same != name:
             raise UserError(
                 f"the class folders {same!a} and {name!a} in {folder} are the same name"
-                " in two spellings of Unicode: put their files together"
+                " in two spellings of Unicode: merge them"
             )
 
 

@@ -97,7 +97,8 @@ class Cropper:
         low, high = self.scale_range
         if self.train == "scale_jitter" and not self.size <= low <= high:
             raise UserError(
-                f"scale_range=({low}, {high}) must rise and start at image_size={self.size} or more"
+                f"scale_range=({low}, {high}) must increase and start at"
+                f" image_size={self.size} or more"
             )
 
     def __call__(self, data: bytes, rng: np.random.Generator | None, name: str) -> np.ndarray:

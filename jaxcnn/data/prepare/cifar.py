@@ -75,7 +75,7 @@ def _open(
     content, paths = read_files(source, wanted, archive)
     if not content:
         _refuse_pickles(source, archive)
-        raise UserError(f"nothing of {name} in {source}: wanted {archive}, or what is in it")
+        raise UserError(f"no files of {name} in {source}: expected {archive}, or what is in it")
     labels = {}
     for label, (file, count) in names.items():
         lines = content.get(file, b"").decode("utf-8", "replace").split()
@@ -112,7 +112,7 @@ def _refuse_pickles(source: Path, archive: str) -> None:
         is_python = bool(find(source, python)) or any((source / name).is_dir() for name in folders)
     if is_python:
         raise UserError(
-            f"{source} is the python version, whose files are pickles, that is, programs, and are"
+            f"{source} is the python version, whose files are pickles, which can run code, and are"
             f" not read: download {archive} from {HOMEPAGE}"
         )
 
@@ -128,7 +128,7 @@ def _split(
         if not content[file] or len(content[file]) % size:
             raise UserError(
                 f"{file} has {len(content[file]):,} bytes, not a multiple of the {size:,} of a"
-                " record: it is cut short or another file; download it again"
+                " record: it is truncated or a different file; download it again"
             )
     records = np.frombuffer(b"".join(content[file] for file in files), np.uint8).reshape(-1, size)
     planes = records[:, len(labels) :].reshape(-1, 3, 32, 32)

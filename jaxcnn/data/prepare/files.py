@@ -168,7 +168,7 @@ def _read_tar(path: Path, stream: Bounded, names: Sequence[str]) -> dict[str, by
 def damaged(path: Path, error: Exception) -> UserError:
     """Returns what to say of a file that cannot be read to its end."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    return UserError(f"{path} is damaged, cut short or not the file that it should be ({reason})")
+    return UserError(f"{path} is damaged, truncated or a different file ({reason})")
 
 
 def _read(path: Path) -> bytes:
@@ -199,7 +199,7 @@ def _name_inside(archive: Path, name: str) -> str:
     """The last part of a path in an archive, unless the path leads out of it."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts:
-        raise UserError(f"{archive} has a file {name!r}, outside of itself: download it again")
+        raise UserError(f"{archive} has a file {name!r}, outside the archive: download it again")
     return path.name
 
 
@@ -210,7 +210,7 @@ def _keep(found: dict[str, bytes], archive: Path, name: str, stream: IO[bytes], 
         raise _too_large(name, archive)
     found[name] = stream.read(size)
     if len(found[name]) < size:
-        raise ValueError(f"{name} is cut short")
+        raise ValueError(f"{name} is truncated")
 
 
 def _too_large(name: str, path: Path) -> UserError:

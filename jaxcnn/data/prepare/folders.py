@@ -36,7 +36,9 @@ def read_folder(source: Path, name: str = "") -> Original:
     check_source(source)
     name = name or re.sub(r"[^a-z0-9]+", "_", source.resolve().name.lower()).strip("_")
     if not NAME.fullmatch(name):
-        raise UserError(f"{name!r} is no name for a data set: set --name to one such as my_photos")
+        raise UserError(
+            f"{name!r} is not a name for a data set: set --name to one such as my_photos"
+        )
     if not (source / "train").is_dir():
         raise UserError(f"no folder {source / 'train'}; {folder.LAYOUT}")
     classes = listing.subfolders(source / "train")
@@ -46,7 +48,7 @@ def read_folder(source: Path, name: str = "") -> Original:
     if padded := [one for one in classes if one != one.strip()]:
         raise UserError(
             f"the class folder {padded[0]!r} in {source / 'train'} begins or ends with a space,"
-            " which TFDS takes away: rename it"
+            " which TFDS removes: rename it"
         )
     splits = {}
     files: list[Path] = []

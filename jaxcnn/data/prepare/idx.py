@@ -69,7 +69,7 @@ def _open(
         if not missing:
             splits[split] = functools.partial(_split, split, prefix, content, len(classes))
     if not splits:
-        raise UserError(f"nothing of {name} in {source}: wanted {', '.join(wanted)} (or .gz)")
+        raise UserError(f"no files of {name} in {source}: expected {', '.join(wanted)} (or .gz)")
     return Original(
         name=name,
         version="3.0.1",
@@ -119,6 +119,6 @@ def parse_idx(data: bytes, name: str, *, dimensions: int) -> np.ndarray:
     if len(data) != expected:
         raise UserError(
             f"{name} has {len(data):,} bytes and its dimensions {shape} make {expected:,}: it is"
-            " cut short or damaged; download it again"
+            " truncated or damaged; download it again"
         )
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)

@@ -69,7 +69,7 @@ def read_imagenet(source: Path) -> Original:
     if path := paths["train"]:
         splits["train"] = functools.partial(_train, path, numbers)
     if not splits:
-        raise UserError(f"nothing of imagenet2012 in {source}: wanted {TRAIN} and {VALIDATION}")
+        raise UserError(f"no files of imagenet2012 in {source}: expected {TRAIN} and {VALIDATION}")
     return Original(
         name="imagenet2012",
         version="5.1.0",
@@ -192,7 +192,7 @@ def _members(file: IO[bytes], path: Path, end: int | None = None) -> Iterator[tu
                 )
                 name = PurePosixPath(member.name)
                 if name.is_absolute() or ".." in name.parts:
-                    raise UserError(f"{path} has a file {member.name!r}, outside of itself")
+                    raise UserError(f"{path} has a file {member.name!r}, outside the archive")
                 if member.isdir():
                     continue
                 if not member.isreg() or member.offset_data + member.size > end:

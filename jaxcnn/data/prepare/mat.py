@@ -82,13 +82,13 @@ def _decompressed(data: bytes, limit: int) -> bytes:
     if len(plain) > limit:
         raise ValueError(f"its matrices have more than the {limit:,} bytes expected")
     if not stream.eof:
-        raise ValueError("a compressed matrix is cut short")
+        raise ValueError("a compressed matrix is truncated")
     return plain
 
 
 def _element(data: memoryview, at: int, order: str) -> Element:
     if len(data) < at + 8:
-        raise ValueError("a matrix is cut short")
+        raise ValueError("a matrix is truncated")
     kind, size = struct.unpack_from(f"{order}II", data, at)
     if kind >> 16:  # up to four bytes stand in the place of their number
         kind, size, start, after = kind & 0xFFFF, kind >> 16, at + 4, at + 8
@@ -149,7 +149,7 @@ def _nested(
         parts = [text[start : start + width] for start in range(0, len(text), width)]
         fields = [part.split(b"\0")[0].decode("latin-1") for part in parts]
     if count * len(fields) * 8 > len(data) - at:  # each has 8 bytes at least
-        raise ValueError(f"a matrix of {count:,} parts is cut short")
+        raise ValueError(f"a matrix of {count:,} parts is truncated")
     rows = []
     for _ in range(count):
         row = {}

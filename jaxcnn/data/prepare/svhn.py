@@ -32,7 +32,7 @@ def read_svhn(source: Path) -> Original:
         found = {split: find(source, name) for split, name in names.items()}
         paths = {split: path for split, path in found.items() if path}
     if not paths:
-        raise UserError(f"nothing of svhn in {source}: wanted {', '.join(names.values())}")
+        raise UserError(f"no files of svhn in {source}: expected {', '.join(names.values())}")
     return Original(
         name="svhn_cropped",
         version="3.1.0",

@@ -96,7 +96,7 @@ def check_free(target: Path) -> None:
     """
     if target.exists():
         raise UserError(
-            f"{target} is there already: use it, or remove it to prepare it again"
+            f"{target} already exists: use it, or remove it to prepare it again"
             f"{_format_hint(target)}"
         )
 
@@ -123,7 +123,7 @@ def _check_count(original: Original, split: str, examples: Examples, partial: bo
     if published not in (None, count) and not partial:
         raise UserError(
             f"{original.name} has {published:,} examples of {split}, and {count:,} are there: a"
-            " file is missing, cut short or another one; set --partial if that is meant"
+            " file is missing, truncated or a different one; set --partial if this is intended"
         )
     if len(set(examples.keys)) < count:
         raise UserError(f"two examples of {split} of {original.name} have the same file name")

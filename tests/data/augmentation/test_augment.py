@@ -257,7 +257,7 @@ def test_one_channel_can_be_flipped_and_shifted():
         (1, {"photometric": 1.0}, "photometric needs RGB images and these have 1"),
         (3, {"translate": 1.5}, "translate=1.5 is not a number from 0 to 1"),
         (3, {"random_erasing": 2.0}, "random_erasing=2.0 is not a number from 0 to 1"),
-        (3, {"random_erasing_area": (0.5, 0.2)}, r"random_erasing_area=\(0.5, 0.2\) must rise"),
+        (3, {"random_erasing_area": (0.5, 0.2)}, r"random_erasing_area=\(0.5, 0.2\) must increase"),
         (3, {"random_erasing_fill": "black"}, "random_erasing_fill='black' is not possible"),
         (
             3,

@@ -224,7 +224,7 @@ def test_a_tar_that_is_cut_short_is_one_error(share, ilsvrc, tmp_path):
     for name in ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"):
         whole = (folder / name).read_bytes()
         (folder / name).write_bytes(whole[: int(len(whole.rstrip(b"\0")) * share)])
-        with pytest.raises(UserError, match=f"{name} is damaged, cut short"):
+        with pytest.raises(UserError, match=f"{name} is damaged, truncated"):
             prepare(folder, tmp_path / "out")
         (folder / name).write_bytes(whole)
     assert not (tmp_path / "out" / OUT).exists()
@@ -237,7 +237,7 @@ def test_a_tar_that_is_cut_between_two_images(ilsvrc, tmp_path):
         last = tar.getmembers()[-1].offset
     with path.open("r+b") as file:
         file.truncate(last)
-    with pytest.raises(UserError, match=r"img_val.tar is damaged, cut short .*it has no end"):
+    with pytest.raises(UserError, match=r"img_val.tar is damaged, truncated .*it has no end"):
         prepare(folder, tmp_path / "out")
 
 
@@ -261,9 +261,9 @@ def test_files_that_do_not_belong_there(ilsvrc, tmp_path):
     cases = [
         ({"n00000000": []}, validation, "n00000000.tar, which is none of the 1,000 classes"),
         ({WNIDS[0]: train[WNIDS[1]]}, validation, "of another class"),
-        ({WNIDS[0]: [("../n01440764_1.JPEG", b"x")]}, validation, "outside of itself"),
+        ({WNIDS[0]: [("../n01440764_1.JPEG", b"x")]}, validation, "outside the archive"),
         ({WNIDS[0]: 2 * train[WNIDS[0]]}, validation, "two examples of train .* the same file"),
-        (train, [("/n.JPEG", b"x")], "outside of itself"),
+        (train, [("/n.JPEG", b"x")], "outside the archive"),
         (train, [("n.JPEG", b"x")], r"n.JPEG, which is none of the validation images"),
         ({}, validation, "no example of train"),
     ]
@@ -305,7 +305,7 @@ def test_class_folders(originals, stock, tmp_path):
     assert (folder / "label.labels.txt").read_text().split() == ["ant", "bee"]
 
     again = [f"--source={photos}", f"--out={tmp_path / 'out'}"]
-    with pytest.raises(UserError, match=r"my_photos/1\.0\.0 is there already"):
+    with pytest.raises(UserError, match=r"my_photos/1\.0\.0 already exists"):
         main(["folder", *again])
     (photos / "train/ant/broken.jpg").write_bytes(b"x")
     with pytest.raises(UserError, match=r"1 records? cannot be used: .*train/ant/broken\.jpg"):

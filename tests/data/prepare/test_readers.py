@@ -132,7 +132,7 @@ def test_files_that_are_cut_short_or_damaged_are_one_error(originals, tmp_path):
     file = raw / "train-images-idx3-ubyte.gz"
     whole = file.read_bytes()
     cut_short(file)
-    refused("mnist", raw, "train-images-idx3-ubyte.gz is damaged, cut short")
+    refused("mnist", raw, "train-images-idx3-ubyte.gz is damaged, truncated")
     file.write_bytes(whole[:-8] + bytes(4) + whole[-4:])  # the checksum of gzip
     refused("mnist", raw, r"train-images-idx3-ubyte.gz is damaged.*CRC")
     file.write_bytes(gzip.compress(gzip.decompress(whole)[:-1]))
@@ -144,7 +144,7 @@ def test_files_that_are_cut_short_or_damaged_are_one_error(originals, tmp_path):
     originals.cifar(archive, "cifar10")
     whole = archive.read_bytes()
     cut_short(archive)
-    refused("cifar10", archive, r"cifar-10-binary.tar.gz is damaged, cut short")
+    refused("cifar10", archive, r"cifar-10-binary.tar.gz is damaged, truncated")
     archive.write_bytes(whole[:-8] + bytes(4) + whole[-4:])
     refused("cifar10", archive, r"cifar-10-binary.tar.gz is damaged.*CRC")
     (tmp_path / "bin").mkdir()
@@ -154,7 +154,7 @@ def test_files_that_are_cut_short_or_damaged_are_one_error(originals, tmp_path):
 
     originals.svhn(tmp_path / "svhn")
     cut_short(tmp_path / "svhn/test_32x32.mat")
-    refused("svhn", tmp_path / "svhn", "test_32x32.mat is damaged, cut short")
+    refused("svhn", tmp_path / "svhn", "test_32x32.mat is damaged, truncated")
     assert not list((tmp_path / "out").rglob("dataset_info.json"))
 
 
@@ -211,7 +211,7 @@ def test_an_archive_that_leads_out_of_itself_is_refused(name, originals, tmp_pat
     archive.parent.mkdir()
     originals.cifar(archive, "cifar10", extra=[(name, b"x")])
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UserError, match="outside of itself"):
+    with pytest.raises(UserError, match="outside the archive"):
         prepare("cifar10", archive, tmp_path / "out")
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -185,7 +185,7 @@ def test_two_at_a_time(raw, tmp_path):
 def test_what_is_there_is_left_alone(raw, tmp_path):
     folder = prepare(raw, tmp_path)
     before = contents(folder)
-    with pytest.raises(UserError, match=r"mnist/3\.0\.1 is there already: use it, or remove it"):
+    with pytest.raises(UserError, match=r"mnist/3\.0\.1 already exists: use it, or remove it"):
         prepare(raw, tmp_path)
     assert contents(folder) == before
     info = json.loads((folder / "dataset_info.json").read_text())
