@@ -15,7 +15,7 @@ from jaxcnn.config.defaults import freeze
 from jaxcnn.data.prepare import __main__ as prepare
 from jaxcnn.data.synthetic import load_synthetic
 from jaxcnn.errors import UserError
-from jaxcnn.training.state import check_memory
+from jaxcnn.training.initialize import check_memory
 
 SPEC = importlib.util.spec_from_file_location(
     "ablate_command", Path(__file__).parents[1] / "launch" / "ablate.py"

@@ -19,7 +19,7 @@ from jaxcnn.config.defaults import freeze
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.models import bn_inception, googlenet
 from jaxcnn.run import distributed
-from jaxcnn.training.state import prepare_state
+from jaxcnn.training.initialize import prepare_state
 from tests.runs import ROOT, environment, records
 
 FILES = sorted((ROOT / "configs").glob("*.py"))

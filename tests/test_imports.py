@@ -32,7 +32,7 @@ ORDER = (
     "interop",
     "evaluation.report",
     "config",
-    "training.averages evaluation.evaluator training.selection",
+    "training.averages training.initialize evaluation.evaluator training.selection",
     "run",
     "evaluation",
     "config.programs",
@@ -164,6 +164,55 @@ def test_a_pure_step_knows_no_files_and_no_devices():
     pure = {"contextlib", "dataclasses", "collections.abc", "functools", "typing"}
     pure |= {"jax", "jax.numpy", "optax", "flax"}
     assert known <= pure
+
+
+# What only `run.distributed` may ask or use.
+OF_DEVICES = {
+    f"jax.{name}"
+    for name in (
+        "default_backend",
+        "device_count",
+        "devices",
+        "distributed",
+        "local_device_count",
+        "local_devices",
+        "process_count",
+        "process_index",
+        "process_indices",
+        "experimental.multihost_utils",
+    )
+}
+
+
+def asks_devices(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    used |= {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    return bool(used & OF_DEVICES)
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("import jax\nx = jax.devices()[0]", True),
+        ("from jax import devices", True),
+        ("x = 1", False),
+    ],
+)
+def test_what_asks_devices_is_seen(tmp_path, text, asks):
+    (tmp_path / "x.py").write_text(text)
+    assert asks_devices(tmp_path / "x.py") == asks
+
+
+def test_devices_and_processes_are_asked_in_one_file():
+    files = [*FILES, *(ROOT / "launch").glob("*.py"), *(ROOT / "configs").rglob("*.py")]
+    found = {path.relative_to(ROOT).as_posix() for path in files if asks_devices(path)}
+    assert found == {"jaxcnn/run/distributed.py"}
 
 
 def test_tensorflow_torch_and_pickle_are_never_imported():

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxcnn.run import distributed
+
 
 class Roofline(NamedTuple):
     """The two limits of a computation.
@@ -25,7 +27,7 @@ class Roofline(NamedTuple):
 
 def measure_roofline(dtype: Any) -> Roofline:
     """Measures both limits; a matter of seconds."""
-    large = jax.default_backend() != "cpu"
+    large = distributed.platform() != "cpu"
     values = jnp.ones(2**28 if large else 2**26, jnp.float32)
     side = 8192 if large else 2048
     # Equal numbers would flatter a GPU, which draws less power for them.
@@ -51,7 +53,7 @@ def _best(call: Callable[[jax.Array], jax.Array], x: jax.Array, again: Any = Non
 
 def describe(threads: int) -> dict[str, str]:
     """Returns versions, processor, threads and the settings that decide the comparison."""
-    found = {"python": platform.python_version(), "device": jax.devices()[0].device_kind}
+    found = {"python": platform.python_version(), "device": distributed.devices()[0].device_kind}
     for package in ("jax", "jaxlib", "flax", "torch", "torchvision", "timm"):
         try:
             found[package] = importlib.metadata.version(package)

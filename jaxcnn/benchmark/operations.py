@@ -18,6 +18,7 @@ from jaxcnn.ops.conv import conv_general_dilated
 from jaxcnn.ops.conv_cpu_grad import LAYOUT
 from jaxcnn.ops.lrn import local_response_norm
 from jaxcnn.ops.pool import max_pool
+from jaxcnn.run import distributed
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -172,7 +173,7 @@ def _in_jax(
 
     compiled = step.lower(*arguments).compile()
 
-    one_by_one = jax.default_backend() == "cpu"  # as torch: a GPU has a queue
+    one_by_one = distributed.platform() == "cpu"  # as torch: a GPU has a queue
 
     def run(steps: int) -> Any:
         for _ in range(steps):

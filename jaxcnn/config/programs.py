@@ -16,9 +16,10 @@ from jaxcnn.evaluation.evaluator import Evaluator, make_evaluator
 from jaxcnn.evaluation.multicrop import applied
 from jaxcnn.run import distributed
 from jaxcnn.training import averages
+from jaxcnn.training.initialize import check_memory
 from jaxcnn.training.optim import Optimizer
 from jaxcnn.training.schedules import Plan
-from jaxcnn.training.state import Initial, TrainState, check_memory, initial_state
+from jaxcnn.training.state import Initial, TrainState, initial_state
 from jaxcnn.training.steps import Batch, Metrics, StepParts, make_train_step, make_train_steps
 
 

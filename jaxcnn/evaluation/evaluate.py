@@ -201,7 +201,9 @@ def _prepare(report: Path, weights: Sequence[object], split: str) -> None:
     Raises:
       UserError: if something else is there already, or it cannot be made.
     """
-    if jax.process_index() > 0 or reports.belongs_to(report, list(map(str, weights)), split):
+    if not distributed.is_main_process():
+        return
+    if reports.belongs_to(report, list(map(str, weights)), split):
         return
     check_free(report)
     try:
@@ -213,7 +215,7 @@ def _prepare(report: Path, weights: Sequence[object], split: str) -> None:
 def _report(
     report: Path, predictions: Predictions, dataset: Dataset, members: list[dict[str, Any]]
 ) -> None:
-    if jax.process_index() > 0:
+    if not distributed.is_main_process():
         return
     facts = {"data": dataset.name, "split": dataset.split, "members": members}
     reports.write(report, predictions, dataset.class_names, facts)

@@ -145,10 +145,10 @@ def make_recalibrator(
     split = build_data.load_data(config, "train") if dataset is None else dataset
     batch_size = config.train.batch_size
     _check_normalised(model, split.image_shape, count)
-    if batch_size % jax.device_count():
+    if batch_size % distributed.device_count():
         raise UserError(
             f"eval.recalibrate_batches={count}: training batches of {batch_size} do not divide over"
-            f" {jax.device_count()} devices; use fewer of these, or set it to 0"
+            f" {distributed.device_count()} devices; use fewer of these, or set it to 0"
         )
     if getattr(model, "scan_units", False):  # whose units have no names inside the loop
         model = model.clone(scan_units=False)
@@ -173,8 +173,8 @@ def make_recalibrator(
             num_steps=step + count,
             unlabelled=config.data.unlabelled_per_labelled,
             repeats=config.data.repeats,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
+            process_index=distributed.process_index(),
+            process_count=distributed.process_count(),
             num_workers=config.data.num_workers,
             max_bad_fraction=config.data.max_bad_fraction,
         )
@@ -219,7 +219,7 @@ def _make_pass(
 
     Whole images are taken aspect by aspect, each with a program of its own.
     """
-    devices = jax.device_count()
+    devices = distributed.device_count()
     protocol = build_data.make_test_protocol(config)
     applied(model, protocol)  # what cannot be is refused at once
     normalize = build_data.make_normalize(config)
@@ -264,8 +264,8 @@ def _make_pass(
             batches = eval_batches(
                 part.dataset,
                 batch_size=part.batch_size,
-                process_index=jax.process_index(),
-                process_count=jax.process_count(),
+                process_index=distributed.process_index(),
+                process_count=distributed.process_count(),
                 num_workers=config.data.num_workers,
             )
             for batch in distributed.prefetch(batches):
@@ -287,7 +287,7 @@ def _tracked(found: Iterator[Any], total: int, title: str) -> Iterator[Any]:
     from rich.progress import track
 
     console = Console(stderr=True)
-    quiet = not console.is_terminal or jax.process_index() > 0
+    quiet = not console.is_terminal or not distributed.is_main_process()
     yield from track(found, title, total, console=console, transient=True, disable=quiet)
 
 

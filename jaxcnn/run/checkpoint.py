@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import orbax.checkpoint as ocp
 
 from jaxcnn.errors import (
@@ -90,7 +89,7 @@ class Checkpoints:
 
     def _open(self) -> ocp.CheckpointManager:
         self._directory.mkdir(parents=True, exist_ok=True)
-        if jax.process_index() == 0:
+        if distributed.is_main_process():
             # Orbax's thread for that outlives a manager that is closed without a save, and may
             # delete what the next one writes. The caller holds the workdir's lock.
             for path in self._directory.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*"):
@@ -323,7 +322,7 @@ class Checkpoints:
         if self._manager is None:
             LOG.warning("checkpoint %s/%d is damaged: %s", self._directory, step, reason)
             return
-        if jax.process_index() == 0:
+        if distributed.is_main_process():
             self._rename(step, reason)
         distributed.barrier(f"quarantine-{step}")
         self._reopen()
@@ -366,14 +365,14 @@ class Checkpoints:
         if isinstance(error, UserError):
             raise error
         self._check_place()
-        if jax.process_count() > 1 and system_errno(error) not in OF_DISKS:
+        if distributed.process_count() > 1 and system_errno(error) not in OF_DISKS:
             raise UserError(
                 f"another process is lost, as saving a checkpoint shows: {reason(error)};"
                 " start the run again: it continues from the last intact checkpoint",
                 EXIT_PEER_LOST,
             ) from error
         # The other processes may not have seen it, and reopening without them would hang.
-        if final or self._failures >= ALLOWED_FAILURES or jax.process_count() > 1:
+        if final or self._failures >= ALLOWED_FAILURES or distributed.process_count() > 1:
             raise unwritable(self._directory, error) from error
         LOG.warning(
             "a checkpoint was not written, the run goes on and tries again: %s", reason(error)
@@ -387,7 +386,7 @@ class Checkpoints:
         self._manager.wait_until_finished()
         if self._unflushed is None:
             return
-        if jax.process_index() == 0:
+        if distributed.is_main_process():
             folder = self._directory / str(self._unflushed)  # of which Orbax flushes the arrays
             flush([*folder.rglob("*"), folder, self._directory])
             shutil.rmtree(self._directory / "trash", ignore_errors=True)

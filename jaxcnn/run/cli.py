@@ -107,10 +107,10 @@ def check_platform() -> None:
     Raises:
       UserError: naming JAX_PLATFORMS, or what jax says.
     """
-    import jax
+    from jaxcnn.run import distributed
 
     try:
-        jax.devices()
+        distributed.devices()
     except Exception as error:  # an AssertionError, or of a plugin's own kind
         wanted = os.environ.get("JAX_PLATFORMS") or os.environ.get("JAX_PLATFORM_NAME")
         reason = " ".join(str(error).split())
@@ -262,8 +262,8 @@ def _unwritable(error: OSError) -> tuple[int, str]:
 
 
 def _is_one_of_several() -> bool:
-    jax = sys.modules.get("jax")
-    return jax is not None and jax.distributed.is_initialized()
+    distributed = sys.modules.get("jaxcnn.run.distributed")  # which alone can join others
+    return distributed is not None and distributed.is_initialized()
 
 
 def _leave(code: Any, line: str) -> NoReturn:

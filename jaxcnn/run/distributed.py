@@ -28,6 +28,41 @@ AXIS = "batch"
 MOST_CALLS = 50  # without a word of other processes, which may become slower meanwhile
 
 
+def devices() -> list[jax.Device]:
+    """Returns the devices of all processes."""
+    return jax.devices()
+
+
+def device_count() -> int:
+    """Returns the number of devices of all processes."""
+    return jax.device_count()
+
+
+def platform() -> str:
+    """Returns what computations run on by default: "cpu", "gpu" or "tpu"."""
+    return jax.default_backend()
+
+
+def process_index() -> int:
+    """Returns the number of this process, from 0."""
+    return jax.process_index()
+
+
+def process_count() -> int:
+    """Returns the number of processes of the run."""
+    return jax.process_count()
+
+
+def is_main_process() -> bool:
+    """Tells whether this is process 0, the one that writes and prints."""
+    return jax.process_index() == 0
+
+
+def is_initialized() -> bool:
+    """Tells whether this process has joined others; see `initialize`."""
+    return jax.distributed.is_initialized()
+
+
 def initialize(coordinator: str, num_processes: int, process_id: int) -> None:
     """Joins the other processes of a run.
 

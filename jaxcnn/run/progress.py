@@ -167,8 +167,8 @@ class ProgressMeter:
             step=step - 1,
             unlabelled=self._config.data.unlabelled_per_labelled,
             repeats=self._config.data.repeats,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
+            process_index=distributed.process_index(),
+            process_count=distributed.process_count(),
         )
         examples = ", ".join(str(index) for index in batch["index"][:8])
         return UserError(
@@ -209,10 +209,11 @@ def say_start(
     if dataset.labelled is not None:
         sizes += f" (labels of {len(dataset.labelled):,} {dataset.split})"
     shape = "x".join(str(side) for side in dataset.image_shape)
-    device = jax.devices()[0]
-    processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    device, devices = distributed.devices()[0], distributed.device_count()
+    several = distributed.process_count() > 1
+    processes = f" in {distributed.process_count()} processes" if several else ""
     parts = config.train.grad_accum_steps
-    share = config.train.batch_size // jax.device_count()
+    share = config.train.batch_size // devices
     norm = "the global batch" if config.train.sync_bn else f"each device's {share}"
     precision = config.matmul_precision
     if precision == "default":
@@ -225,8 +226,7 @@ def say_start(
         "model": f"{config.model.name}, {count_parameters(state_shape.params):,} parameters,"
         f" computed in {config.model.dtype}",
         "data": f"{dataset.name}, {sizes}, {shape}, {dataset.num_classes} classes",
-        "devices": f"{jax.device_count()} x {device.device_kind}{processes}; float32 products:"
-        f" {precision}",
+        "devices": f"{devices} x {device.device_kind}{processes}; float32 products: {precision}",
         "batch": f"{config.train.batch_size}"
         + (f" in {parts} parts" if parts > 1 else "")
         + (f", BatchNorm over {norm}" if state_shape.batch_stats else ""),
@@ -270,7 +270,7 @@ def say_transferred(
 def say_restored(log: MetricWriter, step: int, meta: dict[str, Any], config: RunConfig) -> None:
     """Says where a run goes on, and what other devices mean for it."""
     log.say(f"{'continues':<10} from step {step:,}")
-    before, now = meta["devices"], jax.device_count()
+    before, now = meta["devices"], distributed.device_count()
     if before != now:
         effect = (
             "the same batches, sums in another order"

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import orbax.checkpoint as ocp
 
 from jaxcnn.errors import EXIT_WORKDIR, UserError, reason, system_errno
@@ -80,14 +79,14 @@ class Retention:
 
 def set_aside(directory: Path, step: int) -> None:
     """Gives a checkpoint another name, for one of the same step that is about to be written."""
-    if jax.process_index() == 0:
+    if distributed.is_main_process():
         (directory / str(step)).rename(directory / f"{step}{ASIDE}")
     distributed.barrier(f"aside-{step}")
 
 
 def end_replacement(directory: Path) -> None:
     """Deletes what was set aside if its successor is whole, and else takes it back."""
-    for path in directory.glob(f"*{ASIDE}") if jax.process_index() == 0 else ():
+    for path in directory.glob(f"*{ASIDE}") if distributed.is_main_process() else ():
         successor = path.with_name(path.name.removesuffix(ASIDE))
         if successor.exists():
             shutil.rmtree(path, ignore_errors=True)

@@ -21,8 +21,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from jaxcnn.config import build_data, defaults, resume
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.data import normalization
@@ -30,7 +28,7 @@ from jaxcnn.data.dataset import Dataset
 from jaxcnn.errors import EXIT_BAD_DATA, EXIT_WORKDIR, UserError
 from jaxcnn.io import append, safe_files
 from jaxcnn.io.atomic import whole_file
-from jaxcnn.run import versions
+from jaxcnn.run import distributed, versions
 
 LOG = logging.getLogger("jaxcnn")
 STATISTICS = "statistics.npz"
@@ -325,8 +323,8 @@ def describe_run(
         "num_classes": num_classes,
         "class_names": list(class_names),
         "statistics": "" if statistics is None else normalization.digest(statistics),
-        "devices": jax.device_count(),
-        "processes": jax.process_count(),
+        "devices": distributed.device_count(),
+        "processes": distributed.process_count(),
         "versions": versions.installed(),
         "git": versions.git_revision(),
     }

@@ -97,7 +97,7 @@ class Loop:
         self._recalibrate, self._meter, self._meta = recalibrate, meter, meta
         self._hooks = hooks
         self._best = run.checkpoints.best_value()
-        self._alone = jax.process_count() == 1
+        self._alone = distributed.process_count() == 1
         self._agreed = agreed_stop(run.stop)
         self._saved = 0  # step of the newest checkpoint
         self._evaluated = True  # as far as an evaluation was due
@@ -260,7 +260,7 @@ def agreed_stop(stop: StopRequest) -> Callable[[], None]:
 
     def check() -> None:
         """Raises Stopped."""
-        if jax.process_count() > 1 and agreed():
+        if distributed.process_count() > 1 and agreed():
             raise Stopped(stop.exit_code)
 
     return check

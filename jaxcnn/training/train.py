@@ -28,10 +28,11 @@ from jaxcnn.run.metric_writer import MetricWriter, Record
 from jaxcnn.run.precision import check_environment, describe_environment, environment, set_precision
 from jaxcnn.run.preemption import Stopped, stop_request
 from jaxcnn.training import selection
+from jaxcnn.training.initialize import prepare_state
 from jaxcnn.training.loop import InterruptedRunError, Loop, Run, StepHooks, fed, stop_message
 from jaxcnn.training.profiling import tracing
 from jaxcnn.training.schedules import Plan
-from jaxcnn.training.state import TrainState, prepare_state, state_sha256, with_weights
+from jaxcnn.training.state import TrainState, state_sha256, with_weights
 
 
 class Data(NamedTuple):
@@ -123,7 +124,7 @@ def _run(
 
 def _open(config: RunConfig, directory: Path, scope: contextlib.ExitStack) -> Run:
     """Holds the workdir, and refuses to continue another config's run there."""
-    writes = jax.process_index() == 0
+    writes = distributed.is_main_process()
     if writes:
         scope.enter_context(workdir.locked(directory))
     distributed.barrier("workdir")
@@ -235,8 +236,8 @@ def _batches(run: Run, data: Data, start: int) -> Generator[Any, None, None]:
         num_steps=data.plan.total,
         unlabelled=config.data.unlabelled_per_labelled,
         repeats=config.data.repeats,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        process_index=distributed.process_index(),
+        process_count=distributed.process_count(),
         num_workers=config.data.num_workers,
         max_bad_fraction=config.data.max_bad_fraction,
     )
@@ -301,7 +302,7 @@ def _finish(
     """Records the result: of the last step, by the protocol of the config."""
     config, plan = run.config, data.plan
     run.checkpoints.wait()
-    with run.stop.deferred() if jax.process_count() > 1 else contextlib.nullcontext():
+    with run.stop.deferred() if distributed.process_count() > 1 else contextlib.nullcontext():
         results = _test(run, data, programs, statistics, state, results, fed(feed, run.stop))
     digest = state_sha256(distributed.fetch(state.variables()))
     record = plan.stamp(plan.total) | results
@@ -351,7 +352,7 @@ def _by_call(
 
 
 def _patience(config: RunConfig) -> float:
-    return config.train.watchdog_seconds if jax.process_count() > 1 else 0.0
+    return config.train.watchdog_seconds if distributed.process_count() > 1 else 0.0
 
 
 def _protocol(config: RunConfig) -> str:

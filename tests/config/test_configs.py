@@ -20,7 +20,8 @@ from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import make_evaluator
 from jaxcnn.models.published import networks
 from jaxcnn.run import distributed
-from jaxcnn.training.state import initial_state, prepare_state
+from jaxcnn.training.initialize import prepare_state
+from jaxcnn.training.state import initial_state
 from jaxcnn.training.steps import StepParts, make_train_step
 from tests.models.test_contracts import SMALL
 

@@ -171,7 +171,8 @@ def test_a_run_draws_rrelu_in_training_and_not_in_evaluation():
             total_steps=9,
         )
     )
-    from jaxcnn.training.state import initial_state, prepare_state
+    from jaxcnn.training.initialize import prepare_state
+    from jaxcnn.training.state import initial_state
 
     state = prepare_state(initial_state(model, optimizer, (16, 16, 1)), jax.random.key(0))()
     step = jax.jit(train_step)

@@ -9,11 +9,11 @@ from jaxcnn.config.build import make_optimizer
 from jaxcnn.models.densenet import DenseNet
 from jaxcnn.models.lenet import LeNet5Modern
 from jaxcnn.run import distributed
+from jaxcnn.training.initialize import prepare_state
 from jaxcnn.training.state import (
     count_parameters,
     initial_state,
     leaf_digests,
-    prepare_state,
     state_sha256,
 )
 
@@ -38,7 +38,7 @@ def fresh(model, optimizer=None, averaged=False, seed=0):
 @pytest.mark.parametrize("many", [0, 2000], ids=["one by one", "compiled"])
 @pytest.mark.parametrize("model", [small_densenet(), LeNet5Modern()], ids=["densenet", "lenet"])
 def test_a_fresh_state_has_the_values_of_the_model_s_own_init(model, many, monkeypatch):
-    monkeypatch.setattr("jaxcnn.training.state.MANY_LEAVES", many)
+    monkeypatch.setattr("jaxcnn.training.initialize.MANY_LEAVES", many)
     state = fresh(model, seed=3)
     plain = model.init(jax.random.key(3), jnp.zeros((1, *SHAPE)))
 
