@@ -18,17 +18,19 @@ from jaxcnn.config.recipes import common
 from jaxcnn.config.recipes.common import Digits
 
 DIGITS = {
-    "fractalnet20_cifar10": Digits(32, 12),
-    "fractalnet20_cifar100": Digits(32, 12),
+    "fractalnet34": Digits(32, 5),
+    "fractalnet20_cifar10": Digits(32, 6),
+    "fractalnet20_cifar100": Digits(32, 6),
 }
 
 
 def recipes(model: str) -> common.Recipes:
     """Returns the recipes of a FractalNet."""
-    if model == "fractalnet34":
-        return common.Recipes(common.small(also=without_drop_path), {"imagenet2012": imagenet})
     digits = DIGITS.get(model, Digits())
-    small = common.small(folder=0, also=without_drop_path, digits=digits)
+    if model == "fractalnet34":
+        small = common.small(also=without_drops, digits=digits)
+        return common.Recipes(small, {"imagenet2012": imagenet})
+    small = common.small(folder=0, also=without_drops, digits=digits)
     return common.Recipes(small, common.cifar(cifar) | {"svhn": svhn})
 
 
@@ -56,10 +58,14 @@ def imagenet(config: ConfigDict) -> None:
     config.eval.protocol = "ten_crop"
 
 
-def without_drop_path(config: ConfigDict) -> None:
-    """Drops no paths in runs of a few hundred steps.
+def without_drops(config: ConfigDict) -> None:
+    """Drops no paths and no values in runs of a few hundred steps.
 
-    Columns of 40 layers learn nothing in batches of their own in that time.
+    In that time columns of 40 layers learn nothing in batches of their own. Dropout stands before
+    BatchNorm, whose statistics are then not those of evaluation: with it the network of 20 layers
+    knew 90 % of the training images after 4 epochs, and 10 % of the test images.
     """
     if config.dataset in ("digits", "synthetic"):
         config.model.overrides.drop_path_rate = 0.0
+        if config.model.name.startswith("fractalnet20"):
+            config.model.overrides.dropout_rates = (0.0,) * 5

@@ -11,8 +11,10 @@ from ml_collections import ConfigDict
 from jaxcnn.config.recipes import common, inception_v3
 from jaxcnn.config.recipes.common import Digits
 
+# At 107 the last modules of v4 see 2x2 maps. At 80 they see one pixel, and 12 epochs of it ended at
+# a test accuracy of 88.9 %.
 DIGITS = {
-    "inception_v4": Digits(80, 12),
+    "inception_v4": Digits(107, 8, scan_units=True),
     "inception_resnet_v1": Digits(scan_units=True),
     "inception_resnet_v2": Digits(80, 6, scan_units=True),
     "inception_resnet_v2_paper": Digits(80, 8, scan_units=True),

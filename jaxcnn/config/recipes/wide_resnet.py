@@ -17,9 +17,9 @@ DIGITS = {
     "wrn_16_8": Digits(16, 8),
     "wrn_22_8": Digits(16, 8),
     "wrn_40_4": Digits(16, 8),
-    "wrn_40_8": Digits(8, 8),
-    "wrn_28_10": Digits(8, 8),
-    "wrn_28_12": Digits(8, 8),
+    "wrn_40_8": Digits(8, 5),
+    "wrn_28_10": Digits(8, 5),
+    "wrn_28_12": Digits(8, 5),
 }
 
 
