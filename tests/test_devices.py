@@ -107,7 +107,7 @@ def test_devices_see_the_global_batch_in_order():
 
 def test_replicas_stay_bit_equal_for_20_steps():
     """Each replica carries its own state here, so a missing reduction would show."""
-    model = ResNet(10, (1,), BasicBlock, width=4, cifar_stem=True)
+    model = ResNet(num_classes=10, stage_sizes=(1,), block=BasicBlock, width=4, cifar_stem=True)
     config = base_config()
     optimizer = make_optimizer(config, total_steps=20, steps_per_epoch=90)
     step = make_train_step(

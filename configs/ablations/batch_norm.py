@@ -26,25 +26,28 @@ def get_ablation():
         base=config,
         variants={
             "without, rate 0.003": {
-                "model.overrides.with_norm": False,
+                "model.overrides.norm": "none",
                 "schedule.learning_rate": 0.003,
             },
             "without, rate 0.03": {
-                "model.overrides.with_norm": False,
+                "model.overrides.norm": "none",
                 "schedule.learning_rate": 0.03,
             },
             "without, rate 0.3": {
-                "model.overrides.with_norm": False,
+                "model.overrides.norm": "none",
                 "schedule.learning_rate": 0.3,
             },
-            "without, rate 3": {"model.overrides.with_norm": False, "schedule.learning_rate": 3.0},
+            "without, rate 3": {"model.overrides.norm": "none", "schedule.learning_rate": 3.0},
             "with, rate 0.003": {
-                "model.overrides.with_norm": True,
+                "model.overrides.norm": "batch_norm",
                 "schedule.learning_rate": 0.003,
             },
-            "with, rate 0.03": {"model.overrides.with_norm": True, "schedule.learning_rate": 0.03},
-            "with, rate 0.3": {"model.overrides.with_norm": True, "schedule.learning_rate": 0.3},
-            "with, rate 3": {"model.overrides.with_norm": True, "schedule.learning_rate": 3.0},
+            "with, rate 0.03": {
+                "model.overrides.norm": "batch_norm",
+                "schedule.learning_rate": 0.03,
+            },
+            "with, rate 0.3": {"model.overrides.norm": "batch_norm", "schedule.learning_rate": 0.3},
+            "with, rate 3": {"model.overrides.norm": "batch_norm", "schedule.learning_rate": 3.0},
         },
         baseline={
             f"with, rate {rate}": f"without, rate {rate}" for rate in ("0.003", "0.03", "0.3", "3")

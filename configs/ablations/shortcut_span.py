@@ -16,7 +16,7 @@ from jaxcnn.config.recipes.ablation import on_digits, short
 
 def get_ablation():
     config = on_digits(recipes.recipe("cifar_resnet110_v2"))
-    config.model.overrides.update(ordering="a", shortcut="A", stage_sizes=(6, 6, 6), width=8)
+    config.model.overrides.update(ordering="original", shortcut="A", stage_sizes=(6, 6, 6), width=8)
     config.optimizer.update(name="sgd", weight_decay=1e-4)
     config.schedule.update(name="cosine", learning_rate=0.1)
     return Ablation(

@@ -23,11 +23,11 @@ def get_ablation():
     return Ablation(
         base=config,
         variants={
-            "a original": {"model.overrides.ordering": "a"},
-            "b BN after addition": {"model.overrides.ordering": "b"},
-            "c ReLU before addition": {"model.overrides.ordering": "c"},
-            "d ReLU-only pre-activation": {"model.overrides.ordering": "d"},
-            "e full pre-activation": {"model.overrides.ordering": "e"},
+            "a original": {"model.overrides.ordering": "original"},
+            "b BN after addition": {"model.overrides.ordering": "bn_after_addition"},
+            "c ReLU before addition": {"model.overrides.ordering": "relu_before_addition"},
+            "d ReLU-only pre-activation": {"model.overrides.ordering": "relu_only_preactivation"},
+            "e full pre-activation": {"model.overrides.ordering": "full_preactivation"},
         },
         quick={**short(100), "model.overrides.stage_sizes": (6, 6, 6)},
     )

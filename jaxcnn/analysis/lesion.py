@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.models.resnet import ResidualUnit
+from jaxcnn.layers.residual import ResidualUnit
 
 
 class Lesioned(nn.Module):

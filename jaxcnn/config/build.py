@@ -15,14 +15,14 @@ from flax import linen as nn
 from flax.errors import FlaxError
 
 from jaxcnn.config.build_data import make_test_protocol, uses_mixup
-from jaxcnn.config.schema import RunConfig
+from jaxcnn.config.schema import ModelConfig, RunConfig
 from jaxcnn.errors import UserError, nearest, reason
 from jaxcnn.evaluation.multicrop import CENTER
 from jaxcnn.interop.exchange import create_library_model
 from jaxcnn.layers.activations import activation
 from jaxcnn.layers.factorised import convolution
-from jaxcnn.layers.initializers import Initialized, initializer
-from jaxcnn.layers.norm import is_batch_norm
+from jaxcnn.layers.initializers import initializer
+from jaxcnn.layers.norm import is_batch_norm, normalization
 from jaxcnn.layers.split_norm import SplitBatchNorm
 from jaxcnn.models import create_model
 from jaxcnn.run.distributed import AXIS
@@ -31,7 +31,14 @@ from jaxcnn.training.losses import HeadLoss, Objective, make_head_loss, make_obj
 from jaxcnn.training.schedules import Plan, length_in_steps, size_stages
 
 # Fields of networks that are functions and can be set by name.
-BY_NAME = {"act": activation, "conv": convolution}
+BY_NAME: dict[str, Callable[[str], Any]] = {
+    "act": activation,
+    "classifier_init": initializer,
+    "conv": convolution,
+    "dense_init": initializer,
+    "kernel_init": initializer,
+    "norm": normalization,
+}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 
 
@@ -45,22 +52,10 @@ def make_model(config: RunConfig, num_classes: int) -> nn.Module:
     section = config.model
     if section.dtype not in DTYPES:
         raise UserError(f"no model.dtype {section.dtype!r}: {nearest(section.dtype, DTYPES)}")
-    overrides = dict(section.overrides)
-    if section.dtype == "float64":
-        overrides.setdefault("param_dtype", jnp.float64)
     library, _, name = section.name.rpartition("/")
     create = partial(create_library_model, library) if library else create_model
     plain = create(name, num_classes, parent=None)
-    for field, value in overrides.items():
-        if field in ("name", "parent"):
-            raise UserError(f"model.overrides.{field} is no field of a network: leave it out")
-        if callable(getattr(plain, field, None)) and not callable(value):
-            if field not in BY_NAME:
-                raise UserError(f"model.overrides.{field} takes a function: set it in Python")
-            overrides[field] = _named(f"model.overrides.{field}", BY_NAME[field], str(value))
-    if section.kernel_init:
-        conv = overrides.get("conv", getattr(plain, "conv", None))
-        overrides["conv"] = _initialized(plain, conv, section.kernel_init)
+    overrides = _overrides(section, plain)
     norm = overrides.get("norm", getattr(plain, "norm", None))
     if config.train.sync_bn and norm is not None:
         overrides["norm"] = _synchronised(norm)
@@ -76,6 +71,39 @@ def make_model(config: RunConfig, num_classes: int) -> nn.Module:
             " --config.model.overrides.scan_units=False"
         )
     return model
+
+
+def _overrides(section: ModelConfig, plain: nn.Module) -> dict[str, Any]:
+    """Returns the fields that a config changes, with functions for their names.
+
+    Args:
+      section: `model` of the config.
+      plain: the network without overrides.
+
+    Raises:
+      UserError: for a name that does not exist, or a field that has no names or is none.
+    """
+    overrides = dict(section.overrides)
+    for field, value in overrides.items():
+        if field in ("name", "parent"):
+            raise UserError(f"model.overrides.{field} is no field of a network: leave it out")
+        own = getattr(plain, field, None)
+        if callable(value) or not (callable(own) or (field in BY_NAME and isinstance(value, str))):
+            continue
+        if field not in BY_NAME:
+            raise UserError(f"model.overrides.{field} takes a function: set it in Python")
+        overrides[field] = _named(f"model.overrides.{field}", BY_NAME[field], str(value))
+    if section.dtype == "float64":
+        overrides.setdefault("param_dtype", jnp.float64)
+    if section.kernel_init:
+        if not hasattr(plain, "kernel_init"):
+            kind = type(plain).__name__
+            raise UserError(
+                f"model.kernel_init={section.kernel_init}: a {kind} has no field kernel_init"
+            )
+        own_start = _named("model.kernel_init", initializer, section.kernel_init)
+        overrides.setdefault("kernel_init", own_start)
+    return overrides
 
 
 @contextlib.contextmanager
@@ -129,13 +157,6 @@ def _named(field: str, make: Callable[[str], Any], name: str) -> Any:
         return make(name)
     except UserError as error:
         raise UserError(f"{field}: {error}") from None
-
-
-def _initialized(model: nn.Module, conv: Any, name: str) -> Initialized:
-    """Returns a network's constructor of convolutions, with another start of their kernels."""
-    if conv is None:
-        raise UserError(f"model.kernel_init={name}: a {type(model).__name__} has no field conv")
-    return Initialized(conv, _named("model.kernel_init", initializer, name))
 
 
 def make_loss(config: RunConfig) -> Objective:

@@ -1,6 +1,7 @@
 """Former names of fields, which the configs of older runs have."""
 
 import copy
+from collections.abc import Callable, Mapping
 from typing import Any
 
 RENAMED = {
@@ -13,6 +14,32 @@ RENAMED = {
     "optimizer.rate_factors": "optimizer.lr_multipliers",
     "train.accumulate": "train.grad_accum_steps",
 }
+
+ORDERINGS = {
+    "a": "original",
+    "b": "bn_after_addition",
+    "c": "relu_before_addition",
+    "d": "relu_only_preactivation",
+    "e": "full_preactivation",
+}
+
+# Former field in `model.overrides` → its present fields. `initialization` says how weights start,
+# and a saved run has weights.
+OVERRIDES: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "initialization": lambda name: {},
+    "ordering": lambda name: {"ordering": ORDERINGS.get(name, name)},
+    "with_norm": lambda given: {"norm": "batch_norm" if given else "none"},
+}
+
+# Overrides that are now fields of the network with an ordering alone.
+OF_AN_ORDERING = (
+    "gate",
+    "gate_bias",
+    "residual_scale",
+    "shortcut_dropout",
+    "shortcut_scale",
+    "shortcut_span",
+)
 
 
 def with_new_names(saved: Any) -> Any:
@@ -29,4 +56,17 @@ def with_new_names(saved: Any) -> Any:
         if isinstance(fields, dict) and former in fields:
             value = fields.pop(former)
             fields.setdefault(present, value)
+    model = result.get("model") if isinstance(result, dict) else None
+    if isinstance(model, dict) and isinstance(model.get("overrides"), dict):
+        model["overrides"] = overrides_with_new_names(model["overrides"])
+    return result
+
+
+def overrides_with_new_names(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the section `model.overrides` of a saved config with present names."""
+    result: dict[str, Any] = {}
+    for name, value in overrides.items():
+        result |= OVERRIDES[name](value) if name in OVERRIDES else {name: value}
+    if any(name in result for name in OF_AN_ORDERING):
+        result.setdefault("ordering", "full_preactivation")
     return result

@@ -87,7 +87,7 @@ def _vgg_features(network: Any) -> list[Rule]:
         for j in range(size):
             rules.append(Rule(f"stage{i + 1}/conv{j + 1}", f"features.{number}"))
             rules.append(Rule(f"stage{i + 1}/norm{j + 1}", f"features.{number + 1}"))
-            number += 3 if network.with_norm else 2
+            number += 2 if network.norm is None else 3
         number += 1
     return rules
 

@@ -92,3 +92,8 @@ def sow_auxiliary(module: nn.Module, name: str, logits: jax.Array) -> None:
     """Puts an auxiliary head's logits into collection `aux`, if the caller made it mutable."""
     if not module.is_initializing():
         module.sow("aux", name, logits, reduce_fn=lambda _, new: new, init_fn=lambda: None)
+
+
+def runs_auxiliary(module: nn.Module, train: bool) -> bool:
+    """Tells whether auxiliary heads run: in training, at initialisation, where `aux` is mutable."""
+    return train or module.is_initializing() or module.is_mutable_collection("aux")

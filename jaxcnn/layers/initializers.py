@@ -1,12 +1,10 @@
-"""How kernels start, by name, and a constructor that starts them otherwise than a network does.
+"""How kernels start, by name.
 
 An initialiser is called as `init(key, shape, dtype)`. Of a shape (…, in, out), fan-in n is the
 product of all but the last axis, fan-out that of all but the one before it.
 """
 
-import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -90,6 +88,7 @@ INITIALIZERS: dict[str, Initializer] = {
     "caffe_xavier": caffe_xavier,
     "torch_uniform": torch_uniform,
     "normal": normal(0.01),  # AlexNet's
+    "normal_0.1": normal(0.1),  # VGG's
     "truncated_normal": truncated_normal(0.1),  # Inception's
     "uniform": uniform(0.05),
     "lecun_1998": lecun_1998(),
@@ -105,24 +104,3 @@ def initializer(name: str) -> Initializer:
     if name not in INITIALIZERS:
         raise UserError(f"no initializer {name!r}: {nearest(name, INITIALIZERS)}")
     return INITIALIZERS[name]
-
-
-@dataclasses.dataclass(frozen=True)
-class Initialized:
-    """A constructor of layers whose kernels start in a way that the network does not choose.
-
-    Networks hand their own `kernel_init` to the constructor `conv`, so a partial would lose:
-
-        model.clone(conv=Initialized(model.conv, he_normal()))
-
-    Kernels that a network starts at zero (`zero_init_last`) keep to that.
-    """
-
-    constructor: Callable[..., Any]
-    kernel_init: Initializer
-
-    def __call__(self, *args: Any, **fields: Any) -> Any:
-        """Returns the layer."""
-        if fields.get("kernel_init") is not nn.initializers.zeros:
-            fields["kernel_init"] = self.kernel_init
-        return self.constructor(*args, **fields)

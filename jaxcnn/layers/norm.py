@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import canonicalize_dtype
 
-from jaxcnn.errors import UserError
+from jaxcnn.errors import UserError, nearest
 from jaxcnn.layers.conv import Constructor
 from jaxcnn.ops.norm import batch_normalise, normalise
 
@@ -122,6 +122,25 @@ def batch_norm(
     return partial(
         norm, **{k: v for k, v in settings.items() if k not in given and _takes(norm, k)}
     )
+
+
+NORMALIZATIONS: dict[str, Constructor | None] = {
+    "none": None,
+    "batch_norm": BatchNorm,
+    "layer_norm": nn.LayerNorm,
+    "group_norm": nn.GroupNorm,  # of 32 groups
+}
+
+
+def normalization(name: str) -> Constructor | None:
+    """Returns a constructor of `NORMALIZATIONS`; None for "none".
+
+    Raises:
+      UserError: for a name that does not exist.
+    """
+    if name.lower() not in NORMALIZATIONS:  # None, as Python writes it, is "none"
+        raise UserError(f"no normalisation {name!r}: {nearest(name, NORMALIZATIONS)}")
+    return NORMALIZATIONS[name.lower()]
 
 
 def zero_scale(norm: Constructor, name: str) -> nn.Module:

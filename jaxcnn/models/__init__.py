@@ -17,7 +17,8 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.layers.initializers import uniform
+from jaxcnn.layers.norm import BatchNorm
+from jaxcnn.models import alexnet, zfnet
 from jaxcnn.models.alexnet import AlexNet
 from jaxcnn.models.bn_inception import BNInception, inception_v2_slim
 from jaxcnn.models.densenet import cifar_densenet, imagenet_densenet
@@ -27,6 +28,7 @@ from jaxcnn.models.dsn import DSN
 from jaxcnn.models.fractalnet import FractalNet, fractalnet34, narrow_fractalnet
 from jaxcnn.models.googlenet import GoogLeNet, googlenet_bn, googlenet_torchvision
 from jaxcnn.models.highway import Highway, HighwayMLP, mnist_highway
+from jaxcnn.models.identity_mappings import cifar_resnet_v2
 from jaxcnn.models.inception_v3 import InceptionV3
 from jaxcnn.models.inception_v4 import (
     InceptionResNet,
@@ -39,7 +41,7 @@ from jaxcnn.models.ladder_conv import LadderConv
 from jaxcnn.models.lenet import LeNet5, LeNet5Modern
 from jaxcnn.models.mobilenet import MobileNet
 from jaxcnn.models.nin import NiN, imagenet_nin, mnist_nin, svhn_nin
-from jaxcnn.models.preact_resnet import cifar_preact_resnet, imagenet_preact_resnet
+from jaxcnn.models.preact_resnet import imagenet_preact_resnet
 from jaxcnn.models.published import model_info as model_info
 from jaxcnn.models.registry import Entry, check_classes, new_entry
 from jaxcnn.models.resnet import Bottleneck, cifar_resnet, imagenet_resnet
@@ -68,7 +70,7 @@ def _inception(constructor: Callable[..., nn.Module]) -> Entry:
 
 # One tower without normalisation, as torchvision has it.
 _alexnet_torchvision = partial(
-    AlexNet, towers=1, lrn=False, padding=2, dropout_first=True, initialization="torchvision"
+    AlexNet, towers=1, lrn=False, padding=2, dropout_first=True, **alexnet.TORCHVISION
 )
 _bottleneck_v1 = partial(Bottleneck, stride_first=True)
 
@@ -81,7 +83,7 @@ MODELS: dict[str, Entry] = {
     # AlexNet, 2012
     "alexnet": Entry(AlexNet, 1000, (227, 227, 3), ("alexnet_two_tower",)),
     "alexnet_one_tower": Entry(
-        partial(AlexNet, towers=1, lrn=False, initialization="keras"), 1000, (227, 227, 3)
+        partial(AlexNet, towers=1, lrn=False, **alexnet.KERAS), 1000, (227, 227, 3)
     ),
     "alexnet_torchvision": _imagenet(
         partial(_alexnet_torchvision, features=(64, 192, 384, 256, 256))
@@ -90,7 +92,7 @@ MODELS: dict[str, Entry] = {
     # ZFNet, 2013
     "zfnet": _imagenet(ZFNet),
     "zfnet_wide": _imagenet(partial(ZFNet, features=(96, 256, 512, 1024, 512))),
-    "zfnet_keras": _imagenet(partial(ZFNet, padding="keras", lrn=False, kernel_init=uniform(0.05))),
+    "zfnet_keras": _imagenet(partial(ZFNet, padding="keras", lrn=False, **zfnet.KERAS)),
     # Network in Network, 2013
     "nin_cifar10": _cifar(NiN),
     "nin_cifar100": Entry(NiN, 100, (32, 32, 3)),
@@ -104,13 +106,13 @@ MODELS: dict[str, Entry] = {
     "vgg16_1x1": _imagenet(partial(imagenet_vgg, depth=16, third_kernel_size=1), "vgg_c"),
     "vgg16": _imagenet(partial(imagenet_vgg, depth=16), "vgg_d"),
     "vgg19": _imagenet(partial(imagenet_vgg, depth=19), "vgg_e"),
-    "vgg11_bn": _imagenet(partial(imagenet_vgg, depth=11, with_norm=True), "vgg_a_bn"),
-    "vgg13_bn": _imagenet(partial(imagenet_vgg, depth=13, with_norm=True), "vgg_b_bn"),
+    "vgg11_bn": _imagenet(partial(imagenet_vgg, depth=11, norm=BatchNorm), "vgg_a_bn"),
+    "vgg13_bn": _imagenet(partial(imagenet_vgg, depth=13, norm=BatchNorm), "vgg_b_bn"),
     "vgg16_1x1_bn": _imagenet(
-        partial(imagenet_vgg, depth=16, third_kernel_size=1, with_norm=True), "vgg_c_bn"
+        partial(imagenet_vgg, depth=16, third_kernel_size=1, norm=BatchNorm), "vgg_c_bn"
     ),
-    "vgg16_bn": _imagenet(partial(imagenet_vgg, depth=16, with_norm=True), "vgg_d_bn"),
-    "vgg19_bn": _imagenet(partial(imagenet_vgg, depth=19, with_norm=True), "vgg_e_bn"),
+    "vgg16_bn": _imagenet(partial(imagenet_vgg, depth=16, norm=BatchNorm), "vgg_d_bn"),
+    "vgg19_bn": _imagenet(partial(imagenet_vgg, depth=19, norm=BatchNorm), "vgg_e_bn"),
     # GoogLeNet, 2014
     "googlenet": _imagenet(GoogLeNet, "inception_v1"),
     "googlenet_bn": _imagenet(googlenet_bn),
@@ -172,9 +174,9 @@ MODELS: dict[str, Entry] = {
     "resnet101_v2": _imagenet(partial(imagenet_preact_resnet, depth=101), "preact_resnet101"),
     "resnet152_v2": _imagenet(partial(imagenet_preact_resnet, depth=152), "preact_resnet152"),
     "resnet200_v2": _imagenet(partial(imagenet_preact_resnet, depth=200), "preact_resnet200"),
-    "cifar_resnet110_v2": _cifar(partial(cifar_preact_resnet, depth=110)),
-    "cifar_resnet164_v2": _cifar(partial(cifar_preact_resnet, depth=164, bottleneck=True)),
-    "cifar_resnet1001_v2": _cifar(partial(cifar_preact_resnet, depth=1001, bottleneck=True)),
+    "cifar_resnet110_v2": _cifar(partial(cifar_resnet_v2, depth=110)),
+    "cifar_resnet164_v2": _cifar(partial(cifar_resnet_v2, depth=164, bottleneck=True)),
+    "cifar_resnet1001_v2": _cifar(partial(cifar_resnet_v2, depth=1001, bottleneck=True)),
     # Wide ResNet, 2016
     "wrn_40_4": _cifar(partial(cifar_wide_resnet, depth=40, width_multiplier=4)),
     "wrn_16_8": _cifar(partial(cifar_wide_resnet, depth=16, width_multiplier=8)),
@@ -326,12 +328,16 @@ def create_model(
     if num_classes is None:
         num_classes = entry.num_classes
     check_classes(num_classes)
-    network = entry.constructor(num_classes=num_classes, dtype=dtype, parent=None)
-    fields = {field.name for field in dataclasses.fields(network)} | {
+    arguments = {
         name
         for name, parameter in inspect.signature(entry.constructor).parameters.items()
         if parameter.kind is not parameter.VAR_KEYWORD
     }
+    # What a family's function takes can choose the class, and with it the fields.
+    chosen = {name: value for name, value in overrides.items() if name in arguments}
+    chosen |= {"num_classes": num_classes, "dtype": dtype, "parent": None}
+    network = entry.constructor(**chosen)
+    fields = arguments | {field.name for field in dataclasses.fields(network)}
     for field in overrides:
         if field not in fields:
             near = nearest(field, fields - {"name", "parent"})

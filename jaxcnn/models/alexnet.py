@@ -29,21 +29,16 @@ pools of 3/2 instead of 2/2 0.4 / 0.3. Its 16.4 % and 15.3 % are ensembles of fi
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from jax.nn.initializers import Initializer
 
-from jaxcnn.errors import UserError, nearest
+from jaxcnn.errors import UserError
 from jaxcnn.layers import (
-    BatchNorm,
-    Conv,
     ConvNormAct,
     Dense,
-    batch_norm,
-    classifier,
     flat_maps,
     global_average_pool,
 )
@@ -51,31 +46,21 @@ from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.initializers import normal, torch_uniform, uniform
 from jaxcnn.models.checks import check_images
+from jaxcnn.models.network import NormNetwork
 from jaxcnn.ops.lrn import local_response_norm
 from jaxcnn.ops.pool import max_pool
 
 
-class Init(NamedTuple):
-    """How weights and biases start.
-
-    Attributes:
-      kernel: of convolutions and of the classifier.
-      hidden_kernel: of the hidden dense layers.
-      bias: of conv2, conv4, conv5 and the hidden dense layers, to feed ReLU positive inputs from
-        the start; all other biases start at zero.
-    """
-
-    kernel: Initializer
-    hidden_kernel: Initializer
-    bias: float
+def _alike(init: Initializer) -> dict[str, Any]:
+    kernels = dict.fromkeys(("kernel_init", "dense_init", "classifier_init"), init)
+    return {**kernels, "raised_bias": 0.0}
 
 
-INITIALIZATIONS = {  # "caffe" is that of the reproduction whose weights everybody used
-    "paper": Init(normal(0.01), normal(0.01), 1.0),
-    "caffe": Init(normal(0.01), normal(0.005), 0.1),
-    "torchvision": Init(torch_uniform, torch_uniform, 0.0),
-    "keras": Init(uniform(0.05), uniform(0.05), 0.0),
-}
+# How the networks of other code start, as fields of `AlexNet`. CAFFE is the reproduction whose
+# weights everybody used.
+CAFFE: dict[str, Any] = {"dense_init": normal(0.005), "raised_bias": 0.1}
+TORCHVISION = _alike(torch_uniform)
+KERAS = _alike(uniform(0.05))
 
 
 def full_windows(length: int, kernel_size: int, strides: int) -> tuple[int, int]:
@@ -110,62 +95,50 @@ class HiddenLayer(nn.Module):
         return x if self.dropout_first else self.dropout()(x)
 
 
-class AlexNet(nn.Module):
+class AlexNet(NormNetwork):
     """Five convolutions, the first, second and fifth pooled; two hidden dense layers; linear.
 
     `apply(variables, images, train=False)` maps (N, H, W, C), H and W at least 64 (67 - 2·padding
     where `padding` is given), to logits (N, num_classes) in at least float32. With `train=True` an
-    rng `dropout` is needed if `dropout_rate` is positive, and with `with_norm` the collection
-    `batch_stats` must be mutable. Submodules: `stage1`, …, `stage5` (a convolution and its ReLU),
-    `fc6`, `fc7`, `classifier`.
+    rng `dropout` is needed if `dropout_rate` is positive. Submodules: `stage1`, …, `stage5` (a
+    convolution and its ReLU), `fc6`, `fc7`, `classifier`.
+
+    The paper has no `norm`. Where one is given it stands before every ReLU of a convolution, and
+    convolutions keep their biases.
 
     Attributes:
-      num_classes: 0 returns the last hidden layer.
       features: of the five convolutions.
       towers: groups of the second, fourth and fifth convolution; the others see all maps.
       padding: of the first convolution, on every side; None is `full_windows`.
       lrn: local response normalisation after the first and second ReLU.
-      with_norm: batch normalisation before every ReLU of a convolution, which the paper could not
-        have; convolutions keep their biases.
       pool_size: (H, W) to which the last map is averaged.
       fully_convolutional: slide the dense layers over the last map instead of averaging it, and
         average the scores of all places: dense evaluation of larger images, same parameters.
       hidden_features: of the dense layers before the classifier.
       dropout_rate: at the hidden dense layers.
       dropout_first: drop the inputs of the hidden dense layers instead of their outputs.
-      initialization: a name of `INITIALIZATIONS`.
-      dtype: of the computation; the parameters of BN and its statistics stay as they are.
-      param_dtype: of the parameters.
-      norm_momentum: decay of the running statistics.
-      norm_epsilon: added to variances.
-      conv: constructor of convolutions.
-      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
-      act: activation of the whole network.
+      dense_init: initialiser of the hidden dense layers.
+      classifier_init: initialiser of the classifier.
+      raised_bias: where the biases of conv2, conv4, conv5 and the hidden dense layers start, which
+        gives ReLU positive inputs; all other biases start at zero.
 
     Raises:
-      UserError: if the images are not of rank 4 or too small, for `features` that are not five, or
-        for an unknown `initialization`.
+      UserError: if the images are not of rank 4 or too small, or for `features` that are not five.
     """
 
-    num_classes: int = 1000
     features: Sequence[int] = (96, 256, 384, 384, 256)
     towers: int = 2
     padding: int | None = None
     lrn: bool = True
-    with_norm: bool = False
     pool_size: tuple[int, int] = (6, 6)
     fully_convolutional: bool = False
     hidden_features: Sequence[int] = (4096, 4096)
     dropout_rate: float = 0.5
     dropout_first: bool = False
-    initialization: str = "paper"
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-    norm_momentum: float = 0.9
-    norm_epsilon: float = 1e-5
-    conv: Constructor = Conv
-    norm: Constructor | None = BatchNorm
-    act: Activation = nn.relu
+    dense_init: Initializer = normal(0.01)
+    classifier_init: Initializer = normal(0.01)
+    raised_bias: float = 1.0
+    norm: Constructor | None = None
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -174,23 +147,11 @@ class AlexNet(nn.Module):
         check_images(images, smallest=64 if self.padding is None else 67 - 2 * self.padding)
         if len(self.features) != 5:
             raise UserError(f"features={tuple(self.features)}: AlexNet has five convolutions")
-        if self.initialization not in INITIALIZATIONS:
-            near = nearest(self.initialization, INITIALIZATIONS)
-            raise UserError(f"no initialization {self.initialization!r}: {near}")
-        init = INITIALIZATIONS[self.initialization]
-        zero, raised = nn.initializers.zeros, nn.initializers.constant(init.bias)
-        types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        conv = partial(self.conv, kernel_init=init.kernel, **types)
-        norm = batch_norm(
-            self.norm,
-            train=train,
-            momentum=self.norm_momentum,
-            epsilon=self.norm_epsilon,
-            **types,
-        )
+        zero, raised = nn.initializers.zeros, nn.initializers.constant(self.raised_bias)
+        conv, norm = self.convolution(normal(0.01)), self.normalization(train)
         hidden = partial(
             HiddenLayer,
-            dense=partial(Dense, kernel_init=init.hidden_kernel, bias_init=raised, **types),
+            dense=partial(Dense, kernel_init=self.dense_init, bias_init=raised, **self.dtypes),
             act=self.act,
             dropout=partial(Dropout, self.dropout_rate, deterministic=not train),
             dropout_first=self.dropout_first,
@@ -202,7 +163,7 @@ class AlexNet(nn.Module):
                 self.features[number - 1],
                 (kernel_size, kernel_size),
                 partial(conv, bias_init=bias, feature_group_count=groups),
-                norm if self.with_norm else None,
+                norm,
                 self.act,
                 name=f"stage{number}",
                 **fields,
@@ -222,8 +183,5 @@ class AlexNet(nn.Module):
         x = flat_maps(x, self.pool_size, self.fully_convolutional)
         for i, features in enumerate(self.hidden_features):
             x = hidden(features, name=f"fc{i + 6}")(x)
-        if self.num_classes > 0:
-            x = classifier(self.num_classes, **types, kernel_init=init.kernel)(x)
-        if self.fully_convolutional:
-            x = global_average_pool(x)
-        return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        x = self.classify(x, self.classifier_init)
+        return global_average_pool(x) if self.fully_convolutional else x

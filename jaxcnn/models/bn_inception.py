@@ -30,16 +30,15 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
-from flax.linen.initializers import Initializer
 
-from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, batch_norm, classifier, global_average_pool
+from jaxcnn.layers import ConvNormAct, global_average_pool
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.inception_blocks import Fork, Layer, fork
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.googlenet import Stage
+from jaxcnn.models.network import NormNetwork
 from jaxcnn.ops.pool import avg_pool, max_pool
 
 # SAME as TensorFlow has it, and averages over the pixels of the map that are in the window.
@@ -139,7 +138,7 @@ class Stem(nn.Module):
         return max_pool(x, (3, 3), (2, 2), "SAME")
 
 
-class BNInception(nn.Module):
+class BNInception(NormNetwork):
     """Stem, three stages of Inception modules, global average pooling, dropout, linear classifier.
 
     `apply(variables, images, train=False)` maps (N, H, W, C) of any size to logits
@@ -148,65 +147,30 @@ class BNInception(nn.Module):
     `stage1` (3a to 3c), `stage2` (4a to 4e), `stage3` (5a, 5b), `classifier`.
 
     Attributes:
-      num_classes: 0 returns the pooled features.
       modules: the rows of each stage.
       separable_stem: see `Stem`.
       dropout_rate: share of the features dropped in front of the classifier.
-      kernel_init: of all kernels, the classifier's too.
-      dtype: of the computation; the parameters of BN and its statistics stay as they are.
-      param_dtype: of the parameters.
-      norm_momentum: decay of the running statistics.
-      norm_epsilon: added to variances.
-      conv: constructor of convolutions.
-      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
-      act: activation of the whole network.
 
     Raises:
       UserError: if the images are not of rank 4.
     """
 
-    num_classes: int = 1000
     modules: Sequence[Sequence[Row]] = MODULES
     separable_stem: bool = False
     dropout_rate: float = 0.0
-    kernel_init: Initializer = he_truncated_normal
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-    norm_momentum: float = 0.9
     norm_epsilon: float = 1e-3
-    conv: Constructor = Conv
-    norm: Constructor | None = BatchNorm
-    act: Activation = nn.relu
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Returns logits, or features if `num_classes` is 0; see the class."""
         check_images(images)
-        conv = partial(
-            self.conv,
-            use_bias=self.norm is None,
-            kernel_init=self.kernel_init,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-        )
-        norm = batch_norm(
-            self.norm,
-            train=train,
-            momentum=self.norm_momentum,
-            epsilon=self.norm_epsilon,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-        )
-        handed_down: dict[str, Any] = {"conv": conv, "norm": norm, "act": self.act}
+        layers = self.layers(train, he_truncated_normal)
 
-        x = Stem(**handed_down, separable=self.separable_stem, name="stem")(images)
+        x = Stem(**layers, separable=self.separable_stem, name="stem")(images)
         for i, rows in enumerate(self.modules):
-            x = Stage([module(row) for row in rows], **handed_down, name=f"stage{i + 1}")(x)
-        x = global_average_pool(x)
-        if self.num_classes == 0:
-            return x
-        x = Dropout(self.dropout_rate, deterministic=not train)(x)
-        return classifier(self.num_classes, self.dtype, self.param_dtype, self.kernel_init)(x)
+            x = Stage([module(row) for row in rows], **layers, name=f"stage{i + 1}")(x)
+        dropout = Dropout(self.dropout_rate, deterministic=not train)
+        return self.classify(global_average_pool(x), he_truncated_normal, dropout)
 
 
 def inception_v2_slim(**fields: Any) -> BNInception:

@@ -34,21 +34,18 @@ from jax.ad_checkpoint import checkpoint_name
 
 from jaxcnn.errors import UserError
 from jaxcnn.layers import (
-    BatchNorm,
-    Conv,
     ConvNormAct,
-    batch_norm,
-    classifier,
     global_average_pool,
     he_normal_fan_out,
 )
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.norm import is_batch_norm
+from jaxcnn.layers.residual import stem
 from jaxcnn.layers.scan import grow_scanned
 from jaxcnn.models.checks import check_images
+from jaxcnn.models.network import NormNetwork
 from jaxcnn.ops.barrier import materialize_on_cpu
-from jaxcnn.ops.pool import max_pool
 
 
 class DenseLayer(nn.Module):
@@ -127,7 +124,7 @@ class Transition(nn.Module):
         return nn.avg_pool(x, (2, 2), strides=(2, 2))
 
 
-class DenseNet(nn.Module):
+class DenseNet(NormNetwork):
     """Stem, dense blocks with transitions between, BN, ReLU, global average pooling, classifier.
 
     `apply(variables, images, train=False)` maps (N, H, W, C) to logits (N, num_classes) in at least
@@ -136,7 +133,6 @@ class DenseNet(nn.Module):
     …, `final_norm`, `classifier`.
 
     Attributes:
-      num_classes: 0 returns the pooled features.
       stage_sizes: layers in each dense block.
       growth_rate: channels that a layer adds, k.
       bottleneck: B, a 1x1 convolution to 4k channels before each 3x3.
@@ -146,13 +142,6 @@ class DenseNet(nn.Module):
         max-pool.
       dropout_rate: share of outputs dropped after each convolution but the first; the paper has 0.2
         for CIFAR without augmentation, otherwise 0.
-      dtype: of the computation; the parameters of BN and its statistics stay as they are.
-      param_dtype: of the parameters.
-      norm_momentum: decay of the running statistics.
-      norm_epsilon: added to variances.
-      conv: constructor of convolutions.
-      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
-      act: activation of the whole network.
       remat: keep of a dense block only what its convolutions made for the backward pass, which
         makes the rest again: memory grows with the depth of the block instead of its square.
       scan_units: compile one layer of each block and run the others in a loop (`jax.lax.scan`),
@@ -164,7 +153,6 @@ class DenseNet(nn.Module):
         `scan_units` with dropout.
     """
 
-    num_classes: int = 1000
     stage_sizes: Sequence[int] = (6, 12, 24, 16)
     growth_rate: int = 32
     bottleneck: bool = True
@@ -172,13 +160,6 @@ class DenseNet(nn.Module):
     stem_features: int | None = None
     cifar_stem: bool = False
     dropout_rate: float = 0.0
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-    norm_momentum: float = 0.9
-    norm_epsilon: float = 1e-5
-    conv: Constructor = Conv
-    norm: Constructor | None = BatchNorm
-    act: Activation = nn.relu
     remat: bool = False
     scan_units: bool = False
 
@@ -195,49 +176,28 @@ class DenseNet(nn.Module):
         halvings = len(self.stage_sizes) - 1
         # The ImageNet stem leaves ceil(H/4), and each transition halves, rounding down.
         check_images(images, smallest=2**halvings if self.cifar_stem else 4 * 2**halvings - 3)
-        conv = partial(
-            self.conv,
-            use_bias=self.norm is None,
-            kernel_init=he_normal_fan_out,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-        )
-        norm = batch_norm(
-            self.norm,
-            train=train,
-            momentum=self.norm_momentum,
-            epsilon=self.norm_epsilon,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-        )
+        layers = self.layers(train, he_normal_fan_out)
         dropout = partial(Dropout, self.dropout_rate, deterministic=not train)
-        handed_down: dict[str, Any] = {
-            "conv": conv,
-            "norm": norm,
-            "act": self.act,
-            "dropout": dropout,
-        }
         dense_layer: Constructor = DenseLayer
         if self.remat:
             policy = jax.checkpoint_policies.save_only_these_names("convolved")
             dense_layer = nn.remat(DenseLayer, policy=policy)
-        layer = partial(dense_layer, self.growth_rate, self.bottleneck, **handed_down)
+        layer = partial(dense_layer, self.growth_rate, self.bottleneck, **layers, dropout=dropout)
         stem_features = self.stem_features or 2 * self.growth_rate
 
         if self.cifar_stem:
-            x = ConvNormAct(stem_features, (3, 3), conv, norm=None, act=None, name="stem")(images)
+            x = ConvNormAct(
+                stem_features, (3, 3), layers["conv"], norm=None, act=None, name="stem"
+            )(images)
         else:
-            stem = ConvNormAct(stem_features, (7, 7), conv, norm, self.act, strides=2, name="stem")
-            x = max_pool(stem(images), (3, 3), (2, 2), padding=1)
+            x = stem(images, stem_features, cifar=False, **layers)
         for i, size in enumerate(self.stage_sizes):
             if i > 0:
                 kept = math.floor(self.compression * x.shape[-1])
-                x = Transition(kept, **handed_down, name=f"transition{i}")(x)
+                x = Transition(kept, **layers, dropout=dropout, name=f"transition{i}")(x)
             x = DenseBlock(layer, size, self.remat, self.scan_units, name=f"stage{i + 1}")(x)
-        x = global_average_pool(self.act(norm(name="final_norm")(x)))
-        if self.num_classes == 0:
-            return x
-        return classifier(self.num_classes, self.dtype, self.param_dtype)(x)
+        x = self.act(layers["norm"](name="final_norm")(x))
+        return self.classify(global_average_pool(x))
 
 
 IMAGENET_DEPTHS: dict[int, tuple[int, tuple[int, ...]]] = {  # growth rate, layers

@@ -20,14 +20,14 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.errors import UserError
-from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, batch_norm, classifier, global_average_pool
+from jaxcnn.layers import ConvNormAct, global_average_pool
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.initializers import he_normal
 from jaxcnn.models.checks import check_images
+from jaxcnn.models.network import NormNetwork
 
 
 class BaseBlock(nn.Module):
@@ -105,7 +105,7 @@ class Stage(nn.Module):
         return x
 
 
-class DeeplyFusedNet(nn.Module):
+class DeeplyFusedNet(NormNetwork):
     """Stem, stages of fused blocks, global average pooling, linear classifier.
 
     `apply(variables, images, train=False)` maps (N, H, W, C) of any size to logits
@@ -113,18 +113,10 @@ class DeeplyFusedNet(nn.Module):
     mutable; no rng is needed. Submodules: `stem`, `stage1`, `stage2`, …, `classifier`.
 
     Attributes:
-      num_classes: 0 returns the pooled features.
       bases: for each base network its layers in each block, over all stages; 0 is the identity.
       stage_sizes: blocks in each stage.
       width: features of the stem and the first stage; each further stage doubles them and halves
         the map.
-      dtype: of the computation; the parameters of BN and its statistics stay as they are.
-      param_dtype: of the parameters.
-      norm_momentum: decay of the running statistics.
-      norm_epsilon: added to variances.
-      conv: constructor of convolutions.
-      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
-      act: activation of the whole network.
 
     Raises:
       UserError: if the images are not of rank 4, if a base has not as many blocks as the stages, or
@@ -135,13 +127,7 @@ class DeeplyFusedNet(nn.Module):
     bases: Sequence[Sequence[int]] = ((6, 6, 6), (1, 1, 1))
     stage_sizes: Sequence[int] = (1, 1, 1)
     width: int = 16
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-    norm_momentum: float = 0.9
     norm_epsilon: float = 2e-5
-    conv: Constructor = Conv
-    norm: Constructor | None = BatchNorm
-    act: Activation = nn.relu
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -153,27 +139,15 @@ class DeeplyFusedNet(nn.Module):
                 f"every block, and stage_sizes={tuple(self.stage_sizes)} are "
                 f"{sum(self.stage_sizes)} blocks"
             )
-        types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        norm = batch_norm(
-            self.norm,
-            train=train,
-            momentum=self.norm_momentum,
-            epsilon=self.norm_epsilon,
-            **types,
-        )
-        conv = partial(self.conv, use_bias=self.norm is None, kernel_init=he_normal(), **types)
-        handed_down: dict[str, Any] = {"conv": conv, "norm": norm, "act": self.act}
-        block = partial(FusedBlock, base=partial(BaseBlock, **handed_down), act=self.act)
+        layers = self.layers(train, he_normal())
+        block = partial(FusedBlock, base=partial(BaseBlock, **layers), act=self.act)
 
-        x = ConvNormAct(self.width, (3, 3), **handed_down, name="stem")(images)
+        x = ConvNormAct(self.width, (3, 3), **layers, name="stem")(images)
         blocks = list(zip(*self.bases, strict=True))
         for i, size in enumerate(self.stage_sizes):
             here, blocks = blocks[:size], blocks[size:]
             x = Stage(here, self.width * 2**i, 1 if i == 0 else 2, block, name=f"stage{i + 1}")(x)
-        x = global_average_pool(x)
-        if self.num_classes == 0:
-            return x
-        return classifier(self.num_classes, **types)(x)
+        return self.classify(global_average_pool(x))
 
 
 def cifar_dfn(fusions: int, depth: int, **fields: Any) -> DeeplyFusedNet:

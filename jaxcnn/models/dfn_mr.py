@@ -28,11 +28,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.errors import UserError
-from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, batch_norm, classifier, global_average_pool
+from jaxcnn.layers import ConvNormAct, global_average_pool
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.initializers import he_normal
+from jaxcnn.layers.residual import stem
 from jaxcnn.models.checks import check_images
-from jaxcnn.ops.pool import max_pool
+from jaxcnn.models.network import NormNetwork
 
 Lines = tuple[jax.Array, jax.Array]
 
@@ -126,7 +127,7 @@ class Stage(nn.Module):
         return lines
 
 
-class MergeAndRunNet(nn.Module):
+class MergeAndRunNet(NormNetwork):
     """Stem, stages of merge-and-run units, global average pooling, linear classifier.
 
     `apply(variables, images, train=False)` maps (N, H, W, C) of any size to logits
@@ -134,7 +135,6 @@ class MergeAndRunNet(nn.Module):
     mutable; no rng is needed. Submodules: `stem`, `stage1`, `stage2`, …, `classifier`.
 
     Attributes:
-      num_classes: 0 returns the pooled features.
       stage_sizes: units in each stage.
       width: features of the stem and, without `bottleneck`, of the first stage; each further stage
         doubles them and halves the map.
@@ -144,13 +144,6 @@ class MergeAndRunNet(nn.Module):
         shape have no shortcut.
       concatenate: end with the channels of both lines; without it the last unit adds both branches
         to one shortcut.
-      dtype: of the computation; the parameters of BN and its statistics stay as they are.
-      param_dtype: of the parameters.
-      norm_momentum: decay of the running statistics.
-      norm_epsilon: added to variances.
-      conv: constructor of convolutions.
-      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
-      act: activation of the whole network.
 
     Raises:
       UserError: if the images are not of rank 4, or for a stage without a unit.
@@ -163,13 +156,7 @@ class MergeAndRunNet(nn.Module):
     cifar_stem: bool = True
     project: bool = True
     concatenate: bool = False
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-    norm_momentum: float = 0.9
     norm_epsilon: float = 2e-5
-    conv: Constructor = Conv
-    norm: Constructor | None = BatchNorm
-    act: Activation = nn.relu
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -180,16 +167,8 @@ class MergeAndRunNet(nn.Module):
                 f"stage_sizes={tuple(self.stage_sizes)}: a stage has 1 unit or more, in the last "
                 "one of which the lines end"
             )
-        types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        norm = batch_norm(
-            self.norm,
-            train=train,
-            momentum=self.norm_momentum,
-            epsilon=self.norm_epsilon,
-            **types,
-        )
-        conv = partial(self.conv, use_bias=self.norm is None, kernel_init=he_normal(), **types)
-        layer = partial(ConvNormAct, conv=conv, norm=norm, act=self.act)
+        layers = self.layers(train, he_normal())
+        layer = partial(ConvNormAct, **layers)
         unit = partial(
             MergeAndRun,
             branch=partial(Branch, bottleneck=self.bottleneck, layer=layer),
@@ -197,11 +176,9 @@ class MergeAndRunNet(nn.Module):
             act=self.act,
         )
 
-        if self.cifar_stem:
-            x = layer(self.width, (3, 3), name="stem")(images)
-        else:
-            x = layer(self.width, (7, 7), strides=2, norm=None, act=None, name="stem")(images)
-            x = max_pool(x, (3, 3), (2, 2), padding=1)
+        if not self.cifar_stem:
+            layers |= {"norm": None, "act": None}
+        x = stem(images, self.width, cifar=self.cifar_stem, **layers)
         lines = (x, x)
         expansion = 4 if self.bottleneck else 1
         for i, size in enumerate(self.stage_sizes):
@@ -209,10 +186,7 @@ class MergeAndRunNet(nn.Module):
             end = not self.concatenate and i == len(self.stage_sizes) - 1
             lines = Stage(unit, size, features, strides, end, name=f"stage{i + 1}")(lines)
         x = jnp.concatenate(lines, axis=-1) if self.concatenate else lines[0]
-        x = global_average_pool(x)
-        if self.num_classes == 0:
-            return x
-        return classifier(self.num_classes, **types)(x)
+        return self.classify(global_average_pool(x))
 
 
 def imagenet_dfn_mr(**fields: Any) -> MergeAndRunNet:

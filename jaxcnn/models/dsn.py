@@ -22,6 +22,7 @@ from flax import linen as nn
 
 from jaxcnn.layers import classifier, sow_auxiliary
 from jaxcnn.layers.conv import Constructor
+from jaxcnn.layers.head import runs_auxiliary
 from jaxcnn.layers.initializers import caffe_xavier
 from jaxcnn.models.nin import NiN, Tap
 
@@ -54,10 +55,9 @@ class DSN(NiN):
 
     def tap(self, train: bool) -> Tap | None:
         """Returns what lets the companions see their stages."""
-        wanted = train or self.is_initializing() or self.is_mutable_collection("aux")
-        if not (self.aux_heads and self.num_classes > 0 and wanted):
+        if not (self.aux_heads and self.num_classes > 0 and runs_auxiliary(self, train)):
             return None
-        head = partial(classifier, self.num_classes, self.dtype, self.param_dtype, caffe_xavier)
+        head = partial(classifier, self.num_classes, **self.dtypes, kernel_init=caffe_xavier)
         heads = [CompanionHead(head, name=f"aux{i}_head") for i in range(1, len(self.features) + 1)]
 
         def sow(number: int, maps: jax.Array) -> None:

@@ -36,12 +36,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.errors import UserError
-from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, batch_norm, classifier, global_average_pool
+from jaxcnn.layers import ConvNormAct, global_average_pool
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.initializers import caffe_xavier
 from jaxcnn.layers.join import draw_live_inputs, join_mean
 from jaxcnn.models.checks import check_images
+from jaxcnn.models.network import NormNetwork
 from jaxcnn.ops.pool import max_pool
 
 
@@ -118,7 +119,7 @@ class FractalBlock(nn.Module):
         return ends[-1]
 
 
-class FractalNet(nn.Module):
+class FractalNet(NormNetwork):
     """Fractal blocks, each pooled; global average pooling; linear classifier.
 
     `apply(variables, images, train=False)` maps (N, H, W, C), H and W at least 2^blocks, to logits
@@ -139,7 +140,6 @@ class FractalNet(nn.Module):
     apply it to some mini-batches with `train=True` and keep the parameters.
 
     Attributes:
-      num_classes: 0 returns the pooled features.
       columns: C; a block is 2^(C-1) layers deep.
       stage_features: width of each block.
       dropout_rates: share of a convolution's outputs dropped, for each block.
@@ -148,13 +148,6 @@ class FractalNet(nn.Module):
       deepest_column: evaluate with the deepest column alone; train with the field set already.
       stem_features: of a 7x7/2 stem with BN, ReLU and 3x3/2 max-pool, as ResNet has it; the last
         block is then not max-pooled either. 0 is no stem.
-      dtype: of the computation; the parameters of BN and its statistics stay as they are.
-      param_dtype: of the parameters.
-      norm_momentum: decay of the running statistics.
-      norm_epsilon: added to variances.
-      conv: constructor of convolutions.
-      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
-      act: activation of the whole network.
 
     Raises:
       UserError: if the images are not of rank 4 or too small, for less than one column, for rates
@@ -169,13 +162,6 @@ class FractalNet(nn.Module):
     global_drop_path_share: float = 0.5
     deepest_column: bool = False
     stem_features: int = 0
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-    norm_momentum: float = 0.9
-    norm_epsilon: float = 1e-5
-    conv: Constructor = Conv
-    norm: Constructor | None = BatchNorm
-    act: Activation = nn.relu
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -183,30 +169,16 @@ class FractalNet(nn.Module):
         self.check_fields()
         blocks = len(self.stage_features)
         check_images(images, 4 * 2 ** (blocks - 1) - 3 if self.stem_features else 2**blocks)
-        types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         live: Sequence[Sequence[jax.Array] | None] = [None] * blocks
         momentum: Any = self.norm_momentum
         if train and self.drop_path_rate > 0:
             live, updates = self.draw_live()
             momentum = jnp.where(updates, self.norm_momentum, 1.0)
-        norm = batch_norm(
-            self.norm,
-            train=train,
-            momentum=momentum,
-            epsilon=self.norm_epsilon,
-            **types,
-        )
-        handed_down: dict[str, Any] = {
-            "conv": partial(
-                self.conv, use_bias=self.norm is None, kernel_init=caffe_xavier, **types
-            ),
-            "norm": norm,
-            "act": self.act,
-        }
+        layers = self.layers(train, caffe_xavier, momentum)
 
         x = images
         if self.stem_features:
-            x = ConvNormAct(self.stem_features, (7, 7), strides=2, **handed_down, name="stem")(x)
+            x = ConvNormAct(self.stem_features, (7, 7), strides=2, **layers, name="stem")(x)
             x = max_pool(x, (3, 3), (2, 2), padding=1)
         for i, (features, rate) in enumerate(
             zip(self.stage_features, self.dropout_rates, strict=True)
@@ -215,15 +187,12 @@ class FractalNet(nn.Module):
             x = FractalBlock(
                 features,
                 self.columns,
-                partial(Layer, dropout=dropout, **handed_down),
+                partial(Layer, dropout=dropout, **layers),
                 pool=not self.stem_features or i < blocks - 1,
                 deepest_column=self.deepest_column and not train,
                 name=f"stage{i + 1}",
             )(x, live[i])
-        x = global_average_pool(x)
-        if self.num_classes == 0:
-            return x
-        return classifier(self.num_classes, **types, kernel_init=caffe_xavier)(x)
+        return self.classify(global_average_pool(x), caffe_xavier)
 
     def draw_live(self) -> tuple[list[list[jax.Array]], jax.Array]:
         """Draws drop-path for a mini-batch.

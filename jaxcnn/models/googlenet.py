@@ -35,18 +35,18 @@ from flax.linen.initializers import Initializer
 from jaxcnn.errors import UserError
 from jaxcnn.layers import (
     BatchNorm,
-    Conv,
     ConvNormAct,
-    batch_norm,
     classifier,
     global_average_pool,
     sow_auxiliary,
 )
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
+from jaxcnn.layers.head import runs_auxiliary
 from jaxcnn.layers.inception_blocks import Branches, Chain, Fork, Layer, Step, fork
 from jaxcnn.layers.initializers import caffe_xavier
 from jaxcnn.models.checks import check_images
+from jaxcnn.models.network import NormNetwork
 from jaxcnn.ops.lrn import local_response_norm
 from jaxcnn.ops.pool import adaptive_avg_pool, avg_pool, max_pool
 
@@ -187,7 +187,7 @@ class AuxiliaryHead(nn.Module):
         return self.classifier()(self.dropout()(x))
 
 
-class GoogLeNet(nn.Module):
+class GoogLeNet(NormNetwork):
     """Stem, three stages of Inception modules, global average pooling, dropout, linear classifier.
 
     `apply(variables, images, train=False)` maps (N, H, W, C) to logits (N, num_classes) in at least
@@ -198,7 +198,6 @@ class GoogLeNet(nn.Module):
     then holds their logits, `aux1` and `aux2`.
 
     Attributes:
-      num_classes: 0 returns the pooled features, and there are no auxiliary heads.
       modules: widths of the modules of each of the three stages.
       large_kernel: of a module's third branch.
       reduced: whether modules have 1x1 convolutions in front of the large ones and behind the pool;
@@ -213,23 +212,15 @@ class GoogLeNet(nn.Module):
       aux_dropout_rate: the same in the auxiliary heads.
       transform_input: take images normalised by ImageNet's mean and deviation and scale them to
         [-1, 1], for weights that were trained on that.
-      kernel_init: of all kernels, the classifiers' too.
+      dense_init: initialiser of the hidden layers of the auxiliary heads.
+      classifier_init: initialiser of the classifiers.
       bias_init: of all biases but the classifiers', which start at zero.
-      dtype: of the computation; the parameters of BN and its statistics stay as they are.
-      param_dtype: of the parameters.
-      norm_momentum: decay of the running statistics.
-      norm_epsilon: added to variances.
-      conv: constructor of convolutions.
-      norm: constructor of normalisation, see `jaxcnn.layers.batch_norm`; None leaves it out
-        and gives the convolutions biases.
-      act: activation of the whole network.
 
     Raises:
       UserError: if the images are not of rank 4, or too small for the last pool or for the
         auxiliary heads.
     """
 
-    num_classes: int = 1000
     modules: Sequence[Sequence[Widths]] = MODULES
     large_kernel: int = 5
     reduced: bool = True
@@ -240,54 +231,37 @@ class GoogLeNet(nn.Module):
     dropout_rate: float = 0.4
     aux_dropout_rate: float = 0.7
     transform_input: bool = False
-    kernel_init: Initializer = caffe_xavier
+    dense_init: Initializer = caffe_xavier
+    classifier_init: Initializer = caffe_xavier
     bias_init: Initializer = nn.initializers.constant(0.2)
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-    norm_momentum: float = 0.9
     norm_epsilon: float = 1e-3
-    conv: Constructor = Conv
     norm: Constructor | None = None
-    act: Activation = nn.relu
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Returns logits, or features if `num_classes` is 0; see the class."""
-        wanted = train or self.is_initializing() or self.is_mutable_collection("aux")
-        heads_run = self.aux_heads and self.num_classes > 0 and wanted
+        heads_run = self.aux_heads and self.num_classes > 0 and runs_auxiliary(self, train)
         check_images(images, self._smallest(heads_run))
-        filters: dict[str, Any] = {
-            "kernel_init": self.kernel_init,
-            "bias_init": self.bias_init,
-            "dtype": self.dtype,
-            "param_dtype": self.param_dtype,
-        }
-        norm = batch_norm(
-            self.norm,
-            train=train,
-            momentum=self.norm_momentum,
-            epsilon=self.norm_epsilon,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
+        layers = self.layers(train, caffe_xavier)
+        layers["conv"] = partial(layers["conv"], bias_init=self.bias_init)
+        hidden = partial(
+            nn.Dense, kernel_init=self.dense_init, bias_init=self.bias_init, **self.dtypes
         )
-        handed_down: dict[str, Any] = {
-            "conv": partial(self.conv, use_bias=self.norm is None, **filters),
-            "norm": norm,
-            "act": self.act,
-        }
-        head = partial(classifier, self.num_classes, self.dtype, self.param_dtype, self.kernel_init)
+        head = partial(
+            classifier, self.num_classes, **self.dtypes, kernel_init=self.classifier_init
+        )
         stage1, stage2, stage3 = (
             Stage(
                 [module(w, self.large_kernel, self.reduced) for w in rows],
-                **handed_down,
+                **layers,
                 name=f"stage{i}",
             )
             for i, rows in enumerate(self.modules, start=1)
         )
         aux = {
             number: AuxiliaryHead(
-                **handed_down,
-                dense=partial(nn.Dense, **filters),
+                **layers,
+                dense=hidden,
                 dropout=partial(Dropout, self.aux_dropout_rate, deterministic=not train),
                 classifier=head,
                 adaptive=self.adaptive_aux,
@@ -302,14 +276,12 @@ class GoogLeNet(nn.Module):
                 sow_auxiliary(self, HEADS[number], aux[number](x))
 
         x = to_plus_minus_one(images) if self.transform_input else images
-        x = Chain(stem(self.lrn), **handed_down, name="stem")(x)
+        x = Chain(stem(self.lrn), **layers, name="stem")(x)
         x = halve(stage1(x))
         x = stage2(x, sow_heads)
         x = stage3(halve(x, window=(self.last_pool,) * 2))
-        x = global_average_pool(x)
-        if self.num_classes == 0:
-            return x
-        return head()(Dropout(self.dropout_rate, deterministic=not train)(x))
+        dropout = Dropout(self.dropout_rate, deterministic=not train)
+        return self.classify(global_average_pool(x), self.classifier_init, dropout)
 
     def _smallest(self, heads_run: bool) -> int:
         """Returns the side of the smallest images."""
@@ -325,6 +297,8 @@ def googlenet_bn(**fields: Any) -> GoogLeNet:
         "norm": BatchNorm,
         "lrn": None,
         "kernel_init": slim_normal,
+        "dense_init": slim_normal,
+        "classifier_init": slim_normal,
         "bias_init": nn.initializers.zeros,
     }
     return GoogLeNet(**{**defaults, **fields})

@@ -28,11 +28,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.errors import UserError
-from jaxcnn.layers import Conv, ConvNormAct, classifier, global_average_pool, symmetric_padding
+from jaxcnn.layers import ConvNormAct, classifier, global_average_pool, symmetric_padding
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
-from jaxcnn.layers.initializers import caffe_xavier
+from jaxcnn.layers.initializers import caffe_xavier, normal
 from jaxcnn.models.checks import check_images
+from jaxcnn.models.network import Network
 from jaxcnn.ops.pool import max_pool
 
 
@@ -142,7 +143,7 @@ class HighwayMLP(nn.Module):
         return classifier(self.num_classes, **types, kernel_init=caffe_xavier)(x)
 
 
-class Highway(nn.Module):
+class Highway(Network):
     """Stages of 3x3 highway units, pooled; linear classifier. The defaults are CIFAR's.
 
     A stage opens with a plain convolution if it is the first or of another width than the one
@@ -153,7 +154,6 @@ class Highway(nn.Module):
     `stage1`, `stage2`, … (before their pools), `last` if there are `last_features`, `classifier`.
 
     Attributes:
-      num_classes: 0 returns what the classifier would see.
       stage_sizes: highway units in each stage.
       features: width of each stage.
       first_kernel_size: side of the first convolution of all; the others are 3x3.
@@ -166,10 +166,6 @@ class Highway(nn.Module):
       classifier_std: standard deviation of the classifier's initial weights.
       gate_bias: see `HighwayUnit`.
       highway: False is the plain twin of the same widths.
-      dtype: of the computation.
-      param_dtype: of the parameters.
-      conv: constructor of convolutions.
-      act: activation of the whole network.
 
     Raises:
       UserError: if the images are not of rank 4 or too small, or for fields of lengths that do not
@@ -187,18 +183,13 @@ class Highway(nn.Module):
     classifier_std: float = 0.05
     gate_bias: float = -2.0
     highway: bool = True
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-    conv: Constructor = Conv
-    act: Activation = nn.relu
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Returns logits, or features if `num_classes` is 0; see the class."""
         self._check_fields()
         check_images(images, self._smallest())
-        types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        conv = partial(self.conv, kernel_init=caffe_xavier, **types)
+        conv = self.convolution(caffe_xavier)
         dropouts = [partial(Dropout, rate, deterministic=not train) for rate in self.dropout_rates]
 
         x = images.astype(self.dtype)
@@ -220,10 +211,7 @@ class Highway(nn.Module):
             x = global_average_pool(x)
         else:
             x = x.reshape(x.shape[0], -1)
-        if self.num_classes == 0:
-            return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        start = nn.initializers.normal(self.classifier_std)
-        return classifier(self.num_classes, **types, kernel_init=start)(dropouts[-1]()(x))
+        return self.classify(x, normal(self.classifier_std), dropouts[-1]())
 
     def _smallest(self) -> int:
         """Returns the side of the smallest images."""

@@ -1,16 +1,18 @@
-"""Orderings of a residual unit, and what can stand on its shortcut.
+"""Variants of a residual unit: where BN and ReLU stand, and what stands on the shortcut.
 
-He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027, of
-which `jaxcnn.models.preact_resnet` is the network that won.
+He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027. The
+variant that won is `jaxcnn.models.preact_resnet`, written out; here are the others, as one network
+whose units follow a table.
 
 CIFAR-10, test error in the paper (%), median of 5 runs, of ResNet-110 (basic units) and ResNet-164
-(bottlenecks), by where BN and ReLU stand:
+(bottlenecks), by `ordering`:
 
-  a  original                      6.61   5.93      d  ReLU-only pre-activation   6.71   5.91
-  b  BN after the addition         8.17   6.50      e  full pre-activation        6.37   5.46
-  c  ReLU before the addition      7.84   6.14
+  (a) original               6.61   5.93      (d) relu_only_preactivation   6.71   5.91
+  (b) bn_after_addition      8.17   6.50      (e) full_preactivation        6.37   5.46
+  (c) relu_before_addition   7.84   6.14
 
-and of ResNet-110 with ordering a, by what every unit has on its shortcut ("fail": above 20 %):
+and of ResNet-110 with the original ordering, by what every unit has on its shortcut ("fail": above
+20 %):
 
   shortcut x 0, branch x 1      fail       gate 1-g, branch g          fail; b_g = -6 8.70, -7 9.81
   shortcut x 0.5, branch x 1    fail       gate 1-g, branch x 1        b_g = 0 12.86, -6 6.91
@@ -23,14 +25,18 @@ that changes the shape gates what its parameter-free shortcut puts out, and the 
 unit's stride.
 """
 
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
+from jaxcnn.layers import global_average_pool, he_normal_fan_out
 from jaxcnn.layers.conv import Constructor
+from jaxcnn.layers.dropout import Dropout
+from jaxcnn.models.preact_resnet import PreActResNet, PreActUnit, cifar_preact_resnet
 
 Steps = list[tuple[str, int]]
 
@@ -66,12 +72,12 @@ class Ordering(NamedTuple):
         return steps[:start], steps[start:end], steps[end:]
 
 
-ORDERINGS = {
-    "a": Ordering("WBR", behind=1),
-    "b": Ordering("WBR", behind=2),
-    "c": Ordering("WBR"),
-    "d": Ordering("RWB"),
-    "e": Ordering("BRW"),
+ORDERINGS = {  # (a) to (e) of the paper's figure 4
+    "original": Ordering("WBR", behind=1),
+    "bn_after_addition": Ordering("WBR", behind=2),
+    "relu_before_addition": Ordering("WBR"),
+    "relu_only_preactivation": Ordering("RWB"),
+    "full_preactivation": Ordering("BRW"),
 }
 GATES = ("none", "exclusive", "shortcut")
 
@@ -80,10 +86,10 @@ def check_ordering(ordering: str, zero_init_last: bool) -> None:
     """Raises `UserError` for an ordering that does not exist, or with which nothing is learnt."""
     if ordering not in ORDERINGS:
         raise UserError(f"no ordering {ordering!r}: {nearest(ordering, ORDERINGS)}")
-    if zero_init_last and ordering == "c":
+    if zero_init_last and ordering == "relu_before_addition":
         raise UserError(
-            "zero_init_last under the ReLU that ends the branches of ordering c leaves them no "
-            "gradient and nothing can be learnt: leave it out"
+            "zero_init_last under the ReLU that ends the branches of ordering relu_before_addition"
+            " leaves them no gradient and nothing can be learnt: leave it out"
         )
 
 
@@ -131,29 +137,217 @@ class Join(nn.Module):
         return branch + shortcut
 
 
-def make_join(
-    shortcut: str,
-    *,
-    gate: str,
-    gate_bias: float,
-    shortcut_scale: float,
-    residual_scale: float,
-    dropout: Constructor | None,
-) -> Constructor | None:
-    """Returns what adds branch and `shortcut`: a `Join` of these fields, None if that is the sum.
+class VariantUnit(PreActUnit):
+    """A residual unit whose layers stand in one of `ORDERINGS`.
+
+    Where the shortcut is not the input as it is, it starts from the same pre-activation as the
+    branch; behind its projection stands BN where BN stands behind the branch's last convolution.
+
+    Attributes:
+      ordering: a name of `ORDERINGS`.
+      join: constructor of what adds branch and shortcut, a `Join`; None is the sum.
+      zero_init_last: start the branch's last convolution or BN at zero, the unit as its shortcut.
+      span: convolutions of the branch, for a basic unit; None is two.
+    """
+
+    ordering: str = "full_preactivation"
+    join: Constructor | None = None
+    span: int | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), expansion·features)."""
+        before, branch, behind = self.steps
+        activated = self.run(before, x) if self.preactivate else x
+        y = self.branch(activated)
+        if self.shortcut != "none":
+            norm = None if branch[-1][0] == "W" else self.norm
+            shortcut = self.skip(x if self.keeps(x) else activated, norm)
+            if self.join is None:
+                y = y + shortcut
+            else:
+                y = self.join(conv=self.conv, strides=self.strides, name="join")(x, y, shortcut)
+        return self.run(behind, y)
+
+    def residual(self, x: jax.Array) -> jax.Array:
+        """Returns the branch of an input that is pre-activated."""
+        return self.run(self.steps[1], x)
+
+    @property
+    def convolutions(self) -> list[Constructor]:
+        """Constructors of the branch's convolutions, with everything set but the name."""
+        raise NotImplementedError
+
+    @property
+    def steps(self) -> tuple[Steps, Steps, Steps]:
+        """Steps before the branch, in it, and behind the addition."""
+        return ORDERINGS[self.ordering].steps(len(self.convolutions))
+
+    def run(self, steps: Steps, x: jax.Array) -> jax.Array:
+        """Applies `conv1`, `norm1`, `conv2`, …, and activations."""
+        last = self.steps[1][-1] if self.zero_init_last else None
+        for step in steps:
+            kind, number = step
+            if kind == "R":
+                x = self.act(x)
+            elif kind == "B":
+                norm = self.last_norm if step == last else self.norm
+                x = norm(name=f"norm{number}")(x)
+            else:
+                x = self.dropped(x) if number > 1 else x
+                zero = {"kernel_init": nn.initializers.zeros} if step == last else {}
+                x = self.convolutions[number - 1](**zero, name=f"conv{number}")(x)
+        return x
+
+
+class VariantBasicBlock(VariantUnit):
+    """3x3 and 3x3, or as many 3x3 as `span` says, with BN and ReLU where the ordering has them."""
+
+    @property
+    def convolutions(self) -> list[Constructor]:
+        """Constructors of the 3x3."""
+        self.check_ungrouped()
+        conv = partial(self.conv, self.features, (3, 3), padding=1)
+        span = 2 if self.span is None else self.span
+        return [partial(conv, strides=self.strides), *(span - 1) * [conv]]
+
+
+class VariantBottleneck(VariantUnit):
+    """1x1, 3x3, 1x1, with BN and ReLU where the ordering has them.
+
+    Attributes:
+      stride_first: stride on the first 1x1, as for CIFAR, instead of on the 3x3.
+    """
+
+    stride_first: bool = False
+
+    expansion: ClassVar[int] = 4
+
+    @property
+    def convolutions(self) -> list[Constructor]:
+        """Constructors of 1x1, 3x3 and 1x1."""
+        if self.span is not None:
+            raise UserError("the shortcut of a bottleneck spans its three layers: no shortcut_span")
+        first, second = (self.strides, 1) if self.stride_first else (1, self.strides)
+        inner, groups = self.inner_features, self.cardinality
+        conv2 = partial(self.conv, feature_group_count=groups, strides=second, padding=1)
+        return [
+            partial(self.conv, inner, (1, 1), strides=first),
+            partial(conv2, inner, (3, 3)),
+            partial(self.conv, self.expansion * self.features, (1, 1)),
+        ]
+
+
+class VariantResNet(PreActResNet):
+    """`PreActResNet` with another ordering in its units, or something on their shortcuts.
+
+    With the ordering "original" it is `ResNet`, with "full_preactivation" `PreActResNet`. The stem
+    is one more layer of the same kind, and takes over what stands in front of the first unit;
+    behind the last unit the same stands once more.
+
+    Attributes:
+      block: constructor of a unit: `VariantBasicBlock`, `VariantBottleneck`, or a partial of one.
+      ordering: of BN, ReLU and convolution in a unit; a name of `ORDERINGS`.
+      shortcut_span: convolutions under one shortcut of basic units, at the same depth; None is two.
+      shortcut_scale: constant factor of every shortcut.
+      residual_scale: constant factor of every branch.
+      gate: "shortcut" multiplies every shortcut by 1-g(x), "exclusive" its branch by g(x) as well.
+      gate_bias: bias of the gates to start from.
+      shortcut_dropout: share of inputs dropped on every shortcut.
+      zero_init_last: start the last convolution (BN where that stands behind) of every unit at
+        zero.
 
     Raises:
-      UserError: if there is no shortcut to do it to.
+      UserError: as `PreActResNet`; for an ordering or a gate that does not exist or cannot learn.
     """
-    if (gate, shortcut_scale, residual_scale, dropout) == ("none", 1.0, 1.0, None):
-        return None
-    if shortcut == "none":
-        raise UserError("shortcut=none leaves nothing to gate, scale or drop: choose another")
-    return partial(
-        Join,
-        gate=gate,
-        gate_bias=gate_bias,
-        shortcut_scale=shortcut_scale,
-        residual_scale=residual_scale,
-        dropout=dropout,
-    )
+
+    block: Constructor = VariantBottleneck
+    ordering: str = "full_preactivation"
+    shortcut_span: int | None = None
+    shortcut_scale: float = 1.0
+    residual_scale: float = 1.0
+    gate: str = "none"
+    gate_bias: float = 0.0
+    shortcut_dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Returns logits, or features if `num_classes` is 0; see the class."""
+        self.check_fields(images)
+        ordering, layers = ORDERINGS[self.ordering], self.layers(train, he_normal_fan_out)
+        opening = ordering.postactivation
+        if self.stem_norm:
+            opening += ordering.preactivation
+        x = self.opening(images, layers, norm="B" in opening, act="R" in opening)
+        block = self.unit(
+            train,
+            ordering=self.ordering,
+            join=self._join(train),
+            span=self.shortcut_span,
+            **layers,
+        )
+        x = self.stages(x, block, self._sizes())
+        if "B" in ordering.preactivation:
+            x = layers["norm"](name="final_norm")(x)
+        if "R" in ordering.preactivation:
+            x = self.act(x)
+        return self.classify(global_average_pool(x))
+
+    def check_fields(self, images: jax.Array) -> None:
+        """Raises `UserError` for images or fields that do not go together."""
+        super().check_fields(images)
+        check_ordering(self.ordering, self.zero_init_last)
+        if self.scan_units and self.shortcut_dropout:
+            raise UserError("scan_units goes without dropout: set scan_units=False")
+
+    def _join(self, train: bool) -> Constructor | None:
+        """Returns the constructor of a `Join`, None where branch and shortcut are just added.
+
+        Raises:
+          UserError: if there is no shortcut to do it to.
+        """
+        factors = (self.shortcut_scale, self.residual_scale)
+        if (self.gate, *factors, self.shortcut_dropout) == ("none", 1.0, 1.0, 0.0):
+            return None
+        if self.shortcut == "none":
+            raise UserError("shortcut=none leaves nothing to gate, scale or drop: choose another")
+        dropout = partial(Dropout, self.shortcut_dropout, deterministic=not train)
+        return partial(
+            Join,
+            gate=self.gate,
+            gate_bias=self.gate_bias,
+            shortcut_scale=self.shortcut_scale,
+            residual_scale=self.residual_scale,
+            dropout=dropout if self.shortcut_dropout else None,
+        )
+
+    def _sizes(self) -> Sequence[int]:
+        """Returns the units of every stage."""
+        span = 2 if self.shortcut_span is None else self.shortcut_span
+        if span < 1 or any(2 * size % span for size in self.stage_sizes):
+            raise UserError(
+                f"shortcut_span={span} does not divide the convolutions of stages of "
+                f"{tuple(self.stage_sizes)} units of two: 1 and 2 always do"
+            )
+        return [2 * size // span for size in self.stage_sizes]
+
+
+def cifar_resnet_v2(
+    depth: int, bottleneck: bool = False, ordering: str | None = None, **fields: Any
+) -> PreActResNet:
+    """Returns the CIFAR network of the paper, or with an ordering a variant of it.
+
+    Args:
+      depth: 6n+2, or 9n+2 with bottlenecks.
+      bottleneck: bottlenecks and shortcut B, instead of basic units and shortcut A.
+      ordering: a name of `ORDERINGS`; None is `PreActResNet`.
+      **fields: of `VariantResNet`, without an ordering those of `PreActResNet`.
+
+    Raises:
+      UserError: for another depth.
+    """
+    if ordering is None:
+        return cifar_preact_resnet(depth, bottleneck, **fields)
+    block = partial(VariantBottleneck, stride_first=True) if bottleneck else VariantBasicBlock
+    chosen = {"block": block, "ordering": ordering, **fields}
+    return cifar_preact_resnet(depth, bottleneck, VariantResNet, **chosen)

@@ -26,28 +26,26 @@ With 144 crops v3 has 18.77 / 4.2. Keras learns no scale in BN: 17,216 parameter
 import itertools
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.initializers import Initializer
 
 from jaxcnn.errors import UserError
 from jaxcnn.layers import (
-    BatchNorm,
-    Conv,
     ConvNormAct,
-    batch_norm,
     classifier,
     global_average_pool,
     sow_auxiliary,
 )
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
+from jaxcnn.layers.head import runs_auxiliary
 from jaxcnn.layers.inception_blocks import AVERAGE, MAX, Branches, Chain, Fork, Layer, Pool, fork
 from jaxcnn.layers.scan import apply_scanned
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.googlenet import to_plus_minus_one
+from jaxcnn.models.network import NormNetwork
 from jaxcnn.ops.pool import avg_pool
 
 # Cut off at two standard deviations, as TensorFlow's.
@@ -144,6 +142,10 @@ class AuxiliaryHead(nn.Module):
 
     Maps (N, 17, 17, C) to logits. Of larger maps it averages what the 5x5 leaves.
 
+    Attributes:
+      last_init: initialiser of the 5x5.
+      classifier: constructor of the classifier, complete but for its initialiser.
+
     Raises:
       UserError: for smaller maps.
     """
@@ -151,6 +153,7 @@ class AuxiliaryHead(nn.Module):
     conv: Constructor
     norm: Constructor
     act: Activation
+    last_init: Initializer
     classifier: Constructor
 
     @nn.compact
@@ -163,14 +166,14 @@ class AuxiliaryHead(nn.Module):
                 f"are {height}x{width}: give larger images, or train with aux_heads=False"
             )
         unit = partial(ConvNormAct, norm=self.norm, act=self.act)
-        last_conv = partial(self.conv, kernel_init=truncated_normal(0.01))
+        last_conv = partial(self.conv, kernel_init=self.last_init)
         x = avg_pool(x, (5, 5), (3, 3))
         x = unit(128, (1, 1), conv=self.conv, name="conv1")(x)
         x = unit(768, (5, 5), conv=last_conv, padding=0, name="conv2")(x)
         return self.classifier(kernel_init=truncated_normal(0.001))(global_average_pool(x))
 
 
-class InceptionV3(nn.Module):
+class InceptionV3(NormNetwork):
     """Stem, three stages of Inception modules, global average pooling, dropout, linear classifier.
 
     `apply(variables, images, train=False)` maps (N, H, W, C) to logits (N, num_classes) in at least
@@ -180,7 +183,6 @@ class InceptionV3(nn.Module):
     whenever collection `aux` is mutable, which then holds its logits, `aux1`.
 
     Attributes:
-      num_classes: 0 returns the pooled features, and there is no auxiliary head.
       pool_features: width of the pooling branch in each module of stage 1.
       inner_features: width of the factorised 7x7 convolutions in each module of stage 2, but of
         the last ones.
@@ -192,20 +194,12 @@ class InceptionV3(nn.Module):
       dropout_rate: share of the features dropped in front of the classifier.
       transform_input: take images normalised by ImageNet's mean and deviation and scale them to
         [-1, 1], for weights that were trained on that.
-      dtype: of the computation; the parameters of BN and its statistics stay as they are.
-      param_dtype: of the parameters.
-      norm_momentum: decay of the running statistics.
-      norm_epsilon: added to variances.
-      conv: constructor of convolutions.
-      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
-      act: activation of the whole network.
 
     Raises:
       UserError: if the images are not of rank 4, or too small for the last stage or the auxiliary
         head.
     """
 
-    num_classes: int = 1000
     pool_features: Sequence[int] = (32, 64, 64)
     inner_features: Sequence[int] = (128, 160, 160, 192)
     stage3_size: int = 2
@@ -214,65 +208,36 @@ class InceptionV3(nn.Module):
     aux_heads: bool = False
     dropout_rate: float = 0.2
     transform_input: bool = False
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-    norm_momentum: float = 0.9
     norm_epsilon: float = 1e-3
-    conv: Constructor = Conv
-    norm: Constructor | None = BatchNorm
-    act: Activation = nn.relu
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Returns logits, or features if `num_classes` is 0; see the class."""
         check_images(images, smallest=75)
-        conv = partial(
-            self.conv,
-            use_bias=self.norm is None,
-            kernel_init=truncated_normal(0.1),
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-        )
-        norm = batch_norm(
-            self.norm,
-            train=train,
-            momentum=self.norm_momentum,
-            epsilon=self.norm_epsilon,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-        )
-        handed_down: dict[str, Any] = {"conv": conv, "norm": norm, "act": self.act}
-        branches = partial(Branches, **handed_down)
-        head = partial(
-            classifier,
-            self.num_classes,
-            self.dtype,
-            self.param_dtype,
-            kernel_init=truncated_normal(0.1),
-        )
+        layers = self.layers(train, truncated_normal(0.1))
+        branches = partial(Branches, **layers)
         average = partial(AVERAGE, count_include_pad=self.count_include_pad)
         a = [module_a(p, self.stage1_kernel_size, average) for p in self.pool_features]
         b = [module_b(c, average) for c in self.inner_features]
         c = [module_c(average)] * self.stage3_size
 
         x = to_plus_minus_one(images) if self.transform_input else images
-        x = Chain(STEM, **handed_down, name="stem")(x)
+        x = Chain(STEM, **layers, name="stem")(x)
         x = Stage([partial(branches, table) for table in a], name="stage1")(x)
         x = Stage(
             [partial(branches, table) for table in b],
             reduction=partial(branches, REDUCTION_A),
             name="stage2",
         )(x)
-        wanted = train or self.is_initializing() or self.is_mutable_collection("aux")
-        if self.aux_heads and self.num_classes > 0 and wanted:
-            aux = AuxiliaryHead(**handed_down, classifier=head, name="aux1_head")
+        if self.aux_heads and self.num_classes > 0 and runs_auxiliary(self, train):
+            last_init = self.kernel_init or truncated_normal(0.01)
+            head = partial(classifier, self.num_classes, **self.dtypes)
+            aux = AuxiliaryHead(**layers, last_init=last_init, classifier=head, name="aux1_head")
             sow_auxiliary(self, "aux1", aux(x))
         x = Stage(
             [partial(branches, table) for table in c],
             reduction=partial(branches, REDUCTION_B),
             name="stage3",
         )(x)
-        x = global_average_pool(x)
-        if self.num_classes == 0:
-            return x
-        return head()(Dropout(self.dropout_rate, deterministic=not train)(x))
+        dropout = Dropout(self.dropout_rate, deterministic=not train)
+        return self.classify(global_average_pool(x), truncated_normal(0.1), dropout)

@@ -29,24 +29,22 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.layers import (
-    BatchNorm,
-    Conv,
     ConvNormAct,
-    batch_norm,
     classifier,
     global_average_pool,
     sow_auxiliary,
 )
-from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.conv import Constructor
 from jaxcnn.layers.dropout import Dropout
+from jaxcnn.layers.head import runs_auxiliary
 from jaxcnn.layers.inception_blocks import AVERAGE, MAX, Branches, Chain, Fork, Layer, Step, fork
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.inception_v3 import STEM as STEM_V3
 from jaxcnn.models.inception_v3 import AuxiliaryHead, Stage, truncated_normal, valid3x3
+from jaxcnn.models.network import NormNetwork
 
 Tables = Sequence[Fork]
 
@@ -156,7 +154,7 @@ class ResidualBranches(Branches):
         return x if self.linear else self.act(x)
 
 
-class InceptionV4(nn.Module):
+class InceptionV4(NormNetwork):
     """Stem, three stages of modules, global average pooling, dropout, linear classifier.
 
     `apply(variables, images, train=False)` maps (N, H, W, C) to logits (N, num_classes) in at least
@@ -166,7 +164,6 @@ class InceptionV4(nn.Module):
     whenever collection `aux` is mutable, which then holds its logits, `aux1`.
 
     Attributes:
-      num_classes: 0 returns the pooled features, and there is no auxiliary head.
       stem: steps, see `jaxcnn.layers.inception_blocks`.
       modules: table of a module of each stage.
       reductions: tables of what precedes stages 2 and 3 and halves the map.
@@ -178,20 +175,12 @@ class InceptionV4(nn.Module):
       scan_units: compile one module of each stage and run the others in a loop (`jax.lax.scan`),
         with the same variables and numbers: the network starts sooner. Inner values of the modules
         cannot be captured while it is on.
-      dtype: of the computation; the parameters of BN and its statistics stay as they are.
-      param_dtype: of the parameters.
-      norm_momentum: decay of the running statistics.
-      norm_epsilon: added to variances.
-      conv: constructor of convolutions.
-      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
-      act: activation of the whole network.
 
     Raises:
       UserError: if the images are not of rank 4, or too small for the last stage or the auxiliary
         head.
     """
 
-    num_classes: int = 1000
     stem: Sequence[Step] = STEM_V4
     modules: Tables = BLOCKS_V4
     reductions: Tables = (reduction_a(192, 224, 256, 384), REDUCTION_B_V4)
@@ -200,63 +189,35 @@ class InceptionV4(nn.Module):
     aux_heads: bool = False
     dropout_rate: float = 0.2
     scan_units: bool = False
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-    norm_momentum: float = 0.9
     norm_epsilon: float = 1e-3
-    conv: Constructor = Conv
-    norm: Constructor | None = BatchNorm
-    act: Activation = nn.relu
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Returns logits, or features if `num_classes` is 0; see the class."""
         check_images(images, self.smallest)
-        conv = partial(
-            self.conv,
-            use_bias=self.norm is None,
-            kernel_init=truncated_normal(0.1),
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-        )
-        norm = batch_norm(
-            self.norm,
-            train=train,
-            momentum=self.norm_momentum,
-            epsilon=self.norm_epsilon,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-        )
-        handed_down: dict[str, Any] = {"conv": conv, "norm": norm, "act": self.act}
-        head = partial(
-            classifier,
-            self.num_classes,
-            self.dtype,
-            self.param_dtype,
-            kernel_init=truncated_normal(0.1),
-        )
-        first, second, third = (self.blocks(i, **handed_down) for i in range(3))
-        to_second, to_third = (partial(Branches, t, **handed_down) for t in self.reductions)
+        layers = self.layers(train, truncated_normal(0.1))
+        first, second, third = (self.blocks(i, **layers) for i in range(3))
+        to_second, to_third = (partial(Branches, t, **layers) for t in self.reductions)
 
-        x = Chain(self.stem, **handed_down, name="stem")(images)
+        x = Chain(self.stem, **layers, name="stem")(images)
         stage = partial(Stage, scan=self.scan_units)
         x = stage(first, name="stage1")(x)
         x = stage(second, reduction=to_second, name="stage2")(x)
-        wanted = train or self.is_initializing() or self.is_mutable_collection("aux")
-        if self.aux_heads and self.num_classes > 0 and wanted:
-            aux = AuxiliaryHead(**handed_down, classifier=head, name="aux1_head")
+        if self.aux_heads and self.num_classes > 0 and runs_auxiliary(self, train):
+            last_init = self.kernel_init or truncated_normal(0.01)
+            head = partial(classifier, self.num_classes, **self.dtypes)
+            aux = AuxiliaryHead(**layers, last_init=last_init, classifier=head, name="aux1_head")
             sow_auxiliary(self, "aux1", aux(x))
         x = stage(third, reduction=to_third, name="stage3")(x)
-        x = global_average_pool(self.tail(x, **handed_down))
-        if self.num_classes == 0:
-            return x
-        return head()(Dropout(self.dropout_rate, deterministic=not train)(x))
+        x = global_average_pool(self.tail(x, **layers))
+        dropout = Dropout(self.dropout_rate, deterministic=not train)
+        return self.classify(x, truncated_normal(0.1), dropout)
 
-    def blocks(self, stage: int, **handed_down: Any) -> list[Constructor]:
+    def blocks(self, stage: int, **layers: Any) -> list[Constructor]:
         """Returns the modules of a stage, counted from 0."""
-        return [partial(Branches, self.modules[stage], **handed_down)] * self.stage_sizes[stage]
+        return [partial(Branches, self.modules[stage], **layers)] * self.stage_sizes[stage]
 
-    def tail(self, x: jax.Array, **handed_down: Any) -> jax.Array:
+    def tail(self, x: jax.Array, **layers: Any) -> jax.Array:
         """Returns the maps that are averaged."""
         return x
 
@@ -283,11 +244,9 @@ class InceptionResNet(InceptionV4):
     linear_last: bool = True
     last_features: int | None = 1536
 
-    def blocks(self, stage: int, **handed_down: Any) -> list[Constructor]:
+    def blocks(self, stage: int, **layers: Any) -> list[Constructor]:
         """Returns the modules of a stage, counted from 0."""
-        block = partial(
-            ResidualBranches, self.modules[stage], residual=self.residual, **handed_down
-        )
+        block = partial(ResidualBranches, self.modules[stage], residual=self.residual, **layers)
         blocks: list[Constructor] = [partial(block, scale=self.scales[stage])] * self.stage_sizes[
             stage
         ]
@@ -295,11 +254,11 @@ class InceptionResNet(InceptionV4):
             blocks.append(partial(block, linear=True))
         return blocks
 
-    def tail(self, x: jax.Array, **handed_down: Any) -> jax.Array:
+    def tail(self, x: jax.Array, **layers: Any) -> jax.Array:
         """Returns the maps that are averaged."""
         if self.last_features is None:
             return x
-        return ConvNormAct(self.last_features, (1, 1), **handed_down, name="last")(x)
+        return ConvNormAct(self.last_features, (1, 1), **layers, name="last")(x)
 
 
 def inception_resnet_v1(**fields: Any) -> InceptionResNet:

@@ -22,10 +22,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxcnn.layers import Conv, global_average_pool, sow_auxiliary
+from jaxcnn.layers import global_average_pool, sow_auxiliary
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.initializers import caffe_xavier
-from jaxcnn.layers.norm import batch_norm
 from jaxcnn.layers.split_norm import SplitBatchNorm
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.ladder import (
@@ -39,6 +38,7 @@ from jaxcnn.models.ladder import (
     check_labelled,
     check_split_norm,
 )
+from jaxcnn.models.network import NormNetwork
 from jaxcnn.ops.pool import max_pool
 
 
@@ -125,7 +125,7 @@ class Classifier(nn.Module):
         return Layer(None, norm, lambda x: x, name="mean").encode(global_average_pool(x), way)
 
 
-class LadderConv(nn.Module):
+class LadderConv(NormNetwork):
     """Stages of convolutions, each but the last pooled; 1x1; global mean; the same with noise.
 
     `apply(variables, images, train=False, labelled=None)` maps (N, H, W, C) to logits (N,
@@ -133,19 +133,13 @@ class LadderConv(nn.Module):
     those of `jaxcnn.models.ladder.LadderMLP`. Submodules: `stage1`, `stage2`, …, `classifier`,
     `decoder`.
 
+    `norm` must be `SplitBatchNorm`, a partial of it, or have its methods.
+
     Attributes:
-      num_classes: 0 returns the pooled features of the last stage.
       stages: the convolutions of each stage.
       decoder: with the cost of the classes.
       denoising: λ of that cost.
       noise: standard deviation of the noise on the input and after every normalisation.
-      dtype: of the computation; the statistics of BN stay as they are.
-      param_dtype: of the parameters.
-      norm_momentum: decay of the running statistics.
-      norm_epsilon: added to variances.
-      conv: constructor of convolutions.
-      norm: constructor of normalisation, `SplitBatchNorm` or what has its methods.
-      act: activation of the whole network.
 
     Raises:
       UserError: if the images are not of rank 4 or too small, for a decoder without classes, or if
@@ -157,12 +151,7 @@ class LadderConv(nn.Module):
     decoder: bool = False
     denoising: float = 4.0
     noise: float = 0.3
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-    norm_momentum: float = 0.9
-    norm_epsilon: float = 1e-5
-    conv: Constructor = Conv
-    norm: Constructor = SplitBatchNorm
+    norm: Constructor | None = SplitBatchNorm
     act: Activation = leaky_relu
 
     @nn.compact
@@ -173,26 +162,11 @@ class LadderConv(nn.Module):
         check_images(images, smallest_images(self.stages))
         check_labelled(labelled, images)
         check_decoder(self.decoder, self.num_classes)
-        conv = partial(
-            self.conv,
-            use_bias=False,
-            kernel_init=caffe_xavier,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-        )
         check_split_norm(self.norm)
-        norm = batch_norm(
-            self.norm,
-            train=train,
-            momentum=self.norm_momentum,
-            epsilon=self.norm_epsilon,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-        )
-        handed_down: dict[str, Any] = {"conv": conv, "norm": norm, "act": self.act}
+        layers = self.layers(train, caffe_xavier)
         last = len(self.stages) - 1
         stages = [
-            Stage(rows, i < last, **handed_down, name=f"stage{i + 1}")
+            Stage(rows, i < last, **layers, name=f"stage{i + 1}")
             for i, rows in enumerate(self.stages)
         ]
         logits_dtype = jnp.promote_types(self.dtype, jnp.float32)
@@ -209,9 +183,7 @@ class LadderConv(nn.Module):
         if self.num_classes == 0:
             maps = [features(way) for way in (ways if train else [None])]
             return global_average_pool(maps[-1])
-        classifier = Classifier(
-            self.num_classes, **handed_down, dtype=logits_dtype, name="classifier"
-        )
+        classifier = Classifier(self.num_classes, **layers, dtype=logits_dtype, name="classifier")
         # Initialisation goes through the decoder, too, whatever `train` is.
         decoding = self.decoder and (train or self.is_initializing())
         if not train and not decoding:
@@ -222,7 +194,7 @@ class LadderConv(nn.Module):
         if decoding:
             check_denoising([self.denoising], 1)
         if decoding and self.denoising > 0:
-            top = partial(norm, dtype=logits_dtype)
+            top = partial(layers["norm"], dtype=logits_dtype)
             decoder = Decoder([self.denoising], nn.Dense, top, name="decoder")
             costs = decoder([clean], [noisy.z], nn.softmax(noisy.h), labelled)
             sow_auxiliary(self, "denoising", costs)

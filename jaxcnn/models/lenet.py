@@ -36,11 +36,12 @@ import numpy as np
 from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.layers import Conv, classifier, minus_distances
+from jaxcnn.layers import minus_distances
 from jaxcnn.layers.activations import scaled_tanh
 from jaxcnn.layers.conv import Activation, Constructor
-from jaxcnn.layers.initializers import Initialized, lecun_1998, uniform
+from jaxcnn.layers.initializers import lecun_1998, uniform
 from jaxcnn.models.checks import check_images
+from jaxcnn.models.network import Network
 from jaxcnn.ops.pool import avg_pool, max_pool
 from jaxcnn.ops.sharding import is_explicit
 
@@ -142,7 +143,7 @@ class Subsampling(nn.Module):
         return self.act(scale * sums + bias)
 
 
-class LeNet5(nn.Module):
+class LeNet5(Network):
     """C1 5x5(6), S2, C3 5x5(16), S4, C5 120, F6 84, each with its activation; output.
 
     `apply(variables, images, train=False)` maps (N, H, W, C), H and W at least 16, to logits
@@ -153,15 +154,9 @@ class LeNet5(nn.Module):
     paper's 5x5 convolution; its size follows the input's.
 
     Attributes:
-      num_classes: 0 returns the 84 features of F6. There are radial basis functions for the first
-        ten.
       table: for each map of C3 the maps of S2 that it sees; None is 16 maps that see all.
       subsampling: S2 and S4, each "trainable" as in the paper, "average" or "max".
       output: "rbf" has no parameters, "softmax" is a linear layer.
-      dtype: of the computation.
-      param_dtype: of the parameters.
-      conv: constructor of convolutions.
-      act: activation of every layer but the output.
 
     Raises:
       UserError: if the images are not of rank 4 or too small, for an unknown `subsampling` or
@@ -172,9 +167,6 @@ class LeNet5(nn.Module):
     table: Sequence[Sequence[int]] | None = C3_TABLE
     subsampling: Sequence[str] = ("trainable", "trainable")
     output: str = "rbf"
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-    conv: Constructor = Conv
     act: Activation = scaled_tanh
 
     @nn.compact
@@ -182,15 +174,8 @@ class LeNet5(nn.Module):
         """Returns logits, or features if `num_classes` is 0; see the class."""
         check_images(images, smallest=16)
         self._check_fields()
-        types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        conv: Constructor = partial(self.conv, kernel_init=lecun_1998(), **types)
-        dense: Constructor = partial(nn.Dense, kernel_init=lecun_1998(), **types)
-
-        if self.table is not None and isinstance(self.conv, Initialized):
-            raise UserError(
-                "the packed kernels of C3 start as the number of maps that each sees demands:"
-                " model.kernel_init cannot set them"
-            )
+        conv = self.convolution(lecun_1998())
+        dense: Constructor = partial(nn.Dense, kernel_init=lecun_1998(), **self.dtypes)
 
         def subsampled(x: jax.Array, kind: str, name: str) -> jax.Array:
             if kind == "trainable":
@@ -208,13 +193,16 @@ class LeNet5(nn.Module):
         x = x.reshape(x.shape[0], -1)
         x = self.act(dense(120, name="c5")(x))
         x = self.act(dense(84, name="f6")(x))
-        if self.num_classes == 0:
-            return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        if self.output == "rbf":
+        if self.output == "rbf" and self.num_classes > 0:
             return minus_distances(x, CODES[: self.num_classes])
-        return classifier(self.num_classes, **types, kernel_init=lecun_1998())(x)
+        return self.classify(x, lecun_1998())
 
     def _check_fields(self) -> None:
+        if self.table is not None and self.kernel_init is not None:
+            raise UserError(
+                "kernel_init does not go with a table: kernels of C3 start by the number of maps"
+                " that each map sees; leave kernel_init out"
+            )
         if len(self.subsampling) != 2:
             raise UserError(f"subsampling={tuple(self.subsampling)}: there are two, S2 and S4")
         for kind in self.subsampling:
@@ -229,7 +217,7 @@ class LeNet5(nn.Module):
             )
 
 
-class LeNet5Modern(nn.Module):
+class LeNet5Modern(Network):
     """5x5(6), ReLU, pool, 5x5(16), ReLU, pool, 120, ReLU, 84, ReLU, linear.
 
     `apply(variables, images, train=False)` maps (N, H, W, C), H and W at least 16, to logits
@@ -237,30 +225,19 @@ class LeNet5Modern(nn.Module):
     nothing. C5 is a dense layer over all that is left of the map, which at 32x32 is the paper's 5x5
     convolution; its size follows the input's.
 
-    Attributes:
-      num_classes: 0 returns the 84 features of F6.
-      dtype: of the computation.
-      param_dtype: of the parameters.
-      conv: constructor of convolutions.
-      act: activation of every layer but the last.
-
     Raises:
       UserError: if the images are not of rank 4 or too small.
     """
 
     num_classes: int = 10
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-    conv: Constructor = Conv
-    act: Activation = nn.relu
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Returns logits, or features if `num_classes` is 0; see the class."""
         check_images(images, smallest=16)
-        types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        conv: Constructor = partial(self.conv, kernel_init=nn.initializers.he_normal(), **types)
-        dense: Constructor = partial(nn.Dense, kernel_init=nn.initializers.he_normal(), **types)
+        start = nn.initializers.he_normal()
+        conv = self.convolution(start)
+        dense: Constructor = partial(nn.Dense, kernel_init=start, **self.dtypes)
         pool = partial(nn.avg_pool, window_shape=(2, 2), strides=(2, 2))
 
         x = pool(self.act(conv(6, (5, 5), padding=0, name="c1")(images)))
@@ -268,6 +245,4 @@ class LeNet5Modern(nn.Module):
         x = x.reshape(x.shape[0], -1)
         x = self.act(dense(120, name="c5")(x))
         x = self.act(dense(84, name="f6")(x))
-        if self.num_classes == 0:
-            return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        return classifier(self.num_classes, self.dtype, self.param_dtype)(x)
+        return self.classify(x)

@@ -24,14 +24,15 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.layers import BatchNorm, Conv, ConvNormAct, batch_norm, classifier, global_average_pool
+from jaxcnn.layers import ConvNormAct, global_average_pool
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
+from jaxcnn.layers.initializers import truncated_normal
 from jaxcnn.models.checks import check_images
+from jaxcnn.models.network import NormNetwork
 
 PADDINGS = {"SAME": "SAME", "symmetric": None}  # as `ConvNormAct` has them
 
@@ -89,7 +90,7 @@ class Stage(nn.Module):
         return x
 
 
-class MobileNet(nn.Module):
+class MobileNet(NormNetwork):
     """3x3/2 stem, stages of separable convolutions, global average pooling, dropout, classifier.
 
     `apply(variables, images, train=False)` maps (N, H, W, C) of any size to logits
@@ -98,7 +99,6 @@ class MobileNet(nn.Module):
     `stage1`, `stage2`, …, `head` if `head_features` asks for it, `classifier`.
 
     Attributes:
-      num_classes: 0 returns the pooled features.
       stage_sizes: blocks in each stage; every stage but the first halves the map.
       features: channels of the stem and of each stage, before the multiplier.
       width_multiplier: α; a layer of C channels has int(α·C).
@@ -108,20 +108,12 @@ class MobileNet(nn.Module):
       padding: "SAME", of TensorFlow, or "symmetric" as in torch: at even sizes and stride 2 the
         former pads right and below only.
       dropout_rate: share of the pooled features that is dropped.
-      dtype: of the computation; the parameters of BN and its statistics stay as they are.
-      param_dtype: of the parameters.
-      norm_momentum: decay of the running statistics.
-      norm_epsilon: added to variances.
-      conv: constructor of convolutions.
-      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
-      act: activation of the whole network.
 
     Raises:
       UserError: if the images are not of rank 4, for a padding that does not exist, a multiplier
         that leaves a layer without channels, or stages and features that do not go together.
     """
 
-    num_classes: int = 1000
     stage_sizes: Sequence[int] = (1, 2, 2, 6, 2)
     features: Sequence[int] = (32, 64, 128, 256, 512, 1024)
     width_multiplier: float = 1.0
@@ -129,38 +121,16 @@ class MobileNet(nn.Module):
     head_features: int | None = None
     padding: str = "SAME"
     dropout_rate: float = 1e-3
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
     norm_momentum: float = 0.99
     norm_epsilon: float = 1e-3
-    conv: Constructor = Conv
-    norm: Constructor | None = BatchNorm
-    act: Activation = nn.relu
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Returns logits, or features if `num_classes` is 0; see the class."""
         check_images(images)
         stem_features, *stages = self._widths()
-        handed_down: dict[str, Any] = {
-            "conv": partial(
-                self.conv,
-                use_bias=self.norm is None,
-                kernel_init=nn.initializers.truncated_normal(0.09),
-                dtype=self.dtype,
-                param_dtype=self.param_dtype,
-            ),
-            "norm": batch_norm(
-                self.norm,
-                train=train,
-                momentum=self.norm_momentum,
-                epsilon=self.norm_epsilon,
-                dtype=self.dtype,
-                param_dtype=self.param_dtype,
-            ),
-            "act": self.act,
-        }
-        padded = {**handed_down, "padding": self._padding()}
+        layers = self.layers(train, truncated_normal(0.09))
+        padded = {**layers, "padding": self._padding()}
         ordinary = partial(ConvNormAct, kernel_size=(3, 3), **padded)
         block = partial(SeparableConv, **padded) if self.separable else ordinary
 
@@ -168,12 +138,9 @@ class MobileNet(nn.Module):
         for i, (size, features) in enumerate(zip(self.stage_sizes, stages, strict=True)):
             x = Stage(block, size, features, 1 if i == 0 else 2, name=f"stage{i + 1}")(x)
         if self.head_features is not None:
-            x = ConvNormAct(self.head_features, (1, 1), **handed_down, name="head")(x)
-        x = global_average_pool(x)
-        if self.num_classes == 0:
-            return x
-        x = Dropout(self.dropout_rate, deterministic=not train)(x)
-        return classifier(self.num_classes, self.dtype, self.param_dtype)(x)
+            x = ConvNormAct(self.head_features, (1, 1), **layers, name="head")(x)
+        dropout = Dropout(self.dropout_rate, deterministic=not train)
+        return self.classify(global_average_pool(x), dropout=dropout)
 
     def _widths(self) -> list[int]:
         if len(self.features) != len(self.stage_sizes) + 1:

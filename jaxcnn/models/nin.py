@@ -26,12 +26,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.initializers import Initializer
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.layers import Conv, global_average_pool, symmetric_padding
+from jaxcnn.layers import global_average_pool, symmetric_padding
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
+from jaxcnn.layers.initializers import normal
 from jaxcnn.models.checks import check_images
+from jaxcnn.models.network import Network
 from jaxcnn.ops.pool import avg_pool, max_pool
 
 # (number of the stage, from 1; its first convolution's output before the ReLU) → nothing
@@ -70,7 +73,7 @@ class MLPConv(nn.Module):
         return x
 
 
-class NiN(nn.Module):
+class NiN(Network):
     """mlpconv layers with pools between them, the last one's output a map per class; their means.
 
     `apply(variables, images, train=False)` maps (N, H, W, C), H and W at least 2^pools, to logits
@@ -91,10 +94,6 @@ class NiN(nn.Module):
       final_act: activate the maps of the classes before they are averaged.
       deviations: of the initial weights of each stage's first convolution and of `classifier`, or
         pairs, with that of the stage's 1x1; None and all other weights are N(0, 0.05²).
-      dtype: of the computation.
-      param_dtype: of the parameters.
-      conv: constructor of convolutions.
-      act: activation of the whole network.
 
     Raises:
       UserError: if the images are not of rank 4 or too small, or for fields that do not fit
@@ -112,10 +111,6 @@ class NiN(nn.Module):
     dropout_last_only: bool = False
     final_act: bool = True
     deviations: Sequence[float | tuple[float, float]] | None = None
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-    conv: Constructor = Conv
-    act: Activation = nn.relu
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -123,8 +118,8 @@ class NiN(nn.Module):
         self._check_fields()
         check_images(images, self._smallest())
         last = len(self.features) - 1
-        conv = partial(self.conv, dtype=self.dtype, param_dtype=self.param_dtype)
-        inits = [tuple(map(nn.initializers.normal, pair)) for pair in self._deviations()]
+        conv = partial(self.conv, **self.dtypes)
+        inits = self._initializers()
         tap = self.tap(train)
 
         x = images.astype(self.dtype)
@@ -164,6 +159,11 @@ class NiN(nn.Module):
         stages = len(self.features) + 1
         given = [DEVIATION] * stages if self.deviations is None else self.deviations
         return [(x, DEVIATION) if isinstance(x, int | float) else tuple(x) for x in given]
+
+    def _initializers(self) -> list[tuple[Initializer, ...]]:
+        if self.kernel_init is not None:
+            return [(self.kernel_init,) * 2] * (len(self.features) + 1)
+        return [tuple(map(normal, pair)) for pair in self._deviations()]
 
     def _smallest(self) -> int:
         """Returns the side of the smallest images."""

@@ -27,114 +27,73 @@ CIFAR, test error in the paper, median of 5 runs (CIFAR-10 / CIFAR-100 %), param
   cifar_resnet1001_v2  4.92 / 22.71   10,327,706     bottlenecks; 4.62 with batches of 64
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.errors import UserError
 from jaxcnn.layers import (
-    BatchNorm,
-    Conv,
-    ConvNormAct,
-    batch_norm,
-    classifier,
     global_average_pool,
     he_normal_fan_out,
+    residual,
 )
-from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.conv import Constructor
 from jaxcnn.layers.dropout import Dropout
+from jaxcnn.layers.residual import ResidualUnit, Stage, check_shortcut, stem
 from jaxcnn.models.checks import check_images
-from jaxcnn.models.identity_mappings import ORDERINGS, Steps, check_ordering, make_join
-from jaxcnn.models.resnet import SHORTCUTS as RESNET_SHORTCUTS
-from jaxcnn.models.resnet import ResidualUnit, Stage, check_shortcut
-from jaxcnn.ops.pool import max_pool
+from jaxcnn.models.network import NormNetwork
 
-SHORTCUTS = (*RESNET_SHORTCUTS, "first")
+SHORTCUTS = (*residual.SHORTCUTS, "first")
 
 
 class PreActUnit(ResidualUnit):
-    """BN, ReLU, residual; + shortcut. Or in another of the paper's orderings.
+    """BN, ReLU, residual; + shortcut.
 
-    Where the shortcut is not the input as it is, it starts from the same BN-ReLU as the branch.
+    A shortcut that changes the shape starts from the same BN-ReLU as the branch, and its projection
+    has no BN of its own.
 
     Attributes:
-      ordering: one of `jaxcnn.models.identity_mappings.ORDERINGS`.
       preactivate: False leaves the first BN-ReLU out, for an input that is activated already.
       dropout: constructor of a dropout in front of every convolution but the first; None leaves it
         out.
-      join: constructor of what adds branch and shortcut, a `Join`; None is the sum.
-      zero_init_last: start the branch's last convolution or BN at zero, the unit as its shortcut.
-      span: convolutions of the branch, for a basic unit; None is two.
+      zero_init_last: start the last convolution at zero, the unit as its shortcut.
     """
 
-    ordering: str = "e"
     preactivate: bool = True
     dropout: Constructor | None = None
-    join: Constructor | None = None
-    span: int | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), expansion·features)."""
-        before, branch, behind = self.steps
-        activated = self.run(before, x) if self.preactivate else x
+        activated = self.act(self.norm(name="norm1")(x)) if self.preactivate else x
         y = self.branch(activated)
-        if self.shortcut != "none":
-            # Behind a projection stands what stands behind the branch's last convolution.
-            norm = None if branch[-1][0] == "W" else self.norm
-            shortcut = self.skip(x if self.keeps(x) else activated, norm)
-            if self.join is None:
-                y = y + shortcut
-            else:
-                y = self.join(conv=self.conv, strides=self.strides, name="join")(x, y, shortcut)
-        return self.run(behind, y)
+        if self.shortcut == "none":
+            return y
+        return y + self.skip(x if self.keeps(x) else activated, norm=None)
 
-    def residual(self, x: jax.Array) -> jax.Array:
-        """Returns the branch of an input that is pre-activated."""
-        return self.run(self.steps[1], x)
+    def dropped(self, x: jax.Array) -> jax.Array:
+        """Returns x after the dropout, if there is one."""
+        return x if self.dropout is None else self.dropout()(x)
 
     @property
-    def convolutions(self) -> list[Constructor]:
-        """Constructors of the branch's convolutions, with everything set but the name."""
-        raise NotImplementedError
-
-    @property
-    def steps(self) -> tuple[Steps, Steps, Steps]:
-        """What stands before the branch, in it, and behind the addition."""
-        return ORDERINGS[self.ordering].steps(len(self.convolutions))
-
-    def run(self, steps: Steps, x: jax.Array) -> jax.Array:
-        """Applies `conv1`, `norm1`, `conv2`, …, and activations."""
-        last = self.steps[1][-1] if self.zero_init_last else None
-        for step in steps:
-            kind, number = step
-            if kind == "R":
-                x = self.act(x)
-            elif kind == "B":
-                norm = self.last_norm if step == last else self.norm
-                x = norm(name=f"norm{number}")(x)
-            else:
-                if number > 1 and self.dropout is not None:
-                    x = self.dropout()(x)
-                zero = {"kernel_init": nn.initializers.zeros} if step == last else {}
-                x = self.convolutions[number - 1](**zero, name=f"conv{number}")(x)
-        return x
+    def last_conv(self) -> Constructor:
+        """Constructor of the convolution that ends the branch."""
+        zeros = nn.initializers.zeros
+        return partial(self.conv, kernel_init=zeros) if self.zero_init_last else self.conv
 
 
 class PreActBasicBlock(PreActUnit):
     """BN, ReLU, 3x3, BN, ReLU, dropout, 3x3; + shortcut."""
 
-    @property
-    def convolutions(self) -> list[Constructor]:
-        """3x3 and 3x3, or as many as `span` says."""
+    def residual(self, x: jax.Array) -> jax.Array:
+        """3x3, BN, ReLU, dropout, 3x3."""
         self.check_ungrouped()
-        conv = partial(self.conv, self.features, (3, 3), padding=1)
-        span = 2 if self.span is None else self.span
-        return [partial(conv, strides=self.strides), *(span - 1) * [conv]]
+        x = self.conv(self.features, (3, 3), strides=self.strides, padding=1, name="conv1")(x)
+        x = self.dropped(self.act(self.norm(name="norm2")(x)))
+        return self.last_conv(self.features, (3, 3), padding=1, name="conv2")(x)
 
 
 class PreActBottleneck(PreActUnit):
@@ -148,32 +107,22 @@ class PreActBottleneck(PreActUnit):
 
     expansion: ClassVar[int] = 4
 
-    @property
-    def convolutions(self) -> list[Constructor]:
-        """1x1, 3x3, 1x1."""
-        if self.span is not None:
-            raise UserError("the shortcut of a bottleneck spans its three layers: no shortcut_span")
+    def residual(self, x: jax.Array) -> jax.Array:
+        """1x1, BN, ReLU, dropout, 3x3, BN, ReLU, dropout, 1x1."""
         first, second = (self.strides, 1) if self.stride_first else (1, self.strides)
         inner, groups = self.inner_features, self.cardinality
-        return [
-            partial(self.conv, inner, (1, 1), strides=first),
-            partial(
-                self.conv,
-                inner,
-                (3, 3),
-                feature_group_count=groups,
-                strides=second,
-                padding=1,
-            ),
-            partial(self.conv, self.expansion * self.features, (1, 1)),
-        ]
+        x = self.conv(inner, (1, 1), strides=first, name="conv1")(x)
+        x = self.dropped(self.act(self.norm(name="norm2")(x)))
+        conv2 = partial(self.conv, feature_group_count=groups, strides=second, padding=1)
+        x = conv2(inner, (3, 3), name="conv2")(x)
+        x = self.dropped(self.act(self.norm(name="norm3")(x)))
+        return self.last_conv(self.expansion * self.features, (1, 1), name="conv3")(x)
 
 
-class PreActResNet(nn.Module):
+class PreActResNet(NormNetwork):
     """Stem, stages of pre-activation units, BN, ReLU, global average pooling, linear classifier.
 
-    The further orderings and shortcuts of the paper are fields (`ordering`; `shortcut_scale` to
-    `shortcut_dropout`), with which it is another network.
+    The further orderings and shortcuts of the paper are in `jaxcnn.models.identity_mappings`.
 
     `apply(variables, images, train=False)` maps (N, H, W, C) of any size to logits
     (N, num_classes) in at least float32. With `train=True` the collection `batch_stats` must be
@@ -181,7 +130,6 @@ class PreActResNet(nn.Module):
     `stage1`, `stage2`, …, `final_norm`, `classifier`.
 
     Attributes:
-      num_classes: 0 returns the pooled features.
       stage_sizes: units in each stage.
       block: constructor of a unit: `PreActBasicBlock`, `PreActBottleneck`, or a partial of one.
       width: features of the first stage, each further stage doubling them; or those of every
@@ -190,154 +138,80 @@ class PreActResNet(nn.Module):
       cifar_stem: a 3x3 stem for small images, instead of 7x7/2 and a max-pool.
       stem_norm: BN and ReLU behind the stem's convolution, and none in front of the first unit;
         False has it the other way round.
-      ordering: of BN, ReLU and convolution in a unit, "a" to "e" of the paper; "a" is `ResNet`.
       shortcut: A is parameter-free (subsampling and zero channels; "average": the mean of 2x2
         instead), B projects by 1x1 where the shape changes, "first" there and in the first unit of
         every stage (timm's bottlenecks), C in every unit; "none" is the plain network.
-      shortcut_span: convolutions under one shortcut of basic units, at the same depth; None is two.
-      shortcut_scale: constant factor of every shortcut.
-      residual_scale: constant factor of every branch.
-      gate: "shortcut" multiplies every shortcut by 1-g(x), "exclusive" its branch by g(x) as well.
-      gate_bias: bias of the gates to start from.
-      shortcut_dropout: share of inputs dropped on every shortcut.
-      zero_init_last: start the last convolution (BN where that stands behind) of every unit at
-        zero.
+      zero_init_last: start the last convolution of every unit at zero.
       dropout_rate: share of inputs dropped in front of every convolution of a unit but the first.
       scan_units: compile one unit for each stage and run the others in a loop; see `ResNet`. Not
         with dropout, whose draws would be others.
-      dtype: of the computation; the parameters of BN and its statistics stay as they are.
-      param_dtype: of the parameters.
-      norm_momentum: decay of the running statistics.
-      norm_epsilon: added to variances.
-      conv: constructor of convolutions.
-      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
-      act: activation of the whole network.
 
     Raises:
-      UserError: if the images are not of rank 4, for an ordering, a shortcut or a gate that does
-        not exist or cannot learn, or for widths that are not as many as stages.
+      UserError: if the images are not of rank 4, for a shortcut that does not exist or cannot
+        learn, or for widths that are not as many as stages.
     """
 
-    num_classes: int = 1000
     stage_sizes: Sequence[int] = (3, 4, 6, 3)
     block: Constructor = PreActBottleneck
     width: int | Sequence[int] = 64
     stem_features: int | None = None
     cifar_stem: bool = False
     stem_norm: bool = True
-    ordering: str = "e"
     shortcut: str = "B"
-    shortcut_span: int | None = None
-    shortcut_scale: float = 1.0
-    residual_scale: float = 1.0
-    gate: str = "none"
-    gate_bias: float = 0.0
-    shortcut_dropout: float = 0.0
     zero_init_last: bool = False
     dropout_rate: float = 0.0
     scan_units: bool = False
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-    norm_momentum: float = 0.9
-    norm_epsilon: float = 1e-5
-    conv: Constructor = Conv
-    norm: Constructor | None = BatchNorm
-    act: Activation = nn.relu
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Returns logits, or features if `num_classes` is 0; see the class."""
+        self.check_fields(images)
+        layers = self.layers(train, he_normal_fan_out)
+        x = self.opening(images, layers, norm=self.stem_norm, act=self.stem_norm)
+        x = self.stages(x, self.unit(train, **layers), self.stage_sizes)
+        x = self.act(layers["norm"](name="final_norm")(x))
+        return self.classify(global_average_pool(x))
+
+    def check_fields(self, images: jax.Array) -> None:
+        """Raises `UserError` for images or fields that do not go together."""
         check_images(images)
         check_shortcut(self.shortcut, SHORTCUTS, self.zero_init_last)
-        check_ordering(self.ordering, self.zero_init_last)
-        if self.scan_units and (self.dropout_rate or self.shortcut_dropout):
+        if self.scan_units and self.dropout_rate:
             raise UserError("scan_units goes without dropout: set scan_units=False")
-        conv = partial(
-            self.conv,
-            use_bias=self.norm is None,
-            kernel_init=he_normal_fan_out,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
+
+    def opening(
+        self, images: jax.Array, layers: Mapping[str, Any], *, norm: bool, act: bool
+    ) -> jax.Array:
+        """Returns the maps of the stem, with or without normalisation and activation."""
+        return stem(
+            images,
+            self.stem_features or self._widths()[0],
+            cifar=self.cifar_stem,
+            conv=layers["conv"],
+            norm=layers["norm"] if norm else None,
+            act=layers["act"] if act else None,
         )
-        norm = batch_norm(
-            self.norm,
-            train=train,
-            momentum=self.norm_momentum,
-            epsilon=self.norm_epsilon,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-        )
-        dropout = partial(Dropout, deterministic=not train)
-        join = make_join(
-            self.shortcut,
-            gate=self.gate,
-            gate_bias=self.gate_bias,
-            shortcut_scale=self.shortcut_scale,
-            residual_scale=self.residual_scale,
-            dropout=partial(dropout, self.shortcut_dropout) if self.shortcut_dropout else None,
-        )
-        block = partial(
+
+    def unit(self, train: bool, **fields: Any) -> Constructor:
+        """Returns the constructor of units; `fields` are those that the network hands down."""
+        return partial(
             self.block,
-            ordering=self.ordering,
             shortcut="B" if self.shortcut == "first" else self.shortcut,
             zero_init_last=self.zero_init_last,
-            dropout=partial(dropout, self.dropout_rate),
-            join=join,
-            span=self.shortcut_span,
-            conv=conv,
-            norm=norm,
-            act=self.act,
+            dropout=partial(Dropout, self.dropout_rate, deterministic=not train),
+            **fields,
         )
-        first = partial(block, shortcut="C") if self.shortcut == "first" else block
-        widths = self._widths()
-        # The stem is one more layer of the same kind, and takes over what stands in front of the
-        # first unit; behind the last unit the same stands once more.
-        ordering = ORDERINGS[self.ordering]
-        opening = ordering.postactivation
-        if self.stem_norm:
-            opening += ordering.preactivation
-        stem = partial(
-            ConvNormAct,
-            self.stem_features or widths[0],
-            conv=conv,
-            norm=norm if "B" in opening else None,
-            act=self.act if "R" in opening else None,
-            name="stem",
-        )
-        if self.cifar_stem:
-            x = stem(kernel_size=(3, 3))(images)
-        else:
-            x = stem(kernel_size=(7, 7), strides=2)(images)
-            x = max_pool(x, (3, 3), (2, 2), padding=1)
-        for i, (size, features) in enumerate(zip(self._sizes(), widths, strict=True)):
-            unit = partial(first, preactivate=False) if self.stem_norm and i == 0 else first
-            x = Stage(
-                block,
-                size,
-                features,
-                1 if i == 0 else 2,
-                first=unit,
-                scan=self.scan_units,
-                name=f"stage{i + 1}",
-            )(x)
-        if "B" in ordering.preactivation:
-            x = norm(name="final_norm")(x)
-        if "R" in ordering.preactivation:
-            x = self.act(x)
-        x = global_average_pool(x)
-        if self.num_classes == 0:
-            return x
-        return classifier(self.num_classes, self.dtype, self.param_dtype)(x)
 
-    def _sizes(self) -> Sequence[int]:
-        """Returns the units of every stage."""
-        span = 2 if self.shortcut_span is None else self.shortcut_span
-        if span < 1 or any(2 * size % span for size in self.stage_sizes):
-            raise UserError(
-                f"shortcut_span={span} does not divide the convolutions of stages of "
-                f"{tuple(self.stage_sizes)} units of two: 1 and 2 always do"
-            )
-        return [2 * size // span for size in self.stage_sizes]
+    def stages(self, x: jax.Array, block: Constructor, sizes: Sequence[int]) -> jax.Array:
+        """Applies `stage1`, `stage2`, … of so many units."""
+        first = partial(block, shortcut="C") if self.shortcut == "first" else block
+        for i, (size, features) in enumerate(zip(sizes, self._widths(), strict=True)):
+            # The stem takes over what stands in front of the first unit.
+            own = partial(first, preactivate=False) if self.stem_norm and i == 0 else first
+            strides, name = 1 if i == 0 else 2, f"stage{i + 1}"
+            stage = Stage(block, size, features, strides, own, scan=self.scan_units, name=name)
+            x = stage(x)
+        return x
 
     def _widths(self) -> Sequence[int]:
         """Returns the features of every stage."""
@@ -373,13 +247,19 @@ def imagenet_preact_resnet(depth: int, **fields: Any) -> PreActResNet:
     return PreActResNet(**{"block": block, "stage_sizes": stage_sizes, **fields})
 
 
-def cifar_preact_resnet(depth: int, bottleneck: bool = False, **fields: Any) -> PreActResNet:
-    """Returns the CIFAR network of three equal stages; `fields` are those of `PreActResNet`.
+def cifar_preact_resnet(
+    depth: int,
+    bottleneck: bool = False,
+    network: type[PreActResNet] = PreActResNet,
+    **fields: Any,
+) -> PreActResNet:
+    """Returns the CIFAR network of three equal stages.
 
     Args:
       depth: 6n+2, or 9n+2 with bottlenecks.
       bottleneck: bottlenecks and shortcut B, instead of basic units and shortcut A.
-      **fields: of `PreActResNet`.
+      network: the class.
+      **fields: of the class.
 
     Raises:
       UserError: for another depth.
@@ -397,4 +277,4 @@ def cifar_preact_resnet(depth: int, bottleneck: bool = False, **fields: Any) -> 
         "stem_norm": not bottleneck,
         "shortcut": "B" if bottleneck else "A",
     }
-    return PreActResNet(**{**defaults, **fields})
+    return network(**{**defaults, **fields})

@@ -29,7 +29,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.models.resnet import Drop, ResidualUnit, ResNet, cifar_resnet
+from jaxcnn.layers.residual import Drop, ResidualUnit
+from jaxcnn.models.resnet import ResNet, cifar_resnet
 
 SURVIVALS = ("linear", "uniform")
 

@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 
 from jaxcnn.models import MODELS, create_model
+from jaxcnn.models.network import NormNetwork
 from jaxcnn.models.published import model_info, networks, papers
 
 END = "<!-- end of the table -->"
 MARK = "<!-- python -m jaxcnn.models.table -->"
 FIELDS_MARK = "<!-- python -m jaxcnn.models.table: fields -->"
 # Fields of all networks, or of nearly all.
-SHARED = {"num_classes", "dtype", "param_dtype", "norm_momentum", "norm_epsilon"}
-SHARED |= {"conv", "norm", "act", "kernel_init", "parent", "name"}
+SHARED = {one.name for one in dataclasses.fields(NormNetwork)}
 
 COLUMNS = {
     "network": "---",

@@ -28,36 +28,30 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.initializers import Initializer
 
-from jaxcnn.errors import UserError, nearest
+from jaxcnn.errors import UserError
 from jaxcnn.layers import (
-    BatchNorm,
-    Conv,
     Dense,
-    batch_norm,
-    classifier,
     flat_maps,
     global_average_pool,
     he_normal_fan_out,
 )
 from jaxcnn.layers.conv import Activation, Constructor, symmetric_padding
 from jaxcnn.layers.dropout import Dropout
+from jaxcnn.layers.initializers import glorot_uniform, normal
 from jaxcnn.models.alexnet import HiddenLayer
 from jaxcnn.models.checks import check_images
+from jaxcnn.models.network import NormNetwork
 from jaxcnn.ops.lrn import local_response_norm
 from jaxcnn.ops.pool import max_pool
 
-_normal = nn.initializers.normal
-_glorot = nn.initializers.glorot_uniform()
+_KERNELS = ("kernel_init", "dense_init", "classifier_init")
 
-# How kernels start: of convolutions, of dense layers. Biases start at zero.
-INITIALIZATIONS = {
-    "torchvision": (he_normal_fan_out, _normal(0.01)),
-    "paper": (_normal(0.1), _normal(0.1)),
-    "glorot": (_glorot, _glorot),
-}
+# How the paper starts its networks, as fields of `VGG`: N(0, 0.1²), or by Glorot and Bengio.
+PAPER: dict[str, Any] = dict.fromkeys(_KERNELS, normal(0.1))
+GLOROT: dict[str, Any] = dict.fromkeys(_KERNELS, glorot_uniform)
 
 # What the paper copies from a trained net A to the same places of a deeper one: the first four
 # convolutions and the dense layers. The rest starts anew.
@@ -71,14 +65,13 @@ class Stage(nn.Module):
 
     Attributes:
       third_kernel_size: side of the third convolution and those after it.
-      norm: None leaves it out.
     """
 
     num_layers: int
     features: int
     third_kernel_size: int
     conv: Constructor
-    norm: Constructor | None
+    norm: Constructor
     act: Activation
 
     @nn.compact
@@ -88,67 +81,51 @@ class Stage(nn.Module):
             kernel_size = (3, 3) if i < 2 else (self.third_kernel_size,) * 2
             padding = symmetric_padding(kernel_size)
             x = self.conv(self.features, kernel_size, padding=padding, name=f"conv{i + 1}")(x)
-            if self.norm is not None:
-                x = self.norm(name=f"norm{i + 1}")(x)
-            x = self.act(x)
+            x = self.act(self.norm(name=f"norm{i + 1}")(x))
         return x
 
 
-class VGG(nn.Module):
+class VGG(NormNetwork):
     """Stages of 3x3 convolutions, each pooled; two hidden dense layers; linear.
 
     `apply(variables, images, train=False)` maps (N, H, W, C), H and W at least 2^stages, to logits
     (N, num_classes) in at least float32. With `train=True` an rng `dropout` is needed if
-    `dropout_rate` is positive, and with `with_norm` the collection `batch_stats` must be mutable.
-    Submodules: `stage1`, `stage2`, … (before their pools), `fc6`, `fc7`, `classifier`.
+    `dropout_rate` is positive. Submodules: `stage1`, `stage2`, … (before their pools), `fc6`,
+    `fc7`, `classifier`.
 
-    For small images `stage_sizes=(1, 1, 2, 2, 2), pool_size=(1, 1), hidden_features=()` with
-    `with_norm` is what is commonly trained on CIFAR.
+    The paper has no `norm`. Where one is given it stands before every ReLU of a convolution, and
+    convolutions keep their biases. For small images `stage_sizes=(1, 1, 2, 2, 2), pool_size=(1, 1),
+    hidden_features=(), norm=BatchNorm` is what is commonly trained on CIFAR.
 
     Attributes:
-      num_classes: 0 returns the last hidden layer.
       stage_sizes: convolutions in each stage.
       stage_features: their width in each stage.
       third_kernel_size: side of the third convolution of a stage and those after it; C has 1.
       lrn: local response normalisation, AlexNet's, at the end of the first stage.
-      with_norm: batch normalisation before every ReLU of a convolution.
       pool_size: (H, W) to which the last map is averaged.
       fully_convolutional: slide the dense layers over the last map instead of averaging it, and
         average the scores of all places: dense evaluation of larger images, same parameters.
       hidden_features: of the dense layers before the classifier.
       dropout_rate: share of their outputs dropped.
-      initialization: a name of `INITIALIZATIONS`.
-      dtype: of the computation; the parameters of BN and its statistics stay as they are.
-      param_dtype: of the parameters.
-      norm_momentum: decay of the running statistics.
-      norm_epsilon: added to variances.
-      conv: constructor of convolutions.
-      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
-      act: activation of the whole network.
+      dense_init: initialiser of the hidden dense layers.
+      classifier_init: initialiser of the classifier.
 
     Raises:
-      UserError: if the images are not of rank 4 or too small, if `stage_sizes` and
-        `stage_features` are not equally long, or for an unknown `initialization`.
+      UserError: if the images are not of rank 4 or too small, or if `stage_sizes` and
+        `stage_features` are not equally long.
     """
 
-    num_classes: int = 1000
     stage_sizes: Sequence[int] = (2, 2, 3, 3, 3)
     stage_features: Sequence[int] = (64, 128, 256, 512, 512)
     third_kernel_size: int = 3
     lrn: bool = False
-    with_norm: bool = False
     pool_size: tuple[int, int] = (7, 7)
     fully_convolutional: bool = False
     hidden_features: Sequence[int] = (4096, 4096)
     dropout_rate: float = 0.5
-    initialization: str = "torchvision"
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-    norm_momentum: float = 0.9
-    norm_epsilon: float = 1e-5
-    conv: Constructor = Conv
-    norm: Constructor | None = BatchNorm
-    act: Activation = nn.relu
+    dense_init: Initializer = normal(0.01)
+    classifier_init: Initializer = normal(0.01)
+    norm: Constructor | None = None
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -159,28 +136,16 @@ class VGG(nn.Module):
                 f"stage_sizes={tuple(self.stage_sizes)} and stage_features="
                 f"{tuple(self.stage_features)}: give one number for each stage in both"
             )
-        if self.initialization not in INITIALIZATIONS:
-            near = nearest(self.initialization, INITIALIZATIONS)
-            raise UserError(f"no initialization {self.initialization!r}: {near}")
-        conv_init, dense_init = INITIALIZATIONS[self.initialization]
-        types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        norm = batch_norm(
-            self.norm,
-            train=train,
-            momentum=self.norm_momentum,
-            epsilon=self.norm_epsilon,
-            **types,
-        )
         stage = partial(
             Stage,
             third_kernel_size=self.third_kernel_size,
-            conv=partial(self.conv, kernel_init=conv_init, **types),
-            norm=norm if self.with_norm else None,
+            conv=self.convolution(he_normal_fan_out),
+            norm=self.normalization(train),
             act=self.act,
         )
         hidden = partial(
             HiddenLayer,
-            dense=partial(Dense, kernel_init=dense_init, **types),
+            dense=partial(Dense, kernel_init=self.dense_init, **self.dtypes),
             act=self.act,
             dropout=partial(Dropout, self.dropout_rate, deterministic=not train),
         )
@@ -195,11 +160,8 @@ class VGG(nn.Module):
         x = flat_maps(x, self.pool_size, self.fully_convolutional)
         for i, features in enumerate(self.hidden_features):
             x = hidden(features, name=f"fc{i + 6}")(x)
-        if self.num_classes > 0:
-            x = classifier(self.num_classes, **types, kernel_init=dense_init)(x)
-        if self.fully_convolutional:
-            x = global_average_pool(x)
-        return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        x = self.classify(x, self.classifier_init)
+        return global_average_pool(x) if self.fully_convolutional else x
 
 
 DEPTHS: dict[int, tuple[int, ...]] = {

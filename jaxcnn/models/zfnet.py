@@ -29,26 +29,22 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from jax.nn.initializers import Initializer
 
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.layers import (
-    BatchNorm,
-    Conv,
     ConvNormAct,
     Dense,
-    batch_norm,
-    classifier,
     flat_maps,
     global_average_pool,
 )
-from jaxcnn.layers.conv import Activation, Constructor
+from jaxcnn.layers.conv import Constructor
 from jaxcnn.layers.dropout import Dropout
-from jaxcnn.layers.initializers import normal
+from jaxcnn.layers.initializers import normal, uniform
 from jaxcnn.models.alexnet import HiddenLayer
 from jaxcnn.models.checks import check_images
+from jaxcnn.models.network import NormNetwork
 from jaxcnn.ops.lrn import local_response_norm
 from jaxcnn.ops.pool import max_pool
 
@@ -71,58 +67,50 @@ PADDINGS = {
 }
 
 
-class ZFNet(nn.Module):
+# How the Keras form starts, as fields of `ZFNet`.
+KERAS: dict[str, Any] = dict.fromkeys(
+    ("kernel_init", "dense_init", "classifier_init"), uniform(0.05)
+)
+
+
+class ZFNet(NormNetwork):
     """Five convolutions, the first, second and fifth pooled; two hidden dense layers; linear.
 
     `apply(variables, images, train=False)` maps (N, H, W, C), H and W at least 53 (59 with
     `padding="keras"`), to logits (N, num_classes) in at least float32. With `train=True` an rng
-    `dropout` is needed if `dropout_rate` is positive, and with `with_norm` the collection
-    `batch_stats` must be mutable. Submodules: `stage1`, …, `stage5` (a convolution and its ReLU),
-    `fc6`, `fc7`, `classifier`.
+    `dropout` is needed if `dropout_rate` is positive. Submodules: `stage1`, …, `stage5` (a
+    convolution and its ReLU), `fc6`, `fc7`, `classifier`.
+
+    The paper has no `norm`. Where one is given it stands before every ReLU of a convolution, and
+    convolutions keep their biases.
 
     Attributes:
-      num_classes: 0 returns the last hidden layer.
       features: of the five convolutions.
       padding: a name of `PADDINGS`.
       lrn: local response normalisation after the first and second pool.
-      with_norm: batch normalisation before every ReLU of a convolution, which the paper could not
-        have; convolutions keep their biases.
       pool_size: (H, W) to which the last map is averaged.
       fully_convolutional: slide the dense layers over the last map instead of averaging it, and
         average the scores of all places: dense evaluation of larger images, same parameters.
       hidden_features: of the dense layers before the classifier.
       dropout_rate: of the hidden dense layers' outputs.
-      kernel_init: of all layers; biases start at zero.
-      dtype: of the computation; the parameters of BN and its statistics stay as they are.
-      param_dtype: of the parameters.
-      norm_momentum: decay of the running statistics.
-      norm_epsilon: added to variances.
-      conv: constructor of convolutions.
-      norm: constructor of normalisation; see `jaxcnn.layers.batch_norm`.
-      act: activation of the whole network.
+      dense_init: initialiser of the hidden dense layers.
+      classifier_init: initialiser of the classifier.
 
     Raises:
       UserError: if the images are not of rank 4 or too small, for `features` that are not five, or
         for an unknown `padding`.
     """
 
-    num_classes: int = 1000
     features: Sequence[int] = (96, 256, 384, 384, 256)
     padding: str = "paper"
     lrn: bool = True
-    with_norm: bool = False
     pool_size: tuple[int, int] = (6, 6)
     fully_convolutional: bool = False
     hidden_features: Sequence[int] = (4096, 4096)
     dropout_rate: float = 0.5
-    kernel_init: Initializer = normal(0.01)
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-    norm_momentum: float = 0.9
-    norm_epsilon: float = 1e-5
-    conv: Constructor = Conv
-    norm: Constructor | None = BatchNorm
-    act: Activation = nn.relu
+    dense_init: Initializer = normal(0.01)
+    classifier_init: Initializer = normal(0.01)
+    norm: Constructor | None = None
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -133,23 +121,15 @@ class ZFNet(nn.Module):
         check_images(images, smallest=padding.smallest)
         if len(self.features) != 5:
             raise UserError(f"features={tuple(self.features)}: ZFNet has five convolutions")
-        types: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        norm = batch_norm(
-            self.norm,
-            train=train,
-            momentum=self.norm_momentum,
-            epsilon=self.norm_epsilon,
-            **types,
-        )
         stage = partial(
             ConvNormAct,
-            conv=partial(self.conv, kernel_init=self.kernel_init, **types),
-            norm=norm if self.with_norm else None,
+            conv=self.convolution(normal(0.01)),
+            norm=self.normalization(train),
             act=self.act,
         )
         hidden = partial(
             HiddenLayer,
-            dense=partial(Dense, kernel_init=self.kernel_init, **types),
+            dense=partial(Dense, kernel_init=self.dense_init, **self.dtypes),
             act=self.act,
             dropout=partial(Dropout, self.dropout_rate, deterministic=not train),
         )
@@ -167,8 +147,5 @@ class ZFNet(nn.Module):
         x = flat_maps(x, self.pool_size, self.fully_convolutional)
         for i, features in enumerate(self.hidden_features):
             x = hidden(features, name=f"fc{i + 6}")(x)
-        if self.num_classes > 0:
-            x = classifier(self.num_classes, **types, kernel_init=self.kernel_init)(x)
-        if self.fully_convolutional:
-            x = global_average_pool(x)
-        return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        x = self.classify(x, self.classifier_init)
+        return global_average_pool(x) if self.fully_convolutional else x

@@ -19,7 +19,6 @@ from jaxcnn.interop.files import read_weights
 from jaxcnn.interop.folder import RECORD, read_folder
 from jaxcnn.interop.transfer import Transferred, choose, transfer
 from jaxcnn.io import paths
-from jaxcnn.layers.initializers import Initialized
 from jaxcnn.models.vgg import FROM_NET_A
 from jaxcnn.run import restore
 from jaxcnn.run.checkpoint import Checkpoints
@@ -27,7 +26,7 @@ from jaxcnn.run.checkpoint import Checkpoints
 # Fields that two networks of the same weights may differ in: what the arrays show, number formats,
 # and what matters in training alone.
 FREE_TO_DIFFER = re.compile(
-    r"num_classes|dtype|param_dtype|name|parent|norm_momentum|initialization"
+    r"num_classes|dtype|param_dtype|name|parent|norm_momentum|raised_bias"
     r"|(.*_)?(aux|dropout|init)(_.*)?"
 )
 
@@ -180,12 +179,7 @@ def _check_fields(model: nn.Module, given: nn.Module) -> None:
 
 
 def _comparable(value: Any) -> Any:
-    """Partials by what is in them; where BatchNorm averages over devices is no difference.
-
-    Nor is how kernels started.
-    """
-    if isinstance(value, Initialized):
-        return _comparable(value.constructor)
+    """Partials by what is in them; where BatchNorm averages over devices is no difference."""
     if isinstance(value, partial):
         keywords = {key: _comparable(part) for key, part in value.keywords.items()}
         keywords.pop("axis_name", None)

@@ -58,7 +58,7 @@ FAMILIES = [
 AS_IN_THE_RECIPE = {
     "act",
     "final_act",
-    "with_norm",
+    "norm",
     "noise",
     "dropout_rate",
     "drop_path_rate",

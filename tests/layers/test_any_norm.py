@@ -14,7 +14,7 @@ from jaxcnn.layers.norm import batch_norm
 from jaxcnn.models import create_model
 
 FAMILIES = {
-    "alexnet": {"with_norm": True},
+    "alexnet": {},
     "bn_inception": {},
     "cifar_resnet110_sd": {"stage_sizes": (1, 1, 1)},
     "densenet_40_12": {"stage_sizes": (1, 1, 1), "growth_rate": 8},
@@ -28,7 +28,7 @@ FAMILIES = {
     "resnet18_v2": {},
     "resnext29_8x64d": {"stage_sizes": (1, 1, 1)},
     "vgg11_bn": {},
-    "zfnet": {"with_norm": True},
+    "zfnet": {},
 }
 GROUPS = partial(nn.GroupNorm, num_groups=8)
 
@@ -95,7 +95,11 @@ def test_what_a_partial_sets_stays():
         ("resnet18", {"norm": nn.SpectralNorm}, "norm=SpectralNorm needs layer_instance"),
         ("resnet18", {"norm": lambda: None}, "has no name"),
         ("resnet18", {"norm": None, "zero_init_last": True}, "no scale"),
-        ("resnet18_v2", {"norm": None, "zero_init_last": True, "ordering": "d"}, "no scale"),
+        (
+            "cifar_resnet110_v2",
+            {"norm": None, "zero_init_last": True, "ordering": "relu_only_preactivation"},
+            "no scale",
+        ),
         (
             "resnet18",
             {"norm": partial(nn.LayerNorm, use_scale=False), "zero_init_last": True},

@@ -1,4 +1,3 @@
-import dataclasses
 import math
 
 import jax
@@ -10,9 +9,7 @@ from flax import linen as nn
 from jaxcnn import create_model
 from jaxcnn.config import build, recipes
 from jaxcnn.errors import UserError
-from jaxcnn.layers import Conv, he_normal_fan_out
-from jaxcnn.layers.initializers import INITIALIZERS, Initialized, he_normal, he_uniform, initializer
-from jaxcnn.run.init_from import _comparable
+from jaxcnn.layers.initializers import INITIALIZERS, he_normal, he_uniform, initializer
 
 SHAPE = (3, 3, 40, 80)
 IN, OUT = 9 * 40, 9 * 80
@@ -27,6 +24,7 @@ EXPECTED = {
     "caffe_xavier": (math.sqrt(1 / IN), math.sqrt(3 / IN)),
     "torch_uniform": (1 / math.sqrt(3 * IN), 1 / math.sqrt(IN)),
     "normal": (0.01, None),
+    "normal_0.1": (0.1, None),
     "truncated_normal": (0.1 * 0.87962566, 0.2),
     "uniform": (0.05 / math.sqrt(3), 0.05),
     "lecun_1998": (2.4 / IN / math.sqrt(3), 2.4 / IN),
@@ -79,7 +77,7 @@ def kernels(model, images):
 def test_all_convolutions_start_as_they_are_told_and_the_rest_as_ever():
     fields = {"stage_sizes": (1,), "width": 4, "zero_init_last": True}
     model = create_model("cifar_resnet110_v2", **fields)
-    ones = model.clone(conv=Initialized(model.conv, nn.initializers.ones))
+    ones = model.clone(kernel_init=nn.initializers.ones)
     images = jnp.ones((1, 8, 8, 3))
     own, told = kernels(model, images), kernels(ones, images)
     assert own.keys() == told.keys() == {*EXPLICIT, "classifier", "stage1/block1/conv2"}
@@ -94,22 +92,15 @@ EXPLICIT = ("stem/conv", "stage1/block1/conv1")
 
 def test_a_config_names_the_start_of_convolutions():
     config = recipes.recipe("lenet5_modern")
-    assert build.make_model(config, 10).conv is Conv
+    assert build.make_model(config, 10).kernel_init is None
     config.model.kernel_init = "uniform"
     model = build.make_model(config, 10)
     found = kernels(model, jnp.ones((1, 16, 16, 1)))["c3"]
     assert np.abs(found).max() == pytest.approx(0.05, rel=0.02)
     hash(model)  # networks are static arguments
-    config.model.overrides.conv = nn.Conv
-    assert build.make_model(config, 10).conv.constructor is nn.Conv
+    config.model.overrides.kernel_init = "he_normal"
+    assert build.make_model(config, 10).kernel_init is INITIALIZERS["he_normal"]
+    del config.model.overrides["kernel_init"]
     config.model.kernel_init = "unifrom"
     with pytest.raises(UserError, match=r"no initializer 'unifrom': did you mean .*uniform"):
         build.make_model(config, 10)
-
-
-def test_weights_do_not_care_how_they_started():
-    init = Initialized(Conv, he_normal_fan_out)
-    assert _comparable(init) == _comparable(Conv)
-    other = Initialized(dataclasses.replace(init), he_normal())
-    assert _comparable(other) == _comparable(Conv)
-    assert _comparable(Initialized(nn.Conv, he_normal())) != _comparable(Conv)

@@ -10,7 +10,8 @@ from flax import linen as nn
 
 from jaxcnn import create_model
 from jaxcnn.errors import UserError
-from jaxcnn.models.alexnet import full_windows
+from jaxcnn.layers import BatchNorm
+from jaxcnn.models.alexnet import CAFFE, full_windows
 from jaxcnn.ops.lrn import local_response_norm
 
 NARROW = {"features": (4, 8, 8, 8, 8), "hidden_features": (16, 8)}
@@ -158,7 +159,7 @@ def _uniform(bound):
     ("name", "fields", "kernel", "hidden_kernel", "bias"),
     [
         ("alexnet", {}, _normal(0.01), _normal(0.01), 1.0),
-        ("alexnet", {"initialization": "caffe"}, _normal(0.01), _normal(0.005), 0.1),
+        ("alexnet", CAFFE, _normal(0.01), _normal(0.005), 0.1),
         ("alexnet_one_tower", {}, _uniform(0.05), _uniform(0.05), 0.0),
         ("alexnet_torchvision", {}, _uniform(None), _uniform(None), 0.0),
     ],
@@ -181,7 +182,7 @@ def test_start(name, fields, kernel, hidden_kernel, bias):
 
 def test_fields_reach_other_networks():
     assert set(shapes(small())) == {"params"}
-    variables = shapes(small(with_norm=True, towers=4, pool_size=(2, 3), hidden_features=(6,)))
+    variables = shapes(small(norm=BatchNorm, towers=4, pool_size=(2, 3), hidden_features=(6,)))
     kernels = {k: x.shape for k, x in leaves(variables["params"], "kernel").items()}
     assert kernels["stage1"] == (11, 11, 3, 4)
     assert kernels["stage2"] == (5, 5, 1, 8)
@@ -207,7 +208,6 @@ def test_smallest_image(name, smallest):
     ("fields", "message"),
     [
         ({"features": (8, 8, 8)}, "five convolutions"),
-        ({"initialization": "pap"}, "'pap'.*paper"),
     ],
 )
 def test_what_does_not_exist_says_so(fields, message):

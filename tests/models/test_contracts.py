@@ -12,7 +12,7 @@ from flax import linen as nn
 
 from jaxcnn import create_model
 from jaxcnn.errors import UserError
-from jaxcnn.layers import Conv
+from jaxcnn.layers import BatchNorm, Conv
 from jaxcnn.layers.inception_blocks import MAX, Layer, fork
 from jaxcnn.layers.split_norm import SplitBatchNorm
 from jaxcnn.models import bn_inception, googlenet
@@ -116,7 +116,7 @@ SMALL = {
         "alexnet",
         {
             "features": (8, 8, 8, 8, 8),
-            "with_norm": True,
+            "norm": BatchNorm,
             "hidden_features": (16, 8),
             "dropout_rate": 0.0,
         },
@@ -127,7 +127,7 @@ SMALL = {
         "zfnet",
         {
             "features": (8, 8, 8, 8, 8),
-            "with_norm": True,
+            "norm": BatchNorm,
             "hidden_features": (16, 8),
             "dropout_rate": 0.0,
         },

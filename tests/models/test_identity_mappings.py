@@ -10,12 +10,19 @@ from jaxcnn import create_model
 from jaxcnn.errors import UserError
 from jaxcnn.layers import Conv
 from jaxcnn.layers.shortcut import subsample_and_pad
-from jaxcnn.models.identity_mappings import ORDERINGS, Join
-from jaxcnn.models.preact_resnet import PreActBasicBlock, PreActBottleneck, cifar_preact_resnet
+from jaxcnn.models.identity_mappings import (
+    ORDERINGS,
+    Join,
+    VariantBasicBlock,
+    VariantBottleneck,
+    cifar_resnet_v2,
+)
+from jaxcnn.models.preact_resnet import cifar_preact_resnet
 from jaxcnn.models.resnet import Bottleneck, ResNet, cifar_resnet
 
 close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
 relu = partial(np.maximum, 0)
+FULL = {"ordering": "full_preactivation"}
 small = {"stage_sizes": (2, 2), "width": 4, "num_classes": 5}
 
 
@@ -55,7 +62,7 @@ def layers(variables):
     return found
 
 
-def unit(start, block=PreActBasicBlock, channels=4, train=False, **fields):
+def unit(start, block=VariantBasicBlock, channels=4, train=False, **fields):
     """(unit, its variables, an input), with fields of `Join` under `join`."""
     join = fields.pop("join", None)
     kernel = partial(Conv, use_bias=False)
@@ -66,11 +73,11 @@ def unit(start, block=PreActBasicBlock, channels=4, train=False, **fields):
 
 
 FORMULAS = {
-    "a": lambda x, W1, B1, W2, B2: relu(x + B2(W2(relu(B1(W1(x)))))),
-    "b": lambda x, W1, B1, W2, B2: relu(B2(x + W2(relu(B1(W1(x)))))),
-    "c": lambda x, W1, B1, W2, B2: x + relu(B2(W2(relu(B1(W1(x)))))),
-    "d": lambda x, W1, B1, W2, B2: x + B2(W2(relu(B1(W1(relu(x)))))),
-    "e": lambda x, W1, B1, W2, B2: x + W2(relu(B2(W1(relu(B1(x)))))),
+    "original": lambda x, W1, B1, W2, B2: relu(x + B2(W2(relu(B1(W1(x)))))),
+    "bn_after_addition": lambda x, W1, B1, W2, B2: relu(B2(x + W2(relu(B1(W1(x)))))),
+    "relu_before_addition": lambda x, W1, B1, W2, B2: x + relu(B2(W2(relu(B1(W1(x)))))),
+    "relu_only_preactivation": lambda x, W1, B1, W2, B2: x + B2(W2(relu(B1(W1(relu(x)))))),
+    "full_preactivation": lambda x, W1, B1, W2, B2: x + W2(relu(B2(W1(relu(B1(x)))))),
 }
 
 
@@ -80,18 +87,18 @@ def test_units_are_the_papers_formulas(ordering, start):
     close(jax.jit(model.apply)(variables, x), FORMULAS[ordering](x, **layers(variables)))
 
 
-@pytest.mark.parametrize("ordering", ["a", "e"])
+@pytest.mark.parametrize("ordering", ["original", "full_preactivation"])
 def test_a_shortcut_may_span_one_layer(ordering, start):
     model, variables, x = unit(start, ordering=ordering, span=1)
     W1, B1 = layers(variables)["W1"], layers(variables)["B1"]
-    expected = relu(x + B1(W1(x))) if ordering == "a" else x + W1(relu(B1(x)))
+    expected = relu(x + B1(W1(x))) if ordering == "original" else x + W1(relu(B1(x)))
     close(jax.jit(model.apply)(variables, x), expected)
 
 
 def test_networks_of_span_one_have_the_same_layers():
-    fields = {**small, "ordering": "a"}
+    fields = {**small, "ordering": "original"}
     two, one = (
-        shapes(cifar_preact_resnet(20, **fields, **span)) for span in ({}, {"shortcut_span": 1})
+        shapes(cifar_resnet_v2(20, **fields, **span)) for span in ({}, {"shortcut_span": 1})
     )
     assert scalars(two) == scalars(one)
     assert list(one["params"]["stage2"]) == [f"block{i}" for i in (1, 2, 3, 4)]
@@ -99,9 +106,9 @@ def test_networks_of_span_one_have_the_same_layers():
 
 
 @pytest.mark.parametrize("shortcut", ["A", "average", "B", "C", "none"])
-def test_ordering_a_is_resnet(shortcut, start):
+def test_the_original_ordering_is_resnet(shortcut, start):
     plain = cifar_resnet(20, **small, shortcut=shortcut)
-    ordered = cifar_preact_resnet(20, **small, shortcut=shortcut, ordering="a")
+    ordered = cifar_resnet_v2(20, **small, shortcut=shortcut, ordering="original")
     assert shapes(ordered) == shapes(plain)
     x = images()
     variables = start(plain, x)
@@ -109,11 +116,11 @@ def test_ordering_a_is_resnet(shortcut, start):
     close(got, expected)
 
 
-def test_ordering_a_of_bottlenecks_is_resnet(start):
+def test_the_original_ordering_of_bottlenecks_is_resnet(start):
     fields = {"stage_sizes": (1, 1), "width": 4, "num_classes": 5}
     block = partial(Bottleneck, stride_first=True)
     plain = ResNet(**fields, block=block, cifar_stem=True)
-    ordered = cifar_preact_resnet(164, bottleneck=True, **fields, ordering="a")
+    ordered = cifar_resnet_v2(164, bottleneck=True, **fields, ordering="original")
     assert shapes(ordered) == shapes(plain)
     x = images()
     variables = start(plain, x)
@@ -121,10 +128,29 @@ def test_ordering_a_of_bottlenecks_is_resnet(start):
     close(got, expected)
 
 
-def test_ordering_e_is_the_published_network(start):
+@pytest.mark.parametrize("bottleneck", [False, True])
+@pytest.mark.parametrize("fields", [{}, {"zero_init_last": True}, {"dropout_rate": 0.5}], ids=str)
+def test_full_preactivation_is_the_network_that_is_written_out(bottleneck, fields):
+    fields = {**small, **fields, "dtype": jnp.bfloat16}
+    depth = 164 if bottleneck else 110
+    written = cifar_preact_resnet(depth, bottleneck, **fields)
+    ordered = cifar_resnet_v2(depth, bottleneck, "full_preactivation", **fields)
+    assert type(ordered) is not type(written)
+    assert shapes(ordered) == shapes(written)
+
+    def step(model):
+        def run(variables, x):
+            rngs = {"dropout": jax.random.key(1)}
+            return model.apply(variables, x, train=True, mutable=["batch_stats"], rngs=rngs)
+
+        return str(jax.make_jaxpr(run)(shapes(written), images()))
+
+    assert step(ordered) == step(written)
+
+
+def test_the_published_network_by_hand(start):
     """Written out: the stem activates for the first unit, and BN and ReLU follow the last."""
     model = cifar_preact_resnet(110, stage_sizes=(1, 1), width=4, num_classes=0)
-    assert model.ordering == "e"
     x = images()
     variables = start(model, x)
 
@@ -188,7 +214,7 @@ def test_orderings_have_as_many_parameters_and_a_gradient_in_all(ordering, start
 )
 def test_shortcuts_are_the_papers_formulas(join, channels, strides, start):
     model, variables, x = unit(
-        start, channels=channels, ordering="a", strides=strides, shortcut="A", join=join
+        start, channels=channels, ordering="original", strides=strides, shortcut="A", join=join
     )
     f = layers(variables)
     y = conv(variables["params"]["conv1"]["kernel"], x, strides)
@@ -210,7 +236,7 @@ def test_shortcuts_are_the_papers_formulas(join, channels, strides, start):
 def test_dropout_stands_on_the_shortcut():
     model = create_model(
         "cifar_resnet110_v2",
-        ordering="a",
+        ordering="original",
         stage_sizes=(1,),
         width=4,
         shortcut_dropout=0.5,
@@ -233,11 +259,11 @@ def test_dropout_stands_on_the_shortcut():
     assert 0.3 < doubled[alive].mean() < 0.7
 
 
-@pytest.mark.parametrize("ordering", "abd")
+@pytest.mark.parametrize("ordering", ["original", "bn_after_addition", "relu_only_preactivation"])
 def test_zero_init_last_starts_a_unit_as_its_shortcut(ordering):
     x = np.abs(images(4))
     kernel, norm = partial(Conv, use_bias=False), partial(nn.BatchNorm, use_running_average=True)
-    model = PreActBasicBlock(4, kernel, norm, nn.relu, ordering=ordering, zero_init_last=True)
+    model = VariantBasicBlock(4, kernel, norm, nn.relu, ordering=ordering, zero_init_last=True)
     y, _ = jax.jit(model.init_with_output)(jax.random.key(0), x)
     close(y, x)
 
@@ -245,12 +271,12 @@ def test_zero_init_last_starts_a_unit_as_its_shortcut(ordering):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"ordering": "f"}, "no ordering 'f'"),
-        ({"ordering": "c", "zero_init_last": True}, "nothing can be learnt"),
-        ({"gate": "both"}, "no gate 'both'"),
-        ({"gate": "exclusive", "shortcut": "none"}, "nothing to gate"),
-        ({"shortcut_span": 3}, "does not divide"),
-        ({"shortcut_span": 1, "block": PreActBottleneck}, "no shortcut_span"),
+        ({"ordering": "orginal"}, "no ordering 'orginal'.*original"),
+        ({"ordering": "relu_before_addition", "zero_init_last": True}, "nothing can be learnt"),
+        ({**FULL, "gate": "both"}, "no gate 'both'"),
+        ({**FULL, "gate": "exclusive", "shortcut": "none"}, "nothing to gate"),
+        ({**FULL, "shortcut_span": 3}, "does not divide"),
+        ({**FULL, "shortcut_span": 1, "block": VariantBottleneck}, "no shortcut_span"),
     ],
 )
 def test_what_does_not_exist_says_so(fields, message):

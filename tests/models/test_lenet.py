@@ -6,8 +6,8 @@ import pytest
 from jaxcnn import create_model
 from jaxcnn.analysis import count_macs
 from jaxcnn.errors import UserError
-from jaxcnn.layers import Conv, minus_distances
-from jaxcnn.layers.initializers import Initialized, he_normal
+from jaxcnn.layers import minus_distances
+from jaxcnn.layers.initializers import he_normal
 from jaxcnn.models.lenet import C3_TABLE, CODES, LeNet5, LeNet5Modern
 
 PIXELS = {"c1": 28 * 28, "s2": 14 * 14, "c3": 10 * 10, "s4": 5 * 5, "c5": 1, "f6": 1}
@@ -211,6 +211,6 @@ def test_variants_by_fields():
 
 
 def test_packed_kernels_refuse_a_start_that_does_not_know_what_they_see():
-    model = create_model("lenet5", conv=Initialized(Conv, he_normal()))
+    model = create_model("lenet5", kernel_init=he_normal())
     with pytest.raises(UserError, match="kernel_init"):
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 1)))

@@ -121,7 +121,14 @@ def test_where_the_first_unit_projects_it_does_not_matter_who_activates(start):
 
     def both(block):
         kinds = [
-            PreActResNet(5, (1,), block, width=4, cifar_stem=True, stem_norm=stem_norm)
+            PreActResNet(
+                num_classes=5,
+                stage_sizes=(1,),
+                block=block,
+                width=4,
+                cifar_stem=True,
+                stem_norm=stem_norm,
+            )
             for stem_norm in (True, False)
         ]
         variables = start(kinds[0], x)
@@ -179,7 +186,9 @@ def test_widths_may_be_given_for_every_stage():
 
 def test_max_pool_of_an_unactivated_stem_pads_with_minus_infinity(start):
     """Without stages the features are the pooled stem, through the last BN; all are negative."""
-    model = PreActResNet(0, (), stem_features=4, stem_norm=False, act=lambda x: x)
+    model = PreActResNet(
+        num_classes=0, stage_sizes=(), stem_features=4, stem_norm=False, act=lambda x: x
+    )
     x = np.random.default_rng(0).normal(size=(1, 12, 12, 2)).astype(np.float32)
     variables = start(model, x)
     kernel = -np.abs(variables["params"]["stem"]["conv"]["kernel"])

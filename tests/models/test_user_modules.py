@@ -11,6 +11,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.interop.exchange import create_library_model
 from jaxcnn.models import MODELS, create_model
 from jaxcnn.models.densenet import cifar_densenet
+from jaxcnn.models.identity_mappings import cifar_resnet_v2
 from jaxcnn.models.preact_resnet import PreActBasicBlock, cifar_preact_resnet
 from jaxcnn.models.resnet import ResNet
 
@@ -171,6 +172,10 @@ def test_overrides_are_those_of_the_family_s_constructor():
     )
     v2 = create_model("cifar_resnet110_v2", block=PreActBasicBlock, bottleneck=True)
     assert v2 == cifar_preact_resnet(110, True, block=PreActBasicBlock)
+    variant = create_model("cifar_resnet110_v2", ordering="original", gate="shortcut")
+    assert variant == cifar_resnet_v2(110, ordering="original", gate="shortcut")
+    with pytest.raises(UserError, match=r"PreActResNet.* has no field 'gate'"):
+        create_model("cifar_resnet110_v2", gate="shortcut")
 
 
 @pytest.mark.parametrize("name", MODELS)

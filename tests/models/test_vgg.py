@@ -10,8 +10,9 @@ from flax import linen as nn
 from jaxcnn import create_model
 from jaxcnn.errors import UserError
 from jaxcnn.interop import from_torch, to_torch
+from jaxcnn.layers import BatchNorm
 from jaxcnn.layers.dropout import Dropout
-from jaxcnn.models.vgg import imagenet_vgg
+from jaxcnn.models.vgg import GLOROT, PAPER, imagenet_vgg
 from jaxcnn.ops.lrn import local_response_norm
 
 NARROW = {"stage_sizes": (1, 2), "stage_features": (8, 16), "hidden_features": (16, 8)}
@@ -110,21 +111,20 @@ def test_dropout_follows_the_hidden_layers():
 
 
 @pytest.mark.parametrize(
-    ("initialization", "conv_std", "dense_std"),
+    ("kernels", "conv_std", "dense_std"),
     [
-        (None, lambda k, i, o: (2 / (k * k * o)) ** 0.5, lambda i, o: 0.01),
-        ("paper", lambda k, i, o: 0.1, lambda i, o: 0.1),
+        ({}, lambda k, i, o: (2 / (k * k * o)) ** 0.5, lambda i, o: 0.01),
+        (PAPER, lambda k, i, o: 0.1, lambda i, o: 0.1),
         (
-            "glorot",
+            GLOROT,
             lambda k, i, o: (2 / (k * k * (i + o))) ** 0.5,
             lambda i, o: (2 / (i + o)) ** 0.5,
         ),
     ],
 )
-def test_start(initialization, conv_std, dense_std):
+def test_start(kernels, conv_std, dense_std):
     fields = {"stage_features": (64, 64), "hidden_features": (64, 64), "num_classes": 50}
-    fields |= {"initialization": initialization} if initialization else {}
-    model = create_model("vgg16", **{**NARROW, **fields})
+    model = create_model("vgg16", **{**NARROW, **fields, **kernels})
     # The generator "rbg" compiles in no time.
     key = jax.random.key(0, impl="rbg")
     params = jax.jit(model.init)(key, jnp.zeros((1, 16, 16, 3)))["params"]
@@ -141,7 +141,7 @@ def test_fields_reach_other_networks():
     deep = shapes(create_model("vgg16", 5, stage_sizes=(1, 1, 1, 1, 1)))["params"]
     assert [len(deep[f"stage{i}"]) for i in range(1, 6)] == [1] * 5
     for_cifar = {"pool_size": (1, 1), "hidden_features": ()}
-    variables = shapes(create_model("vgg11", 10, with_norm=True, **for_cifar))
+    variables = shapes(create_model("vgg11", 10, norm=BatchNorm, **for_cifar))
     params = variables["params"]
     assert set(params) == {*(f"stage{i}" for i in range(1, 6)), "classifier"}
     assert params["classifier"]["kernel"].shape == (512, 10)
@@ -189,7 +189,6 @@ def test_torchs_names_count_layers_and_timms_head_is_convolutional():
     [
         (lambda: imagenet_vgg(12), "no VGG of depth 12"),
         (lambda: shapes(small(stage_sizes=(1, 1, 1))), "one number for each stage"),
-        (lambda: shapes(small(initialization="pap")), "'pap'.*paper"),
     ],
 )
 def test_what_does_not_exist_says_so(make, message):

@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from jaxcnn import create_model
 from jaxcnn.errors import UserError
+from jaxcnn.layers import BatchNorm
 from jaxcnn.ops.lrn import local_response_norm
 
 NARROW = {"features": (4, 8, 8, 8, 8), "hidden_features": (16, 8)}
@@ -106,7 +107,7 @@ def test_start(name, std, tails):
 
 def test_fields_reach_other_networks():
     assert set(shapes(small())) == {"params"}
-    variables = shapes(small(with_norm=True, pool_size=(2, 3), hidden_features=(6,)))
+    variables = shapes(small(norm=BatchNorm, pool_size=(2, 3), hidden_features=(6,)))
     assert set(variables["batch_stats"]) == set(STAGES)
     assert variables["params"]["fc6"]["dense"]["kernel"].shape == (2 * 3 * 8, 6)
     assert "fc7" not in variables["params"]

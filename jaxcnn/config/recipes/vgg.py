@@ -9,7 +9,8 @@ The paper started the deeper ones, B to E, from four convolutions and the dense 
 whose run is a configs/vgg11.py:
 
   --config=configs/vgg16.py --config.init_from=runs/vgg11-digits --config.init_map=vgg_a
-  --config.model.overrides.initialization=paper
+  --config.model.kernel_init=normal_0.1 --config.model.overrides.dense_init=normal_0.1
+  --config.model.overrides.classifier_init=normal_0.1
 """
 
 from typing import Any
