@@ -23,6 +23,9 @@ NETWORKS = {
     "resnet50_modern": "resnet50",
 }
 
+# A second file of the same paper in `jaxcnn.models`.
+SAME_PAPER = {"identity_mappings": "preact_resnet"}
+
 
 def recipe(name: str, dataset: str = "digits") -> ConfigDict:
     """Returns the config of the file `configs/<name>.py`, which need not be there.
@@ -64,4 +67,4 @@ def recipe_file(network: str) -> str:
         raise UserError(
             f"{network} has no recipe: begin with that of another network, and set model.name"
         )
-    return file
+    return SAME_PAPER.get(file, file)
