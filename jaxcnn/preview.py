@@ -24,7 +24,8 @@ from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.augmentation import augment
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.data.pipeline import train_batch
-from jaxcnn.errors import EXIT_WORKDIR, UserError, check_whole, printable
+from jaxcnn.errors import EXIT_WORKDIR, check_whole, printable
+from jaxcnn.io.atomic import whole_file
 from jaxcnn.run import cli
 
 FLAGS = flags.FLAGS
@@ -153,14 +154,10 @@ def main(argv: list[str]) -> None:
     del argv
     config = read_config()
     cli.set_up()
-    shown = cells(config, FLAGS.step, FLAGS.count)
-    title = f"{config_name()}:{config.dataset}, step {FLAGS.step}, seed {config.seed}"
-    try:
-        Path(FLAGS.out).write_bytes(sheet(shown, title))
-    except OSError as error:
-        raise UserError(
-            f"cannot write --out={FLAGS.out}: {error.strerror}; choose another", EXIT_WORKDIR
-        ) from None
+    with whole_file(Path(FLAGS.out), EXIT_WORKDIR) as file:
+        shown = cells(config, FLAGS.step, FLAGS.count)
+        title = f"{config_name()}:{config.dataset}, step {FLAGS.step}, seed {config.seed}"
+        file.write(sheet(shown, title))
     side = "x".join(map(str, shown[0].pixels.shape))
     print(printable(f"{FLAGS.out}: {len(shown)} images of {side}; {title}"))
 

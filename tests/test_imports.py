@@ -215,6 +215,24 @@ def test_devices_and_processes_are_asked_in_one_file():
     assert found == {"jaxcnn/run/distributed.py"}
 
 
+def test_files_are_replaced_in_one_place():
+    """By `io.atomic`, or by what has a reason of its own to rename."""
+    renames = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and (
+            node.func.attr in ("rename", "renames")
+            or ast.unparse(node.func) in ("os.replace", "shutil.move", "partial.replace")
+        )
+    }
+    shards = "data/prepare/workspace.py"  # of array_record, which opens a file by its name
+    checkpoints = {"run/checkpoint.py", "run/retention.py"}  # folders that Orbax wrote
+    assert renames == {"io/atomic.py", shards, *checkpoints}
+
+
 def test_tensorflow_torch_and_pickle_are_never_imported():
     never = ("tensorflow", "torch", "pickle", "cloudpickle", "dill")
     files = [*FILES, *(ROOT / "configs").rglob("*.py")]

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxcnn.errors import UserError, check_whole, nearest
+from jaxcnn.io.atomic import whole_file
 from jaxcnn.run import cli
 
 AGAINST = ("none", "xla", "torch", "torchvision", "timm")
@@ -127,10 +128,8 @@ def main(argv: Sequence[str]) -> None:
         if flags.json:
             rows = [report.record(one, roofline) for one in found]
             content = {"machine": about, "roofline": roofline._asdict(), "measured": rows}
-            flags.json.parent.mkdir(parents=True, exist_ok=True)
-            flags.json.write_text(
-                json.dumps({**content, "mode": flags.mode}, indent=1), encoding="utf-8"
-            )
+            with whole_file(flags.json) as file:
+                file.write(json.dumps({**content, "mode": flags.mode}, indent=1).encode())
     if found:
         print(report.table(found, roofline))
     if failed:

@@ -3,7 +3,6 @@
 None of the readers runs code that a file brings along: pickled objects are refused.
 """
 
-import contextlib
 import os
 import warnings
 import zipfile
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.errors import UserError
+from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import WEIGHT_BYTES, expanded_limit, open_regular, read_bytes, read_npz
 
 BFLOAT16 = np.dtype(jnp.bfloat16)  # no type of NumPy's: safetensors.numpy does not always know it
@@ -87,25 +87,13 @@ def write_weights(weights: Mapping[str, Any], path: str | Path) -> None:
     writer = WRITERS.get(path.suffix)
     if writer is None:
         raise UserError(f"cannot write {path}: {_choices(WRITERS)} are written")
-    if path.is_dir():
-        raise UserError(f"cannot write {path}: it is a directory")
     arrays = {}
     for key, value in weights.items():
         array = np.asarray(value, order="C")
         _check_numbers(key, array)
         arrays[key] = array.astype(array.dtype.newbyteorder("="), copy=False)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        writer(arrays, partial)
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}; choose a directory that exists and"
-            " has room"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+    with whole_file(path) as file:
+        writer(arrays, file)
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -125,19 +113,19 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     return weights
 
 
-def _write_safetensors(arrays: Mapping[str, np.ndarray], path: Path) -> None:
+def _write_safetensors(arrays: Mapping[str, np.ndarray], file: IO[bytes]) -> None:
     try:
         from safetensors.numpy import save
     except ImportError:
         raise _missing("safetensors") from None
-    path.write_bytes(save(dict(arrays)))  # save_file has an error of its own for a full disk
+    file.write(save(dict(arrays)))  # save_file has an error of its own for a full disk
 
 
 # As numpy.savez, which cannot take every key ("file" is an argument of it).
 
 
-def _write_npz(arrays: Mapping[str, np.ndarray], path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
+def _write_npz(arrays: Mapping[str, np.ndarray], file: IO[bytes]) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
         for key, array in arrays.items():
             if array.dtype == BFLOAT16:
                 raise UserError(
@@ -212,7 +200,7 @@ READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
     ".pt": _read_torch,
     ".bin": _read_torch,
 }
-WRITERS: dict[str, Callable[[Mapping[str, np.ndarray], Path], None]] = {
+WRITERS: dict[str, Callable[[Mapping[str, np.ndarray], IO[bytes]], None]] = {
     ".safetensors": _write_safetensors,
     ".npz": _write_npz,
 }

@@ -7,8 +7,6 @@ folder/
 
 import dataclasses
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +17,7 @@ from flax import traverse_util
 from jaxcnn.errors import UserError
 from jaxcnn.interop.exchange import create_library_model, find_network, input_channels
 from jaxcnn.interop.files import read_weights, write_weights
+from jaxcnn.io.atomic import whole_folder
 from jaxcnn.io.safe_files import read_json
 from jaxcnn.training.state import state_sha256
 
@@ -99,17 +98,9 @@ def write_folder(
         "sha256": state_sha256(variables),
     }
     check_free(folder)
-    folder = folder.resolve()
-    partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
-    try:
-        partial.mkdir(parents=True)
+    with whole_folder(folder.resolve()) as partial:
         write_weights(traverse_util.flatten_dict(dict(variables), sep="/"), partial / WEIGHTS)
         (partial / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        partial.rename(folder)
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return record
 
 

@@ -1,22 +1,51 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 import contextlib
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from jaxcnn.errors import EXIT_USAGE, UserError
+from jaxcnn.io.append import flush
 
-PARTIAL: set[Path] = set()  # files of `whole_file` that are being written
+PARTIAL: set[Path] = set()  # files and folders that are being written
+
+
+@contextlib.contextmanager
+def replaced_file(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
+    """Yields a binary file that becomes `path` at the end: whole or not at all.
+
+    It is opened at once, so what cannot be written is known before the work. Folders are made.
+
+    Args:
+      path: a file; a link is replaced, not followed.
+      durable: bring the content to the disk before the file appears, which a power cut may else
+        leave empty.
+
+    Raises:
+      OSError: if it cannot be written.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    with _partial(path) as partial:
+        file = partial.open("xb")
+        try:
+            yield file
+            file.close()
+            if durable:
+                flush([partial])
+            partial.replace(path)
+        finally:
+            with contextlib.suppress(OSError):  # of a full disk
+                file.close()
 
 
 @contextlib.contextmanager
 def whole_file(path: Path, exit_code: int = EXIT_USAGE) -> Iterator[IO[bytes]]:
-    """Yields a binary file that becomes `path` at the end: whole or not at all.
-
-    It is opened at once, so what cannot be written is known before the work. Folders are made.
+    """Yields the file of `replaced_file`; what goes wrong is a mistake of the user.
 
     Args:
       path: a file; a link is replaced, not followed.
@@ -25,29 +54,56 @@ def whole_file(path: Path, exit_code: int = EXIT_USAGE) -> Iterator[IO[bytes]]:
     Raises:
       UserError: if it cannot be written.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    PARTIAL.add(partial)
     try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = partial.open("xb")
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}", exit_code) from None
-    try:
-        yield file
-        file.close()
-        partial.replace(path)
+        with replaced_file(path) as file:
+            yield file
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}", exit_code) from error
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yields a new folder that becomes `path` at the end: whole or not at all.
+
+    Args:
+      path: a folder that does not exist, or is empty.
+
+    Raises:
+      UserError: if it cannot be written.
+    """
+    try:
+        with _partial(path) as partial:
+            partial.mkdir()
+            yield partial
+            partial.rename(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _partial(path: Path) -> Iterator[Path]:
+    """Yields the name that a file or folder has until it is whole, and removes what is left of it.
+
+    The folder that it is in is made.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    PARTIAL.add(partial)
+    try:
+        yield partial
     finally:
-        with contextlib.suppress(OSError):  # of a full disk
-            file.close()
-        partial.unlink(missing_ok=True)
+        _remove(partial)
         PARTIAL.discard(partial)
 
 
-def remove_partial_files() -> None:
-    """Removes the unfinished files of `whole_file`, for a process that ends without unwinding."""
-    for path in PARTIAL:
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
         path.unlink(missing_ok=True)
+
+
+def remove_partial_files() -> None:
+    """Removes what is being written, for a process that ends without unwinding."""
+    for path in PARTIAL:
+        _remove(path)

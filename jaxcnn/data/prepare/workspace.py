@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxcnn.errors import EXIT_WORKDIR, UserError
+from jaxcnn.io.append import flush
+from jaxcnn.io.atomic import replaced_file
 from jaxcnn.io.safe_files import read_json, read_text
 
 Note = dict[str, Any]
@@ -71,10 +73,11 @@ class Workspace:
             reader.close()
             if found != written:
                 raise OSError(errno.EIO, f"{found} of {written} records are in the file")
-            _sync(partial)
+            flush([partial])
             size = partial.stat().st_size
             os.replace(partial, self.data / shard)
-            _write(self._done / f"{shard}.json", json.dumps({"size": size, "note": note}))
+            with replaced_file(self._done / f"{shard}.json", durable=True) as file:
+                file.write(json.dumps({"size": size, "note": note}).encode())
         except OSError as error:
             raise not_writable(self.data, error) from error
         finally:
@@ -85,11 +88,9 @@ class Workspace:
     def commit(self) -> Path:
         """Makes the data set visible; returns its folder."""
         try:
-            for path in self.data.iterdir():
-                _sync(path)
-            _sync(self.data)
+            flush([*self.data.iterdir(), self.data])
             os.rename(self.data, self._target)
-            _sync(self._target.parent)
+            flush([self._target.parent])
             shutil.rmtree(self._hidden)
         except OSError as error:
             raise not_writable(self.data, error) from error
@@ -141,7 +142,8 @@ def _take_up(hidden: Path, plan: Note) -> None:
             shutil.rmtree(hidden / part, ignore_errors=True)
         for part in ("data", "done"):
             (hidden / part).mkdir()
-        _write(file, text)
+        with replaced_file(file, durable=True) as stream:
+            stream.write(text.encode())
     (hidden / "shard.partial").unlink(missing_ok=True)
 
 
@@ -180,19 +182,3 @@ def not_writable(path: Path, error: OSError) -> UserError:
         " and start again: what is written so far is kept",
         EXIT_WORKDIR,
     )
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    _sync(partial)
-    os.replace(partial, path)
-
-
-def _sync(path: Path) -> None:
-    """Asks the system to bring a file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
