@@ -16,7 +16,7 @@ from PIL import Image
 
 import jaxcnn
 from jaxcnn import predict
-from jaxcnn.config import user_models
+from jaxcnn.config import user_modules
 from jaxcnn.errors import UserError
 from jaxcnn.models import MODELS
 from jaxcnn.run import init_from, restore
@@ -202,7 +202,7 @@ def test_the_user_s_name_must_be_the_run_s(photo_run, tmp_path, own):
 )
 def test_a_module_without_the_network_is_said_in_one_line(own, name, line):
     with pytest.raises(UserError, match=line) as error:
-        user_models.import_model(name)
+        user_modules.import_model(name)
     assert "\n" not in str(error.value)
     assert name not in MODELS
 

@@ -1,14 +1,12 @@
 """Numbers and names of the command lines that no command can do anything with: one line each."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxcnn import features, predict, preview
+from jaxcnn import ablate, features, predict, preview
 from jaxcnn.benchmark import __main__ as benchmark
 from jaxcnn.config import build, defaults, programs
 from jaxcnn.config.defaults import freeze
@@ -17,21 +15,8 @@ from jaxcnn.data.synthetic import load_synthetic
 from jaxcnn.errors import UserError
 from jaxcnn.training.initialize import check_memory
 
-SPEC = importlib.util.spec_from_file_location(
-    "ablate_command", Path(__file__).parents[1] / "launch" / "ablate.py"
-)
 
-
-@pytest.fixture(scope="module")
-def ablate():
-    module = importlib.util.module_from_spec(SPEC)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, SPEC.name, module)
-        SPEC.loader.exec_module(module)
-    return module
-
-
-def run_ablate(ablate, *flags):
+def run_ablate(*flags):
     ablate.main(ablate.parse(["configs/ablations/degradation.py", "--list", *flags]))
 
 
@@ -44,10 +29,10 @@ def run_ablate(ablate, *flags):
         ("--sedes=3", "no flag --sedes: did you mean --seeds"),
     ],
 )
-def test_ablate(ablate, flag, message, monkeypatch):
+def test_ablate(flag, message, monkeypatch):
     monkeypatch.chdir(Path(__file__).parents[1])
     with pytest.raises(UserError) as info:
-        run_ablate(ablate, flag)
+        run_ablate(flag)
     assert str(info.value).startswith(message)
 
 

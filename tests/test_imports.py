@@ -39,7 +39,7 @@ ORDER = (
     "training",
     "ablation",
     "benchmark",
-    "doctor export features main predict preview",
+    "ablate doctor export features main predict preview",
 )
 COMMANDS = ("data.prepare.__main__", "interop.convert", "benchmark.__main__")
 TEXT_MODES = {repr(mode) for mode in ("r", "w", "a", "x", "a+", "r+", "w+")}

@@ -1,7 +1,7 @@
 """One mechanism switched, everything else equal: what an ablation is.
 
 A file of `configs/ablations` says it, in `get_ablation()`: a config, the variants as fields that
-differ from it, and the metric. `launch/ablate.py` runs it.
+differ from it, and the metric. `python -m jaxcnn.ablate` runs it.
 """
 
 import copy
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxcnn.config import defaults, user_models
+from jaxcnn.config import defaults, user_modules
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.errors import UserError, nearest
 
@@ -116,9 +116,9 @@ def load(file: Path) -> tuple[Ablation, str]:
     """
     if not file.is_file():
         here = sorted(path.stem for path in Path("configs/ablations").glob("*.py"))
-        hint = nearest(file.stem, here) if here else "see configs/ablations"
+        hint = nearest(file.stem, here) if here else "write one, see docs/ablations.md"
         raise UserError(f"there is no ablation file {file}: {hint}")
-    example = "see configs/ablations/degradation.py"
+    example = "see docs/ablations.md"
     try:
         content = runpy.run_path(str(file))
         if "get_ablation" not in content:
@@ -146,5 +146,6 @@ def load(file: Path) -> tuple[Ablation, str]:
         for quick in (False, True):
             config = ablation.config(variant, 0, quick=quick)
             defaults.to_saved(config)
-            user_models.import_model(config.model.name)  # which the user's own file names
+            user_modules.import_model(config.model.name)  # which the user's own file names
+            user_modules.import_data(config.data.kind)
     return ablation, content["__doc__"] or ""

@@ -81,6 +81,8 @@ def data_label(config: RunConfig) -> str:
     section = config.data
     if section.kind == "folder" and section.dir:
         return Path(paths.expand(section.dir)).resolve().name or config.dataset
+    if ":" in section.kind:
+        return section.kind.partition(":")[0]
     if section.kind == "tfds" and config.dataset not in DATASETS:
         return section.name.replace("/", "-").replace(":", "-") or config.dataset
     return config.dataset or section.kind

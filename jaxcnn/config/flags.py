@@ -173,10 +173,11 @@ def read_config() -> "RunConfig":
         file = path.split(":")[0]
         raise UserError(f"there is no config file {file!r}: {_files(Path(file))}")
 
-    from jaxcnn.config import defaults, user_models
+    from jaxcnn.config import defaults, user_modules
 
     config = defaults.freeze(FLAGS.config)
-    user_models.import_model(config.model.name)
+    user_modules.import_model(config.model.name)
+    user_modules.import_data(config.data.kind)
     return config
 
 

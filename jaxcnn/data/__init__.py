@@ -5,24 +5,43 @@ One kind of data set, one file. A batch is a pure function of (seed, step).
 
 import dataclasses
 import os
+from collections.abc import Callable
 from typing import Any
 
 from jaxcnn.config import spec
-from jaxcnn.data.dataset import Dataset
+from jaxcnn.data.dataset import Dataset, from_arrays, split_holdout
 from jaxcnn.data.images.transforms import CropConfig, Cropper, WholeImage
 from jaxcnn.errors import UserError, nearest
 
+# Functions of a user's own by their names, MODULE:FUNCTION; `config.user_modules` adds them.
+LOADERS: dict[str, Callable[[str, "LoadConfig"], Dataset]] = {}
 KINDS = ("digits", "synthetic", "folder", "tfds")
 SPLITS = ("train", "validation", "test")
 
-__all__ = ["KINDS", "SPLITS", "Dataset", "DatasetConfig", "LoadConfig", "load", "load_split"]
+__all__ = [
+    "KINDS",
+    "SPLITS",
+    "Dataset",
+    "DatasetConfig",
+    "LoadConfig",
+    "from_arrays",
+    "load",
+    "load_split",
+]
+
+
+def _check_kind(value: Any) -> str:
+    own = isinstance(value, str) and ":" in value and value.isprintable()
+    return "" if own else spec.choice(*KINDS)(value)
 
 
 @dataclasses.dataclass(frozen=True)
 class DatasetConfig(spec.Section):
     """Part of the section `data`: which examples."""
 
-    kind: str = spec.field("digits", " | ".join(KINDS), spec.choice(*KINDS))
+    kind: str = spec.field(
+        "digits", f"{' | '.join(KINDS)}, or MODULE:FUNCTION of your own", _check_kind
+    )
     name: str = spec.field("", "of tfds: name of the data set, such as cifar10", spec.text)
     dir: str = spec.field(
         "", "of folder and tfds: where the data are; '' is TFDS's own folder", spec.text
@@ -109,6 +128,8 @@ def load_split(config: LoadConfig, split: str, *, whole_images: bool = False) ->
             num_examples=config.num_examples,
             holdout=config.holdout,
         )
+    if ":" in config.kind:
+        return _load_own(config, split, size)
     low, high = config.scale_range
     crop = Cropper(
         size, config.channels, config.train_crop, config.eval_crop, config.resize, (low, high)
@@ -134,3 +155,30 @@ def load_split(config: LoadConfig, split: str, *, whole_images: bool = False) ->
         train_split=config.train_split,
         test_split=config.test_split,
     )
+
+
+def _load_own(config: LoadConfig, split: str, size: int) -> Dataset:
+    """Returns a split that a function of the user's own loads.
+
+    It is asked for "train" and "test"; a validation split is held out of the former.
+
+    Raises:
+      UserError: a function that the user has not named, or that returns no images of this size.
+    """
+    if config.kind not in LOADERS:
+        raise UserError(
+            f"data.kind={config.kind} is Python code, which runs only if you name it yourself: if"
+            f" you trust it, add --config.data.kind={config.kind}"
+        )
+    source = LOADERS[config.kind]("test" if split == "test" else "train", config)
+    if not isinstance(source, Dataset):
+        raise UserError(f"{config.kind} returns a {type(source).__name__}, not a Dataset")
+    wanted = (size, size, config.channels)
+    if source.image_shape != wanted:
+        raise UserError(
+            f"{config.kind} has images of {source.image_shape}, not {wanted}: set data.image_size"
+            " and data.channels, or resize the images"
+        )
+    if split == "test":
+        return source
+    return split_holdout(source, split, config.holdout, labels=source.labels)

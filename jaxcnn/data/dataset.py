@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxcnn.data import contents
 from jaxcnn.errors import UserError
 
 Example = tuple[np.ndarray, int]
@@ -92,6 +93,52 @@ class Dataset:
             labelled=None,
             **changes,
         )
+
+
+def from_arrays(
+    name: str, split: str, images: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
+) -> Dataset:
+    """Returns a split whose images and labels are arrays in memory.
+
+    Args:
+      name: of the data set, for messages.
+      split: "train" or "test".
+      images: uint8 [n, H, W, C].
+      labels: int [n], from 0.
+      class_names: one for each label.
+
+    Raises:
+      UserError: arrays of another type or shape, or a label without a name.
+    """
+    images, labels = np.asarray(images), np.asarray(labels)
+    if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
+        raise UserError(
+            f"images of {name} are {images.dtype} {images.shape}: give uint8 [n, H, W, C], n > 0"
+        )
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+        raise UserError(
+            f"labels of {name} are {labels.dtype} {labels.shape}: give one whole number for each"
+            f" of the {len(images):,} images"
+        )
+    least, most = int(labels.min()), int(labels.max())
+    if least < 0 or most >= len(class_names):
+        raise UserError(
+            f"labels of {name} are {least} to {most}: its {len(class_names)} classes are 0 to"
+            f" {len(class_names) - 1}"
+        )
+    labels, names = labels.astype(np.int32), tuple(class_names)
+    return Dataset(
+        name=name,
+        split=split,
+        num_examples=len(images),
+        num_classes=len(names),
+        image_shape=images.shape[1:],
+        class_names=names,
+        describe=lambda index: f"{split} example {index} of {name}",
+        images=images,
+        labels=labels,
+        contents=lambda: contents.of_arrays(images, labels, names),
+    )
 
 
 def random_bits(

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from flax import linen as nn
 
-from jaxcnn.config import build, build_data, user_models
+from jaxcnn.config import build, build_data, user_modules
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.errors import UserError, check_whole
@@ -67,7 +67,7 @@ def read_config(directory: Path, checkpoint: str = "latest", model: str = "") ->
     if model:
         if model != config.model.name:
             raise UserError(f"--model={model} is not the run's, which is {config.model.name}")
-        user_models.import_model(model)
+        user_modules.import_model(model)
     return config
 
 

@@ -370,12 +370,12 @@ def test_a_damaged_result_is_named(tmp_path, text):
 
 
 def command(*arguments):
-    return [sys.executable, str(ROOT / "launch" / "ablate.py"), *map(str, arguments)]
+    return [sys.executable, "-m", "jaxcnn.ablate", *map(str, arguments)]
 
 
-def ablate(*arguments):
+def ablate(*arguments, cwd=None):
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, check=False, timeout=300
+        command(*arguments), cwd=cwd, capture_output=True, text=True, check=False, timeout=300
     )
 
 
@@ -395,12 +395,15 @@ def small(tmp_path):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """What comes out where nothing is interrupted, two runs at a time."""
+    """What comes out where nothing is interrupted, two runs at a time.
+
+    Of a file of one's own and in its own directory.
+    """
     directory = tmp_path_factory.mktemp("whole")
     (directory / "small.py").write_text(SMALL)
-    flags = ("--quick", "--seeds=1", f"--out={directory / 'out'}", "--jobs=2")
-    assert ablate(directory / "small.py", *flags).returncode == 0
-    return directory / "out"
+    done = ablate("small.py", "--quick", "--seeds=1", "--jobs=2", cwd=directory)
+    assert done.returncode == 0, done.stderr
+    return directory / "runs/ablations/small-quick"
 
 
 @pytest.mark.slow
