@@ -59,7 +59,7 @@ def test_own_data_have_all_splits(own):
     sources = {split: build_data.load_data(config, split) for split in data.SPLITS}
     assert [source.num_examples for source in sources.values()] == [224, 32, 256]
     assert {source.class_names for source in sources.values()} == {("dark", "light")}
-    assert build_data.watched_split(config) == "validation"
+    assert build_data.validation_split(config) == "validation"
     parts = sources["train"].contents()["parts"]
     assert sum(parts.values()) == 256
     assert sources["train"].contents() == sources["validation"].contents()
