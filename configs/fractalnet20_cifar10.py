@@ -7,7 +7,7 @@ CIFAR-10 test error: 4.6 %, whole image, trained with shifts and flips, dropout 
 Without either 5.22; unaugmented 7.33, without either 10.18; the 38.6M parameters quoted elsewhere
 are not reproduced.
 33,724,618 parameters (33,770,788 with 100 classes); 0.8452 GMACs per 32x32 image.
-Digits: 32x32 images, 12 epochs; drop_path_rate=0.0.
+Digits: 32x32 images, 6 epochs; drop_path_rate=0.0, dropout_rates=(0.0, 0.0, 0.0, 0.0, 0.0).
 What is the paper's and what is ours: jaxcnn/config/recipes/fractalnet.py.
 
   python -m jaxcnn.main --config=configs/fractalnet20_cifar10.py           # offline digits

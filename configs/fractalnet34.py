@@ -7,7 +7,7 @@ ImageNet-1k val error, top-1 / top-5: 24.12 / 7.39 %, 10 crops.
 ResNet-34's first and last layers around four blocks; counts follow from that sentence.
 A run here is tested on ten crops.
 164,031,016 parameters; 24.16 GMACs per 224x224 image.
-Digits: 32x32 images, 8 epochs; drop_path_rate=0.0.
+Digits: 32x32 images, 5 epochs; drop_path_rate=0.0.
 What is the paper's and what is ours: jaxcnn/config/recipes/fractalnet.py.
 
   python -m jaxcnn.main --config=configs/fractalnet34.py               # offline digits

@@ -8,7 +8,7 @@ ImageNet-1k val error, top-1 / top-5: 20.0 / 5.0 %, 1 crop, without 1,700 exclud
 A run here is tested on one centre crop.
 42,679,816 parameters (46,039,280 with the auxiliary heads, which only train); 12.25 GMACs per
 299x299 image. Images of 75x75 or larger.
-Digits: 80x80 images, 12 epochs.
+Digits: 107x107 images, 8 epochs; scan_units=True.
 What is the paper's and what is ours: jaxcnn/config/recipes/inception_v4.py.
 
   python -m jaxcnn.main --config=configs/inception_v4.py               # offline digits

@@ -5,7 +5,7 @@ Zagoruyko and Komodakis, "Wide Residual Networks", 2016. https://arxiv.org/abs/1
 CIFAR-10 test error: 4.0 %, whole image, trained with shifts and flips.
 With dropout 0.3 3.89; CIFAR-100 19.25, 18.85.
 36,479,194 parameters; 5.243 GMACs per 32x32 image.
-Digits: 8x8 images, 8 epochs.
+Digits: 8x8 images, 5 epochs.
 What is the paper's and what is ours: jaxcnn/config/recipes/wide_resnet.py.
 
   python -m jaxcnn.main --config=configs/wrn_28_10.py           # offline digits

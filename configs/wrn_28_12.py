@@ -4,7 +4,7 @@ Zagoruyko and Komodakis, "Wide Residual Networks", 2016. https://arxiv.org/abs/1
 
 CIFAR-10 test error: none is published.
 52,517,850 parameters; 7.544 GMACs per 32x32 image.
-Digits: 8x8 images, 8 epochs.
+Digits: 8x8 images, 5 epochs.
 What is the paper's and what is ours: jaxcnn/config/recipes/wide_resnet.py.
 
   python -m jaxcnn.main --config=configs/wrn_28_12.py           # offline digits
