@@ -64,11 +64,10 @@ def cells(config: RunConfig, step: int = 0, count: int = 64) -> list[Cell]:
     statistics = build_data.measure_statistics(config, dataset)
     batch = train_batch(
         dataset,
+        config.data,
         batch_size=config.train.batch_size,
         seed=config.seed,
         step=step,
-        unlabelled=config.data.unlabelled_per_labelled,
-        repeats=config.data.repeats,
     )
     root = jax.random.fold_in(jax.random.key(config.seed), augment.ROOT)
     places = (jnp.asarray(batch[name]) for name in ("epoch", "index", "repeat"))

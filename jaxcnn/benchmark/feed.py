@@ -15,7 +15,7 @@ from jaxcnn.benchmark.rounds import Contender
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.folder import load_folder
 from jaxcnn.data.images.transforms import Cropper
-from jaxcnn.data.pipeline import train_batches
+from jaxcnn.data.pipeline import BatchConfig, train_batches
 from jaxcnn.errors import UserError
 
 PHOTOS, WIDTH, HEIGHT, QUALITY = 64, 500, 375, 90  # ImageNet's usual size
@@ -76,7 +76,12 @@ def feeds(
 
 def _ours(dataset: Dataset, batch: int, workers: int) -> Any:
     batches = train_batches(
-        dataset, batch_size=batch, seed=0, start_step=0, num_steps=10**9, num_workers=workers
+        dataset,
+        BatchConfig(num_workers=workers),
+        batch_size=batch,
+        seed=0,
+        start_step=0,
+        num_steps=10**9,
     )
     return contextlib.closing(batches)
 

@@ -73,18 +73,18 @@ class BatchConfig(spec.Section):
     )
 
 
+DEFAULTS = BatchConfig()
 NAMED = 10  # bad files named in the log; later ones are only counted
 _log = logging.getLogger("jaxcnn")
 
 
 def train_batch(
     dataset: Dataset,
+    config: BatchConfig = DEFAULTS,
     *,
     batch_size: int,
     seed: int,
     step: int,
-    unlabelled: int = 0,
-    repeats: int = 1,
     process_index: int = 0,
     process_count: int = 1,
 ) -> Batch:
@@ -94,79 +94,82 @@ def train_batch(
 
     Args:
       dataset: the training split.
+      config: rows without label, and views of each example.
       batch_size: the global one.
       seed: decides order and crops.
       step: from 0.
-      unlabelled: rows without label after each row with one.
-      repeats: views of each example in a batch.
       process_index: which block of rows.
       process_count: how many blocks.
 
     Raises:
-      UserError: batch_size not a multiple of process_count, of 1 + unlabelled or of repeats, or a
-        label outside the classes.
+      UserError: batch_size not a multiple of process_count, of 1 + unlabelled_per_labelled or of
+        repeats, or a label outside the classes.
     """
-    rows = _rows(batch_size, process_index, process_count, unlabelled, repeats)
-    batch, _ = _train_step(dataset, batch_size, unlabelled, repeats, seed, rows, step)
+    rows = _rows(batch_size, process_index, process_count, config)
+    unlabelled = config.unlabelled_per_labelled
+    batch, _ = _train_step(dataset, batch_size, unlabelled, config.repeats, seed, rows, step)
     _check_labels(dataset, batch, -1 if unlabelled else 0)
     return batch
 
 
 def train_batches(
     dataset: Dataset,
+    config: BatchConfig = DEFAULTS,
     *,
     batch_size: int,
     seed: int,
     start_step: int,
     num_steps: int,
-    unlabelled: int = 0,
-    repeats: int = 1,
     process_index: int = 0,
     process_count: int = 1,
-    num_workers: int = 0,
-    max_bad_fraction: float = 0.001,
 ) -> Generator[Batch]:
     """Yields this process's rows of the batches start_step … num_steps - 1, read ahead.
 
     Images that cannot be read have weight 0; the first ten are named in the log. Close the
-    iterator (or use it up) to stop its workers. A worker that is killed is started again.
+    iterator (or use it up) to stop its workers. A worker that is killed is started again. More
+    images than `config.max_bad_fraction` of the split, found unreadable by this process since
+    start_step, stop it; one is allowed unless the fraction is 0. Data in memory need no workers.
 
     Args:
       dataset: the training split.
+      config: rows without label, views of each example, workers, and unreadable images.
       batch_size: the global one.
       seed: decides order and crops.
       start_step: first step to yield, usually that of the restored state.
       num_steps: the step to stop before.
-      unlabelled: rows without label after each row with one.
-      repeats: views of each example in a batch.
       process_index: which block of rows.
       process_count: how many blocks.
-      num_workers: processes that read and decode; 0 uses threads. Data in memory need neither.
-      max_bad_fraction: of the split, that this process may find unreadable since start_step
-        before it stops; at least one file is allowed unless the fraction is 0.
 
     Raises:
-      UserError: batch_size not a multiple of process_count, of 1 + unlabelled or of repeats (at
-        once); while iterating, too many unreadable images or a label outside the classes (both exit
-        code 65), or workers that end or hang again and again (74).
+      UserError: batch_size not a multiple of process_count, of 1 + unlabelled_per_labelled or of
+        repeats (at once); while iterating, too many unreadable images or a label outside the
+        classes (both exit code 65), or workers that end or hang again and again (74).
     """
-    rows = _rows(batch_size, process_index, process_count, unlabelled, repeats)
-    make = functools.partial(_train_step, dataset, batch_size, unlabelled, repeats, seed, rows)
-    limit = max(1, int(max_bad_fraction * dataset.num_examples)) if max_bad_fraction > 0 else 0
+    rows = _rows(batch_size, process_index, process_count, config)
+    unlabelled, fraction = config.unlabelled_per_labelled, config.max_bad_fraction
+    make = functools.partial(
+        _train_step, dataset, batch_size, unlabelled, config.repeats, seed, rows
+    )
+    bad = _Bad(dataset, max(1, int(fraction * dataset.num_examples)) if fraction > 0 else 0)
     least = -1 if unlabelled else 0
-    bad = _Bad(dataset, limit)
-    return _checked(dataset, bad, make, start_step, num_steps, num_workers, least)
+    return _checked(dataset, bad, make, start_step, num_steps, config.num_workers, least)
 
 
 def staged_batches(
-    stages: Sequence[tuple[int, Dataset]], *, start_step: int, num_steps: int, **fields: Any
+    stages: Sequence[tuple[int, Dataset]],
+    config: BatchConfig = DEFAULTS,
+    *,
+    start_step: int,
+    num_steps: int,
+    **fields: Any,
 ) -> Generator[Batch]:
     """Yields what `train_batches` does, of one data set after another.
 
     Args:
       stages: the step from which a data set is used, rising from 0, and the data set: the same
         examples at several sizes.
-      start_step: see `train_batches`, as all others.
+      config: see `train_batches`, as all others.
+      start_step: see there.
       num_steps: see there.
       fields: see there.
     """
@@ -174,7 +177,7 @@ def staged_batches(
     for (before, dataset), end in zip(stages, ends, strict=True):
         first = max(before, start_step)
         if first < end:
-            yield from train_batches(dataset, start_step=first, num_steps=end, **fields)
+            yield from train_batches(dataset, config, start_step=first, num_steps=end, **fields)
 
 
 def eval_batches(
@@ -209,22 +212,19 @@ def eval_batches(
 
 
 def _rows(
-    batch_size: int,
-    process_index: int,
-    process_count: int,
-    unlabelled: int = 0,
-    repeats: int = 1,
+    batch_size: int, process_index: int, process_count: int, config: BatchConfig = DEFAULTS
 ) -> np.ndarray:
     """Returns the rows of the global batch that this process delivers, int [b]."""
-    if unlabelled < 0 or batch_size % (1 + unlabelled):
+    unlabelled, repeats = config.unlabelled_per_labelled, config.repeats
+    if batch_size % (1 + unlabelled):
         raise UserError(
             f"batch_size={batch_size} does not hold whole groups of a row with label and"
-            f" {unlabelled} without: make it a multiple of {1 + max(unlabelled, 0)}"
+            f" {unlabelled} without: make it a multiple of {1 + unlabelled}"
         )
-    if repeats < 1 or batch_size % repeats:
+    if batch_size % repeats:
         raise UserError(
             f"batch_size={batch_size} does not hold repeats={repeats} views of each example: make"
-            f" it a multiple of {max(repeats, 1)}"
+            f" it a multiple of {repeats}"
         )
     if repeats > 1 and unlabelled:
         raise UserError(f"repeats={repeats} cannot be used with unlabelled rows: set it to 1")

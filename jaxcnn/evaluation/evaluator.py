@@ -167,16 +167,13 @@ def make_recalibrator(
     def recalibrate(variables: Any, step: int, feed: Callable[[], None] = lambda: None) -> Any:
         batches = train_batches(
             split,
+            config.data,
             batch_size=batch_size,
             seed=config.seed,
             start_step=step,
             num_steps=step + count,
-            unlabelled=config.data.unlabelled_per_labelled,
-            repeats=config.data.repeats,
             process_index=distributed.process_index(),
             process_count=distributed.process_count(),
-            num_workers=config.data.num_workers,
-            max_bad_fraction=config.data.max_bad_fraction,
         )
         sums: Any = None
         found: Any = None

@@ -68,6 +68,10 @@ def _lowered(lhs: jax.Array, rhs: jax.Array, **arguments: Any) -> jax.Array:
     return reference(lhs, rhs) if faster is None else _by_platform(faster, reference, lhs, rhs)
 
 
+# Defaults other than None of the options that no network here uses.
+USUAL: dict[str, tuple[Any, ...]] = {"lhs_dilation": ((), (1, 1)), "batch_group_count": (1,)}
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _by_platform(
     on_cpu: Lowering, elsewhere: Lowering, lhs: jax.Array, rhs: jax.Array
@@ -106,11 +110,9 @@ def _faster_on_cpu(
     rhs: jax.Array,
     window_strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
-    lhs_dilation: Sequence[int] | None,
     rhs_dilation: Sequence[int] | None,
     dimension_numbers: Any,
     feature_group_count: int,
-    batch_group_count: int,
     **rare: Any,
 ) -> Lowering | None:
     """Chooses a formula by shape; None leaves layouts and options that no network here uses to XLA.
@@ -136,10 +138,8 @@ def _faster_on_cpu(
     ordinary = (
         lhs.ndim == rhs.ndim == 4
         and layout(dimension_numbers) == layout(LAYOUT)
-        and set(lhs_dilation or (1,)) == {1}
         and len(rhs_dilation or (1, 1)) == 2
-        and batch_group_count == 1
-        and all(value is None for value in rare.values())
+        and all(value is None or value in USUAL.get(name, ()) for name, value in rare.items())
         and lhs.dtype == rhs.dtype
         and jnp.issubdtype(lhs.dtype, jnp.floating)
     )

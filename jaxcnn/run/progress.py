@@ -162,11 +162,10 @@ class ProgressMeter:
     def _not_finite(self, step: int) -> UserError:
         batch = train_batch(
             self._source,
+            self._config.data,
             batch_size=self._config.train.batch_size,
             seed=self._config.seed,
             step=step - 1,
-            unlabelled=self._config.data.unlabelled_per_labelled,
-            repeats=self._config.data.repeats,
             process_index=distributed.process_index(),
             process_count=distributed.process_count(),
         )

@@ -230,16 +230,13 @@ def _batches(run: Run, data: Data, start: int) -> Generator[Any, None, None]:
     config = run.config
     return staged_batches(
         build_data.load_stages(config, data.train, data.plan),
+        config.data,
         batch_size=config.train.batch_size,
         seed=config.seed,
         start_step=start,
         num_steps=data.plan.total,
-        unlabelled=config.data.unlabelled_per_labelled,
-        repeats=config.data.repeats,
         process_index=distributed.process_index(),
         process_count=distributed.process_count(),
-        num_workers=config.data.num_workers,
-        max_bad_fraction=config.data.max_bad_fraction,
     )
 
 

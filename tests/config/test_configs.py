@@ -15,7 +15,7 @@ from jaxcnn import create_model
 from jaxcnn.config import build, build_data, defaults
 from jaxcnn.config.defaults import freeze
 from jaxcnn.config.recipes import recipe
-from jaxcnn.data.pipeline import train_batch
+from jaxcnn.data.pipeline import BatchConfig, train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import make_evaluator
 from jaxcnn.models.published import networks
@@ -190,7 +190,13 @@ def two_steps(config, evaluated=True, **fields):
     state = distributed.replicate(prepare_state(initial, jax.random.key(0))())
     before = distributed.fetch(state.params)
     for number in range(2):
-        batch = train_batch(dataset, batch_size=size, seed=0, step=number, unlabelled=unlabelled)
+        batch = train_batch(
+            dataset,
+            BatchConfig(unlabelled_per_labelled=unlabelled),
+            batch_size=size,
+            seed=0,
+            step=number,
+        )
         state, metrics = step(state, distributed.shard(batch))
         assert np.isfinite(metrics["loss"])
         assert not metrics["skipped"]

@@ -52,7 +52,13 @@ def semi_supervised(dataset, batch_size=6, seed=3):
     """Digests of batches with two unlabelled rows after each labelled one."""
     return [
         digest(
-            pipeline.train_batch(dataset, batch_size=batch_size, seed=seed, step=step, unlabelled=2)
+            pipeline.train_batch(
+                dataset,
+                pipeline.BatchConfig(unlabelled_per_labelled=2),
+                batch_size=batch_size,
+                seed=seed,
+                step=step,
+            )
         )
         for step in range(STEPS)
     ]
@@ -91,7 +97,12 @@ def test_the_global_batch_is_the_same_for_any_process_count(kind, process_count,
 @pytest.mark.parametrize("num_workers", [0, 1, 2])
 def test_the_batches_are_the_same_for_any_worker_count(files, num_workers):
     stream = pipeline.train_batches(
-        files, batch_size=8, seed=3, start_step=0, num_steps=STEPS, num_workers=num_workers
+        files,
+        pipeline.BatchConfig(num_workers=num_workers),
+        batch_size=8,
+        seed=3,
+        start_step=0,
+        num_steps=STEPS,
     )
     assert [digest(batch) for batch in stream] == reference(files)
     evaluated = [digest(batch) for batch in pipeline.eval_batches(files, batch_size=8)]
@@ -150,11 +161,11 @@ def test_rows_without_label_are_the_same_for_any_process_count(kind, process_cou
     streams = [
         pipeline.train_batches(
             dataset,
+            pipeline.BatchConfig(unlabelled_per_labelled=2),
             batch_size=6,
             seed=3,
             start_step=0,
             num_steps=STEPS,
-            unlabelled=2,
             process_index=process,
             process_count=process_count,
         )
@@ -169,12 +180,11 @@ def test_rows_without_label_are_the_same_for_any_worker_count_and_start(files, n
     dataset = keep_labels(files, 6, seed=3)
     stream = pipeline.train_batches(
         dataset,
+        pipeline.BatchConfig(unlabelled_per_labelled=2, num_workers=num_workers),
         batch_size=6,
         seed=3,
         start_step=start,
         num_steps=STEPS,
-        unlabelled=2,
-        num_workers=num_workers,
     )
     assert [digest(batch) for batch in stream] == semi_supervised(dataset)[start:]
 
@@ -187,7 +197,13 @@ def test_each_stream_passes_over_its_examples(digits, labels, unlabelled):
     size = 12 * (1 + unlabelled)
     steps = range(2 * 360 // 12)
     batches = [
-        pipeline.train_batch(dataset, batch_size=size, seed=1, step=step, unlabelled=unlabelled)
+        pipeline.train_batch(
+            dataset,
+            pipeline.BatchConfig(unlabelled_per_labelled=unlabelled),
+            batch_size=size,
+            seed=1,
+            step=step,
+        )
         for step in steps
     ]
     for batch in batches:
@@ -212,11 +228,15 @@ def test_an_unlabelled_label_is_not_looked_at_and_a_labelled_one_is(digits):
     other = np.setdiff1d(np.arange(360), known.labelled)
     labels[other] = 99
     dataset = dataclasses.replace(known, labels=labels)
-    batch = pipeline.train_batch(dataset, batch_size=360, seed=0, step=0, unlabelled=1)
+    batch = pipeline.train_batch(
+        dataset, pipeline.BatchConfig(unlabelled_per_labelled=1), batch_size=360, seed=0, step=0
+    )
     assert set(batch["label"][1::2]) == {-1}
     labels[known.labelled[0]] = 10
     with pytest.raises(UserError, match=f"{digits.describe(int(known.labelled[0]))} has label 10"):
-        pipeline.train_batch(dataset, batch_size=360, seed=0, step=0, unlabelled=1)
+        pipeline.train_batch(
+            dataset, pipeline.BatchConfig(unlabelled_per_labelled=1), batch_size=360, seed=0, step=0
+        )
 
 
 @pytest.mark.parametrize("repeats", [2, 4])
@@ -225,7 +245,9 @@ def test_repeats_are_views_of_fewer_examples_each_passed_over_once(files, repeat
     n, size = files.num_examples, 8
     steps = range(-(-2 * n * repeats // size))
     batches = [
-        pipeline.train_batch(files, batch_size=size, seed=3, step=step, repeats=repeats)
+        pipeline.train_batch(
+            files, pipeline.BatchConfig(repeats=repeats), batch_size=size, seed=3, step=step
+        )
         for step in steps
     ]
     views = [
@@ -253,7 +275,9 @@ def test_an_example_meets_another_neighbour_in_each_of_its_views(digits, example
     if examples * repeats % 2:
         return  # no pairs
     size = examples * repeats
-    batch = pipeline.train_batch(digits, batch_size=size, seed=3, step=1, repeats=repeats)
+    batch = pipeline.train_batch(
+        digits, pipeline.BatchConfig(repeats=repeats), batch_size=size, seed=3, step=1
+    )
     shown = list(zip(batch["index"], batch["repeat"], strict=True))
     assert len(set(shown)) == size
     pairs = batch["index"].reshape(-1, 2)
@@ -270,13 +294,13 @@ def test_an_example_meets_another_neighbour_in_each_of_its_views(digits, example
 def test_repeats_are_the_same_for_any_workers_processes_and_start(
     files, num_workers, start, processes
 ):
-    fixed = {"batch_size": 8, "seed": 3, "repeats": 2}
+    fixed = {"batch_size": 8, "seed": 3}
     streams = [
         pipeline.train_batches(
             files,
+            pipeline.BatchConfig(repeats=2, num_workers=num_workers),
             start_step=start,
             num_steps=STEPS,
-            num_workers=num_workers,
             process_index=process,
             process_count=processes,
             **fixed,
@@ -284,22 +308,35 @@ def test_repeats_are_the_same_for_any_workers_processes_and_start(
         for process in range(processes)
     ]
     found = [digest(joined(parts)) for parts in zip(*streams, strict=True)]
-    expected = [digest(pipeline.train_batch(files, step=step, **fixed)) for step in range(STEPS)]
+    expected = [
+        digest(pipeline.train_batch(files, pipeline.BatchConfig(repeats=2), step=step, **fixed))
+        for step in range(STEPS)
+    ]
     assert found == expected[start:]
 
 
 def test_a_batch_that_repeats_do_not_fill_is_refused_at_once(digits):
     fields = {"seed": 0, "start_step": 0, "num_steps": 1}
     with pytest.raises(UserError, match=r"batch_size=8 .* repeats=3 .* a multiple of 3"):
-        pipeline.train_batches(digits, batch_size=8, repeats=3, **fields)
+        pipeline.train_batches(digits, pipeline.BatchConfig(repeats=3), batch_size=8, **fields)
     with pytest.raises(UserError, match="repeats=2 cannot be used with unlabelled rows"):
-        pipeline.train_batches(digits, batch_size=8, repeats=2, unlabelled=1, **fields)
+        pipeline.train_batches(
+            digits,
+            pipeline.BatchConfig(repeats=2, unlabelled_per_labelled=1),
+            batch_size=8,
+            **fields,
+        )
 
 
 def test_a_batch_of_no_whole_groups_is_refused_at_once(digits):
     with pytest.raises(UserError, match=r"batch_size=8 .* 2 without: make it a multiple of 3"):
         pipeline.train_batches(
-            digits, batch_size=8, seed=0, start_step=0, num_steps=1, unlabelled=2
+            digits,
+            pipeline.BatchConfig(unlabelled_per_labelled=2),
+            batch_size=8,
+            seed=0,
+            start_step=0,
+            num_steps=1,
         )
 
 
@@ -393,7 +430,12 @@ def test_bad_images_up_to_the_limit_have_weight_0_and_are_named_once(digits, cap
     listing.say_once.cache_clear()
     dataset = broken(digits, {4, 9})
     stream = pipeline.train_batches(
-        dataset, batch_size=60, seed=0, start_step=0, num_steps=12, max_bad_fraction=2 / 360
+        dataset,
+        pipeline.BatchConfig(max_bad_fraction=2 / 360),
+        batch_size=60,
+        seed=0,
+        start_step=0,
+        num_steps=12,
     )
     with caplog.at_level(logging.WARNING, logger="jaxcnn"):
         batches = list(stream)
@@ -415,7 +457,12 @@ def test_bad_images_up_to_the_limit_have_weight_0_and_are_named_once(digits, cap
 def test_bad_images_beyond_the_limit_stop_the_run(digits, fraction, bad, stops):
     dataset = broken(digits, set(range(bad)))
     stream = pipeline.train_batches(
-        dataset, batch_size=60, seed=0, start_step=0, num_steps=6, max_bad_fraction=fraction
+        dataset,
+        pipeline.BatchConfig(max_bad_fraction=fraction),
+        batch_size=60,
+        seed=0,
+        start_step=0,
+        num_steps=6,
     )
     with pytest.raises(UserError, match=rf"^{stops} of the 360 images .*max_bad_fraction$") as e:
         list(stream)
@@ -423,7 +470,12 @@ def test_bad_images_beyond_the_limit_stop_the_run(digits, fraction, bad, stops):
     if bad > 1:
         within = broken(digits, set(range(bad - 1)))
         stream = pipeline.train_batches(
-            within, batch_size=60, seed=0, start_step=0, num_steps=6, max_bad_fraction=fraction
+            within,
+            pipeline.BatchConfig(max_bad_fraction=fraction),
+            batch_size=60,
+            seed=0,
+            start_step=0,
+            num_steps=6,
         )
         assert sum(batch["weight"].sum() for batch in stream) == 360 - (bad - 1)
 
@@ -443,7 +495,7 @@ def test_evaluation_of_nothing_but_bad_images_is_an_error(digits):
 def test_errors_cross_from_a_worker(image_folder):
     wrong = load("folder", "train", dir=image_folder(), image_size=16, train_crop="none")
     stream = pipeline.train_batches(
-        wrong, batch_size=4, seed=0, start_step=0, num_steps=4, num_workers=1
+        wrong, pipeline.BatchConfig(num_workers=1), batch_size=4, seed=0, start_step=0, num_steps=4
     )
     with pytest.raises(UserError, match=r"\.jpg is 40x30, not 16x16"):
         next(stream)

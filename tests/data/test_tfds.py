@@ -103,7 +103,11 @@ def test_it_can_be_sent_to_workers(prepared, num_workers):
     source = load("tfds", "train", name="tiny", dir=prepared[0], image_size=8)
     arguments = {"batch_size": 3, "seed": 0}
     stream = pipeline.train_batches(
-        source, start_step=0, num_steps=4, num_workers=num_workers, **arguments
+        source,
+        pipeline.BatchConfig(num_workers=num_workers),
+        start_step=0,
+        num_steps=4,
+        **arguments,
     )
     for step, batch in enumerate(stream):
         expected = pipeline.train_batch(source, step=step, **arguments)

@@ -58,7 +58,9 @@ def gone(pids: list[int], seconds: float) -> bool:
 
 
 def test_closing_the_iterator_stops_the_workers(files):
-    stream = pipeline.train_batches(files, num_steps=10**6, num_workers=2, **FIELDS)
+    stream = pipeline.train_batches(
+        files, pipeline.BatchConfig(num_workers=2), num_steps=10**6, **FIELDS
+    )
     next(stream)
     assert len(workers()) == 2
     stream.close()
@@ -69,7 +71,9 @@ def test_a_killed_worker_is_started_again_and_the_batches_are_the_same(files, ca
     logging.getLogger("jaxcnn").propagate = True
     monkeypatch.setattr(worker, "PIPE_BYTES", 4096)  # or a worker ends before it is killed
     whole = list(pipeline.train_batches(files, num_steps=30, **FIELDS))
-    stream = pipeline.train_batches(files, num_steps=30, num_workers=2, **FIELDS)
+    stream = pipeline.train_batches(
+        files, pipeline.BatchConfig(num_workers=2), num_steps=30, **FIELDS
+    )
     batches = []
     for batch in stream:
         batches.append(batch)
@@ -160,7 +164,8 @@ import sys
 from jaxcnn.data import load, pipeline
 files = load("folder", "train", dir=sys.argv[1], image_size=16)
 stream = pipeline.train_batches(
-    files, batch_size=8, seed=0, start_step=0, num_steps=10**6, num_workers=2)
+    files, pipeline.BatchConfig(num_workers=2), batch_size=8, seed=0, start_step=0,
+    num_steps=10**6)
 next(stream)
 print("ready", flush=True)
 for batch in stream:

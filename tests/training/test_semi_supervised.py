@@ -11,7 +11,7 @@ import pytest
 from flax import linen as nn
 
 from jaxcnn.config import build, build_data, recipes
-from jaxcnn.data.pipeline import train_batch
+from jaxcnn.data.pipeline import BatchConfig, train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.layers.split_norm import SplitBatchNorm
 from jaxcnn.run import distributed
@@ -162,7 +162,9 @@ def test_devices_train_the_ladder_as_one_with_synchronised_norm():
     config.train.sync_bn = True
     config.model.overrides.update(features=(16, 8), noise=0.0, denoising=(1.0, 1.0, 0.1, 0.1))
     dataset = build_data.load_data(config, "train")
-    batch = train_batch(dataset, batch_size=8 * devices, seed=0, step=0, unlabelled=1)
+    batch = train_batch(
+        dataset, BatchConfig(unlabelled_per_labelled=1), batch_size=8 * devices, seed=0, step=0
+    )
     results = []
     for count in (1, devices):
         model = build.make_model(config, 10)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jaxcnn.data import load
 from jaxcnn.data.augmentation.augment import AugmentConfig, augment, example_keys
 from jaxcnn.data.augmentation.mixup import MixupConfig, cutmix, mixup, mixup_or_cutmix
-from jaxcnn.data.pipeline import train_batch
+from jaxcnn.data.pipeline import BatchConfig, train_batch
 from jaxcnn.errors import UserError
 
 COUNT = 2000
@@ -147,10 +147,10 @@ def test_a_batch_is_the_same_on_any_devices_and_processes_at_any_step(step, repe
     def block(process, processes):
         return train_batch(
             SOURCE,
+            BatchConfig(repeats=repeats),
             batch_size=SIZE,
             seed=2,
             step=step,
-            repeats=repeats,
             process_index=process,
             process_count=processes,
         )
