@@ -162,7 +162,7 @@ def test_a_pure_step_knows_no_files_and_no_devices():
         name for name in imports(MODULES["jaxcnn.training.steps"]) if not name.startswith("jaxcnn.")
     }
     pure = {"contextlib", "dataclasses", "collections.abc", "functools", "typing"}
-    pure |= {"jax", "jax.numpy", "optax", "flax"}
+    pure |= {"jax", "jax.numpy", "optax", "chex", "flax"}
     assert known <= pure
 
 

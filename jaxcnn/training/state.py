@@ -5,10 +5,12 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
+import chex
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import linen as nn
 
 from jaxcnn.training.optim import Optimizer
@@ -30,9 +32,9 @@ class TrainState(flax.struct.PyTreeNode):
     """
 
     step: jax.Array
-    params: Any
-    batch_stats: Any
-    opt_state: Any
+    params: chex.ArrayTree
+    batch_stats: chex.ArrayTree
+    opt_state: optax.OptState
     ema: Any
     rng: jax.Array
 
@@ -109,12 +111,12 @@ def with_weights(state: TrainState, weights: dict[str, Any]) -> TrainState:
     return state.replace(**variables, ema=averages)
 
 
-def count_parameters(tree: Any) -> int:
+def count_parameters(tree: chex.ArrayTree) -> int:
     """Number of scalars in a tree of arrays or shapes."""
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
 
 
-def leaf_digests(tree: Any) -> dict[str, str]:
+def leaf_digests(tree: chex.ArrayTree) -> dict[str, str]:
     """SHA-256 of each leaf's bytes with its dtype and shape, by path; leaves are NumPy arrays."""
     digests = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
@@ -125,7 +127,7 @@ def leaf_digests(tree: Any) -> dict[str, str]:
     return digests
 
 
-def state_sha256(variables: Any) -> str:
+def state_sha256(variables: chex.ArrayTree) -> str:
     """One SHA-256 over parameters and BatchNorm statistics: equal if and only if all bits are."""
     return sha256_of_digests(leaf_digests(jax.device_get(variables)))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -125,7 +126,9 @@ def _over_devices(parts: StepParts, reduce: Callable, tree: Any) -> Any:
     return tree if parts.axis_name is None else reduce(tree, parts.axis_name)
 
 
-def _kept_where_frozen(optimizer: Optimizer, new: Any, old: Any) -> Any:
+def _kept_where_frozen(
+    optimizer: Optimizer, new: chex.ArrayTree, old: chex.ArrayTree
+) -> chex.ArrayTree:
     return jax.tree.map(
         lambda is_frozen, new, old: old if is_frozen else new,
         tree_of_names(optimizer.freezes, old),
@@ -134,7 +137,9 @@ def _kept_where_frozen(optimizer: Optimizer, new: Any, old: Any) -> Any:
     )
 
 
-def _averages(parts: StepParts, state: TrainState, params: Any, batch_stats: Any) -> Any:
+def _averages(
+    parts: StepParts, state: TrainState, params: chex.ArrayTree, batch_stats: chex.ArrayTree
+) -> dict[str, chex.ArrayTree] | None:
     """Returns the moving averages after a step, or None if the state has none."""
     ema = state.ema
     if ema is None:

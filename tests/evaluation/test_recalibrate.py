@@ -1,5 +1,6 @@
 """BatchNorm's statistics measured anew, against NumPy's."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,14 +99,14 @@ def test_they_depend_on_the_seed_and_the_step_alone_and_frozen_ones_stay(parts):
     }
     again, _ = recalibrated(config_of(), parts, distributed.replicate(spoiled))
     for norm in ("first", "second"):
-        jax.tree.map(np.testing.assert_array_equal, stats[norm], again[norm])
+        chex.assert_trees_all_equal(stats[norm], again[norm])
     later, _ = recalibrated(config_of(), parts, step=STEP + 1)
     assert np.abs(later["first"]["mean"] - stats["first"]["mean"]).max() > 1e-3
     config = config_of()
     config.optimizer.freeze = ("^first/",)
     frozen, _ = recalibrated(config, parts)
     before = distributed.fetch(parts[2]["batch_stats"])
-    jax.tree.map(np.testing.assert_array_equal, frozen["first"], before["first"])
+    chex.assert_trees_all_equal(frozen["first"], before["first"])
     assert np.abs(frozen["second"]["mean"] - stats["second"]["mean"]).max() > 1e-3
 
 

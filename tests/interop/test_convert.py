@@ -4,6 +4,7 @@ import errno
 import json
 import shutil
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def test_the_folder_holds_the_network_and_the_weights(source, converted):
     model, variables, record = read_folder(converted)
     given = from_torch(read_weights(source), "torchvision", "resnet18", **small.FIELDS)
     assert model == given[0]
-    jax.tree.map(np.testing.assert_array_equal, variables, given[1])
+    chex.assert_trees_all_equal(variables, given[1])
     back = to_torch(variables, "torchvision", "resnet18", **small.FIELDS)
     assert {**back, "bn1.num_batches_tracked": 0}.keys() == read_weights(source).keys()
 

@@ -3,6 +3,7 @@
 import functools
 import shutil
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,7 +88,7 @@ def test_a_run_starts_from_the_weights_and_so_do_its_averages(converted, trained
     expected = {**params, "stem": {**params["stem"], "conv": {"kernel": grey}}}
     state = saved(trained)
     assert state["step"] == 3
-    jax.tree.map(np.testing.assert_array_equal, state["params"], expected)  # the rate was zero
+    chex.assert_trees_all_equal(state["params"], expected)  # the rate was zero
     close = functools.partial(np.testing.assert_allclose, rtol=3e-7)  # a mean of equals is rounded
     jax.tree.map(close, state["ema"]["params"], expected)
     same = jax.tree.map(np.array_equal, state["batch_stats"], statistics)
@@ -174,7 +175,7 @@ def test_a_weights_file_alone_is_taken_whatever_the_network_s_fields(converted, 
     variables, title, done = load(config_of(tmp_path / "mine.npz", channels=3, norm_epsilon=1e-3))
     assert title == "a weights file"
     assert len(done.copied) == 17
-    jax.tree.map(np.testing.assert_array_equal, variables, read_folder(converted).variables)
+    chex.assert_trees_all_equal(variables, read_folder(converted).variables)
 
 
 def test_what_is_no_weights_is_said_with_what_would_be(tmp_path):
@@ -307,8 +308,8 @@ def test_a_deep_vgg_starts_from_four_convolutions_and_the_dense_layers_of_net_a(
     taken = [("stage1", "conv1"), ("stage2", "conv1"), ("stage3", "conv1"), ("stage3", "conv2")]
     taken += [("fc6", "dense"), ("fc7", "dense")]
     for stage, layer in taken:
-        jax.tree.map(np.testing.assert_array_equal, params[stage].pop(layer), given[stage][layer])
-    jax.tree.map(np.testing.assert_array_equal, params.pop("classifier"), given["classifier"])
+        chex.assert_trees_all_equal(params[stage].pop(layer), given[stage][layer])
+    chex.assert_trees_all_equal(params.pop("classifier"), given["classifier"])
     assert len(done.copied) == 14
     rest = jax.tree.leaves(params)
     assert rest
@@ -323,7 +324,7 @@ def test_arrays_may_have_another_name_there(net_a):
     config.init_map = (("^stage3/conv3", "stage3/conv2"), "^fc6")
     variables, _, done = load(config)
     found = variables["params"]["stage3"]["conv3"]
-    jax.tree.map(np.testing.assert_array_equal, found, given["stage3"]["conv2"])
+    chex.assert_trees_all_equal(found, given["stage3"]["conv2"])
     assert sorted(done.copied) == [
         f"params/{path}"
         for path in (

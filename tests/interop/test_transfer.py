@@ -1,5 +1,6 @@
 """Weights go into another network of the same body, or it is said why not."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,8 +70,8 @@ def test_equal_networks_hand_over_everything():
     fresh, given_ = variables(0), variables(1)
     before = jax.tree.map(np.copy, (fresh, given_))
     found, done = transfer(fresh, given_)
-    jax.tree.map(np.testing.assert_array_equal, found, given_)
-    jax.tree.map(np.testing.assert_array_equal, (fresh, given_), before)
+    chex.assert_trees_all_equal(found, given_)
+    chex.assert_trees_all_equal((fresh, given_), before)
     assert sorted(done.copied) == sorted(SHAPES)
     assert (done.changed, done.new, done.left_out) == ([], [], [])
 

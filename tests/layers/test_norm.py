@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -117,7 +118,7 @@ def test_what_is_rare_is_left_to_flax(fields):
             )
             for norm in (BatchNorm, nn.BatchNorm)
         ]
-        jax.tree.map(np.testing.assert_array_equal, *found)
+        chex.assert_trees_all_equal(*found)
 
 
 def test_evaluation_is_flax_s_and_calls_are_not_doubled():
@@ -130,4 +131,4 @@ def test_evaluation_is_flax_s_and_calls_are_not_doubled():
         y, state = module.apply(variables, x, capture_intermediates=True)
         assert len(state["intermediates"]["__call__"]) == 1
         found.append((variables, y))
-    jax.tree.map(np.testing.assert_array_equal, *found)
+    chex.assert_trees_all_equal(*found)

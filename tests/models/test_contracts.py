@@ -3,6 +3,7 @@
 import re
 from functools import partial
 
+import chex
 import flax
 import jax
 import jax.numpy as jnp
@@ -273,7 +274,7 @@ def test_statistics_move_in_training_and_stay_in_evaluation(family, start):
         return evaluated, train_apply(model, variables, x)
 
     (_, stayed), (logits, moved) = both_modes(variables)
-    jax.tree.map(np.testing.assert_array_equal, stayed["batch_stats"], before)
+    chex.assert_trees_all_equal(stayed["batch_stats"], before)
     assert jax.tree.all(jax.tree.map(lambda a, b: np.all(a != b), before, moved["batch_stats"]))
     garbage = jax.tree.map(lambda a: 3 * a + 1, before)
     (other, _), (again, _) = both_modes({**variables, "batch_stats": garbage})
@@ -567,7 +568,7 @@ def test_gradients_reach_every_parameter_and_survive_checkpointing(family, start
     expected, got = jax.jit(lambda: (gradient(forward), gradient(jax.checkpoint(forward))))()
     assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(expected))
     scale = max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected))
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5 * scale), got, expected)
+    chex.assert_trees_all_close(got, expected, rtol=1e-3, atol=1e-5 * scale)
 
 
 @ALL

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -179,7 +180,7 @@ def test_without_costs_the_gradients_are_the_plain_networks(start):
     variables = {**variables, "params": body}
     of_zero = gradients(small(noise=0.3, denoising=(0.0,) * 4), variables, x)
     plain = gradients(small(noise=0.3, decoder=False), variables, x)
-    jax.tree.map(np.testing.assert_array_equal, of_zero, plain)
+    chex.assert_trees_all_equal(of_zero, plain)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +229,7 @@ def test_noise_is_in_training_alone_and_comes_from_the_rng(make, start):
     assert np.abs(logits[0] - logits[2]).max() > 0.1
     # The clean pass, hence what is averaged, does not depend on it.
     first, last = outputs[0][1]["batch_stats"], outputs[2][1]["batch_stats"]
-    jax.tree.map(np.testing.assert_array_equal, first, last)
+    chex.assert_trees_all_equal(first, last)
 
     quiet = make(noise=0.0, decoder=False)
     body = {name: leaf for name, leaf in variables["params"].items() if name != "decoder"}

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,7 +78,7 @@ def test_a_loop_of_units_changes_no_number(name, start):
         return trained, model.apply(variables, images)
 
     expected, got = (jax.jit(partial(outcome, model))(variables) for model in (row, loop))
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), got, expected)
+    chex.assert_trees_all_close(got, expected, rtol=1e-3, atol=1e-4)
     if name == "basic, A":
         before, (((_, after), _), _) = variables["batch_stats"], got
         unit = [stats["stage2"]["block3"] for stats in (before, after["batch_stats"])]

@@ -1,5 +1,6 @@
 from functools import partial
 
+import chex
 import flax
 import jax
 import jax.numpy as jnp
@@ -176,7 +177,7 @@ def test_torchs_names_count_layers_and_timms_head_is_convolutional():
         layers = {f"features.{i}" for i in (0, 1, 4, 5, 7, 8)}
         assert weights == layers | set(heads[library])
         _, back = from_torch(state, library, "vgg11_bn", **small_fields)
-        jax.tree.map(np.testing.assert_array_equal, back, variables)
+        chex.assert_trees_all_equal(back, variables)
     assert states["timm"]["pre_logits.fc1.weight"].shape == (4, 3, 7, 7)
     assert states["timm"]["pre_logits.fc2.weight"].shape == (5, 4, 1, 1)
     for ours, theirs in zip(*heads.values(), strict=True):

@@ -3,6 +3,7 @@
 import contextlib
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,7 +89,7 @@ def test_value_and_gradients_are_those_of_one_device(mesh, name):
         x = jax.random.normal(jax.random.key(0), (4, 6, 6, 8), jnp.float64)
         w = jax.random.normal(jax.random.key(1), shape, jnp.float64)
         expected, found = (value_and_gradients(op, m, x, w) for m in (None, MESHES[mesh]))
-        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12), found, expected)
+        chex.assert_trees_all_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(("op", "shape"), OPS.values(), ids=OPS)

@@ -1,6 +1,6 @@
 from fractions import Fraction
-from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -235,7 +235,7 @@ def test_filters_above_the_limit_are_scaled_to_it_after_the_update():
     rms = np.sqrt((expected["first"]["kernel"] ** 2).mean((0, 1, 2)))
     assert (rms > 0.1).tolist() == [False, True, True, False]
     expected["first"]["kernel"] = expected["first"]["kernel"] * np.minimum(1, 0.1 / rms)
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7), found, expected)
+    chex.assert_trees_all_close(found, expected, rtol=1e-5, atol=1e-7)
     # By default kernels are filters and nothing else is.
     found = after(transform_of("sgd", **options, max_rms=0.1)(0.01))
     np.testing.assert_allclose(found["last"]["kernel"], 0.1, rtol=1e-6)

@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,7 +49,7 @@ def test_a_fresh_state_has_the_values_of_the_model_s_own_init(model, many, monke
 
     jax.tree.map(close, state.params, plain["params"])
     jax.tree.map(close, state.batch_stats, plain.get("batch_stats", {}))
-    jax.tree.map(np.testing.assert_array_equal, state.opt_state, optimizer_of().init(state.params))
+    chex.assert_trees_all_equal(state.opt_state, optimizer_of().init(state.params))
     assert state.step == 0
     assert state.ema is None
     np.testing.assert_array_equal(state.rng, jax.random.key_data(jax.random.key(3)))

@@ -4,6 +4,7 @@ import contextlib
 from fractions import Fraction
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -139,7 +140,7 @@ def host(tree):
 
 
 def assert_close(here, there, **tolerance):
-    jax.tree.map(partial(np.testing.assert_allclose, **tolerance), host(here), host(there))
+    chex.assert_trees_all_close(host(here), host(there), **tolerance)
 
 
 def assert_same_bits(here, there):

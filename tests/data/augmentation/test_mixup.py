@@ -1,5 +1,6 @@
 """Mixed images: shares as published, labels to match, the same on whatever devices."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -157,7 +158,7 @@ def test_a_batch_is_the_same_on_any_devices_and_processes_at_any_step(step, repe
 
     whole = block(0, 1)
     halves = jax.tree.map(lambda *parts: np.concatenate(parts), block(0, 2), block(1, 2))
-    jax.tree.map(np.testing.assert_array_equal, halves, whole)
+    chex.assert_trees_all_equal(halves, whole)
     expected = seen(whole)
     for devices, run in OVER.items():
         split = jax.tree.map(lambda x, d=devices: x.reshape(d, -1, *x.shape[1:]), whole)
