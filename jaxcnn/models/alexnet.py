@@ -36,12 +36,7 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 
 from jaxcnn.errors import UserError
-from jaxcnn.layers import (
-    ConvNormAct,
-    Dense,
-    flat_maps,
-    global_average_pool,
-)
+from jaxcnn.layers import ConvNormAct, Dense, flat_maps, global_average_pool
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.initializers import normal, torch_uniform, uniform

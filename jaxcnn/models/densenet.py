@@ -33,11 +33,7 @@ from flax import linen as nn
 from jax.ad_checkpoint import checkpoint_name
 
 from jaxcnn.errors import UserError
-from jaxcnn.layers import (
-    ConvNormAct,
-    global_average_pool,
-    he_normal_fan_out,
-)
+from jaxcnn.layers import ConvNormAct, global_average_pool, he_normal_fan_out
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.norm import is_batch_norm

@@ -32,12 +32,7 @@ from flax import linen as nn
 from flax.linen.initializers import Initializer
 
 from jaxcnn.errors import UserError
-from jaxcnn.layers import (
-    ConvNormAct,
-    classifier,
-    global_average_pool,
-    sow_auxiliary,
-)
+from jaxcnn.layers import ConvNormAct, classifier, global_average_pool, sow_auxiliary
 from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.head import runs_auxiliary

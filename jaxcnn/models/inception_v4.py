@@ -31,12 +31,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from jaxcnn.layers import (
-    ConvNormAct,
-    classifier,
-    global_average_pool,
-    sow_auxiliary,
-)
+from jaxcnn.layers import ConvNormAct, classifier, global_average_pool, sow_auxiliary
 from jaxcnn.layers.conv import Constructor
 from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.head import runs_auxiliary

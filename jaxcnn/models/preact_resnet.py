@@ -35,11 +35,7 @@ import jax
 from flax import linen as nn
 
 from jaxcnn.errors import UserError
-from jaxcnn.layers import (
-    global_average_pool,
-    he_normal_fan_out,
-    residual,
-)
+from jaxcnn.layers import global_average_pool, he_normal_fan_out, residual
 from jaxcnn.layers.conv import Constructor
 from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.residual import ResidualUnit, Stage, check_shortcut, stem

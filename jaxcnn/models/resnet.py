@@ -35,10 +35,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxcnn.errors import UserError
-from jaxcnn.layers import (
-    global_average_pool,
-    he_normal_fan_out,
-)
+from jaxcnn.layers import global_average_pool, he_normal_fan_out
 from jaxcnn.layers.conv import Constructor
 from jaxcnn.layers.residual import SHORTCUTS, Drop, ResidualUnit, Stage, check_shortcut, stem
 from jaxcnn.models.checks import check_images

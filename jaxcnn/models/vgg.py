@@ -32,12 +32,7 @@ from flax import linen as nn
 from flax.linen.initializers import Initializer
 
 from jaxcnn.errors import UserError
-from jaxcnn.layers import (
-    Dense,
-    flat_maps,
-    global_average_pool,
-    he_normal_fan_out,
-)
+from jaxcnn.layers import Dense, flat_maps, global_average_pool, he_normal_fan_out
 from jaxcnn.layers.conv import Activation, Constructor, symmetric_padding
 from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.initializers import glorot_uniform, normal

@@ -33,12 +33,7 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.layers import (
-    ConvNormAct,
-    Dense,
-    flat_maps,
-    global_average_pool,
-)
+from jaxcnn.layers import ConvNormAct, Dense, flat_maps, global_average_pool
 from jaxcnn.layers.conv import Constructor
 from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.initializers import normal, uniform
