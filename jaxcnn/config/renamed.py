@@ -31,6 +31,13 @@ OVERRIDES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "with_norm": lambda given: {"norm": "batch_norm" if given else "none"},
 }
 
+# By the start of the network's name: former field in `model.overrides` → its present name.
+OF_NETWORKS = {
+    "highway_cifar": {"features": "stage_features"},
+    "highway_mnist": {"features": "stage_features"},
+    "ladder_mnist": {"features": "hidden_features"},
+}
+
 # Overrides that are now fields of the network with an ordering alone.
 OF_AN_ORDERING = (
     "gate",
@@ -58,15 +65,18 @@ def with_new_names(saved: Any) -> Any:
             fields.setdefault(present, value)
     model = result.get("model") if isinstance(result, dict) else None
     if isinstance(model, dict) and isinstance(model.get("overrides"), dict):
-        model["overrides"] = overrides_with_new_names(model["overrides"])
+        model["overrides"] = _overrides(str(model.get("name")), model["overrides"])
     return result
 
 
-def overrides_with_new_names(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the section `model.overrides` of a saved config with present names."""
+def _overrides(network: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the section `model.overrides` of a network's saved config with present names."""
+    own: dict[str, str] = {}
+    for start, names in OF_NETWORKS.items():
+        own |= names if network.startswith(start) else {}
     result: dict[str, Any] = {}
     for name, value in overrides.items():
-        result |= OVERRIDES[name](value) if name in OVERRIDES else {name: value}
+        result |= OVERRIDES[name](value) if name in OVERRIDES else {own.get(name, name): value}
     if any(name in result for name in OF_AN_ORDERING):
         result.setdefault("ordering", "full_preactivation")
     return result

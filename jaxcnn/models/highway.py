@@ -155,7 +155,7 @@ class Highway(Network):
 
     Attributes:
       stage_sizes: highway units in each stage.
-      features: width of each stage.
+      stage_features: width of each stage.
       first_kernel_size: side of the first convolution of all; the others are 3x3.
       first_padding: of it, on every side; None is half its kernel.
       pool_sizes: windows of the max-pools of stride 2 behind the stages, for as many stages as
@@ -174,7 +174,7 @@ class Highway(Network):
 
     num_classes: int = 10
     stage_sizes: Sequence[int] = (4, 5, 5)
-    features: Sequence[int] = (32, 80, 128)
+    stage_features: Sequence[int] = (32, 80, 128)
     first_kernel_size: int = 3
     first_padding: int | None = None
     pool_sizes: Sequence[int] = (2, 2)
@@ -193,14 +193,16 @@ class Highway(Network):
         dropouts = [partial(Dropout, rate, deterministic=not train) for rate in self.dropout_rates]
 
         x = images.astype(self.dtype)
-        for i, (size, features) in enumerate(zip(self.stage_sizes, self.features, strict=True)):
+        for i, (size, features) in enumerate(
+            zip(self.stage_sizes, self.stage_features, strict=True)
+        ):
             layer = partial(conv, features, (3, 3), padding=1)
             first: Constructor | None = layer
             if i == 0:
                 side, padding = (self.first_kernel_size,) * 2, self.first_padding
                 around = symmetric_padding(side) if padding is None else padding
                 first = partial(conv, features, side, padding=around)
-            elif features == self.features[i - 1]:
+            elif features == self.stage_features[i - 1]:
                 first = None
             unit = partial(HighwayUnit, layer, self.act, self.gate_bias, self.highway)
             x = Stage(size, first, unit, self.act, dropouts[i], name=f"stage{i + 1}")(x)
@@ -226,7 +228,7 @@ class Highway(Network):
     def _check_fields(self) -> None:
         stages = len(self.stage_sizes)
         for field, values, fits in (
-            ("features", self.features, len(self.features) == stages),
+            ("stage_features", self.stage_features, len(self.stage_features) == stages),
             ("dropout_rates", self.dropout_rates, len(self.dropout_rates) == stages + 1),
             ("pool_sizes", self.pool_sizes, len(self.pool_sizes) <= stages),
         ):
@@ -245,7 +247,7 @@ def mnist_highway(width: int, **fields: Any) -> Highway:
     """Returns the network of ten layers for MNIST; `fields` are those of `Highway`."""
     defaults = {
         "stage_sizes": (2, 3, 3),
-        "features": (width,) * 3,
+        "stage_features": (width,) * 3,
         "first_kernel_size": 5,
         "first_padding": 0,
         "pool_sizes": (3, 3, 2),

@@ -251,7 +251,7 @@ class LadderMLP(nn.Module):
 
     Attributes:
       num_classes: 0 returns the last hidden layer.
-      features: of the hidden layers.
+      hidden_features: of the hidden layers.
       decoder: with the decoder and its costs.
       denoising: cost λ of the squared error of the input and of each layer; the decoder reaches
         down to the lowest that is not 0. Zeros but for the last are the Γ-model.
@@ -270,7 +270,7 @@ class LadderMLP(nn.Module):
     """
 
     num_classes: int = 10
-    features: Sequence[int] = (1000, 500, 250, 250, 250)
+    hidden_features: Sequence[int] = (1000, 500, 250, 250, 250)
     decoder: bool = False
     denoising: Sequence[float] = DENOISING
     noise: float = 0.3
@@ -306,7 +306,7 @@ class LadderMLP(nn.Module):
         )
         layers = [
             Layer(partial(linear, features), norm, self.act, name=f"fc{i + 1}")
-            for i, features in enumerate(self.features)
+            for i, features in enumerate(self.hidden_features)
         ]
         if self.num_classes > 0:
             classifier = Layer(

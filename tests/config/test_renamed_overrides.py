@@ -42,6 +42,19 @@ def test_orderings_by_the_letters_of_the_paper(overrides, ordering):
     assert model == create_model("cifar_resnet110_v2", 10, **others, ordering=ordering)
 
 
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("highway_cifar10", "stage_features"),
+        ("ladder_mnist_mlp", "hidden_features"),
+        ("mobilenet_v1_100", "features"),
+    ],
+)
+def test_widths(name, field):
+    model = saved(name, features=[4, 8])
+    assert getattr(model, field) == (4, 8)
+
+
 def test_names_of_today_stay():
     overrides = {"norm": "none", "ordering": "original", "width": 8, "act": "elu"}
     today = {"model": {"name": "vgg11", "overrides": overrides}}

@@ -103,7 +103,7 @@ SMALL = {
     ),
     "ladder": (
         "ladder_mnist_mlp",
-        {"features": (16, 8), "noise": 0.0},
+        {"hidden_features": (16, 8), "noise": 0.0},
         ["fc1", "fc2", "classifier"],
         2,
     ),
@@ -169,7 +169,7 @@ SMALL = {
         "highway_cifar10",
         {
             "stage_sizes": (1, 1),
-            "features": (8, 16),
+            "stage_features": (8, 16),
             "pool_sizes": (2,),
             "last_features": 8,
             "dropout_rates": (0.0, 0.0, 0.0),

@@ -48,7 +48,7 @@ def test_a_closed_gate_passes_the_input_and_an_open_one_the_plain_layer(layer, s
 @pytest.mark.exhaustive
 def test_gates_start_at_their_bias():
     x = jnp.zeros((1, 8, 8, 3))
-    few = {"stage_sizes": (1, 1, 1), "features": (4, 4, 4)}
+    few = {"stage_sizes": (1, 1, 1), "stage_features": (4, 4, 4)}
     for model, bias in (
         (HighwayMLP(depth=3, width=8), -2),
         (HighwayMLP(depth=3, width=8, gate_bias=-7.0), -7),
@@ -155,7 +155,7 @@ def test_dropout_on_the_image_between_the_stages_and_before_the_classifier():
     [({}, 1), ({"pool_sizes": (3, 3)}, 4), ({"pool_sizes": (3, 3, 2), "first_padding": 0}, 6)],
 )
 def test_smallest_image(fields, size):
-    model = Highway(stage_sizes=(1, 1, 1), features=(4, 4, 4), **fields)
+    model = Highway(stage_sizes=(1, 1, 1), stage_features=(4, 4, 4), **fields)
     images = [jnp.zeros((1, side, side, 3)) for side in (size, size - 1)]
     logits, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), images[0])
     assert logits.shape == (1, 10)
@@ -168,7 +168,7 @@ def test_smallest_image(fields, size):
     [
         (lambda: HighwayMLP(depth=0), "depth=0"),
         (lambda: HighwayMLP(width=0), "width=0"),
-        (lambda: Highway(features=(8, 8)), r"features=\(8, 8\).*3 stages"),
+        (lambda: Highway(stage_features=(8, 8)), r"stage_features=\(8, 8\).*3 stages"),
         (lambda: Highway(dropout_rates=(0.2,)), "dropout_rates"),
         (lambda: Highway(pool_sizes=(2, 2, 2, 2)), "pool_sizes"),
         (lambda: Highway(first_kernel_size=4), "first_kernel_size=4 is even"),

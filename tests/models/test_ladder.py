@@ -20,7 +20,7 @@ LABELLED = np.arange(9) % 3 == 0
 
 
 def small(**fields):
-    defaults = {"num_classes": 3, "features": WIDTHS[1:-1], "noise": 0.0, "decoder": True}
+    defaults = {"num_classes": 3, "hidden_features": WIDTHS[1:-1], "noise": 0.0, "decoder": True}
     return create_model("ladder_mnist_mlp", **{**defaults, "denoising": DENOISING, **fields})
 
 

@@ -155,7 +155,7 @@ def test_a_library_s_network_is_a_submodule_too():
         ("resnet18_v2", {"depth": 200}, {"stage_sizes": (3, 24, 36, 3)}),
         ("vgg11", {"depth": 19}, {"stage_sizes": (2, 2, 4, 4, 4)}),
         ("dfn_fuse3_d20", {"depth": 26}, {"bases": ((8, 8, 8), (1, 1, 1))}),
-        ("highway_mnist_w16", {"width": 5}, {"features": (5, 5, 5)}),
+        ("highway_mnist_w16", {"width": 5}, {"stage_features": (5, 5, 5)}),
         ("fractalnet_narrow_c1", {"stage_features": (8, 8)}, {"dropout_rates": (0.0, 0.0)}),
         ("fractalnet34", {"stage_features": (8, 8)}, {"dropout_rates": (0.0, 0.0)}),
         ("resnet50_v1", {"zero_init_last": True}, {"stage_sizes": (3, 4, 6, 3)}),

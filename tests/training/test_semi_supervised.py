@@ -160,7 +160,9 @@ def test_devices_train_the_ladder_as_one_with_synchronised_norm():
         pytest.skip("one device")
     config = config_of(image_size=4)
     config.train.sync_bn = True
-    config.model.overrides.update(features=(16, 8), noise=0.0, denoising=(1.0, 1.0, 0.1, 0.1))
+    config.model.overrides.update(
+        hidden_features=(16, 8), noise=0.0, denoising=(1.0, 1.0, 0.1, 0.1)
+    )
     dataset = build_data.load_data(config, "train")
     batch = train_batch(
         dataset, BatchConfig(unlabelled_per_labelled=1), batch_size=8 * devices, seed=0, step=0
