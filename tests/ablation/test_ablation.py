@@ -296,7 +296,7 @@ def test_lesions_are_of_the_images_as_the_run_saw_them(tmp_path, monkeypatch):
     variables = weights.filled(
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
     )
-    monkeypatch.setattr(init_from, "read", lambda path: init_from.Source("it", variables))
+    monkeypatch.setattr(init_from, "read", lambda path: init_from.InitialWeights("it", variables))
     monkeypatch.setattr(measures, "LESIONS", 1)
     test = build_data.load_data(config, "test")
     logits = model.apply(variables, normalised(test.images, normalization.measure(source, "zca")))
