@@ -1,9 +1,12 @@
 """The README and the documentation: their examples run, their tables are those of the code."""
 
+import os
 import re
 import runpy
+import shlex
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 from jaxcnn import list_models
@@ -51,6 +54,77 @@ def test_examples_of_the_documentation_run(tmp_path):
     program = [sys.executable, "-c", EXAMPLES, *paths]
     done = subprocess.run(program, cwd=tmp_path, check=True, timeout=300, capture_output=True)
     assert len(done.stdout.splitlines()) >= 4
+
+
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
+# What stands for a name of the reader's, and an example of it.
+STANDS_FOR = {
+    "configs/NAME": "configs/lenet5",
+    "=NAME": "=lenet5",
+    " FILE": " configs/ablations/lrn.py",
+}
+
+
+def commands(text):
+    """The commands of a page: lines of its shell blocks, and code within sentences."""
+    blocks = [textwrap.dedent(body) for kind, body in FENCE.findall(text) if kind in ("", "sh")]
+    rest = FENCE.sub("", text)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    lines += re.findall(r"`((?:python|pip|pytest) [^`]+)`", rest.replace("\n", " "))
+    for line in lines:
+        for placeholder, example in STANDS_FOR.items():
+            line = line.replace(placeholder, example)
+        words = shlex.split(line, comments=True)
+        while words:
+            end = words.index("&&") if "&&" in words else len(words)
+            if words[:end]:
+                yield shlex.join(words[:end])
+            words = words[end + 1 :]
+
+
+WRONG = [
+    "python -m jaxcnn.main --config=resnet51",
+    "python -m jaxcnn.main --config=lenet5 --config.train.lenght=1epochs --mode=show",
+    "python -m jaxcnn.main --config=lenet5 --config.model.overrides.depth=3",
+    "python -m jaxcnn.predict --workdir=x --topk=many cat.jpg",
+    "python -m jaxcnn.nothing",
+    "python launch/ablate.py configs/ablations/nothing.py --quick",
+    "python launch/ablate.py configs/ablations/lrn.py --slow",
+    "pip install -e .[nothing]",
+    "pytest --nothing",
+    "launch/nothing.sh",
+    "nothing",
+]
+
+
+def test_commands_are_right_and_wrong_ones_would_be_noticed(tmp_path):
+    """See `tests.shell_blocks`, which runs where the files of the examples are."""
+    right = sorted({line for text in (README, *PAGES.values()) for line in commands(text)})
+    assert len(right) > 60
+    for name in ("configs", "docs", "launch", "tests"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    blocks = [body for kind, body in FENCE.findall(PAGES["python.md"]) if kind == "python"]
+    (mine,) = (body for body in blocks if "def get_config" in body)
+    (mynet,) = (body for body in blocks if "class MyNet" in body)
+    (tmp_path / "mine.py").write_text(mine)
+    (tmp_path / "mypackage").mkdir()
+    (tmp_path / "mypackage" / "mynet.py").write_text(mynet)
+    (tmp_path / "commands").write_text("\n".join(right + WRONG))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.shell_blocks", "commands"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout.splitlines() == WRONG, done.stderr
+
+
+def test_every_block_says_what_it_is():
+    for text in (README, *PAGES.values()):
+        assert {kind for kind, _ in FENCE.findall(text)} <= {"", "python", "sh", "text"}
+        assert not re.search(r"^    python ", text, re.MULTILINE)
 
 
 def test_files_that_they_name_are_there():
