@@ -1,6 +1,6 @@
 """Checks commands without doing their work: `python -m tests.shell_blocks FILE`, one a line.
 
-Each command is given to its own parser, in a process of its own. A config is built, and its network.
+Each command is given to its own parser, in a process of its own. A config is built and its network.
 Commands that cost little run: `--mode=show`, `jaxcnn.doctor`. Prints the commands that are wrong.
 The current folder is the one in which the commands would run.
 """
