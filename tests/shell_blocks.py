@@ -19,13 +19,14 @@ import jax
 
 import jaxcnn.benchmark.__main__
 import jaxcnn.data.prepare.__main__
-from jaxcnn import doctor, export, features, main, predict, preview
+from jaxcnn import ablate, doctor, export, features, main, predict, preview
 from jaxcnn.config import build, flags, schema
 from jaxcnn.interop import convert
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PARSERS = {
+    "jaxcnn.ablate": ablate.parse,
     "jaxcnn.benchmark": jaxcnn.benchmark.__main__.parse,
     "jaxcnn.data.prepare": jaxcnn.data.prepare.__main__.parse,
     "jaxcnn.doctor": doctor.main,
@@ -62,7 +63,8 @@ def of_module(name, arguments):
         if arguments:
             with_config(importlib.import_module(name), arguments)
     elif arguments and name in PARSERS:
-        PARSERS[name](arguments)
+        flags_of_command = PARSERS[name](arguments)
+        assert name != "jaxcnn.ablate" or flags_of_command.file.is_file(), "no such file"
     else:
         assert importlib.util.find_spec(name), f"no module {name}"
         assert all(Path(argument).exists() for argument in arguments), arguments
@@ -70,12 +72,7 @@ def of_module(name, arguments):
 
 def of_file(path, arguments):
     assert Path(path).is_file(), f"no file {path}"
-    if arguments:
-        spec = importlib.util.spec_from_file_location("script", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        parsed = module.parse(arguments)
-        assert parsed.file.is_file(), f"no file {parsed.file}"
+    assert not arguments, "a script of the documentation takes no arguments"
 
 
 def of_pip(what):

@@ -88,8 +88,9 @@ WRONG = [
     "python -m jaxcnn.main --config=lenet5 --config.model.overrides.depth=3",
     "python -m jaxcnn.predict --workdir=x --topk=many cat.jpg",
     "python -m jaxcnn.nothing",
-    "python launch/ablate.py configs/ablations/nothing.py --quick",
-    "python launch/ablate.py configs/ablations/lrn.py --slow",
+    "python -m jaxcnn.ablate configs/ablations/nothing.py --quick",
+    "python -m jaxcnn.ablate configs/ablations/lrn.py --slow",
+    "python docs/nothing.py",
     "pip install -e .[nothing]",
     "pytest --nothing",
     "launch/nothing.sh",
@@ -103,10 +104,11 @@ def test_commands_are_right_and_wrong_ones_would_be_noticed(tmp_path):
     assert len(right) > 60
     for name in ("configs", "docs", "launch", "tests"):
         (tmp_path / name).symlink_to(ROOT / name)
-    blocks = [body for kind, body in FENCE.findall(PAGES["python.md"]) if kind == "python"]
-    (mine,) = (body for body in blocks if "def get_config" in body)
-    (mynet,) = (body for body in blocks if "class MyNet" in body)
-    (tmp_path / "mine.py").write_text(mine)
+    blocks = [body for page in PAGES.values() for kind, body in FENCE.findall(page)]
+    for block in blocks:
+        if named := re.match(r"# (\w+\.py)\n", block):
+            (tmp_path / named[1]).write_text(block)
+    (mynet,) = (block for block in blocks if "class MyNet" in block)
     (tmp_path / "mypackage").mkdir()
     (tmp_path / "mypackage" / "mynet.py").write_text(mynet)
     (tmp_path / "commands").write_text("\n".join(right + WRONG))
