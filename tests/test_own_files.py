@@ -43,8 +43,11 @@ def test_own_data_and_config_train_from_their_directory(own):
             command, cwd=own, capture_output=True, text=True, timeout=200, check=False
         )
 
+    with (own / "mine.py").open("a") as file:
+        file.write('\n\nwith open("executed", "a") as file:\n    file.write("once ")\n')
     done = main("-config.train.length=2steps", "--config.eval.every=never")
     assert done.returncode == 0, done.stderr
+    assert (own / "executed").read_text() == "once "
     last = records(own / "runs" / "mine-mydata")[-1]
     assert last["step"] == 2
     assert 0 <= last["test/top1"] <= 1

@@ -87,10 +87,11 @@ def load_folder(
     if part != train:
         return dataset
     if split == "test" and not holdout:
+        part_of_all = max(len(files) // 5, len(class_names))
         raise MissingSplitError(
             f"{root} has a folder for each class and none for the test split: hold out a part of"
-            f" its {len(files):,} images, for example --config.data.holdout={len(files) // 5}; or"
-            " make DIR/train/<class> and DIR/test/<class>"
+            f" its {len(files):,} images, for example --config.data.holdout={part_of_all}; or make"
+            " DIR/train/<class> and DIR/test/<class>"
         )
     return split_holdout(dataset, split, holdout, labels=labels)
 
