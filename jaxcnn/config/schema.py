@@ -70,7 +70,7 @@ class ModelConfig(spec.Section):
         spec.text,
     )
     dtype: str = spec.field(
-        "float32", "of the computation: " + " | ".join(DTYPES), spec.choice(*DTYPES)
+        "float32", "type of the computation: " + " | ".join(DTYPES), spec.choice(*DTYPES)
     )
     kernel_init: str = spec.field(
         "",
@@ -99,7 +99,9 @@ class DataConfig(BatchConfig, MixupConfig, AugmentConfig, NormalizeConfig, LoadC
 class TrainConfig(spec.Section):
     """Section `train`."""
 
-    length: str = spec.field("10epochs", "of the run, such as 90epochs or 64000steps", some_length)
+    length: str = spec.field(
+        "10epochs", "length of the run, such as 90epochs or 64000steps", some_length
+    )
     batch_size: int = spec.field(64, "images of one step, over all devices", spec.whole(1, 10**6))
     grad_accum_steps: int = spec.field(
         1, "parts of a batch whose gradients are summed before one update", spec.whole(1, 10_000)
@@ -107,7 +109,9 @@ class TrainConfig(spec.Section):
     steps_per_call: int = spec.field(
         1, "steps that are compiled as one program", spec.whole(1, 10_000)
     )
-    ema_decay: float = spec.field(0.0, "of the moving average of weights; 0 is off", spec.decay)
+    ema_decay: float = spec.field(
+        0.0, "decay of the moving average of the weights; 0 is off", spec.decay
+    )
     ema_warmup: bool = spec.field(True, "a smaller ema_decay in the first steps", spec.flag)
     sync_bn: bool = spec.field(
         False, "BatchNorm over the global batch instead of each device's part", spec.flag
@@ -116,7 +120,9 @@ class TrainConfig(spec.Section):
         10, "steps in a row with non-finite values before the run stops", spec.whole(1, 10**6)
     )
     watchdog_seconds: float = spec.field(
-        1800.0, "of several processes: longest wait for another one; 0 is off", spec.real(0, 1e7)
+        1800.0,
+        "several processes only: longest wait for another process, seconds; 0 is off",
+        spec.real(0, 1e7),
     )
 
 
@@ -137,14 +143,18 @@ class LogConfig(spec.Section):
     """Section `log`."""
 
     every: str = spec.field("20steps", "length between records", length)
-    tensorboard: bool = spec.field(False, "write TensorBoard files, too", spec.flag)
+    tensorboard: bool = spec.field(False, "also write TensorBoard files", spec.flag)
 
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig(spec.Section):
     """Every field of a run. Lengths are texts such as "90epochs", "64000steps" or "never"."""
 
-    seed: int = spec.field(0, "of weights, data order and augmentation", spec.whole(0, 2**32 - 1))
+    seed: int = spec.field(
+        0,
+        "seed of the weights, the order of the data and the augmentation",
+        spec.whole(0, 2**32 - 1),
+    )
     dataset: str = spec.field("", "name of the data preset; part of the default workdir", spec.text)
     init_from: str = spec.field(
         "", "weights to start from: a folder of jaxcnn.interop.convert or a workdir", spec.text
@@ -160,7 +170,9 @@ class RunConfig(spec.Section):
     )
     debug_nans: bool = spec.field(False, "stop in the operation that makes a NaN (slow)", spec.flag)
     matmul_precision: str = spec.field(
-        "default", "of float32 on accelerators: " + " | ".join(PRECISIONS), spec.choice(*PRECISIONS)
+        "default",
+        "precision of float32 products on accelerators: " + " | ".join(PRECISIONS),
+        spec.choice(*PRECISIONS),
     )
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)

@@ -42,16 +42,18 @@ class DatasetConfig(spec.Section):
     kind: str = spec.field(
         "digits", f"{' | '.join(KINDS)}, or MODULE:FUNCTION of your own", _check_kind
     )
-    name: str = spec.field("", "of tfds: name of the data set, such as cifar10", spec.text)
+    name: str = spec.field("", "tfds only: name of the data set, such as cifar10", spec.text)
     dir: str = spec.field(
-        "", "of folder and tfds: where the data are; '' is TFDS's own folder", spec.text
+        "", "folder and tfds only: where the data are; '' is TFDS's default folder", spec.text
     )
-    num_classes: int = spec.field(10, "of synthetic", spec.whole(2, 10**6))
-    num_examples: int = spec.field(2048, "of synthetic: images of each split", spec.whole(1, 10**9))
+    num_classes: int = spec.field(10, "synthetic only: number of classes", spec.whole(2, 10**6))
+    num_examples: int = spec.field(
+        2048, "synthetic only: images of each split", spec.whole(1, 10**9)
+    )
     train_split: str = spec.field(
-        "train", "of tfds: name, or several such as train+extra", spec.name
+        "train", "tfds only: training split, or several such as train+extra", spec.name
     )
-    test_split: str = spec.field("test", "of tfds", spec.name)
+    test_split: str = spec.field("test", "tfds only: test split", spec.name)
     holdout: int = spec.field(
         0,
         "training examples held out as the split validation, evaluated during training; of a"
@@ -60,7 +62,7 @@ class DatasetConfig(spec.Section):
     )
     holdout_per_class: tuple[int, ...] = spec.field(
         (),
-        "of tfds, instead of holdout: examples of each class, for each part of train_split",
+        "tfds only, instead of holdout: examples of each class, for each part of train_split",
         spec.several(spec.count),
     )
 

@@ -40,7 +40,7 @@ class NormalizeConfig(spec.Section):
 
     mean: tuple[float, ...] = spec.field(
         (0.5,),
-        "of pixels in [0, 1], per channel or one for all",
+        "mean of pixels in [0, 1], one number per channel or one for all",
         spec.several(spec.real(-1000, 1000), least=1, most=1024),
     )
     std: tuple[float, ...] = spec.field(
@@ -54,8 +54,8 @@ class NormalizeConfig(spec.Section):
         " gcn: contrast of each image normalised | zca: gcn, then whitened",
         spec.choice(*KINDS),
     )
-    gcn_scale: float = spec.field(55.0, "of gcn and zca: norm of each image", spec.positive)
-    zca_epsilon: float = spec.field(0.1, "of zca: added to the variances", spec.positive)
+    gcn_scale: float = spec.field(55.0, "gcn and zca only: norm of each image", spec.positive)
+    zca_epsilon: float = spec.field(0.1, "zca only: added to the variances", spec.positive)
 
 
 @partial(

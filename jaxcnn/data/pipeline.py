@@ -69,7 +69,7 @@ class BatchConfig(spec.Section):
         0, "processes that decode images; 0: one thread", spec.whole(0, 1024)
     )
     max_bad_fraction: float = spec.field(
-        0.001, "unreadable images, as a fraction, before the run stops", spec.share
+        0.001, "fraction of images that may be unreadable before the run stops", spec.share
     )
 
 

@@ -82,7 +82,7 @@ class EvalConfig(spec.Section):
     every: str = spec.field("1epochs", "length between evaluations", length)
     batch_size: int = spec.field(
         256,
-        "images at once, over all devices; several views count as several",
+        "images of one evaluation step, over all devices; each view counts as an image",
         spec.whole(1, 10**6),
     )
     protocol: str = spec.field(
@@ -92,7 +92,7 @@ class EvalConfig(spec.Section):
     )
     scales: tuple[int, ...] = spec.field(
         (),
-        "short sides in pixels of all protocols but center and flip; (): the paper's",
+        "all protocols but center and flip: short sides, pixels; (): the paper's",
         spec.several(spec.side),
     )
     recalibrate_batches: int = spec.field(

@@ -31,20 +31,26 @@ class OptimizerConfig(spec.Section):
     """Section `optimizer`."""
 
     name: str = spec.field("sgd", " | ".join(OPTIMIZERS), spec.choice(*OPTIMIZERS))
-    momentum: float = spec.field(0.9, "of sgd, rmsprop and lars", spec.decay)
+    momentum: float = spec.field(0.9, "sgd, rmsprop and lars only", spec.decay)
     nesterov: bool = spec.field(False, "Nesterov's form of the momentum", spec.flag)
-    rms_decay: float = spec.field(0.9, "of rmsprop: decay of the mean square", spec.decay)
-    epsilon: float = spec.field(1e-8, "of rmsprop, adam, adamw and lamb", spec.real(1e-30, 1000))
-    beta1: float = spec.field(0.9, "of adam, adamw and lamb: decay of the mean", spec.decay)
-    beta2: float = spec.field(
-        0.999, "of adam, adamw and lamb: decay of the mean square", spec.decay
+    rms_decay: float = spec.field(0.9, "rmsprop only: decay of the mean square", spec.decay)
+    epsilon: float = spec.field(
+        1e-8,
+        "rmsprop, adam, adamw and lamb only: epsilon of the denominator",
+        spec.real(1e-30, 1000),
     )
-    weight_decay: float = spec.field(1e-4, "of the parameters in decay_mask", spec.real(0, 10))
+    beta1: float = spec.field(0.9, "adam, adamw and lamb only: decay of the mean", spec.decay)
+    beta2: float = spec.field(
+        0.999, "adam, adamw and lamb only: decay of the mean square", spec.decay
+    )
+    weight_decay: float = spec.field(
+        1e-4, "weight decay of the parameters that decay_mask matches", spec.real(0, 10)
+    )
     decay_mask: tuple[str, ...] = spec.field(
         ("kernel$",), "regular expressions: parameters whose name matches any decay", spec.patterns
     )
     clip_norm: float = spec.field(
-        0.0, "most norm of the whole gradient; 0 is off", spec.real(0, 1e6)
+        0.0, "largest norm of the whole gradient; 0 is off", spec.real(0, 1e6)
     )
     lr_multipliers: tuple[tuple[str, float], ...] = spec.field(
         (),

@@ -62,34 +62,38 @@ class ScheduleConfig(spec.Section):
 
     name: str = spec.field("cosine", " | ".join(SCHEDULES), spec.choice(*SCHEDULES))
     learning_rate: float = spec.field(
-        0.1, "peak, for batches of reference_batch", spec.real(0, 1000)
+        0.1, "peak learning rate, for batches of reference_batch", spec.real(0, 1000)
     )
     reference_batch: int = spec.field(
         0, "batch size that learning_rate is meant for; 0: train.batch_size", spec.whole(0, 10**6)
     )
     boundaries: tuple[str, ...] = spec.field(
-        (), "of step: lengths after which the rate drops", spec.several(length)
+        (), "step only: lengths after which the rate drops", spec.several(length)
     )
     factor: float = spec.field(
-        0.1, "of step, exponential and plateau: factor of one drop", spec.real(0, 1000, above=True)
+        0.1,
+        "step, exponential and plateau only: factor of one drop",
+        spec.real(0, 1000, above=True),
     )
-    every: str = spec.field("never", "of exponential: length between drops", length)
+    every: str = spec.field("never", "exponential only: length between drops", length)
     final_fraction: float = spec.field(
-        0.0, "of cosine and polynomial: final rate as a fraction of the peak", spec.share
+        0.0, "cosine and polynomial only: final rate as a fraction of the peak", spec.share
     )
-    power: float = spec.field(1.0, "of polynomial: exponent", spec.real(0, 100, above=True))
+    power: float = spec.field(1.0, "polynomial only: exponent", spec.real(0, 100, above=True))
     warmup: str = spec.field("0steps", "length of the warm-up", length)
     warmup_kind: str = spec.field("linear", "linear | constant", spec.choice("linear", "constant"))
-    warmup_fraction: float = spec.field(0.0, "first rate of the warm-up, of the peak", spec.share)
+    warmup_fraction: float = spec.field(
+        0.0, "first rate of the warm-up, as a fraction of the peak", spec.share
+    )
     patience: int = spec.field(
-        5, "of plateau: evaluations without improvement before a drop", spec.whole(1, 10**6)
+        5, "plateau only: evaluations without improvement before a drop", spec.whole(1, 10**6)
     )
     threshold: float = spec.field(
-        1e-4, "of plateau: least change that is an improvement", spec.positive
+        1e-4, "plateau only: smallest change that counts as an improvement", spec.positive
     )
-    max_drops: int = spec.field(3, "of plateau: most drops", spec.whole(0, 1000))
+    max_drops: int = spec.field(3, "plateau only: maximum number of drops", spec.whole(0, 1000))
     metric: str = spec.field(
-        "top1", "of plateau: top1 | top5 (as errors) | loss", spec.choice("top1", "top5", "loss")
+        "top1", "plateau only: top1 | top5 (as errors) | loss", spec.choice("top1", "top5", "loss")
     )
 
 

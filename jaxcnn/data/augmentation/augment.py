@@ -47,10 +47,10 @@ class AugmentConfig(spec.Section):
         "none", "none | " + " | ".join(AUTO_AUGMENTS), spec.choice("none", *AUTO_AUGMENTS)
     )
     auto_augment_operations: int = spec.field(
-        2, "of randaugment: operations per image", spec.whole(1, 100)
+        2, "randaugment only: operations per image", spec.whole(1, 100)
     )
     auto_augment_magnitude: float = spec.field(
-        9.0, "of randaugment: 10 is the strongest", spec.real(0, 30)
+        9.0, "randaugment only: strength; 10 is the strongest", spec.real(0, 30)
     )
     color_jitter: float = spec.field(
         0.0,
@@ -72,14 +72,14 @@ class AugmentConfig(spec.Section):
         spec.choice("constant", "reflect"),
     )
     translate: float = spec.field(
-        0.0, "most shift as a fraction of the side; zeros around", spec.share
+        0.0, "largest shift, as a fraction of the side; the border is filled with zeros", spec.share
     )
     flip: bool = spec.field(False, "mirror left to right with probability 1/2", spec.flag)
     vertical_flip: bool = spec.field(False, "mirror top to bottom with probability 1/2", spec.flag)
     random_erasing: float = spec.field(0.0, "probability of random erasing", spec.share)
     random_erasing_area: tuple[float, float] = spec.field(
         (0.02, 0.4),
-        "least and greatest erased fraction of the image",
+        "smallest and largest erased fraction of the image",
         spec.several(spec.real(0, 1, above=True), least=2, most=2),
     )
     random_erasing_fill: str = spec.field(

@@ -29,7 +29,9 @@ class MixupConfig(spec.Section):
 
     mixup: float = spec.field(0.0, "alpha of mixup's Beta distribution; 0 is off", spec.strength)
     cutmix: float = spec.field(
-        0.0, "alpha of CutMix's; 0 is off; with both, each image takes one of them", spec.strength
+        0.0,
+        "alpha of CutMix's Beta distribution; 0 is off; with both, each image uses one of them",
+        spec.strength,
     )
     mix_probability: float = spec.field(1.0, "probability that an image is mixed", spec.share)
 

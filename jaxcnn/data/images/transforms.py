@@ -33,7 +33,7 @@ class CropConfig(spec.Section):
     image_size: int = spec.field(32, "height and width of training images, pixels", spec.side)
     eval_image_size: int = spec.field(
         0,
-        "the same of evaluation, for networks that take any size; 0: image_size",
+        "height and width of evaluation images, for networks that take any size; 0: image_size",
         spec.side_or_none,
     )
     channels: int = spec.field(
@@ -46,7 +46,7 @@ class CropConfig(spec.Section):
     )
     scale_range: tuple[int, int] = spec.field(
         (256, 480),
-        "of scale_jitter: least and greatest short side, pixels",
+        "scale_jitter only: smallest and largest short side, pixels",
         spec.several(spec.side, least=2, most=2),
     )
 
