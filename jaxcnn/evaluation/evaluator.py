@@ -17,7 +17,7 @@ from jaxcnn.config import build, build_data
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.data.pipeline import eval_batches, train_batches
-from jaxcnn.data.views import aspects, with_views
+from jaxcnn.data.views import Views, aspects, with_views
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.multicrop import Protocol, applied
 from jaxcnn.evaluation.report import Predictions
@@ -28,6 +28,25 @@ from jaxcnn.training.steps import Batch, make_eval_step, make_predict_step, make
 Results = dict[str, float]
 Evaluator = Callable[..., Results]
 Recalibrate = Callable[..., Any]
+Outputs = Callable[[Any], Iterator[dict[str, np.ndarray]]]
+
+
+class _Evaluation(NamedTuple):
+    """What an evaluation is made of.
+
+    Attributes:
+      make_step: `make_eval_step` or `make_predict_step`.
+      config: the whole config.
+      model: the network.
+      dataset: the split.
+      statistics: of the training split.
+    """
+
+    make_step: Callable[..., Any]
+    config: Any
+    model: Any
+    dataset: Dataset
+    statistics: Statistics | None
 
 
 class _Part(NamedTuple):
@@ -37,7 +56,7 @@ class _Part(NamedTuple):
       dataset: they alone.
       positions: where they are in the split, int [n]; None is all of it.
       batch_size: the global one.
-      step: (replicated variables, batch) → what the pass returns of a batch.
+      step: (replicated variables, batch) → the outputs of a batch.
     """
 
     dataset: Dataset
@@ -68,7 +87,8 @@ def make_evaluator(
       statistics: of the training split; see `build_data.measure_statistics`.
       show_progress: a bar on the terminal while it lasts.
     """
-    outputs = _make_pass(make_eval_step, config, model, dataset, statistics, show_progress)
+    evaluation = _Evaluation(make_eval_step, config, model, dataset, statistics)
+    outputs = _make_outputs(evaluation, show_progress)
 
     def evaluate(variables: Any, feed: Callable[[], None] = lambda: None) -> Results:
         totals: Results = collections.defaultdict(float)
@@ -100,7 +120,8 @@ def make_predictor(
       statistics: see there.
       show_progress: see there.
     """
-    outputs = _make_pass(make_predict_step, config, model, dataset, statistics, show_progress)
+    evaluation = _Evaluation(make_predict_step, config, model, dataset, statistics)
+    outputs = _make_outputs(evaluation, show_progress)
 
     def predict(variables: Any) -> Predictions:
         parts, seen = [], 0
@@ -150,19 +171,7 @@ def make_recalibrator(
             f"eval.recalibrate_batches={count}: training batches of {batch_size} do not divide over"
             f" {distributed.device_count()} devices; use fewer of these, or set it to 0"
         )
-    if getattr(model, "scan_units", False):  # whose units have no names inside the loop
-        model = model.clone(scan_units=False)
-    augment, seed = build_data.make_augment(config), config.seed
-    frozen = matcher(config.optimizer.freeze, "freeze") if config.optimizer.freeze else None
-
-    def step(variables: Any, batch: Batch, statistics: Statistics | None) -> Any:
-        own = functools.partial(augment, statistics=statistics)
-        made = make_statistics_step(
-            model, own, seed=seed, frozen=frozen, axis_name=distributed.AXIS
-        )
-        return made(variables, batch)
-
-    measure = distributed.pmap_eval_step(step, statistics)
+    measure = _statistics_program(config, model, statistics)
 
     def recalibrate(variables: Any, step: int, feed: Callable[[], None] = lambda: None) -> Any:
         batches = train_batches(
@@ -176,17 +185,39 @@ def make_recalibrator(
             process_count=distributed.process_count(),
         )
         sums: Any = None
-        found: Any = None
+        measured: Any = None
         with contextlib.closing(batches):
             for batch in distributed.prefetch(batches):
-                found = distributed.fetch(measure(variables, batch))
-                wide = jax.tree.map(lambda value: value.astype(np.float64), found)
+                measured = distributed.fetch(measure(variables, batch))
+                wide = jax.tree.map(lambda value: value.astype(np.float64), measured)
                 sums = wide if sums is None else jax.tree.map(np.add, sums, wide)
                 feed()
-        means = jax.tree.map(lambda one, like: (one / count).astype(like.dtype), sums, found)
+        means = jax.tree.map(lambda one, like: (one / count).astype(like.dtype), sums, measured)
         return {**variables, "batch_stats": distributed.replicate(means)}
 
     return recalibrate
+
+
+def _statistics_program(
+    config: Any, model: Any, statistics: Statistics | None
+) -> distributed.Program:
+    """Returns (replicated variables, training batch) → BatchNorm's statistics of the batch."""
+    if getattr(model, "scan_units", False):  # whose units have no names inside the loop
+        model = model.clone(scan_units=False)
+    augment = build_data.make_augment(config)
+    frozen = matcher(config.optimizer.freeze, "freeze") if config.optimizer.freeze else None
+
+    def step(variables: Any, batch: Batch, statistics: Statistics | None) -> Any:
+        measure = make_statistics_step(
+            model,
+            functools.partial(augment, statistics=statistics),
+            seed=config.seed,
+            frozen=frozen,
+            axis_name=distributed.AXIS,
+        )
+        return measure(variables, batch)
+
+    return distributed.pmap_eval_step(step, statistics)
 
 
 def _check_normalised(model: Any, image_shape: tuple[int, int, int], count: int) -> None:
@@ -204,78 +235,83 @@ def _check_normalised(model: Any, image_shape: tuple[int, int, int], count: int)
         )
 
 
-def _make_pass(
-    make_step: Callable[..., Any],
-    config: Any,
-    model: Any,
-    dataset: Dataset,
-    statistics: Statistics | None,
-    shown: bool,
-) -> Callable[[Any], Iterator[dict[str, np.ndarray]]]:
-    """Returns (replicated variables) → outputs of a step for all batches of a split.
-
-    Whole images are taken aspect by aspect, each with a program of its own.
-    """
-    devices = distributed.device_count()
-    protocol = build_data.make_test_protocol(config)
-    applied(model, protocol)  # what cannot be is refused at once
-    normalize = build_data.make_normalize(config)
-
-    def part_of(dataset: Dataset, positions: np.ndarray | None, protocol: Protocol) -> _Part:
-        examples = max(int(config.eval.batch_size / protocol.cost), 1)
-        make_own = functools.partial(
-            make_step,
-            model,
-            protocol=protocol,
-            rows=-(-config.eval.batch_size // devices),
-            loss=build.make_test_loss(config),
-            axis_name=distributed.AXIS,
-        )
-
-        def step(variables: Any, batch: Batch, statistics: Statistics | None) -> Any:
-            return make_own(functools.partial(normalize, statistics=statistics))(variables, batch)
-
-        return _Part(
-            dataset if protocol.views is None else with_views(dataset, protocol.views),
-            positions,
-            -(-min(examples, dataset.num_examples) // devices) * devices,
-            distributed.pmap_eval_step(step, statistics),
-        )
+def _make_outputs(evaluation: _Evaluation, show_progress: bool) -> Outputs:
+    """Returns (replicated variables) → outputs of a step for all batches of a split."""
+    dataset, num_workers = evaluation.dataset, evaluation.config.data.num_workers
+    protocol = build_data.make_test_protocol(evaluation.config)
+    applied(evaluation.model, protocol)  # what cannot be is refused at once
+    whole = _part(evaluation, dataset, None, protocol)
+    views = protocol.views if protocol.dense else None
 
     @functools.cache
     def parts() -> list[_Part]:
-        if not protocol.dense or protocol.views is None:
-            return [whole]
-        found = []
-        for aspect, positions in aspects(dataset, num_workers=config.data.num_workers):
-            views = dataclasses.replace(protocol.views, aspect=aspect)
-            own = dataset.subset(positions, dataset.split)
-            found.append(part_of(own, positions, protocol._replace(views=views)))
-        return found
-
-    whole = part_of(dataset, None, protocol)
+        return [whole] if views is None else _parts_by_aspect(evaluation, protocol, views)
 
     def outputs(variables: Any) -> Iterator[dict[str, np.ndarray]]:
-        waiting: list[tuple[_Part, Any]] = []
-        for part in parts():
-            batches = eval_batches(
-                part.dataset,
-                batch_size=part.batch_size,
-                process_index=distributed.process_index(),
-                process_count=distributed.process_count(),
-                num_workers=config.data.num_workers,
-            )
-            for batch in distributed.prefetch(batches):
-                waiting.append((part, part.step(variables, batch)))
-                if len(waiting) > 2:  # what runs ahead of the devices holds memory
-                    yield _fetched(*waiting.pop(0))
-        yield from (_fetched(*one) for one in waiting)
+        return _run(parts(), num_workers, variables)
 
     def with_progress(variables: Any) -> Iterator[dict[str, np.ndarray]]:
         total = sum(-(-part.dataset.num_examples // part.batch_size) for part in parts())
-        yield from _tracked(outputs(variables), total, f"{dataset.split}, {protocol.name}")
+        return _tracked(outputs(variables), total, f"{dataset.split}, {protocol.name}")
 
-    return with_progress if shown else outputs
+    return with_progress if show_progress else outputs
+
+
+def _part(
+    evaluation: _Evaluation, dataset: Dataset, positions: np.ndarray | None, protocol: Protocol
+) -> _Part:
+    """Returns examples of one shape, with the program that evaluates them."""
+    config, devices = evaluation.config, distributed.device_count()
+    normalize = build_data.make_normalize(config)
+    make_step = functools.partial(
+        evaluation.make_step,
+        evaluation.model,
+        protocol=protocol,
+        rows=-(-config.eval.batch_size // devices),
+        loss=build.make_test_loss(config),
+        axis_name=distributed.AXIS,
+    )
+
+    def step(variables: Any, batch: Batch, statistics: Statistics | None) -> Any:
+        return make_step(functools.partial(normalize, statistics=statistics))(variables, batch)
+
+    examples = max(int(config.eval.batch_size / protocol.cost), 1)
+    return _Part(
+        dataset if protocol.views is None else with_views(dataset, protocol.views),
+        positions,
+        -(-min(examples, dataset.num_examples) // devices) * devices,
+        distributed.pmap_eval_step(step, evaluation.statistics),
+    )
+
+
+def _parts_by_aspect(evaluation: _Evaluation, protocol: Protocol, views: Views) -> list[_Part]:
+    """Returns the whole images of each aspect ratio, which has a program of its own."""
+    parts = []
+    for aspect, positions in aspects(
+        evaluation.dataset, num_workers=evaluation.config.data.num_workers
+    ):
+        of_aspect = protocol._replace(views=dataclasses.replace(views, aspect=aspect))
+        own = evaluation.dataset.subset(positions, evaluation.dataset.split)
+        parts.append(_part(evaluation, own, positions, of_aspect))
+    return parts
+
+
+def _run(parts: list[_Part], num_workers: int, variables: Any) -> Iterator[dict[str, np.ndarray]]:
+    """Yields the outputs of all batches; two run ahead, and more would take memory."""
+    ahead: list[tuple[_Part, Any]] = []
+    for part in parts:
+        batches = eval_batches(
+            part.dataset,
+            batch_size=part.batch_size,
+            process_index=distributed.process_index(),
+            process_count=distributed.process_count(),
+            num_workers=num_workers,
+        )
+        for batch in distributed.prefetch(batches):
+            ahead.append((part, part.step(variables, batch)))
+            if len(ahead) > 2:
+                yield _fetched(*ahead.pop(0))
+    yield from (_fetched(*one) for one in ahead)
 
 
 def _tracked(found: Iterator[Any], total: int, title: str) -> Iterator[Any]:
