@@ -2,7 +2,7 @@
 
   python -m jaxcnn.ablate configs/ablations/degradation.py --quick
 
-The file may be anywhere. Runs that are done are skipped and interrupted ones go on, so the same
+The file may be anywhere. Finished runs are skipped and interrupted ones continue, so the same
 command continues. The result is in --out, by default runs/ablations/<name> or <name>-quick of the
 current directory: results.csv, curves.csv, results.md, figure.svg and figure.png. A second runner
 is refused while the first one works in --out.
@@ -58,7 +58,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Does what the command line says.
+    """Runs the command.
 
     Raises:
       UserError: for whatever the user can put right.

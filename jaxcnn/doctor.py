@@ -1,4 +1,4 @@
-"""What is installed, which devices and data sets there are, and how to put right what is not.
+"""Lists the packages, devices and data sets found, with a fix for each that is broken.
 
   python -m jaxcnn.doctor
 
@@ -42,7 +42,7 @@ REQUIRED = {
     "pillow": "PIL",
     "rich": "rich",
 }
-# Extra, distribution, module, and what it is for.
+# Extra, distribution, module, purpose.
 EXTRAS = (
     ("tensorboard", "tensorboardX", "tensorboardX", "--config.log.tensorboard=True"),
     ("torch", "safetensors", "safetensors", "weight files of other libraries"),
@@ -55,14 +55,14 @@ SHARD = "{name}-{split}.array_record-{number:05}-of-{count:05}"
 
 
 class Finding(NamedTuple):
-    """One line: `OK`, `OPTIONAL` or `BROKEN`, and what is so, with the fix if it needs one."""
+    """One line: `OK`, `OPTIONAL` or `BROKEN`, the finding, and the fix if one is needed."""
 
     state: str
     text: str
 
 
 def packages() -> Iterator[Finding]:
-    """Yields what is found of Python and of each package that every run needs."""
+    """Yields findings about Python and each package that every run needs."""
     system = f"{platform.system()} {platform.machine()}"
     yield Finding(OK, f"Python {platform.python_version()}, {system}")
     for distribution, module in REQUIRED.items():
@@ -70,7 +70,7 @@ def packages() -> Iterator[Finding]:
 
 
 def package(distribution: str, module: str) -> Finding:
-    """Returns what is found of a package that every run needs; it is imported."""
+    """Returns the finding about a package that every run needs, after importing it."""
     again = f"pip install --upgrade --force-reinstall '{distribution}'"
     try:
         version = importlib.metadata.version(distribution)
@@ -87,7 +87,7 @@ def package(distribution: str, module: str) -> Finding:
 
 
 def extras() -> Iterator[Finding]:
-    """Yields what is found of the extras."""
+    """Yields findings about the extras."""
     for extra, distribution, module, purpose in EXTRAS:
         if importlib.util.find_spec(module):
             yield Finding(OK, f"{distribution} {importlib.metadata.version(distribution)}")
@@ -143,7 +143,7 @@ def data_sets(root: Path) -> Iterator[Finding]:
             yield data_set(file.parent, root)
     for plan in sorted(root.glob("*/.*.incomplete/plan.json")):
         name = plan.parts[-3]
-        text = f"data {name} is half prepared: the same command of jaxcnn.data.prepare goes on"
+        text = f"data {name} is half prepared: the same command of jaxcnn.data.prepare continues"
         yield Finding(OPTIONAL, text)
     there |= {"svhn"} & {name.removesuffix("_cropped") for name in there}
     if missing := [name for name in PREPARED_HERE if name not in there]:
@@ -152,7 +152,7 @@ def data_sets(root: Path) -> Iterator[Finding]:
 
 
 def data_set(folder: Path, root: Path) -> Finding:
-    """Returns what is found of one data set: its format, its splits, and whether it is whole."""
+    """Returns the finding about one data set: format, splits, and whether it is complete."""
     title = f"data {folder.relative_to(root)}"
     try:
         info = read_json(folder / "dataset_info.json")
@@ -186,7 +186,7 @@ def _below(data: str) -> Iterator[Finding]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints what it finds; returns the exit code.
+    """Prints the findings; returns the exit code.
 
     Raises:
       UserError: for a flag that does not exist.

@@ -21,7 +21,7 @@ class UserError(ValueError):
 
     Args:
       message: names the thing, the reason and the fix; see `printable`.
-      exit_code: what the command line returns for it.
+      exit_code: exit code of the command.
     """
 
     def __init__(self, message: str, exit_code: int = EXIT_USAGE):
@@ -70,7 +70,7 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     Names that end with it, or hold it, come first: "resnet20" is in "cifar_resnet20".
 
     Args:
-      name: what the user wrote.
+      name: the misspelt name.
       known: the names that would have been right.
       count: how many to offer.
     """

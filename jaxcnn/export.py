@@ -65,7 +65,7 @@ Facts = dict[str, Any]
 
 
 def facts(config: RunConfig, found: restore.RestoredModel, directory: Path) -> Facts:
-    """Returns what the user of a program must know, JSON: its classes, input, output and origin."""
+    """Returns the facts about an exported program as JSON: classes, input, output and origin."""
     height, width, channels = restore.image_shape(config)
     digest = hashlib.sha256(json.dumps(defaults.to_saved(config), sort_keys=True).encode())
     return {

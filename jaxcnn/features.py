@@ -43,7 +43,7 @@ SIDE, LINE = 128, 15  # at least, of an image in a figure; height of a line of t
 
 
 class Features(NamedTuple):
-    """What a layer makes of images.
+    """Activations of a layer.
 
     Attributes:
       files: [n], those that could be read.
@@ -94,7 +94,7 @@ def make_layer(
     Args:
       config: of the run.
       found: its network.
-      layer: a name of `layer_shapes`, or `LAST_HIDDEN`: what the classifier sees.
+      layer: a name of `layer_shapes`, or `LAST_HIDDEN`: the input of the classifier.
       pool: average maps over space.
 
     Raises:
@@ -137,7 +137,7 @@ def extract(
     cropper: Cropper,
     batch_size: int = 64,
 ) -> Features:
-    """Returns what a function of `make_layer` makes of image files.
+    """Returns the activations of image files by a function of `make_layer`.
 
     Raises:
       UserError: if not one of them can be read.

@@ -67,7 +67,7 @@ def print_results() -> None:
     """Evaluates a run or several together, or weights of elsewhere if there is no run.
 
     Raises:
-      UserError: neither is named, or what is named cannot be evaluated.
+      UserError: neither is given, or it cannot be evaluated.
     """
     config = None if FLAGS.config is None else read_config()
     if not FLAGS.workdir.strip(", ") and not (config and config.init_from):

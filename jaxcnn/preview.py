@@ -99,7 +99,7 @@ def displayed(
     std: tuple[float, ...],
     statistics: Statistics | None,
 ) -> np.ndarray:
-    """Returns uint8 [b, H, W, 1 or 3] of what the network sees, float32 [b, H, W, C]."""
+    """Returns the network's input, float32 [b, H, W, C], as pictures, uint8 [b, H, W, 1 or 3]."""
     if statistics is None or statistics.kind == "mean_image":
         centre = np.array(mean, np.float32) if statistics is None else statistics.mean
         images = images * np.array(std, np.float32) + centre

@@ -236,7 +236,7 @@ def test_a_second_name_of_a_file_and_a_fifo_are_no_locks(tmp_path):
     assert (tmp_path / "victim").read_text() == "mine"
     (tmp_path / ".lock").unlink()
     os.mkfifo(tmp_path / ".lock")
-    with pytest.raises(UserError, match="is no regular file"), workdir.locked(tmp_path):
+    with pytest.raises(UserError, match="is not a regular file"), workdir.locked(tmp_path):
         pass
 
 
@@ -374,7 +374,7 @@ def test_a_disk_that_is_full_to_the_last_byte_is_tried_again(small_disk, left, c
     fill()
     checkpoints.save(2, big, META)
     checkpoints.save(3, big, META)
-    assert "was not written, the run goes on and tries again: No space left" in caplog.text
+    assert "was not written; the run continues and tries again: No space left" in caplog.text
     assert 1 in checkpoint_files.steps(directory)
     (small_disk / "full").unlink()
     checkpoints.save(4, big, META, final=True)

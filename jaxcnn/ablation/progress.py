@@ -14,10 +14,10 @@ TAIL = 400  # bytes of a run's output that are searched for its last step
 
 
 class Progress:
-    """Lines about runs that other processes do, read from what they leave in their workdirs.
+    """Progress lines about runs in other processes, read from their workdirs.
 
     Args:
-      ablation: what is compared.
+      ablation: the compared variants.
       every: all its runs.
       out: where they live.
       quick: as the runs were started.
@@ -41,7 +41,7 @@ class Progress:
         return f"{self._total - len(self.left)} of {self._total}"
 
     def update(self, running: Collection[str]) -> None:
-        """Says which runs were done since the last call, and what is going on.
+        """Prints the runs that finished since the last call, and those in progress.
 
         On a terminal the latter is a line that moves; elsewhere a line comes every half minute.
 

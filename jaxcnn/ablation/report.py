@@ -92,7 +92,7 @@ def write(
     """Writes all files but the figure, each whole or not at all, and returns the table.
 
     Args:
-      ablation: what was compared.
+      ablation: the compared variants.
       text: what its file says of it.
       results: of all runs that are done.
       sizes: of each variant's network.
@@ -143,7 +143,7 @@ def draw(ablation: Ablation, text: str, results: Sequence[Result], out: Path) ->
     """Draws the curves, and beside them the last values with their intervals and the names.
 
     Args:
-      ablation: what was compared.
+      ablation: the compared variants.
       text: what its file says of it; the first line is the title.
       results: of all runs that are done.
       out: the directory.

@@ -42,7 +42,7 @@ class Result(NamedTuple):
     Attributes:
       value: the last y of the curve.
       curve: the metric along the ablation's x.
-      seconds: what the run took, without those of before an interruption; 0 is not known.
+      seconds: duration of the run since its last interruption; 0 if unknown.
     """
 
     task: Task

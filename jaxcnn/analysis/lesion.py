@@ -21,7 +21,7 @@ class Lesioned(nn.Module):
 
     Attributes:
       model: the whole network.
-      units: paths of what is removed.
+      units: paths of the removed units.
     """
 
     model: nn.Module
@@ -32,7 +32,7 @@ class Lesioned(nn.Module):
         nn.share_scope(self, self.model)
 
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """Returns what is left of the network's output."""
+        """Returns the output of the network without the removed units."""
         seen = set()
 
         def remove(call: Callable, args: Any, kwargs: Any, context: Any) -> Any:

@@ -103,7 +103,7 @@ def _count(jaxpr: Jaxpr, outer: str) -> Counter[str]:
 
 
 def _macs(eqn: JaxprEqn) -> int | None:
-    """Returns the multiply-adds of an operation; None if they are those of what is within."""
+    """Returns the multiply-adds of an operation; None if the operations inside are counted."""
     if eqn.primitive.name == "dot_general":
         (contracted, _), _ = eqn.params["dimension_numbers"]
         lhs, _, out = _shapes(eqn)

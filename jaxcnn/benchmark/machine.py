@@ -1,4 +1,4 @@
-"""What the machine can do, measured, and what the run stood on."""
+"""Measures the machine, and lists its processor, memory and versions."""
 
 import importlib.metadata
 import os

@@ -46,7 +46,7 @@ def libraries(flags: argparse.Namespace) -> Sequence[str]:
 
 
 def measure(name: str, flags: argparse.Namespace, threads: int) -> Measured:
-    """Measures a network, an operation or the input beside what it is to be compared with.
+    """Measures a network, an operation or the input pipeline beside its contenders.
 
     Raises:
       UserError: if they do not compute the same.

@@ -27,7 +27,7 @@ class Operation(NamedTuple):
     """An operation of the networks, in three libraries.
 
     Attributes:
-      shapes: of the arguments: images (H, W, C), of which there is a batch, then parameters.
+      shapes: of the arguments: one image (H, W, C) of the batch, then parameters.
       ours: of this package.
       library: of jax.lax or Flax.
       torch: (torch, its arguments) → output; images (N, C, H, W), kernels (O, I, H, W).

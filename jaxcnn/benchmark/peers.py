@@ -147,7 +147,7 @@ def contender(peer: Peer, work: Work, forms: Sequence[str]) -> Contender:
 
     Args:
       peer: see `find`.
-      work: what is done.
+      work: the work of one turn.
       forms: of `FORMS`.
     """
     import torch

@@ -1,1 +1,1 @@
-"""Configs: fields with their defaults, the papers' recipes, and what is built of them."""
+"""Configs: fields with their defaults, the papers' recipes, and the objects built from them."""

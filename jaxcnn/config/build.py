@@ -239,7 +239,7 @@ def _sizes(config: RunConfig, total: int) -> tuple[tuple[int, int], ...]:
 def make_optimizer(
     config: RunConfig, *, total_steps: int, steps_per_epoch: Fraction
 ) -> optim.Optimizer:
-    """Returns what the sections `optimizer` and `schedule` describe; see `optim.make_optimizer`."""
+    """Returns the optimizer of the config; see `optim.make_optimizer`."""
     return optim.make_optimizer(
         config.optimizer,
         config.schedule,

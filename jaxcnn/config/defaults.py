@@ -44,7 +44,7 @@ def freeze(config: ConfigDict) -> RunConfig:
     """Returns a config as immutable data, its values checked.
 
     Raises:
-      UserError: naming the first value that is not as it should be, and what it should be.
+      UserError: naming the first wrong value and the values that are allowed.
     """
     return schema.changed(RunConfig(), flatten(config))
 
@@ -77,7 +77,7 @@ def set_field(config: ConfigDict, name: str, value: Any) -> None:
 
 
 def data_label(config: RunConfig) -> str:
-    """Returns what the default workdir is called by: the data set, or the name of its folder."""
+    """Returns the data part of the default workdir's name: the data set, or its folder."""
     section = config.data
     if section.kind == "folder" and section.dir:
         return Path(paths.expand(section.dir)).resolve().name or config.dataset

@@ -1,4 +1,4 @@
-"""What the commands that take a config share: its flag, and what is wrong with it in one line."""
+"""The flags of commands that take a config, and one-line messages for mistakes in them."""
 
 import difflib
 import re
@@ -185,7 +185,7 @@ def run(main: Callable[[list[str]], Any], define: Callable[[], None]) -> NoRetur
     """Runs a command; a mistake of the user ends in one line and its exit code.
 
     Args:
-      main: takes what is left of the command line.
+      main: receives the rest of the command line.
       define: defines the flags that are the command's own.
     """
     define_flags()

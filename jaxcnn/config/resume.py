@@ -70,7 +70,7 @@ def check_unchanged(config: RunConfig, saved: dict[str, Any], where: str) -> Non
 def check_data(
     config: RunConfig, saved: dict[str, Any] | None, contents: dict[str, Any], where: Path
 ) -> None:
-    """Refuses to continue a run with other data than it was begun with.
+    """Raises an error if the data differ from those at the start of the run.
 
     Args:
       config: of the run that starts; "data" in its `allow_change` allows it.

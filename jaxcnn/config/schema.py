@@ -135,7 +135,9 @@ class CheckpointConfig(spec.Section):
     keep_best: int = spec.field(
         1, "best checkpoints that are kept; a better one is saved at once", spec.whole(0, 10**6)
     )
-    metric: str = spec.field("top1", "top1 | top5: what is best", spec.choice("top1", "top5"))
+    metric: str = spec.field(
+        "top1", "top1 | top5: metric of the best checkpoint", spec.choice("top1", "top5")
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,7 +254,7 @@ def check(values: Mapping[str, Any]) -> None:
       values: by their full names.
 
     Raises:
-      UserError: naming the first that is not as it should be, and what it should be.
+      UserError: naming the first wrong value and the values that are allowed.
     """
     for field, value in values.items():
         if field.startswith(OVERRIDES):

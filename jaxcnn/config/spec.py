@@ -3,7 +3,7 @@
 A section is a frozen dataclass whose fields are made by `field`: default, one line of
 documentation, check. `config.schema` puts the sections together.
 
-A check takes a value and returns "" or what the value should have been, as the end of a message.
+A check takes a value and returns "" or the allowed values, as the end of a message.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ def field(default: Any, doc: str, check: Check) -> Any:
 
     Args:
       default: its value where no data set, recipe or flag sets it.
-      doc: what it means, with its unit and the meaning of special values.
+      doc: its meaning, with its unit and the meaning of special values.
       check: of its values.
     """
     return dataclasses.field(default=default, metadata={"doc": doc, "check": check})

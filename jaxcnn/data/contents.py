@@ -1,4 +1,4 @@
-"""What a data set is made of, so that a run is continued with the data that it was begun with."""
+"""Describes the content of a data set, so that a run is continued only with the same data."""
 
 import hashlib
 import os
@@ -56,7 +56,7 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
     Args:
       before: split → contents.
-      now: likewise.
+      now: the present description.
     """
     found = []
     for split in sorted(before.keys() | now.keys()):

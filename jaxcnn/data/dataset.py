@@ -48,7 +48,7 @@ class Dataset:
       labelled: positions, int [n], of the only examples whose labels training may use; None: all.
       array_shape: of what `read` returns, where that is several views of an image in one array (see
         `views`); None is `image_shape`.
-      contents: what the files of the split are, held-out part included, as JSON; see `contents`.
+      contents: description of the split's files, held-out part included, as JSON; see `contents`.
         None where they are always the same, as the config has them.
     """
 
@@ -175,7 +175,7 @@ def split_holdout(
 
     Args:
       dataset: all training examples.
-      split: "train", or what the held-out split is called.
+      split: "train", or the name of the held-out split.
       holdout: how many examples to hold out; 0 leaves the training split whole.
       labels: int [num_examples] to draw every class in proportion; None draws without regard to
         class. The division is the same in every run.
@@ -263,7 +263,7 @@ def hold_out_classes(
 
 
 def keep_labels(dataset: Dataset, count: int, seed: int) -> Dataset:
-    """Returns the same examples, of which only `count` have labels that training may use.
+    """Returns the same examples; training may use the labels of only `count` of them.
 
     Args:
       dataset: a training split.

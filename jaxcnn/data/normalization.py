@@ -98,7 +98,7 @@ def preprocess(
     Args:
       image: float32 [H, W, C], pixels in [0, 1].
       mean: one number per channel, or a single one.
-      std: likewise.
+      std: as `mean`.
       statistics: see `measure`.
 
     Raises:
@@ -194,7 +194,7 @@ def measure(
 
 
 def write(path: Path, statistics: Statistics, about: dict[str, Any]) -> None:
-    """Writes statistics, whole or not at all; `about` says what they are of, in JSON."""
+    """Writes statistics atomically; `about` describes their source, as JSON."""
     arrays = {
         name: value
         for name in ("mean", "whiten")
@@ -206,7 +206,7 @@ def write(path: Path, statistics: Statistics, about: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> tuple[Statistics, dict[str, Any]] | None:
-    """Returns statistics and what they are of, or None where there are none or they are damaged."""
+    """Returns statistics and the description of their source; None if missing or damaged."""
     try:
         arrays = read_npz(path)
         saved = json.loads(str(arrays.pop("json")))

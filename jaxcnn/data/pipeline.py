@@ -169,9 +169,9 @@ def staged_batches(
       stages: the step from which a data set is used, rising from 0, and the data set: the same
         examples at several sizes.
       config: see `train_batches`, as all others.
-      start_step: see there.
-      num_steps: see there.
-      fields: see there.
+      start_step: see `train_batches`.
+      num_steps: see `train_batches`.
+      fields: see `train_batches`.
     """
     ends = [before for before, _ in stages[1:]] + [num_steps]
     for (before, dataset), end in zip(stages, ends, strict=True):

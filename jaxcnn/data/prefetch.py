@@ -108,7 +108,7 @@ class Lane:
         self._thread.join(seconds)
 
     def _look_after(self, step: int) -> None:
-        """Ends what has been on one example for too long."""
+        """Ends a worker that reads one example for too long."""
         still = time.monotonic() - self.progress.moved
         if self._pickled is None:
             if still > HUNG * (1 + RESTARTS):

@@ -231,7 +231,7 @@ def _versions(folder: Path) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """Returns what is in a folder, if it is one, sorted."""
+    """Returns the sorted content of a folder, if it is one."""
     if not os.path.isdir(folder):
         return []
     try:

@@ -229,7 +229,7 @@ def with_views(dataset: Dataset, views: Views) -> Dataset:
 
     Args:
       dataset: its images may be of any size.
-      views: what is cut out of them.
+      views: the crops.
     """
 
     def read(index: int, rng: np.random.Generator | None) -> Example:

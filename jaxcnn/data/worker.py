@@ -27,7 +27,7 @@ from jaxcnn.errors import UserError
 
 Made = tuple[dict[str, np.ndarray], list[tuple[int, str]]]
 
-BEAT = 1.0  # seconds between two messages that say what is being read
+BEAT = 1.0  # seconds between two messages about the file being read
 PIPE_BYTES = 2**20
 BLOCKED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 START = (
@@ -56,7 +56,7 @@ class Progress:
         self.moved = time.monotonic()
 
     def begin(self) -> None:
-        """Starts the time anew."""
+        """Restarts the timer."""
         self.moved = time.monotonic()
 
     def read(self, example: int | None) -> None:
@@ -126,7 +126,7 @@ class Worker:
         """Yields the batches as the worker makes them.
 
         Args:
-          progress: is told what the worker reads.
+          progress: receives the names of the files that the worker reads.
 
         Raises:
           EndedError: the process is gone.

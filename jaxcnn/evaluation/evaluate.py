@@ -1,4 +1,4 @@
-"""Evaluations of what was trained: a checkpoint of a run, several runs together, given weights."""
+"""Evaluates a checkpoint of a run, several runs together, or converted weights."""
 
 import contextlib
 import itertools
@@ -41,9 +41,9 @@ class Opened(NamedTuple):
       dataset: the split.
       model: the network.
       step: of the checkpoint.
-      state: the checkpoint, its statistics measured anew if the config says so.
+      state: the checkpoint, with new BatchNorm statistics if the config asks for them.
       statistics: of the training images, where normalisation needs any.
-      bias: what is to be said if the checkpoint was chosen on this split; "" otherwise.
+      bias: a warning if the checkpoint was chosen on this split; "" otherwise.
     """
 
     config: RunConfig
@@ -116,9 +116,9 @@ def run_ensemble(
     Args:
       directories: the workdirs.
       checkpoint: see `run`, as all others.
-      split: see there.
-      changes: see there.
-      report: see there; it is of the ensemble.
+      split: see `run`.
+      changes: see `run`.
+      report: see `run`; it describes the ensemble.
 
     Returns:
       `members`, `<split>/top1[<workdir>]` of each, `<split>/<metric>` of their mean.
@@ -222,7 +222,7 @@ def _report(
 
 
 def _described(config: RunConfig, weights: object, **more: Any) -> dict[str, Any]:
-    """Returns what a report says of a network: where it is from, and how it was tested."""
+    """Returns a network's part of the report: its origin and how it was tested."""
     test = build_data.make_test_protocol(config)
     scales = [] if test.views is None else list(test.views.scales)
     return {"weights": str(weights), **more, "protocol": test.name, "scales": scales}
@@ -315,7 +315,7 @@ def recalibrated(
     step: int,
     feed: Callable[[], None] = lambda: None,
 ) -> TrainState:
-    """Returns the state with BatchNorm's statistics measured anew, if `recalibrate` does anything.
+    """Returns the state with new BatchNorm statistics, if `recalibrate` is given.
 
     They are those of the averages where the state keeps any, and else of the weights themselves.
     """

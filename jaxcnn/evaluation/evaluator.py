@@ -1,6 +1,6 @@
 """One exact pass over a split: every example once, the padding of the last batch masked.
 
-Before it BatchNorm's statistics may be measured anew.
+Before the pass, BatchNorm's statistics may be recomputed.
 """
 
 import collections
@@ -111,14 +111,14 @@ def make_predictor(
     *,
     show_progress: bool = False,
 ) -> Callable[[Any], Predictions]:
-    """Returns (replicated variables) → what is predicted of each example that can be read.
+    """Returns (replicated variables) → the predictions for each readable example.
 
     Args:
       config: see `make_evaluator`, as all others.
-      model: see there.
-      dataset: see there.
-      statistics: see there.
-      show_progress: see there.
+      model: see `make_evaluator`.
+      dataset: see `make_evaluator`.
+      statistics: see `make_evaluator`.
+      show_progress: see `make_evaluator`.
     """
     evaluation = _Evaluation(make_predict_step, config, model, dataset, statistics)
     outputs = _make_outputs(evaluation, show_progress)
@@ -141,7 +141,7 @@ def make_predictor(
 def make_recalibrator(
     config: Any, model: Any, dataset: Dataset | None, statistics: Statistics | None = None
 ) -> Recalibrate | None:
-    """Returns (replicated variables, step, feed) → the same, BatchNorm's statistics measured anew.
+    """Returns (replicated variables, step, feed) → the same with new BatchNorm statistics.
 
     They become the means over the `eval.recalibrate_batches` training batches from that step on,
     without regard to what they were; with 0 there is nothing to do, and None is returned. So
@@ -231,7 +231,7 @@ def _check_normalised(model: Any, image_shape: tuple[int, int, int], count: int)
     if "batch_stats" not in variables or build.takes_labelled(model):
         raise UserError(
             f"eval.recalibrate_batches={count}: a {type(model).__name__} has no BatchNorm whose"
-            " statistics could be measured anew; set it to 0"
+            " statistics could be recomputed; set it to 0"
         )
 
 
@@ -315,7 +315,7 @@ def _run(parts: list[_Part], num_workers: int, variables: Any) -> Iterator[dict[
 
 
 def _tracked(found: Iterator[Any], total: int, title: str) -> Iterator[Any]:
-    """Yields what is found, with a progress bar on a terminal."""
+    """Yields the items, with a progress bar on a terminal."""
     from rich.console import Console
     from rich.progress import track
 
@@ -325,7 +325,7 @@ def _tracked(found: Iterator[Any], total: int, title: str) -> Iterator[Any]:
 
 
 def _fetched(part: _Part, output: Any) -> dict[str, np.ndarray]:
-    """Copies what a step returned, with the positions of its examples in the whole split."""
+    """Copies the results of a step, with the positions of its examples in the whole split."""
     found = distributed.fetch(output)
     if part.positions is not None and "index" in found:
         found["index"] = np.where(found["index"] < 0, -1, part.positions[found["index"]])

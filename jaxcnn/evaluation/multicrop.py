@@ -50,7 +50,7 @@ class Kind(NamedTuple):
     """A row of `PROTOCOLS`.
 
     Attributes:
-      boxes: what is cut out; None leaves that to the crop of evaluation, or takes the whole image.
+      boxes: the crops; None is the crop of evaluation, or the whole image.
       scales: short sides for crops of 224 pixels; () is the one of the crop of evaluation.
       mirrored: the mirror images count, too.
       dense: the network is applied to whole images, larger than its own.
@@ -108,7 +108,7 @@ class Protocol(NamedTuple):
 
     Attributes:
       name: of `PROTOCOLS`.
-      views: what the host cuts out; None is the crop of evaluation.
+      views: the crops that the host makes; None is the crop of evaluation.
       mirrored: the mirror images count, too.
       dense: the views are whole images, larger than the network's.
       by_place: see `Kind`.

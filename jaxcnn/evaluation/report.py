@@ -1,7 +1,7 @@
 """What a classifier's predictions on a split amount to: accuracy by class, confusion, calibration.
 
 Files of a report:
-  report.json       the means, and what was evaluated
+  report.json       the means, and the networks and data evaluated
   per_class.csv     examples, hits and accuracy of each class
   confusion.csv     examples by true class (rows) and predicted class (columns); confusion.png
   calibration.csv   examples, accuracy and mean confidence by bins of the confidence

@@ -15,7 +15,7 @@ def label(text: object, longest: int = LONGEST) -> str:
 
     Args:
       text: any; control characters become escapes such as \x1b.
-      longest: characters; what is longer loses its middle.
+      longest: maximum number of characters; a longer name loses its middle.
     """
     line = printable(text)
     if len(line) > longest:

@@ -25,7 +25,7 @@ def open_append(path: Path) -> IO[bytes]:
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         os.close(descriptor)
-        kind = "has a second name" if stat.S_ISREG(found.st_mode) else "is no regular file"
+        kind = "has a second name" if stat.S_ISREG(found.st_mode) else "is not a regular file"
         raise OSError(errno.EINVAL, f"it {kind}", str(path))
     return os.fdopen(descriptor, "a+b", buffering=0)
 
@@ -51,7 +51,7 @@ def append(path: Path, content: bytes) -> None:
 def lines(path: Path, most: int) -> Iterator[bytes]:
     """Yields the lines of a file; for one that is longer than `most` bytes, an empty line.
 
-    A file that is not there, or is no regular file, has none.
+    A file that is missing, or is not a regular file, has none.
 
     Raises:
       OSError: if it cannot be read.

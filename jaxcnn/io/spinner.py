@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-SHORT = 3.0  # seconds of which nothing is said
+SHORT = 3.0  # seconds without a message
 FIRST, EVERY = 10.0, 60.0  # seconds before the first line and between others, without a terminal
 
 

@@ -16,7 +16,7 @@ class OutputError(OSError):
 
 
 class Stream(io.TextIOWrapper):
-    """A text stream whose failures are told from those of files."""
+    """A text stream that raises `OutputError`, unlike other files."""
 
     def write(self, text: str) -> int:
         """Writes text.
@@ -30,7 +30,7 @@ class Stream(io.TextIOWrapper):
             raise self._failure(error) from None
 
     def flush(self) -> None:
-        """Writes what is buffered; see `write`."""
+        """Writes the buffered text; see `write`."""
         try:
             super().flush()
         except OSError as error:

@@ -35,7 +35,7 @@ OF_DISKS = (*checkpoint_files.NOT_DAMAGE, *UNWRITABLE)
 
 
 class Restored(NamedTuple):
-    """A verified checkpoint: its step, its state as NumPy arrays, and what was saved beside it."""
+    """A verified checkpoint: its step, its state as NumPy arrays, and its metadata."""
 
     step: int
     state: Any
@@ -235,7 +235,7 @@ class Checkpoints:
 
         Args:
           template: a tree of arrays or shapes, as `save` got, or a function that makes it of the
-            saved `meta`; None takes what is there, as nested dictionaries.
+            saved `meta`; None returns the stored tree, as nested dictionaries.
           check: called with the saved `meta`; raises UserError to refuse it.
           choice: "latest" that is whole, "best", or a step; of these two it is that one or none.
 
@@ -309,7 +309,7 @@ class Checkpoints:
             )
         damaged = sorted(path.name for path in self._directory.glob("*.corrupt*"))
         names = ", ".join([*damaged, *map(str, [] if self._manager else steps)])
-        # Whoever only reads may look at a disk that fails here and nowhere else.
+        # A process that only reads may have a disk error of its own.
         cure = "delete these" if self._manager else "train again"
         if names:
             raise UserError(
@@ -375,7 +375,7 @@ class Checkpoints:
         if final or self._failures >= ALLOWED_FAILURES or distributed.process_count() > 1:
             raise unwritable(self._directory, error) from error
         LOG.warning(
-            "a checkpoint was not written, the run goes on and tries again: %s", reason(error)
+            "a checkpoint was not written; the run continues and tries again: %s", reason(error)
         )
         try:
             self._reopen()

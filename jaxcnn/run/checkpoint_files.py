@@ -1,4 +1,4 @@
-"""One checkpoint on the disk: the files of its folder, and whether they are what was saved.
+"""One checkpoint on the disk: the files of its folder, and whether they are unchanged.
 
 checkpoints/<step>/
   state/     arrays, as Orbax writes them
@@ -112,7 +112,7 @@ def describe(directory: Path, step: int) -> Description:
 
     Raises:
       OSError: if a file is missing or cannot be read.
-      ValueError: if it is not what was saved.
+      ValueError: if it differs from the saved one.
     """
     folder = directory / str(step)
     leaves, meta = (_read(folder / item / "metadata", item) for item in ("digests", "meta"))
@@ -125,7 +125,7 @@ def describe(directory: Path, step: int) -> Description:
         numbers = all(isinstance(value, float) for value in metrics.values())
         if numbers and all(map(math.isfinite, metrics.values())):
             return Description(step, leaves, meta, metrics)
-    raise ValueError("its description is not what was saved")
+    raise ValueError("its description was changed")
 
 
 def _read(file: Path, item: str) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def read_state(directory: Path, described: Description, template: Any) -> Any:
     Args:
       directory: of all checkpoints.
       described: the checkpoint.
-      template: a tree of arrays or shapes; None takes what is there, as nested dictionaries.
+      template: a tree of arrays or shapes; None returns the stored tree, as nested dictionaries.
 
     Raises:
       UserError: if the arrays are of another kind than the template's.
@@ -157,7 +157,7 @@ def read_state(directory: Path, described: Description, template: Any) -> Any:
     compare(described.leaves, wanted, str(folder))
     for file in (folder / "state").rglob("*"):
         if not stat.S_ISREG(mode := file.stat().st_mode) and not stat.S_ISDIR(mode):
-            raise ValueError(f"{file.name} is no regular file")  # to read a FIFO would hang
+            raise ValueError(f"{file.name} is not a regular file")  # to read a FIFO would hang
     target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), wanted)
     handler = ocp.StandardCheckpointHandler()
     try:

@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
     """A parser whose complaints are `UserError`s."""
 
     def error(self, message: str) -> NoReturn:
-        """Raises what it complains of, with the nearest flag for one that it does not have."""
+        """Raises a `UserError`; for an unknown flag it names the nearest one."""
         if match := re.match(r"unrecognized arguments: (--?[\w-]+)", message):
             flags = {text for action in self._actions for text in action.option_strings}
             message = f"no flag {match[1]}: {nearest(match[1], flags - {'-h'})}"
@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class _Formatter(logging.Formatter):
-    """Escapes what a terminal would obey; see `errors.printable`."""
+    """Escapes characters that a terminal would interpret; see `errors.printable`."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         """Returns the line, without a traceback that may follow it."""
@@ -56,7 +56,7 @@ def begin() -> None:
     # A signal waits while the program starts again, for the handlers that it installs then.
     signal.pthread_sigmask(signal.SIG_BLOCK, preemption.SIGNALS)
     restart_with_settings()
-    sys.excepthook = _on_uncaught  # of what is loaded before a command begins
+    sys.excepthook = _on_uncaught  # for errors while modules are loaded
     preemption.CLEANERS.append(atomic.remove_partial_files)
     preemption.install()
 
@@ -180,7 +180,7 @@ def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
     Args:
       debug: show the traceback, too.
     """
-    # XLA logs as errors what is none: a slow compilation, a program kept by the same processor.
+    # XLA logs some events as errors that are none: a slow compilation, a cached program.
     # What fails comes as an exception. It is read when jaxlib is loaded.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
@@ -194,7 +194,7 @@ def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
         _leave(128 + signal.SIGINT, "stopped by SIGINT (Ctrl-C)")
     except (BrokenPipeError, stdio.OutputError) as error:
         stdio.silence()
-        if error.errno == errno.EPIPE:  # whoever read it, as `head` does, has seen enough
+        if error.errno == errno.EPIPE:  # the reader, such as `head`, has closed the pipe
             _leave(128 + signal.SIGPIPE, "")
         _leave(EXIT_WORKDIR, f"error: {error.strerror}")
     except UserError as error:

@@ -37,7 +37,7 @@ class InitialWeights(NamedTuple):
     """What lies at `init_from`.
 
     Attributes:
-      title: what it is, for a person.
+      title: a description for people.
       variables: NumPy arrays.
       model: the network that they are of; None if that is not known.
       flags: those that make a config's network that network.

@@ -88,7 +88,7 @@ class MetricWriter:
                 self.reader_gone()
                 return
             with contextlib.suppress(OSError):
-                line = f"{error.strerror}; the run goes on, see {self._path}"
+                line = f"{error.strerror}; the run continues, see {self._path}"
                 print(f"WARNING: {line}", file=sys.stderr, flush=True)
 
     def record(self, record: Record) -> None:

@@ -26,7 +26,7 @@ OVERRULED = {
     "JAX_THREEFRY_PARTITIONABLE": "",
     "JAX_NUMPY_DTYPE_PROMOTION": "",
 }
-# Variables that change the bits of a run: they are recorded, and a run goes on under the same.
+# Variables that change the bits of a run: a run continues only with the same.
 RECORDED = (
     "JAXCNN_OPS",
     "JAX_DISABLE_JIT",
@@ -61,7 +61,7 @@ def describe_environment() -> list[str]:
 
 
 def check_environment(saved: dict[str, str] | None, allow_change: str, where: str) -> None:
-    """Refuses to continue a run under other variables than it was begun with.
+    """Raises an error if the environment variables differ from those at the start of the run.
 
     Args:
       saved: see `environment`; None of a run that recorded none.

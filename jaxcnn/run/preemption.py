@@ -110,7 +110,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def interruptible(self, keep: Callable[[], str]) -> Iterator[None]:
-        """Lets a signal raise at once inside `deferred`: around what is waited for, and is no step.
+        """Lets a signal raise at once inside `deferred`: while the run waits, outside of a step.
 
         Args:
           keep: saves what is unsaved and returns what to say, where the main thread does not hear

@@ -130,7 +130,7 @@ class ProgressMeter:
         return record
 
     def state(self) -> dict[str, Any]:
-        """Returns what a run that continues here needs for its next record; JSON.
+        """Returns the state that a continued run needs for its next record, as JSON.
 
         Raises:
           UserError: if too many steps in a row were not finite.
@@ -202,7 +202,7 @@ def say_start(
     datasets: list[Dataset],
     plan: Plan,
 ) -> None:
-    """Says what is about to run, on what, and where."""
+    """Prints the start block: model, data, devices, workdir."""
     dataset = datasets[0]
     sizes = ", ".join(f"{part.num_examples:,} {part.split}" for part in datasets)
     if dataset.labelled is not None:
@@ -253,7 +253,7 @@ def say_start(
 def say_transferred(
     log: MetricWriter, title: str, state_shape: TrainState, transferred: Transferred
 ) -> None:
-    """Says what a run starts from: what was taken, changed and left out."""
+    """Prints the weights that a run starts from: copied, changed and left out."""
     total = len(jax.tree.leaves(state_shape.variables()))
     lines = {
         "taken": [f"{len(transferred.copied)} of {total} arrays from {title}"],
@@ -267,7 +267,7 @@ def say_transferred(
 
 
 def say_restored(log: MetricWriter, step: int, meta: dict[str, Any], config: RunConfig) -> None:
-    """Says where a run goes on, and what other devices mean for it."""
+    """Prints the step at which a run continues, and the effect of a changed number of devices."""
     log.say(f"{'continues':<10} from step {step:,}")
     before, now = meta["devices"], distributed.device_count()
     if before != now:

@@ -88,7 +88,7 @@ def _read_config(directory: Path, checkpoint: str) -> RunConfig:
 
 
 def check_workdir(directory: Path) -> None:
-    """Refuses what is no workdir, before the images are looked for.
+    """Raises an error if the folder is not a workdir, before images are read.
 
     Raises:
       UserError: naming it.
@@ -179,7 +179,7 @@ def on_images(
 
 
 def image_shape(config: RunConfig) -> tuple[int, int, int]:
-    """Returns (H, W, C) of what the network gets in evaluation, for every kind of data."""
+    """Returns (H, W, C) of the network's input in evaluation, for every kind of data."""
     size = build_data.eval_size(config)
     return (size, size, config.data.channels)
 

@@ -66,7 +66,7 @@ class Retention:
         return (value, step) if value > -math.inf else (value, None)
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        """Answers Orbax, which deletes the others; what is no step of the run stays."""
+        """Returns the checkpoints that Orbax keeps; other folders stay too."""
         del context
         latest, best = self._keep
         measured = [(value, step) for step, value in self.values.items() if value > -math.inf]
@@ -101,8 +101,8 @@ def open_manager(
 
     Args:
       directory: exists.
-      retention: decides what is deleted.
-      items: names of what is saved as JSON beside the state.
+      retention: decides which checkpoints are deleted.
+      items: names of the JSON items saved with the state.
     """
     handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
     handlers.add("state", ocp.args.StandardSave, ocp.StandardCheckpointHandler())

@@ -1,4 +1,4 @@
-"""The directory of one run: who holds it, and what was run in it.
+"""The directory of one run: its lock, config, class names and digests.
 
 workdir/
   config.json       the resolved config
@@ -250,7 +250,7 @@ def keep_statistics(
       config: of the run.
       dataset: the training split.
       say: called with a line before the work.
-      sealed: digest of the statistics that the run was begun with, if it is known.
+      sealed: digest of the statistics at the start of the run, if it is known.
 
     Raises:
       UserError: see `normalization.measure`.
@@ -291,7 +291,7 @@ def read_statistics(
       sealed: digest of the statistics that a checkpoint was trained with, if it is known.
 
     Raises:
-      UserError: if it is missing, damaged, or not what the checkpoint was trained with.
+      UserError: if it is missing, damaged, or not the file that the checkpoint was trained with.
     """
     if config.data.preprocess == "channels":
         return None

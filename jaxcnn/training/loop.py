@@ -27,13 +27,13 @@ class InterruptedRunError(UserError):
 
 
 class Run(NamedTuple):
-    """A run and what it holds as long as it lasts.
+    """A run and the resources that it holds.
 
     Attributes:
       config: see `defaults.base_config`.
       directory: the workdir.
       writes: whether this process writes to it: one does.
-      log: what the run says and records.
+      log: prints the progress and writes the records.
       checkpoints: of the workdir.
       stop: whether the run was asked to stop.
     """
@@ -47,7 +47,7 @@ class Run(NamedTuple):
 
 
 class StepHooks(NamedTuple):
-    """What is told of each step.
+    """Receivers of the results of each step.
 
     Attributes:
       feed: takes nothing: the run moves; see `distributed.watchdog`.
@@ -67,13 +67,13 @@ class Loop:
     evaluates first.
 
     Args:
-      run: see there.
+      run: see `Run`.
       plan: lengths, in steps.
       split: name of the split that is evaluated.
-      programs: what a run computes.
+      programs: the compiled functions of a run.
       recalibrate: see `evaluator.make_recalibrator`.
       meter: the metrics since the last record.
-      meta: what is saved beside the state; of a run that continues, that of its checkpoint.
+      meta: metadata saved with the state; if a run continues, that of its checkpoint.
       hooks: called after each step.
 
     Attributes:
@@ -122,7 +122,7 @@ class Loop:
         """Takes all steps that are left.
 
         Args:
-          batches: what the training step is called with.
+          batches: arguments of the training step.
           most: steps of a call.
 
         Raises:
@@ -164,7 +164,7 @@ class Loop:
         return batch
 
     def _take(self, steps: range, batch: Any) -> None:
-        """Takes the steps of one call, and does what is due after them."""
+        """Runs the steps of one call, then records, evaluates and saves if it is time."""
         plan, log = self._plan, self._run.log
         first = self.step == self._begun and not self._alone  # it compiles, nothing is lost
         with self._waiting(compiles=True) if first else contextlib.nullcontext():
@@ -224,7 +224,7 @@ class Loop:
         self._saved = self.step
 
     def _keep(self) -> str:
-        """Saves what is unsaved; returns what to say to the person who stopped the run."""
+        """Saves the state if it is unsaved; returns the last line of the run."""
         if self.step > self._saved:
             self._save(final=True)
         return stop_message(self._run, self.step)
@@ -267,7 +267,7 @@ def agreed_stop(stop: StopRequest) -> Callable[[], None]:
 
 
 def fed(feed: Callable[[], None], stop: StopRequest) -> Callable[[], None]:
-    """Returns what is called after every batch of an evaluation: `feed`, and `agreed_stop`."""
+    """Returns a function to call after every batch of an evaluation: `feed` and `agreed_stop`."""
     check = agreed_stop(stop)
 
     def after_batch() -> None:

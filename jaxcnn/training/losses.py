@@ -151,7 +151,7 @@ def make_head_loss(name: str = "cross_entropy", smoothing: float = 0.0) -> HeadL
 
 
 def make_objective(config: LossConfig, *, mixed: bool = False) -> Objective:
-    """Loss of the main head, plus what the network put into collection `aux`, any tree.
+    """Loss of the main head plus the losses of the heads in collection `aux`, any tree.
 
     An auxiliary leaf [N, K] is the logits of a further head: it adds α·max(0, loss - γ), the same
     loss ("Deeply-Supervised Nets", eq. 3), α being `aux_weight` and γ `aux_threshold`. A leaf [N]

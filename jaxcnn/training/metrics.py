@@ -1,4 +1,4 @@
-"""Counting what a classifier gets right."""
+"""Counts the correct predictions of a classifier."""
 
 import jax
 import jax.numpy as jnp

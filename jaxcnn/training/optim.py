@@ -147,7 +147,7 @@ def matcher(patterns: Sequence[str], field: str) -> Callable[[str], bool]:
 
 
 def tree_of_names(function: Callable[[str], Any], tree: Any) -> Any:
-    """Returns what a function makes of the name of each leaf."""
+    """Returns the value of a function for the name of each leaf."""
     return jax.tree_util.tree_map_with_path(lambda path, _: function(_name(path)), tree)
 
 
@@ -353,7 +353,7 @@ def make_optimizer(
     steps_per_epoch: Fraction,
     batch_size: int,
 ) -> Optimizer:
-    """Returns what the sections `optimizer` and `schedule` describe.
+    """Returns the optimizer that the sections `optimizer` and `schedule` describe.
 
     Args:
       config: the section `optimizer`.

@@ -10,7 +10,7 @@ from jaxcnn.training.state import TrainState
 
 
 def chosen(config: RunConfig) -> list[str]:
-    """Returns the names of what a run chooses by its evaluations."""
+    """Returns the names of the choices that a run makes by its evaluations."""
     by_plateau = ["the learning rate"] if config.schedule.name == "plateau" else []
     return by_plateau + ["the best checkpoint"] * bool(config.checkpoint.keep_best)
 
@@ -39,7 +39,7 @@ def warning(config: RunConfig, validation: str, reported: str) -> str:
 
 
 def description(config: RunConfig, validation: str) -> dict[str, Any]:
-    """Returns what a checkpoint keeps of how the best one is chosen; JSON."""
+    """Returns how the best checkpoint is chosen, as JSON for the checkpoint."""
     return {"split": validation, "metric": config.checkpoint.metric, "of": chosen(config)}
 
 

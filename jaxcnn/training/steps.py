@@ -316,10 +316,10 @@ def make_predict_step(
 
     Args:
       model: see `make_eval_step`, as all others.
-      normalize: see there.
-      protocol: see there.
-      rows: see there.
-      loss: see there.
+      normalize: see `make_eval_step`.
+      protocol: see `make_eval_step`.
+      rows: see `make_eval_step`.
+      loss: see `make_eval_step`.
       axis_name: the mapped axis to gather over.
     """
     scores = make_scores(model, normalize, protocol, rows)

@@ -51,7 +51,7 @@ class Data(NamedTuple):
     plan: Plan
 
     def contents(self) -> dict[str, Any]:
-        """Returns what the splits are made of, where that is not always the same; JSON."""
+        """Returns the description of the data, where these can change, as JSON."""
         splits = {part.split: part for part in (self.train, self.validation, self.reported)}
         return {name: part.contents() for name, part in splits.items() if part.contents}
 
@@ -183,7 +183,7 @@ def _measure(run: Run, data: Data) -> Statistics | None:
 
 
 def _begin(run: Run, data: Data, programs: Programs) -> Start:
-    """Restores the newest whole checkpoint, or finds what a fresh run starts from."""
+    """Restores the newest intact checkpoint, or the initial state of a fresh run."""
     config, directory, log, state_shape = (
         run.config,
         run.directory,
@@ -341,7 +341,7 @@ def _say_result(run: Run, data: Data, record: Record) -> Record:
 def _by_call(
     batches: Iterator[Any], plan: Plan, start: int, most: int
 ) -> Iterator[dict[str, jax.Array]]:
-    """Yields what the training step is called with, on its way to the devices ahead of use."""
+    """Yields batches on their way to the devices, ahead of use."""
     if most == 1:
         return distributed.prefetch(batches)
     stacks = ([next(batches) for _ in steps] for steps in plan.calls(start, most))

@@ -18,7 +18,7 @@ from jaxcnn.data.augmentation.auto_augment import AUTO_AUGMENTS, GREY, photometr
 from jaxcnn.data.normalization import Statistics, preprocess
 from jaxcnn.errors import UserError
 
-ROOT = 1  # what the root key of a run is folded with, for all augmentation
+ROOT = 1  # folded into the root key of a run, for all augmentation
 
 # What each use of an example's key is folded with: switching one on leaves the others as they are.
 _JITTER, _LIGHTING, _CROP, _FLIP, _FLIP_DOWN, _TRANSLATE, _PHOTOMETRIC, _AUTO_AUGMENT, _ERASE = (
@@ -27,7 +27,7 @@ _JITTER, _LIGHTING, _CROP, _FLIP, _FLIP_DOWN, _TRANSLATE, _PHOTOMETRIC, _AUTO_AU
 
 FILLS = ("mean", "noise")
 ERASE_ASPECT = (0.3, 1 / 0.3)
-TRIES = 10  # boxes drawn for an erased part, of which the first that fits counts
+TRIES = 10  # boxes drawn for an erased part; the first that fits is used
 
 # Principal components of ImageNet's RGB pixels in [0, 1], as published in fb.resnet.torch: standard
 # deviations along the components, and the components as columns.
@@ -113,12 +113,12 @@ def normalize(
     std: Sequence[float],
     statistics: Statistics | None = None,
 ) -> jax.Array:
-    """Returns what the network sees in evaluation, float32: (images / 255 - mean) / std.
+    """Returns images normalised as in evaluation, float32: (images / 255 - mean) / std.
 
     Args:
       images: uint8 [b, H, W, C].
       mean: one number per channel, or a single one, for pixels in [0, 1].
-      std: likewise.
+      std: as `mean`.
       statistics: of the training split, instead of the mean or of both; see `normalization`.
 
     Raises:

@@ -80,8 +80,8 @@ def trivialaugment(
     Args:
       image: float32 [H, W, C] in [0, 1].
       key: a typed key.
-      operations: not looked at, there is nothing to choose.
-      magnitude: likewise.
+      operations: not used.
+      magnitude: not used.
     """
     del operations, magnitude
     which, side, strength = jax.random.split(key, 3)

@@ -27,7 +27,7 @@ class ImageFiles(NamedTuple):
 
     Attributes:
       files: that are there; whether they can be read is not known yet.
-      problems: name and reason of each path of which there are none.
+      problems: name and reason of each path without images.
     """
 
     files: list[Path]

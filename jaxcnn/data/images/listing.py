@@ -34,7 +34,7 @@ class Listing(NamedTuple):
     Attributes:
       files: relative to the folder, sorted by the parts of their paths.
       left_out: how many files are no images, by kind, such as "ending in .txt".
-      special: what is neither a folder nor a regular file, such as "cat/1.jpg is a FIFO".
+      special: entries that are neither folders nor regular files, such as "cat/1.jpg is a FIFO".
     """
 
     files: list[str]

@@ -55,7 +55,7 @@ def _is_file(path: Path) -> bool:
 
 
 def check_source(source: Path) -> None:
-    """Refuses what is not there.
+    """Raises an error if a file is missing.
 
     Raises:
       UserError: no such file or folder, or a FIFO, socket or device.

@@ -208,7 +208,7 @@ def _members(file: IO[bytes], path: Path, end: int | None = None) -> Iterator[tu
 
 
 class Headers:
-    """A file of which headers are read alone, and none that fills the memory."""
+    """A file that reads only headers, and refuses those that would fill the memory."""
 
     def __init__(self, file: IO[bytes]):
         self._file, self.seek, self.tell = file, file.seek, file.tell

@@ -100,7 +100,7 @@ def _element(data: memoryview, at: int, order: str) -> Element:
 
 
 def _matrix(data: memoryview, order: str, depth: int) -> tuple[str, Any]:
-    """Returns name and value of a matrix, of which `data` is the content."""
+    """Returns name and value of a matrix with the content `data`."""
     if not data:
         return "", None
     if depth > DEEPEST:

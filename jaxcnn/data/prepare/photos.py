@@ -10,7 +10,7 @@ JPEG_QUALITY = 100  # as TFDS writes those that it converts
 
 
 def check(data: bytes) -> None:
-    """Raises `BadRecordError` for what is no whole image."""
+    """Raises `BadRecordError` for a damaged or truncated image."""
     _decode(data)
 
 

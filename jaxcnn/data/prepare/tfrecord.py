@@ -24,7 +24,7 @@ def convert(
       source: the folder with dataset_info.json, NAME/VERSION or NAME/CONFIG/VERSION; or one above
         it, if it is the only one there.
       root: the folder of TFDS to write to, another than the one that `source` is in.
-      progress: is told what is done.
+      progress: receives the number of records done.
 
     Raises:
       UserError: no such data set, of another format, with shards that are missing or damaged; or

@@ -3,7 +3,7 @@
   DATA_DIR/NAME/.VERSION.incomplete/   plan.json, lock, done/SHARD.json, data/SHARD
   DATA_DIR/NAME/VERSION                what data/ becomes, by one rename, at the end
 
-A run that was killed goes on with the next shard, if its plan is the same.
+A killed run continues with the next shard if its plan is the same.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ class Workspace:
         self.data = hidden / "data"
 
     def done(self, shard: str) -> Note | None:
-        """Returns what was noted of a shard that is written and whole, or None."""
+        """Returns the record of a completely written shard, or None."""
         try:
             note = read_json(self._done / f"{shard}.json")
             size = (self.data / shard).stat().st_size
@@ -129,7 +129,7 @@ def open_workspace(target: Path, plan: Note) -> Iterator[Workspace]:
 
 
 def _take_up(hidden: Path, plan: Note) -> None:
-    """Keeps what was done by the same plan, and nothing else."""
+    """Keeps the shards of the same plan and removes all others."""
     file = hidden / "plan.json"
     text = json.dumps(plan, sort_keys=True)
     try:

@@ -27,7 +27,7 @@ HOPELESS = 100  # bad records beyond those allowed, after which the rest is not 
 
 
 class Progress(Protocol):
-    """What is told while a split is written."""
+    """Progress while a split is written."""
 
     def __call__(self, split: str, done: int, total: int) -> None:
         """`done` of `total` examples."""
