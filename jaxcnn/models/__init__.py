@@ -42,7 +42,7 @@ from jaxcnn.models.lenet import LeNet5, LeNet5Modern
 from jaxcnn.models.mobilenet import MobileNet
 from jaxcnn.models.nin import NiN, imagenet_nin, mnist_nin, svhn_nin
 from jaxcnn.models.preact_resnet import imagenet_preact_resnet
-from jaxcnn.models.published import model_info as model_info
+from jaxcnn.models.published import ModelInfo, networks, published_info, registered_info
 from jaxcnn.models.registry import Entry, check_classes, new_entry
 from jaxcnn.models.resnet import Bottleneck, cifar_resnet, imagenet_resnet
 from jaxcnn.models.resnext import cifar_resnext, imagenet_resnext
@@ -348,6 +348,21 @@ def create_model(
 def list_models(pattern: str = "*") -> list[str]:
     """Returns the names (without aliases) that match a shell pattern, sorted."""
     return sorted(fnmatch.filter(MODELS, pattern))
+
+
+def model_info(name: str) -> ModelInfo:
+    """Returns what is known of a network: paper, counts, errors, what it was compared with.
+
+    Args:
+      name: of the registry, or an alias.
+
+    Raises:
+      UserError: for a name that does not exist.
+    """
+    entry, own = _entry(name), _ALIASES.get(name, name)
+    if own in networks():
+        return published_info(own)
+    return registered_info(own, create_model(own, parent=None), entry.input_size)
 
 
 def input_size(name: str) -> tuple[int, int, int]:

@@ -10,6 +10,10 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
 from jaxcnn.errors import UserError, nearest
 
 # Of pixels in [0, 1], by the first word of the data set's name; as in the configs.
@@ -39,6 +43,9 @@ class Crop(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class ModelInfo:
     """What is known of a network.
+
+    Of a network that a user registered `name`, `input_size`, `num_classes` and the counts of
+    parameters are known, and every other field is None or empty.
 
     Attributes:
       name: in the registry.
@@ -70,24 +77,24 @@ class ModelInfo:
 
     name: str
     aliases: tuple[str, ...]
-    paper: str
-    year: int
-    url: str
-    layers: int
+    paper: str | None
+    year: int | None
+    url: str | None
+    layers: int | None
     input_size: tuple[int, int, int]
     num_classes: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    preprocess: str
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    preprocess: str | None
     crop: Crop | None
     params: int
     params_with_aux: int | None
-    macs: int
-    dataset: str
+    macs: int | None
+    dataset: str | None
     top1_err: float | None
     top5_err: float | None
     crop_protocol: str | None
-    verified: str
+    verified: str | None
     notes: str | None
 
 
@@ -106,8 +113,30 @@ def papers() -> dict[str, dict[str, Any]]:
     return _published()["papers"]
 
 
-def model_info(name: str) -> ModelInfo:
-    """Returns what is known of a network.
+def registered_info(name: str, network: nn.Module, input_size: tuple[int, int, int]) -> ModelInfo:
+    """Returns what is known of a network that a user registered; nothing is computed.
+
+    Args:
+      name: in the registry.
+      network: with the number of classes of the registry.
+      input_size: (H, W, C) of the registry.
+    """
+    images = jax.ShapeDtypeStruct((1, *input_size), jnp.float32)
+    variables = jax.eval_shape(network.init, jax.random.key(0), images)
+    params = sum(leaf.size for leaf in jax.tree.leaves(variables.get("params", {})))
+    known = {
+        "name": name,
+        "aliases": (),
+        "input_size": input_size,
+        "num_classes": network.num_classes,
+        "params": params,
+    }
+    fields: dict[str, Any] = dict.fromkeys(one.name for one in dataclasses.fields(ModelInfo))
+    return ModelInfo(**(fields | known))
+
+
+def published_info(name: str) -> ModelInfo:
+    """Returns what is known of a network of the papers.
 
     Args:
       name: of the registry, or an alias.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jaxcnn.models import MODELS, create_model
 from jaxcnn.models.network import NormNetwork
-from jaxcnn.models.published import model_info, networks, papers
+from jaxcnn.models.published import networks, papers, published_info
 
 END = "<!-- end of the table -->"
 MARK = "<!-- python -m jaxcnn.models.table -->"
@@ -62,8 +62,8 @@ def insert(text: str) -> str:
 
 
 def _cells(name: str) -> list[str]:
-    info = model_info(name)
-    first, *others = papers()[networks()[name]["paper"]]["authors"].split(", ")
+    info, row = published_info(name), networks()[name]
+    first, *others = papers()[row["paper"]]["authors"].split(", ")
     authors = f"{first} et al." if others else first
     measured = info.crop_protocol is not None
     return [
@@ -71,10 +71,10 @@ def _cells(name: str) -> list[str]:
         f"[{authors}]({info.url})",
         str(info.year),
         f"{info.params:,}",
-        f"{info.macs / 1e9:#.4g}",
+        f"{row['macs'] / 1e9:#.4g}",
         f"{_percent(info.top1_err)} / {_percent(info.top5_err)}" if measured else "",
         f"{info.dataset}, {info.crop_protocol}" if measured else "",
-        info.verified,
+        row["verified"],
     ]
 
 

@@ -9,8 +9,8 @@ from flax import traverse_util
 
 from jaxcnn import create_model
 from jaxcnn.errors import UserError
+from jaxcnn.models import model_info
 from jaxcnn.models.inception_v3 import InceptionV3
-from jaxcnn.models.published import model_info
 
 SHORT = {"pool_features": (32,), "inner_features": (), "stage3_size": 0}
 

@@ -11,7 +11,7 @@ from flax import linen as nn
 from jax.extend.core import Literal, jaxprs_in_params
 
 import jaxcnn.models
-from jaxcnn import create_model, list_models, register_model
+from jaxcnn import create_model, list_models, model_info, register_model
 from jaxcnn.config.build import make_model
 from jaxcnn.config.defaults import base_config
 from jaxcnn.errors import EXIT_USAGE, UserError
@@ -196,6 +196,9 @@ def test_a_user_s_own_network_is_one_of_the_registry(monkeypatch):
     assert create_model("own", 3, jnp.bfloat16, width=4) == Own(3, jnp.bfloat16, 4)
     assert list_models("own*") == ["own", "own_wide"]
     assert input_size("own") == (8, 8, 1)
+    info = model_info("own")
+    assert (info.name, info.input_size, info.num_classes) == ("own", (8, 8, 1), 5)
+    assert (info.params, info.paper, info.top1_err) == (5 + 5, None, None)
     with pytest.raises(UserError, match=r"'widht'.*did you mean width"):
         create_model("own", widht=1)
     config = base_config()
