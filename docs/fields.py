@@ -3,8 +3,12 @@
 python docs/fields.py
 """
 
+import dataclasses
+import sys
 from pathlib import Path
+from typing import Any
 
+import jaxcnn
 from jaxcnn.config.schema import DOCS, FIELDS, RunConfig, values_of
 
 PAGE = Path(__file__).with_name("fields.md")
@@ -16,6 +20,19 @@ and where these came from. Lengths are texts such as `90epochs`, `64000steps` or
 """
 
 
+def declared_in(name: str) -> str:
+    """Returns the file of the dataclass that declares a field, in the folder jaxcnn."""
+    kind: Any = RunConfig
+    *sections, field = name.split(".")
+    for section in sections:
+        kind = next(one.type for one in dataclasses.fields(kind) if one.name == section)
+    owner = next(
+        one for one in reversed(kind.__mro__) if field in vars(one).get("__annotations__", {})
+    )
+    module = sys.modules[owner.__module__]
+    return Path(str(module.__file__)).relative_to(Path(jaxcnn.__file__).parent).as_posix()
+
+
 def page() -> str:
     """Returns the page, one table for each section."""
     defaults, parts, last = values_of(RunConfig()), [HEAD], None
@@ -23,11 +40,11 @@ def page() -> str:
         section = name.rpartition(".")[0]
         if section != last:
             parts.append(
-                f"\n## {section or 'The run'}\n\n| field | default | meaning |\n|---|---|---|\n"
+                f"\n## {section or 'The run'}\n\n| field | default | meaning | declared in |\n|---|---|---|---|\n"
             )
             last = section
         doc = DOCS[name].replace("|", "\\|")
-        parts.append(f"| `{name}` | `{defaults[name]!r}` | {doc} |\n")
+        parts.append(f"| `{name}` | `{defaults[name]!r}` | {doc} | `{declared_in(name)}` |\n")
     return "".join(parts)
 
 

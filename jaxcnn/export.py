@@ -35,7 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxcnn.config import build, build_data, defaults
+from jaxcnn.config import build, build_data, config_dict
 from jaxcnn.config.schema import RunConfig, changed
 from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.interop import onnx
@@ -67,7 +67,7 @@ Facts = dict[str, Any]
 def facts(config: RunConfig, found: restore.RestoredModel, directory: Path) -> Facts:
     """Returns the facts about an exported program as JSON: classes, input, output and origin."""
     height, width, channels = restore.image_shape(config)
-    digest = hashlib.sha256(json.dumps(defaults.to_saved(config), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(config_dict.to_saved(config), sort_keys=True).encode())
     return {
         "classes": list(restore.class_names(directory, found)),
         "input": f"images, uint8 [n, {height}, {width}, {channels}] in RGB, pixels from 0 to 255,"

@@ -110,10 +110,10 @@ def main(argv: list[str]) -> None:
     if FLAGS.mode == "evaluate":
         print_results()
         return
-    from jaxcnn.config import defaults
+    from jaxcnn.config import datasets
 
     config = read_config()
-    directory = Path(FLAGS.workdir or f"runs/{config_name()}-{defaults.data_label(config)}")
+    directory = Path(FLAGS.workdir or f"runs/{config_name()}-{datasets.data_label(config)}")
     cli.set_up(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
     from jaxcnn.training import train
 

@@ -50,7 +50,7 @@ def cells(config: RunConfig, step: int = 0, count: int = 64) -> list[Cell]:
     """Returns the first rows of a training batch, after all augmentation.
 
     Args:
-      config: see `defaults.base_config`.
+      config: see `config_dict.base_config`.
       step: from 0.
       count: of rows; no more than the batch has.
 

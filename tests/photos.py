@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from jaxcnn.config import recipes
-from jaxcnn.config.defaults import freeze
+from jaxcnn.config.config_dict import freeze
 from jaxcnn.evaluation import evaluate
 from jaxcnn.run.checkpoint import Checkpoints
 from jaxcnn.training import train

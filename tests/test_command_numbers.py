@@ -8,8 +8,8 @@ import pytest
 
 from jaxcnn import ablate, features, predict, preview
 from jaxcnn.benchmark import __main__ as benchmark
-from jaxcnn.config import build, defaults, programs
-from jaxcnn.config.defaults import freeze
+from jaxcnn.config import build, config_dict, programs
+from jaxcnn.config.config_dict import freeze
 from jaxcnn.data.prepare import __main__ as prepare
 from jaxcnn.data.synthetic import load_synthetic
 from jaxcnn.errors import UserError
@@ -57,7 +57,7 @@ def test_benchmark(flag, message):
 @pytest.mark.parametrize(("name", "number"), [("step", 10**21), ("step", -1), ("count", 10**21)])
 def test_preview(name, number):
     with pytest.raises(UserError, match=f"--{name}={number} is too (small|large)"):
-        preview.cells(defaults.base_config(), **{name: number})
+        preview.cells(config_dict.base_config(), **{name: number})
 
 
 def test_prepare():
@@ -77,7 +77,7 @@ def test_commands_of_trained_networks(command, flag):
     "overrides", [{"stage_sizes": 2}, {"width": 0}, {"width": 1.5}, {"stage_sizes": (0, 0)}]
 )
 def test_a_network_that_its_overrides_make_impossible_is_one_line(overrides):
-    config = defaults.base_config()
+    config = config_dict.base_config()
     config.model.name = "resnet18"
     config.model.overrides = {"stage_sizes": (1, 1), **overrides}
     dataset = load_synthetic("train", image_size=16, channels=1, num_classes=2, num_examples=64)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from jaxcnn.config.build import make_optimizer
-from jaxcnn.config.defaults import base_config
+from jaxcnn.config.config_dict import base_config
 from jaxcnn.data import load
 from jaxcnn.data.augmentation.augment import AugmentConfig, augment
 from jaxcnn.data.pipeline import train_batch

@@ -15,7 +15,7 @@ import jax
 import pytest
 
 from jaxcnn.config import build, build_data, programs
-from jaxcnn.config.defaults import freeze
+from jaxcnn.config.config_dict import freeze
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.models import bn_inception, googlenet
 from jaxcnn.run import distributed

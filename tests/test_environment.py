@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxcnn.config.defaults import base_config
+from jaxcnn.config.config_dict import base_config
 from jaxcnn.errors import UserError
 from jaxcnn.io import paths, stdio
 from jaxcnn.run import precision

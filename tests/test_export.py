@@ -15,7 +15,7 @@ from jax import export as exporting
 
 from jaxcnn import create_model, export
 from jaxcnn.config import build, build_data, recipes
-from jaxcnn.config.defaults import freeze
+from jaxcnn.config.config_dict import freeze
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.errors import UserError
 from jaxcnn.interop import onnx

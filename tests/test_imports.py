@@ -237,12 +237,12 @@ def test_tensorflow_torch_and_pickle_are_never_imported():
     never = ("tensorflow", "torch", "pickle", "cloudpickle", "dill")
     files = [*FILES, *(ROOT / "configs").rglob("*.py")]
     # The exceptions read torch's own files, with torch's own safe reader, and measure beside it.
-    readers = ("interop.files", "benchmark.feed", "benchmark.operations", "benchmark.peers")
+    readers = ("interop.weight_files", "benchmark.feed", "benchmark.operations", "benchmark.peers")
     found = offending(files, lambda name: not within(name, never))
     # A process sends its own workers what they shall do; nothing of that comes from a file.
     own = {"jaxcnn.data.worker imports cloudpickle"}
     assert found == own | {f"jaxcnn.{module} imports torch" for module in readers}
-    reader = MODULES["jaxcnn.interop.files"].read_text()
+    reader = MODULES["jaxcnn.interop.weight_files"].read_text()
     assert reader.count("torch.load(") == reader.count("weights_only=True") == 1
 
 

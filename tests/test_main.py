@@ -214,11 +214,11 @@ def test_values_may_stand_behind_their_flags():
     ],
 )
 def test_the_default_workdir_is_called_by_the_data(kind, dir, label):
-    from jaxcnn.config import defaults, recipes
+    from jaxcnn.config import datasets, recipes
 
     config = recipes.recipe("resnet18", kind)
     config.data.dir = dir
-    assert defaults.data_label(config) == label
+    assert datasets.data_label(config) == label
 
 
 def test_help_lists_the_flags(tmp_path):

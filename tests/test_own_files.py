@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxcnn import ablate, ablation, data
-from jaxcnn.config import build_data, defaults, user_modules
+from jaxcnn.config import build_data, config_dict, datasets, user_modules
 from jaxcnn.data import from_arrays
 from jaxcnn.errors import UserError
 from tests.runs import records
@@ -33,7 +33,7 @@ def own(tmp_path, monkeypatch):
 
 
 def own_config(directory):
-    return defaults.freeze(runpy.run_path(str(directory / "mine.py"))["get_config"]())
+    return config_dict.freeze(runpy.run_path(str(directory / "mine.py"))["get_config"]())
 
 
 def test_own_data_and_config_train_from_their_directory(own):
@@ -67,7 +67,7 @@ def test_own_data_have_all_splits(own):
     assert sum(parts.values()) == 256
     assert sources["train"].contents() == sources["validation"].contents()
     assert sources["train"].contents()["sha256"] != sources["test"].contents()["sha256"]
-    assert defaults.data_label(config) == "mydata"
+    assert datasets.data_label(config) == "mydata"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from jaxcnn import predict
 from jaxcnn.config import build, build_data
-from jaxcnn.config.defaults import freeze
+from jaxcnn.config.config_dict import freeze
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation import evaluate
 from jaxcnn.predict import main

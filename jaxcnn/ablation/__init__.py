@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxcnn.config import defaults, user_modules
+from jaxcnn.config import config_dict, user_modules
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.errors import UserError, nearest
 
@@ -103,9 +103,9 @@ class Ablation:
         short = {**QUICK, **self.quick} if quick else {}
         for fields in (short, self.variants[variant]):
             for name, value in fields.items():
-                defaults.set_field(config, name, value)
+                config_dict.set_field(config, name, value)
         config.seed = seed
-        return defaults.freeze(config)
+        return config_dict.freeze(config)
 
 
 def load(file: Path) -> tuple[Ablation, str]:
@@ -145,7 +145,7 @@ def load(file: Path) -> tuple[Ablation, str]:
             raise UserError(f"{file}: the variant {variant!r} must name a folder within --out")
         for quick in (False, True):
             config = ablation.config(variant, 0, quick=quick)
-            defaults.to_saved(config)
+            config_dict.to_saved(config)
             user_modules.import_model(config.model.name)  # which the user's own file names
             user_modules.import_data(config.data.kind)
     return ablation, content["__doc__"] or ""

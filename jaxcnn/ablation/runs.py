@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxcnn.ablation import Ablation, Curve
-from jaxcnn.config import defaults, resume
+from jaxcnn.config import config_dict, resume
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.errors import EXIT_WORKDIR, UserError, nearest
 from jaxcnn.io import safe_files
@@ -175,7 +175,7 @@ def run(
             "value": curve[-1][1],
             "curve": curve,
             "seconds": seconds,
-            "config": defaults.to_saved(config),
+            "config": config_dict.to_saved(config),
         }
         with whole_file(directory / RESULT) as file:
             file.write(json.dumps(record).encode())

@@ -74,7 +74,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     evaluates_run = "--mode=evaluate" in argv and any(a.startswith("--workdir=") for a in argv)
     try:
         if evaluates_run:  # its config is in the workdir, and the flag's is a place for its changes
-            FLAGS.set_default("config", str(Path(__file__).with_name("defaults.py")))
+            FLAGS.set_default("config", str(Path(__file__).with_name("config_dict.py")))
         rest = FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
         raise UserError(f"no flag --{error.flagname}: {_instead(error.flagname)}") from None
@@ -101,7 +101,7 @@ def parse_flags(argv: list[str]) -> list[str]:
         if isinstance(error, KeyError) and f"--config.{section}." in " ".join(argv):
             raise UserError(
                 f"the config file has no section {section}: begin it with config ="
-                " jaxcnn.config.recipes.recipe(NAME), or jaxcnn.config.defaults.base_config()"
+                " jaxcnn.config.recipes.recipe(NAME), or jaxcnn.config.config_dict.base_config()"
             ) from error
         file = next((flag for flag in argv if flag.startswith("--config=")), "--config")
         raise UserError(f"cannot read {file}: {type(error).__name__}: {reason[-1]}") from error
@@ -173,9 +173,9 @@ def read_config() -> "RunConfig":
         file = path.split(":")[0]
         raise UserError(f"there is no config file {file!r}: {_files(Path(file))}")
 
-    from jaxcnn.config import defaults, user_modules
+    from jaxcnn.config import config_dict, user_modules
 
-    config = defaults.freeze(FLAGS.config)
+    config = config_dict.freeze(FLAGS.config)
     user_modules.import_model(config.model.name)
     user_modules.import_data(config.data.kind)
     return config

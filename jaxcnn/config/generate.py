@@ -14,7 +14,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxcnn.config import defaults
+from jaxcnn.config import datasets
 from jaxcnn.config.recipes import NETWORKS, recipe, recipe_file, recipes_of
 from jaxcnn.models.published import networks, papers
 
@@ -148,7 +148,7 @@ def _commands(stem: str) -> list[str]:
     lines = [(command, "offline digits")]
     lines += [
         (f"{command}:{name}", "as published")
-        for name in defaults.DATASETS
+        for name in datasets.DATASETS
         if name in offered.published
     ]
     if "folder" in offered.ours:
@@ -159,7 +159,7 @@ def _commands(stem: str) -> list[str]:
     ]
     ours = [
         f":{name}"
-        for name in defaults.DATASETS
+        for name in datasets.DATASETS
         if name in offered.ours
         and name not in offered.published
         and name not in ("digits", "folder")

@@ -55,7 +55,7 @@ def make_programs(
     """Returns the pure functions of a run.
 
     Args:
-      config: see `defaults.base_config`.
+      config: see `config_dict.base_config`.
       dataset: the training split.
       validation: the split that is evaluated during training, by the crop of evaluation.
       plan: lengths, in steps.

@@ -5,7 +5,7 @@ from typing import Any
 
 import flax
 
-from jaxcnn.config import defaults
+from jaxcnn.config import config_dict
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.contents import differences
 from jaxcnn.errors import UserError
@@ -42,8 +42,10 @@ def check_unchanged(config: RunConfig, saved: dict[str, Any], where: str) -> Non
       UserError: listing what differs.
     """
     allowed = _allowed(config)
-    here = flat(defaults.to_saved(config))
-    there = flat(defaults.to_saved(defaults.from_saved(saved))) | defaults.unknown_fields(saved)
+    here = flat(config_dict.to_saved(config))
+    there = flat(config_dict.to_saved(config_dict.from_saved(saved))) | config_dict.unknown_fields(
+        saved
+    )
 
     def is_free(name: str) -> bool:
         # A plateau counts evaluations, and a recalibration before one changes what is saved.

@@ -131,7 +131,9 @@ class CheckpointConfig(spec.Section):
     """Section `checkpoint`."""
 
     every: str = spec.field("1epochs", "length between checkpoints", length)
-    keep_latest: int = spec.field(2, "newest checkpoints that are kept", spec.whole(0, 10**6))
+    keep_latest: int = spec.field(
+        2, "newest checkpoints that are kept; 0 counts as 1", spec.whole(0, 10**6)
+    )
     keep_best: int = spec.field(
         1, "best checkpoints that are kept; a better one is saved at once", spec.whole(0, 10**6)
     )

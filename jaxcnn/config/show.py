@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from jaxcnn.config import defaults
+from jaxcnn.config import config_dict, datasets
 from jaxcnn.config.schema import DOCS, OVERRIDES, RunConfig, values_of
 
 DEFAULT, DATASET, RECIPE, FLAG = "default", "data set", "recipe", "flag"
@@ -25,10 +25,10 @@ def fields(config: RunConfig, flagged: Collection[str]) -> Iterator[Shown]:
       config: of the command line.
       flagged: full names of the fields that the command line sets.
     """
-    plain, preset = RunConfig(), defaults.base_config()
-    if config.dataset in defaults.DATASETS:
-        defaults.DATASETS[config.dataset](preset)
-    of_dataset = values_of(defaults.freeze(preset))
+    plain, preset = RunConfig(), config_dict.base_config()
+    if config.dataset in datasets.DATASETS:
+        datasets.DATASETS[config.dataset](preset)
+    of_dataset = values_of(config_dict.freeze(preset))
     of_default = values_of(plain)
     for name, value in values_of(config).items():
         if f"{name}." == OVERRIDES:

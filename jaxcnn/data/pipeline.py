@@ -66,7 +66,7 @@ class BatchConfig(spec.Section):
         spec.whole(1, 10_000),
     )
     num_workers: int = spec.field(
-        0, "processes that decode images; 0: one thread", spec.whole(0, 1024)
+        0, "processes that decode images; 0: threads of this process", spec.whole(0, 1024)
     )
     max_bad_fraction: float = spec.field(
         0.001, "fraction of images that may be unreadable before the run stops", spec.share

@@ -232,7 +232,7 @@ def run_weights(config: RunConfig, *, split: str = "test", report: Path | None =
     """Evaluates the weights at `config.init_from` on the config's data, without a run.
 
     Args:
-      config: see `defaults.base_config`.
+      config: see `config_dict.base_config`.
       split: "test", "validation" or "train".
       report: see `run`.
 

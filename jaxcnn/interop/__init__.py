@@ -1,6 +1,6 @@
 """Weights of other libraries, in and out."""
 
 from jaxcnn.interop.exchange import from_torch, to_torch
-from jaxcnn.interop.files import read_weights, write_weights
+from jaxcnn.interop.weight_files import read_weights, write_weights
 
 __all__ = ["from_torch", "read_weights", "to_torch", "write_weights"]

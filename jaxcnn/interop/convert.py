@@ -24,8 +24,8 @@ from jaxcnn.interop.exchange import (
     from_torch,
     without_prefix,
 )
-from jaxcnn.interop.files import read_weights
 from jaxcnn.interop.folder import RECORD, WEIGHTS, check_free, write_folder
+from jaxcnn.interop.weight_files import read_weights
 from jaxcnn.run import cli
 
 FLAGS: dict[str, dict[str, Any]] = {

@@ -16,7 +16,7 @@ from flax import traverse_util
 
 from jaxcnn.errors import UserError
 from jaxcnn.interop.exchange import create_library_model, find_network, input_channels
-from jaxcnn.interop.files import read_weights, write_weights
+from jaxcnn.interop.weight_files import read_weights, write_weights
 from jaxcnn.io.atomic import whole_folder
 from jaxcnn.io.safe_files import read_json
 from jaxcnn.training.state import state_sha256

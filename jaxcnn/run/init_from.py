@@ -15,9 +15,9 @@ from jaxcnn.config import build
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.errors import UserError
 from jaxcnn.interop.exchange import find_network
-from jaxcnn.interop.files import read_weights
 from jaxcnn.interop.folder import RECORD, read_folder
 from jaxcnn.interop.transfer import Transferred, choose, transfer
+from jaxcnn.interop.weight_files import read_weights
 from jaxcnn.io import paths
 from jaxcnn.models.vgg import FROM_NET_A
 from jaxcnn.run import restore
@@ -55,7 +55,7 @@ def load(
     """Returns variables for a network from `config.init_from`, their title, and what was copied.
 
     Args:
-      config: see `defaults.base_config`.
+      config: see `config_dict.base_config`.
       model: the config's network.
       fresh: its variables, or their shapes and dtypes; see `transfer`.
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxcnn.config import build_data, defaults, resume
+from jaxcnn.config import build_data, config_dict, resume
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.data import normalization
 from jaxcnn.data.dataset import Dataset
@@ -93,7 +93,7 @@ def locked(workdir: Path) -> Iterator[None]:
 
 def write_config(workdir: Path, config: RunConfig) -> None:
     """Writes the resolved config, whole or not at all."""
-    _write(workdir / "config.json", defaults.to_saved(config))
+    _write(workdir / "config.json", config_dict.to_saved(config))
 
 
 def _write(path: Path, content: Any) -> None:
@@ -124,7 +124,7 @@ def _why(error: Exception) -> str:
 
 def _parsed(saved: Any, where: str) -> RunConfig:
     try:
-        return defaults.from_saved(saved)
+        return config_dict.from_saved(saved)
     except (
         ValueError,
         TypeError,
@@ -150,11 +150,11 @@ def config_of(meta: dict[str, Any], workdir: Path) -> RunConfig:
         return read_config(workdir)
     config = _parsed(meta["config"], f"the config of a checkpoint in {workdir}")
     try:
-        beside = resume.flat(defaults.to_saved(read_config(workdir)))
+        beside = resume.flat(config_dict.to_saved(read_config(workdir)))
     except UserError as error:
         LOG.warning("%s; the config within the checkpoint is used", error)
         return config
-    sealed = resume.flat(defaults.to_saved(config))
+    sealed = resume.flat(config_dict.to_saved(config))
     differing = [
         f"{name} {sealed.get(name, 'unset')} → {beside.get(name, 'unset')}"
         for name in sorted(sealed.keys() | beside.keys())
@@ -319,7 +319,7 @@ def describe_run(
 ) -> dict[str, Any]:
     """What stands beside the state in a checkpoint; JSON."""
     return {
-        "config": defaults.to_saved(config),
+        "config": config_dict.to_saved(config),
         "num_classes": num_classes,
         "class_names": list(class_names),
         "statistics": "" if statistics is None else normalization.digest(statistics),

@@ -30,7 +30,7 @@ class Run(NamedTuple):
     """A run and the resources that it holds.
 
     Attributes:
-      config: see `defaults.base_config`.
+      config: see `config_dict.base_config`.
       directory: the workdir.
       writes: whether this process writes to it: one does.
       log: prints the progress and writes the records.
@@ -203,10 +203,10 @@ class Loop:
             self.results, self._evaluated, self._looked = results, True, True
             again = self._saved == self.step
         value = self.results.get(selection.key(config, self._split))
-        better = value is not None and config.checkpoint.keep_best and value > self._best
+        better = bool(config.checkpoint.keep_best) and selection.is_better(value, self._best)
         save_due = is_due(self.step, self._plan.save) or self.step == self._plan.total
         if save_due or better:
-            self._best = max(self._best, value or self._best)
+            self._best = self._best if value is None else max(self._best, value)
             measured = None if value is None else {config.checkpoint.metric: value}
             self._save(measured, final=self.step == self._plan.total, again=again)
         if self.results or save_due:

@@ -1,4 +1,4 @@
-"""What is chosen during training by an evaluation: the best checkpoint, the drops of a plateau."""
+"""Chooses by evaluations: whether a checkpoint is the best, when the rate of a plateau drops."""
 
 from typing import Any
 
@@ -41,6 +41,18 @@ def warning(config: RunConfig, validation: str, reported: str) -> str:
 def description(config: RunConfig, validation: str) -> dict[str, Any]:
     """Returns how the best checkpoint is chosen, as JSON for the checkpoint."""
     return {"split": validation, "metric": config.checkpoint.metric, "of": chosen(config)}
+
+
+def is_better(value: float | None, best: float) -> bool:
+    """Returns whether an evaluation makes the present checkpoint the best one.
+
+    `run.retention` keeps the best ones by the values that are saved with them.
+
+    Args:
+      value: the result of `key`, higher is better; None if nothing was evaluated.
+      best: of all checkpoints before, -inf if there is none.
+    """
+    return value is not None and value > best
 
 
 def bias(selection: dict[str, Any], checkpoint: str, split: str | None = None) -> str:

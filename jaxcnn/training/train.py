@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxcnn.config import build, build_data, defaults, resume
+from jaxcnn.config import build, build_data, config_dict, resume
 from jaxcnn.config.programs import MakePrograms, Programs, make_programs
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.dataset import Dataset
@@ -80,7 +80,7 @@ def run(
     """Trains in a workdir, or continues there, until the config's length is reached.
 
     Args:
-      config: see `defaults.base_config`.
+      config: see `config_dict.base_config`.
       directory: the workdir; made if missing.
       profile: write a trace of a few steps to workdir/profile, for TensorBoard or Perfetto.
       make_programs: makes the programs; one that remembers them serves runs of several seeds.
@@ -142,7 +142,7 @@ def _open(config: RunConfig, directory: Path, scope: contextlib.ExitStack) -> Ru
     scope.callback(checkpoints.close)
     if described := checkpoints.describe():
         saved = workdir.config_of(described.meta, directory)
-        resume.check_unchanged(config, defaults.to_saved(saved), str(directory))
+        resume.check_unchanged(config, config_dict.to_saved(saved), str(directory))
     return Run(config, directory, writes, log, checkpoints, stop)
 
 

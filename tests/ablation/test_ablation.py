@@ -17,7 +17,7 @@ import pytest
 
 from jaxcnn import ablation, create_model
 from jaxcnn.ablation import Ablation, Sizes, measures, progress, report, runs, sizes
-from jaxcnn.config import build, build_data, defaults, recipes
+from jaxcnn.config import build, build_data, config_dict, recipes
 from jaxcnn.data import normalization
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
@@ -310,7 +310,7 @@ def test_lesions_are_of_the_images_as_the_run_saw_them(tmp_path, monkeypatch):
 def finish(plan, task, out, value, seconds=60.0):
     """Leaves what a run leaves."""
     record = {"value": value, "curve": [[1, value]], "seconds": seconds}
-    record["config"] = defaults.to_saved(plan.config(*task, quick=True))
+    record["config"] = config_dict.to_saved(plan.config(*task, quick=True))
     file = task.directory(out) / runs.RESULT
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(record))

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from jaxcnn import create_model
-from jaxcnn.config import build, build_data, defaults
-from jaxcnn.config.defaults import freeze
+from jaxcnn.config import build, build_data, datasets
+from jaxcnn.config.config_dict import freeze
 from jaxcnn.config.recipes import recipe
 from jaxcnn.data.pipeline import BatchConfig, train_batch
 from jaxcnn.errors import UserError
@@ -68,7 +68,7 @@ AS_IN_THE_RECIPE = {
 
 def offered(file):
     found = {}
-    for dataset in defaults.DATASETS:
+    for dataset in datasets.DATASETS:
         with contextlib.suppress(UserError):
             found[dataset] = runpy.run_path(str(file))["get_config"](dataset)
     return found

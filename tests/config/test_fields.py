@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from jaxcnn.config import defaults, schema
+from jaxcnn.config import config_dict, schema
 from jaxcnn.config.build import DTYPES
 from jaxcnn.data import KINDS, normalization
 from jaxcnn.data.augmentation import augment
@@ -31,14 +31,14 @@ def put(config, field, value):
 
 
 def test_every_field_is_in_the_table():
-    declared = set(defaults.flatten(defaults.base_config())) - {"model.overrides"}
+    declared = set(config_dict.flatten(config_dict.base_config())) - {"model.overrides"}
     assert declared == set(schema.CHECKS)
-    defaults.freeze(defaults.base_config())
+    config_dict.freeze(config_dict.base_config())
 
 
 def refusal(config):
     try:
-        defaults.freeze(config)
+        config_dict.freeze(config)
     except UserError as error:
         return str(error)
     return ""
@@ -51,7 +51,7 @@ def leaves(value):
 @pytest.mark.parametrize("field", schema.CHECKS)
 def test_a_wrong_value_is_one_line_that_names_the_field(field):
     for value in VALUES:
-        config = defaults.base_config()
+        config = config_dict.base_config()
         put(config, field, value)
         begun = time.monotonic()
         if line := refusal(config):
@@ -126,39 +126,39 @@ def test_a_wrong_value_is_one_line_that_names_the_field(field):
     ],
 )
 def test_messages(field, value, message):
-    config = defaults.base_config()
+    config = config_dict.base_config()
     put(config, field, value)
     with pytest.raises(UserError) as caught:
-        defaults.freeze(config)
+        config_dict.freeze(config)
     assert str(caught.value).startswith(message)
 
 
 def test_rows_of_a_network_s_table_keep_their_names():
-    config = defaults.base_config()
+    config = config_dict.base_config()
     config.model.overrides.modules = [googlenet.Widths(8, 8, 8, 8, 8, 8)]
-    (widths,) = defaults.freeze(config).model.overrides["modules"]
+    (widths,) = config_dict.freeze(config).model.overrides["modules"]
     assert widths == googlenet.Widths(8, 8, 8, 8, 8, 8)
     assert widths._fields == googlenet.Widths._fields
 
 
 def test_what_does_not_fit_into_memory_is_refused():
-    config = defaults.base_config()
+    config = config_dict.base_config()
     config.data.update(image_size=4096)
     config.train.batch_size = 10**6
     with pytest.raises(UserError, match=r"train\.batch_size=1000000 of 4096x4096x3 are 46,875 GiB"):
-        defaults.freeze(config)
+        config_dict.freeze(config)
     config.train.batch_size = 1
     config.data.update(kind="synthetic", num_examples=10**6)
     with pytest.raises(UserError, match=r"data\.num_examples=1000000 of .* lower it"):
-        defaults.freeze(config)
+        config_dict.freeze(config)
 
 
 def test_choices_are_those_of_the_code():
     def names(field):
-        config = defaults.base_config()
+        config = config_dict.base_config()
         put(config, field, None)
         with pytest.raises(UserError) as caught:
-            defaults.freeze(config)
+            config_dict.freeze(config)
         return set(str(caught.value).partition("is not one of ")[2].split(", "))
 
     assert names("data.kind") == set(KINDS)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jaxcnn import data, list_models, model_info
-from jaxcnn.config import build, build_data, defaults, generate, recipes, schema
+from jaxcnn.config import build, build_data, config_dict, datasets, generate, recipes, schema
 from jaxcnn.errors import UserError
 from jaxcnn.training import averages
 from jaxcnn.training.schedules import length_in_steps
@@ -43,7 +43,7 @@ def load(file):
 def offered(get_config):
     """The data sets for which a file has a recipe."""
     found = {}
-    for name in defaults.DATASETS:
+    for name in datasets.DATASETS:
         with contextlib.suppress(UserError):
             found[name] = get_config(name)
     return found
@@ -64,7 +64,7 @@ def test_a_file_loads_anywhere_for_all_its_data_sets_and_builds(file):
     configs = offered(get_config)
     assert {"digits", "synthetic"} <= configs.keys()
     assert get_config().to_dict() == configs["digits"].to_dict(), "digits are the default"
-    fields = defaults.base_config().to_dict()
+    fields = config_dict.base_config().to_dict()
     for dataset, config in configs.items():
         assert config.dataset == dataset
         assert config.model.name in list_models()
@@ -132,10 +132,10 @@ def test_an_unknown_data_set_is_answered_with_the_nearest():
 
 
 def test_two_configs_share_nothing():
-    first, second = defaults.base_config(), defaults.base_config()
+    first, second = config_dict.base_config(), config_dict.base_config()
     first.model.overrides.dropout_rate = 0.2
     first.data.image_size = 8
-    assert second.to_dict() == defaults.base_config().to_dict()
+    assert second.to_dict() == config_dict.base_config().to_dict()
 
 
 # How each network is tested in its paper; all others see one centre crop, and so do those that have

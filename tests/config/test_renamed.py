@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxcnn.config import defaults, flags, renamed, resume, schema
+from jaxcnn.config import config_dict, flags, renamed, resume, schema
 from jaxcnn.errors import UserError
 
 
@@ -10,25 +10,25 @@ from jaxcnn.errors import UserError
 def test_a_former_name_is_read_from_a_workdir_and_refused_elsewhere(old, new):
     assert new in schema.FIELDS
     assert old not in schema.FIELDS
-    config = defaults.base_config()
+    config = config_dict.base_config()
     value = {"none": "randaugment", "noise": "mean", (): (("bias$", 2.0),)}
     default = schema.values_of(schema.RunConfig())[new]
     other = value.get(default) or ((0.1, 0.2) if isinstance(default, tuple) else default + 1)
-    defaults.set_field(config, new, other)
-    saved = defaults.to_saved(here := defaults.freeze(config))
+    config_dict.set_field(config, new, other)
+    saved = config_dict.to_saved(here := config_dict.freeze(config))
     section, field = old.split(".")
     saved[section][field] = saved[section].pop(new.rpartition(".")[2])
     before = str(saved)
-    assert defaults.from_saved(saved) == here
-    assert defaults.unknown_fields(saved) == {}
+    assert config_dict.from_saved(saved) == here
+    assert config_dict.unknown_fields(saved) == {}
     resume.check_unchanged(here, saved, "runs/x")
     assert str(saved) == before
 
     with pytest.raises(UserError, match=f"no field '{old}': it is called {new} now$"):
-        defaults.set_field(config, old, other)
+        config_dict.set_field(config, old, other)
     config[section][field] = other  # as a config file, or a flag
     with pytest.raises(UserError, match=f"no field '{old}': it is called {new} now$"):
-        defaults.freeze(config)
+        config_dict.freeze(config)
     assert flags._instead(field) == f"set --config.{new}=…"
 
 

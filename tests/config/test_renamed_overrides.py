@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxcnn.config import build, defaults
+from jaxcnn.config import build, config_dict
 from jaxcnn.config.renamed import with_new_names
 from jaxcnn.layers import BatchNorm
 from jaxcnn.models import create_model
@@ -10,11 +10,11 @@ from jaxcnn.models.identity_mappings import VariantResNet
 
 
 def saved(name, **overrides):
-    config = defaults.base_config()
+    config = config_dict.base_config()
     config.model.name = name
-    values = defaults.to_saved(defaults.freeze(config))
+    values = config_dict.to_saved(config_dict.freeze(config))
     values["model"]["overrides"] = overrides
-    return build.make_model(defaults.from_saved(values), 10)
+    return build.make_model(config_dict.from_saved(values), 10)
 
 
 @pytest.mark.parametrize("name", ["vgg11", "alexnet", "zfnet"])

@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from jaxcnn import preview
 from jaxcnn.config import build, build_data, programs, recipes
-from jaxcnn.config.defaults import freeze
+from jaxcnn.config.config_dict import freeze
 from jaxcnn.data import load, normalization
 from jaxcnn.data.augmentation.augment import AugmentConfig, augment, example_keys, normalize
 from jaxcnn.data.pipeline import train_batch

@@ -12,7 +12,7 @@ import pytest
 from flax import linen as nn
 
 from jaxcnn.config import build, build_data, recipes
-from jaxcnn.config.defaults import freeze
+from jaxcnn.config.config_dict import freeze
 from jaxcnn.data import load
 from jaxcnn.data.views import aspect_of
 from jaxcnn.errors import UserError

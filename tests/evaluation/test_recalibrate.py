@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxcnn.config import build, build_data, defaults, recipes
-from jaxcnn.config.defaults import freeze
+from jaxcnn.config import build, build_data, config_dict, recipes
+from jaxcnn.config.config_dict import freeze
 from jaxcnn.config.resume import check_unchanged
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
@@ -144,7 +144,7 @@ def test_a_run_recalibrates_its_averages_and_keeps_that(tmp_path):
 
 def test_a_run_that_recalibrates_keeps_its_times_of_evaluation():
     config = config_of()
-    saved = defaults.to_saved(freeze(config))
+    saved = config_dict.to_saved(freeze(config))
     config.eval.every = "5epochs"
     with pytest.raises(UserError, match=r"eval\.every"):
         check_unchanged(freeze(config), saved, "here")

@@ -12,7 +12,7 @@ import pytest
 from flax import linen as nn
 
 from jaxcnn.config import build, build_data, recipes
-from jaxcnn.config.defaults import freeze
+from jaxcnn.config.config_dict import freeze
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation import evaluate
 from jaxcnn.interop import write_weights

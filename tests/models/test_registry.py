@@ -13,7 +13,7 @@ from jax.extend.core import Literal, jaxprs_in_params
 import jaxcnn.models
 from jaxcnn import create_model, list_models, model_info, register_model
 from jaxcnn.config.build import make_model
-from jaxcnn.config.defaults import base_config
+from jaxcnn.config.config_dict import base_config
 from jaxcnn.errors import EXIT_USAGE, UserError
 from jaxcnn.models import MODELS, input_size
 from jaxcnn.models.published import networks

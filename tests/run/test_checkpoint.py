@@ -12,7 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from jaxcnn.config import build, defaults
+from jaxcnn.config import build, config_dict
 from jaxcnn.errors import EXIT_BAD_DATA, EXIT_WORKDIR, UserError
 from jaxcnn.run import retention
 from jaxcnn.run.checkpoint import ALLOWED_FAILURES, Checkpoints
@@ -127,7 +127,7 @@ def test_a_refusal_of_the_meta_data_is_passed_on_and_harms_nothing(open_checkpoi
 
 
 def test_a_plateau_goes_on_where_it_was(open_checkpoints):
-    config = defaults.base_config()
+    config = config_dict.base_config()
     config.schedule.update(name="plateau", learning_rate=1.0, patience=2)
     optimizer = build.make_optimizer(config, total_steps=9, steps_per_epoch=Fraction(1))
     state = jax.tree.map(np.asarray, optimizer.init({"w": np.zeros(2, np.float32)}))

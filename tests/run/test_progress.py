@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxcnn.config.defaults import base_config
+from jaxcnn.config.config_dict import base_config
 from jaxcnn.data import load
 from jaxcnn.run.progress import ProgressMeter
 from jaxcnn.training.schedules import Plan

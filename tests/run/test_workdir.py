@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from jaxcnn.config import build_data, defaults, recipes, resume
-from jaxcnn.config.defaults import freeze
+from jaxcnn.config import build_data, config_dict, recipes, resume
+from jaxcnn.config.config_dict import freeze
 from jaxcnn.config.schema import RunConfig, changed
 from jaxcnn.errors import EXIT_WORKDIR, UserError
 from jaxcnn.run import workdir
@@ -132,7 +132,7 @@ def typed(values):
 )
 def test_a_saved_config_comes_back_with_its_types(tmp_path, config):
     values = typed(dataclasses.asdict(config))
-    assert typed(dataclasses.asdict(defaults.from_saved(defaults.to_saved(config)))) == values
+    assert typed(dataclasses.asdict(config_dict.from_saved(config_dict.to_saved(config)))) == values
     workdir.write_config(tmp_path, config)
     assert typed(dataclasses.asdict(workdir.read_config(tmp_path))) == values
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
@@ -140,25 +140,25 @@ def test_a_saved_config_comes_back_with_its_types(tmp_path, config):
 
 def test_nested_tuples_come_back_as_tuples():
     config = changed(RunConfig(), {"model.overrides.stages": ((1, 64), (2, 128))})
-    found = defaults.from_saved(defaults.to_saved(config))
+    found = config_dict.from_saved(config_dict.to_saved(config))
     assert found.model.overrides == {"stages": ((1, 64), (2, 128))}
 
 
 def test_a_field_that_an_older_config_does_not_have_gets_its_default():
-    saved = defaults.to_saved(config_with(train__batch_size=17))
+    saved = config_dict.to_saved(config_with(train__batch_size=17))
     del saved["train"]["max_skipped"], saved["log"]
-    found = defaults.from_saved(saved)
+    found = config_dict.from_saved(saved)
     assert found.train.batch_size == 17
-    assert found.train.max_skipped == defaults.base_config().train.max_skipped
-    assert found.log.every == defaults.base_config().log.every
+    assert found.train.max_skipped == config_dict.base_config().train.max_skipped
+    assert found.log.every == config_dict.base_config().log.every
 
 
 def test_a_field_that_this_version_does_not_have_is_said_and_refused(caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("jaxcnn"), "propagate", True)
-    saved = defaults.to_saved(config_with())
+    saved = config_dict.to_saved(config_with())
     saved["train"]["lookahead"], saved["quantum"] = 5, {"bits": 3}
-    found = defaults.from_saved(saved)
-    assert defaults.to_saved(found) == defaults.to_saved(config_with())
+    found = config_dict.from_saved(saved)
+    assert config_dict.to_saved(found) == config_dict.to_saved(config_with())
     assert "left out: train.lookahead=5, quantum={'bits': 3}" in caplog.text
     with pytest.raises(UserError, match=r"train\.lookahead 5 → unset"):
         resume.check_unchanged(config_with(), saved, "runs/x")
@@ -203,7 +203,7 @@ def test_the_description_of_a_run_is_json():
     config = config_with()
     meta = workdir.describe_run(config, 10)
     assert json.loads(json.dumps(meta)) == meta
-    assert meta["config"] == defaults.to_saved(config)
+    assert meta["config"] == config_dict.to_saved(config)
     assert {"python", "jax", "flax", "optax", "orbax-checkpoint"} <= meta["versions"].keys()
 
 
@@ -211,7 +211,7 @@ def test_the_description_of_a_run_is_json():
 
 
 def check(here, there):
-    resume.check_unchanged(here, defaults.to_saved(there), "runs/x")
+    resume.check_unchanged(here, config_dict.to_saved(there), "runs/x")
 
 
 @pytest.mark.parametrize(
@@ -280,6 +280,6 @@ def test_a_change_is_allowed_by_field_or_section(allowed, passes):
 
 
 def test_a_run_of_an_older_version_can_go_on():
-    saved = defaults.to_saved(config_with())
+    saved = config_dict.to_saved(config_with())
     del saved["train"]["max_skipped"], saved["schedule"]["power"]
     resume.check_unchanged(config_with(), saved, "runs/x")

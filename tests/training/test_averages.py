@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxcnn.config import build, recipes
-from jaxcnn.config.defaults import base_config
+from jaxcnn.config.config_dict import base_config
 from jaxcnn.run import progress
 from jaxcnn.training import averages
 from jaxcnn.training.schedules import Plan

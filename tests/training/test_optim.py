@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn.config import build, defaults
+from jaxcnn.config import build, config_dict
 from jaxcnn.errors import UserError
 from jaxcnn.training.optim import OptimizerConfig, decay_mask, limit_rms, make_transform
 
@@ -250,7 +250,7 @@ def test_a_filter_of_zeros_has_no_strange_gradient():
 
 
 def test_a_config_limits_filters_and_varies_the_rate():
-    config = defaults.base_config()
+    config = config_dict.base_config()
     config.optimizer.update(momentum=0.0, weight_decay=0.0, max_rms=0.1)
     config.optimizer.update(max_rms_mask=("^first/",), lr_multipliers=(("bias$", 2.0),))
     optimizer = build.make_optimizer(config, total_steps=9, steps_per_epoch=Fraction(3))
@@ -274,7 +274,7 @@ def test_unknown_names_and_patterns_are_answered():
 
 
 def plateau_optimizer(**schedule):
-    config = defaults.base_config()
+    config = config_dict.base_config()
     config.schedule.update(
         name="plateau", learning_rate=2.0, factor=0.1, patience=2, threshold=0.01, max_drops=2
     )

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from jaxcnn.config import programs, recipes
-from jaxcnn.config.defaults import freeze
+from jaxcnn.config.config_dict import freeze
 from jaxcnn.run.checkpoint import Checkpoints
 from jaxcnn.training import train
 from tests.runs import digest_of_newest, lasting, records

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxcnn.config import build_data, defaults
-from jaxcnn.config.defaults import freeze
+from jaxcnn.config import build_data, config_dict, datasets
+from jaxcnn.config.config_dict import freeze
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation import evaluate
 from jaxcnn.run import restore
@@ -33,7 +33,7 @@ def pairs():
     """All configs on all data."""
     for file in CONFIGS:
         get_config = runpy.run_path(str(file))["get_config"]
-        for dataset in defaults.DATASETS:
+        for dataset in datasets.DATASETS:
             try:
                 config = get_config(dataset)
             except UserError:
@@ -55,7 +55,7 @@ def test_every_recipe_holds_out_or_says_so():
     assert plateaus > 20
 
 
-@pytest.mark.parametrize("dataset", defaults.HOLDOUTS)
+@pytest.mark.parametrize("dataset", datasets.HOLDOUTS)
 def test_a_plateau_s_part_is_held_out_of_every_data_set(dataset, monkeypatch):
     from jaxcnn.config.recipes import common
 
@@ -63,7 +63,7 @@ def test_a_plateau_s_part_is_held_out_of_every_data_set(dataset, monkeypatch):
         config.schedule.name = "plateau"
 
     config = common.start("lenet5_modern", dataset, common.Recipes({dataset: recipe}, {}))
-    assert config.data.holdout == defaults.HOLDOUTS[dataset]
+    assert config.data.holdout == datasets.HOLDOUTS[dataset]
     if dataset in ("digits", "synthetic"):
         sizes = [
             build_data.load_data(config, split).num_examples for split in ("train", "validation")
@@ -72,7 +72,7 @@ def test_a_plateau_s_part_is_held_out_of_every_data_set(dataset, monkeypatch):
 
 
 def test_what_is_chosen_is_named():
-    config = defaults.base_config()
+    config = config_dict.base_config()
     assert selection.warning(config, "validation", "test") == ""
     assert selection.warning(config, "test", "test") == (
         "the best checkpoint is chosen on the test split, which is also reported:"
@@ -92,7 +92,7 @@ def test_what_is_chosen_is_named():
 
 
 def test_results_on_a_split_that_was_chosen_on_are_too_good():
-    config = defaults.base_config()
+    config = config_dict.base_config()
     found = selection.description(config, "validation")
     assert "best was selected on this split, validation" in selection.bias(
         found, "best", "validation"

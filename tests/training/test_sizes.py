@@ -10,7 +10,7 @@ import pytest
 
 from jaxcnn import create_model, data
 from jaxcnn.config import build, build_data, programs, recipes
-from jaxcnn.config.defaults import freeze
+from jaxcnn.config.config_dict import freeze
 from jaxcnn.data.pipeline import staged_batches, train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluate import check_train_size

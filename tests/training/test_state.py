@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxcnn.config import defaults
+from jaxcnn.config import config_dict
 from jaxcnn.config.build import make_optimizer
 from jaxcnn.models.densenet import DenseNet
 from jaxcnn.models.lenet import LeNet5Modern
@@ -26,7 +26,7 @@ def small_densenet():
 
 
 def optimizer_of(name="sgd", schedule="cosine"):
-    config = defaults.base_config()
+    config = config_dict.base_config()
     config.optimizer.name, config.schedule.name = name, schedule
     return make_optimizer(config, total_steps=10, steps_per_epoch=10)
 

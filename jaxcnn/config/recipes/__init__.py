@@ -32,7 +32,7 @@ def recipe(name: str, dataset: str = "digits") -> ConfigDict:
 
     Args:
       name: such as "densenet121"; mostly the network's.
-      dataset: such as "cifar10"; see `defaults.DATASETS`.
+      dataset: such as "cifar10"; see `datasets.DATASETS`.
 
     Raises:
       UserError: for a name that does not exist, or a data set without a recipe.

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from jaxcnn.config.defaults import DATASETS, HOLDOUTS, base_config
+from jaxcnn.config.config_dict import base_config
+from jaxcnn.config.datasets import DATASETS, HOLDOUTS
 from jaxcnn.errors import UserError, nearest
 
 Recipe = Callable[[ConfigDict], None]  # sets fields of a config that has its data set's
