@@ -4,7 +4,7 @@ python docs/fields.py
 """
 
 import dataclasses
-import sys
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ Any field can be set on the command line, `--config.train.batch_size=128`, or in
 `python -m jaxcnn.main --config=NAME --mode=show` prints the fields of a config with their values
 and where these came from. Lengths are texts such as `90epochs`, `64000steps` or `never`.
 """
+HEADER = """| field | default | meaning | declared in `jaxcnn/` |
+|---|---|---|---|
+"""
 
 
 def declared_in(name: str) -> str:
@@ -26,11 +29,9 @@ def declared_in(name: str) -> str:
     *sections, field = name.split(".")
     for section in sections:
         kind = next(one.type for one in dataclasses.fields(kind) if one.name == section)
-    owner = next(
-        one for one in reversed(kind.__mro__) if field in vars(one).get("__annotations__", {})
-    )
-    module = sys.modules[owner.__module__]
-    return Path(str(module.__file__)).relative_to(Path(jaxcnn.__file__).parent).as_posix()
+    declaring = (one for one in reversed(kind.__mro__) if field in inspect.get_annotations(one))
+    file = Path(inspect.getfile(next(declaring)))
+    return file.relative_to(Path(jaxcnn.__file__).parent).as_posix()
 
 
 def page() -> str:
@@ -39,9 +40,7 @@ def page() -> str:
     for name in FIELDS:
         section = name.rpartition(".")[0]
         if section != last:
-            parts.append(
-                f"\n## {section or 'The run'}\n\n| field | default | meaning | declared in |\n|---|---|---|---|\n"
-            )
+            parts.append(f"\n## {section or 'The run'}\n\n{HEADER}")
             last = section
         doc = DOCS[name].replace("|", "\\|")
         parts.append(f"| `{name}` | `{defaults[name]!r}` | {doc} | `{declared_in(name)}` |\n")
