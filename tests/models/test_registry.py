@@ -184,7 +184,7 @@ SIZES = {"num_classes": 5, "input_size": (8, 8, 1)}
 
 
 def test_a_user_s_own_network_is_one_of_the_registry(monkeypatch):
-    monkeypatch.setattr(jaxcnn.models, "MODELS", dict(MODELS))
+    monkeypatch.setattr(jaxcnn.models.registry, "MODELS", dict(MODELS))
     assert register_model("own", Own, **SIZES) is Own
 
     @register_model("own_wide", **SIZES)
