@@ -8,7 +8,7 @@ Stride on the 3x3; resnet152_v1 is the paper's; facebook/fb.resnet.torch has 22.
 crop, by another recipe; the paper has 21.43 / 5.71 with 10 crops.
 A run here is tested on ten crops.
 60,192,808 parameters; 11.51 GMACs per 224x224 image.
-Digits: 32x32 images, 8 epochs; scan_units=True.
+Digits: 32x32 images, 12 epochs; scan_units=True.
 What is the paper's and what is ours: jaxcnn/config/recipes/resnet.py.
 
   python -m jaxcnn.main --config=configs/resnet152.py               # offline digits

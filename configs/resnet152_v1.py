@@ -7,7 +7,7 @@ ImageNet-1k val error, top-1 / top-5: 21.43 / 5.71 %, 10 crops.
 Stride on the first 1x1 of a stage.
 A run here is tested on ten crops.
 60,192,808 parameters; 11.28 GMACs per 224x224 image.
-Digits: 32x32 images, 8 epochs; scan_units=True.
+Digits: 32x32 images, 12 epochs; scan_units=True.
 What is the paper's and what is ours: jaxcnn/config/recipes/resnet.py.
 
   python -m jaxcnn.main --config=configs/resnet152_v1.py               # offline digits

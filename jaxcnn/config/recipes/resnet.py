@@ -16,8 +16,8 @@ from jaxcnn.config.recipes.common import Digits
 
 # cifar_plain44 and 56, deep and without shortcuts, need more steps.
 DIGITS = {
-    "resnet152": Digits(scan_units=True),
-    "resnet152_v1": Digits(scan_units=True),
+    "resnet152": Digits(epochs=12, scan_units=True),
+    "resnet152_v1": Digits(epochs=12, scan_units=True),
     "cifar_plain44": Digits(32, 20),
     "cifar_plain56": Digits(16, 60),
     "cifar_plain110": Digits(scan_units=True),
