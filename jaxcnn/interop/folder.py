@@ -23,6 +23,8 @@ from jaxcnn.training.state import state_sha256
 
 WEIGHTS = "weights.npz"
 RECORD = "model.json"
+# Overrides in older records; what they said follows from the network's name and its weights.
+FORMER_FIELDS = ("with_norm", "initialization")
 
 
 class Converted(NamedTuple):
@@ -117,7 +119,11 @@ def read_folder(folder: str | Path) -> Converted:
     try:
         record = read_json(path)
         network = record["library"], record["name"], record["num_classes"]
-        overrides = {field: _tuples(value) for field, value in record["overrides"].items()}
+        overrides = {
+            field: _tuples(value)
+            for field, value in record["overrides"].items()
+            if field not in FORMER_FIELDS
+        }
         model = create_library_model(*network, **overrides)
         digest = record["sha256"]
     except UserError:

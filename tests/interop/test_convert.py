@@ -61,6 +61,15 @@ def test_the_folder_holds_the_network_and_the_weights(source, converted):
     assert record["sha256"] == state_sha256(variables)
 
 
+def test_a_folder_of_an_older_version_is_read(converted, tmp_path):
+    older = tmp_path / "older"
+    shutil.copytree(converted, older)
+    record = json.loads((older / RECORD).read_text())
+    record["overrides"] |= {"with_norm": True, "initialization": "torchvision"}
+    (older / RECORD).write_text(json.dumps(record))
+    assert read_folder(older).model == read_folder(converted).model
+
+
 def test_fields_that_are_functions_come_back(tmp_path):
     fields = {"stage_sizes": (1, 1), "features": (4, 8, 8), "head_features": 8}
     state = small.state(library="timm", name="mobilenetv1_100", **fields)
