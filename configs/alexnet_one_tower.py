@@ -12,7 +12,7 @@ Digits: 64x64 images, 8 epochs; hidden_features=(512, 512), kernel_init=he_norma
 What is the paper's and what is ours: jaxcnn/config/recipes/alexnet.py.
 
   python -m jaxcnn.main --config=configs/alexnet_one_tower.py               # offline digits
-  python -m jaxcnn.main --config=configs/alexnet_one_tower.py:imagenet2012  # as published
+  python -m jaxcnn.main --config=configs/alexnet_one_tower.py:imagenet2012  # paper's recipe
   python -m jaxcnn.main --config=configs/alexnet_one_tower.py:folder --config.data.dir=DIR
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.

@@ -11,7 +11,7 @@ Digits: 64x64 images, 8 epochs; hidden_features=(512, 512), kernel_init=he_norma
 What is the paper's and what is ours: jaxcnn/config/recipes/alexnet.py.
 
   python -m jaxcnn.main --config=configs/alexnet_torchvision.py               # offline digits
-  python -m jaxcnn.main --config=configs/alexnet_torchvision.py:imagenet2012  # as published
+  python -m jaxcnn.main --config=configs/alexnet_torchvision.py:imagenet2012  # paper's recipe
   python -m jaxcnn.main --config=configs/alexnet_torchvision.py:folder --config.data.dir=DIR
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.

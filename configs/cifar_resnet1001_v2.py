@@ -10,8 +10,8 @@ Digits: 16x16 images, 8 epochs; scan_units=True.
 What is the paper's and what is ours: jaxcnn/config/recipes/preact_resnet.py.
 
   python -m jaxcnn.main --config=configs/cifar_resnet1001_v2.py           # offline digits
-  python -m jaxcnn.main --config=configs/cifar_resnet1001_v2.py:cifar10   # as published
-  python -m jaxcnn.main --config=configs/cifar_resnet1001_v2.py:cifar100  # as published
+  python -m jaxcnn.main --config=configs/cifar_resnet1001_v2.py:cifar10   # paper's recipe
+  python -m jaxcnn.main --config=configs/cifar_resnet1001_v2.py:cifar100  # paper's recipe
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.
 """

@@ -11,9 +11,9 @@ Digits: 32x32 images, 8 epochs; scan_units=True.
 What is the paper's and what is ours: jaxcnn/config/recipes/stochastic_depth.py.
 
   python -m jaxcnn.main --config=configs/cifar_resnet110_sd.py           # offline digits
-  python -m jaxcnn.main --config=configs/cifar_resnet110_sd.py:svhn      # as published
-  python -m jaxcnn.main --config=configs/cifar_resnet110_sd.py:cifar10   # as published
-  python -m jaxcnn.main --config=configs/cifar_resnet110_sd.py:cifar100  # as published
+  python -m jaxcnn.main --config=configs/cifar_resnet110_sd.py:svhn      # paper's recipe
+  python -m jaxcnn.main --config=configs/cifar_resnet110_sd.py:cifar10   # paper's recipe
+  python -m jaxcnn.main --config=configs/cifar_resnet110_sd.py:cifar100  # paper's recipe
 
 By a recipe of ours: :synthetic, :mnist and :fashion_mnist.
 """

@@ -10,8 +10,8 @@ Digits: 32x32 images, 8 epochs.
 What is the paper's and what is ours: jaxcnn/config/recipes/resnet.py.
 
   python -m jaxcnn.main --config=configs/cifar_resnet20.py           # offline digits
-  python -m jaxcnn.main --config=configs/cifar_resnet20.py:cifar10   # as published
-  python -m jaxcnn.main --config=configs/cifar_resnet20.py:cifar100  # as published
+  python -m jaxcnn.main --config=configs/cifar_resnet20.py:cifar10   # paper's recipe
+  python -m jaxcnn.main --config=configs/cifar_resnet20.py:cifar100  # paper's recipe
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.
 """

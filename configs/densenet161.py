@@ -10,9 +10,9 @@ Digits: 32x32 images, 5 epochs.
 What is the paper's and what is ours: jaxcnn/config/recipes/densenet.py.
 
   python -m jaxcnn.main --config=configs/densenet161.py               # offline digits
-  python -m jaxcnn.main --config=configs/densenet161.py:imagenet2012  # as published
-  python -m jaxcnn.main --config=configs/densenet161.py:cifar10       # as published
-  python -m jaxcnn.main --config=configs/densenet161.py:cifar100      # as published
+  python -m jaxcnn.main --config=configs/densenet161.py:imagenet2012  # paper's recipe
+  python -m jaxcnn.main --config=configs/densenet161.py:cifar10       # paper's recipe
+  python -m jaxcnn.main --config=configs/densenet161.py:cifar100      # paper's recipe
   python -m jaxcnn.main --config=configs/densenet161.py:folder --config.data.dir=DIR
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.

@@ -10,9 +10,9 @@ Digits: 32x32 images, 6 epochs; scan_units=True.
 What is the paper's and what is ours: jaxcnn/config/recipes/densenet.py.
 
   python -m jaxcnn.main --config=configs/densenet201.py               # offline digits
-  python -m jaxcnn.main --config=configs/densenet201.py:imagenet2012  # as published
-  python -m jaxcnn.main --config=configs/densenet201.py:cifar10       # as published
-  python -m jaxcnn.main --config=configs/densenet201.py:cifar100      # as published
+  python -m jaxcnn.main --config=configs/densenet201.py:imagenet2012  # paper's recipe
+  python -m jaxcnn.main --config=configs/densenet201.py:cifar10       # paper's recipe
+  python -m jaxcnn.main --config=configs/densenet201.py:cifar100      # paper's recipe
   python -m jaxcnn.main --config=configs/densenet201.py:folder --config.data.dir=DIR
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.

@@ -10,9 +10,9 @@ Digits: 8x8 images, 8 epochs.
 What is the paper's and what is ours: jaxcnn/config/recipes/densenet.py.
 
   python -m jaxcnn.main --config=configs/densenet_100_12.py           # offline digits
-  python -m jaxcnn.main --config=configs/densenet_100_12.py:svhn      # as published
-  python -m jaxcnn.main --config=configs/densenet_100_12.py:cifar10   # as published
-  python -m jaxcnn.main --config=configs/densenet_100_12.py:cifar100  # as published
+  python -m jaxcnn.main --config=configs/densenet_100_12.py:svhn      # paper's recipe
+  python -m jaxcnn.main --config=configs/densenet_100_12.py:cifar10   # paper's recipe
+  python -m jaxcnn.main --config=configs/densenet_100_12.py:cifar100  # paper's recipe
 
 By a recipe of ours: :synthetic, :mnist and :fashion_mnist.
 """

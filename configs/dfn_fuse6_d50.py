@@ -9,8 +9,8 @@ Digits: 32x32 images, 8 epochs.
 What is the paper's and what is ours: jaxcnn/config/recipes/dfn.py.
 
   python -m jaxcnn.main --config=configs/dfn_fuse6_d50.py           # offline digits
-  python -m jaxcnn.main --config=configs/dfn_fuse6_d50.py:cifar10   # as published
-  python -m jaxcnn.main --config=configs/dfn_fuse6_d50.py:cifar100  # as published
+  python -m jaxcnn.main --config=configs/dfn_fuse6_d50.py:cifar10   # paper's recipe
+  python -m jaxcnn.main --config=configs/dfn_fuse6_d50.py:cifar100  # paper's recipe
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.
 """

@@ -10,8 +10,8 @@ Digits: 8x8 images, 5 epochs.
 What is the paper's and what is ours: jaxcnn/config/recipes/dfn_mr.py.
 
   python -m jaxcnn.main --config=configs/dfn_mr3.py           # offline digits
-  python -m jaxcnn.main --config=configs/dfn_mr3.py:cifar10   # as published
-  python -m jaxcnn.main --config=configs/dfn_mr3.py:cifar100  # as published
+  python -m jaxcnn.main --config=configs/dfn_mr3.py:cifar10   # paper's recipe
+  python -m jaxcnn.main --config=configs/dfn_mr3.py:cifar100  # paper's recipe
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.
 """

@@ -11,9 +11,9 @@ kernel_init=he_normal.
 What is the paper's and what is ours: jaxcnn/config/recipes/dsn.py.
 
   python -m jaxcnn.main --config=configs/dsn_cifar10.py           # offline digits
-  python -m jaxcnn.main --config=configs/dsn_cifar10.py:svhn      # as published
-  python -m jaxcnn.main --config=configs/dsn_cifar10.py:cifar10   # as published
-  python -m jaxcnn.main --config=configs/dsn_cifar10.py:cifar100  # as published
+  python -m jaxcnn.main --config=configs/dsn_cifar10.py:svhn      # paper's recipe
+  python -m jaxcnn.main --config=configs/dsn_cifar10.py:cifar10   # paper's recipe
+  python -m jaxcnn.main --config=configs/dsn_cifar10.py:cifar100  # paper's recipe
 
 By a recipe of ours: :synthetic, :mnist and :fashion_mnist.
 """

@@ -11,9 +11,9 @@ Digits: 32x32 images, 6 epochs; drop_path_rate=0.0, dropout_rates=(0.0, 0.0, 0.0
 What is the paper's and what is ours: jaxcnn/config/recipes/fractalnet.py.
 
   python -m jaxcnn.main --config=configs/fractalnet20_cifar10.py           # offline digits
-  python -m jaxcnn.main --config=configs/fractalnet20_cifar10.py:svhn      # as published
-  python -m jaxcnn.main --config=configs/fractalnet20_cifar10.py:cifar10   # as published
-  python -m jaxcnn.main --config=configs/fractalnet20_cifar10.py:cifar100  # as published
+  python -m jaxcnn.main --config=configs/fractalnet20_cifar10.py:svhn      # paper's recipe
+  python -m jaxcnn.main --config=configs/fractalnet20_cifar10.py:cifar10   # paper's recipe
+  python -m jaxcnn.main --config=configs/fractalnet20_cifar10.py:cifar100  # paper's recipe
 
 By a recipe of ours: :synthetic, :mnist and :fashion_mnist.
 """

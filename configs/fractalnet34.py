@@ -11,7 +11,7 @@ Digits: 32x32 images, 5 epochs; drop_path_rate=0.0.
 What is the paper's and what is ours: jaxcnn/config/recipes/fractalnet.py.
 
   python -m jaxcnn.main --config=configs/fractalnet34.py               # offline digits
-  python -m jaxcnn.main --config=configs/fractalnet34.py:imagenet2012  # as published
+  python -m jaxcnn.main --config=configs/fractalnet34.py:imagenet2012  # paper's recipe
   python -m jaxcnn.main --config=configs/fractalnet34.py:folder --config.data.dir=DIR
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.

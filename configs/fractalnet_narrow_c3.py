@@ -10,9 +10,9 @@ Digits: 32x32 images, 8 epochs; drop_path_rate=0.0.
 What is the paper's and what is ours: jaxcnn/config/recipes/fractalnet.py.
 
   python -m jaxcnn.main --config=configs/fractalnet_narrow_c3.py           # offline digits
-  python -m jaxcnn.main --config=configs/fractalnet_narrow_c3.py:svhn      # as published
-  python -m jaxcnn.main --config=configs/fractalnet_narrow_c3.py:cifar10   # as published
-  python -m jaxcnn.main --config=configs/fractalnet_narrow_c3.py:cifar100  # as published
+  python -m jaxcnn.main --config=configs/fractalnet_narrow_c3.py:svhn      # paper's recipe
+  python -m jaxcnn.main --config=configs/fractalnet_narrow_c3.py:cifar10   # paper's recipe
+  python -m jaxcnn.main --config=configs/fractalnet_narrow_c3.py:cifar100  # paper's recipe
 
 By a recipe of ours: :synthetic, :mnist and :fashion_mnist.
 """

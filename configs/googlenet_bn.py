@@ -11,7 +11,7 @@ Digits: 32x32 images, 8 epochs.
 What is the paper's and what is ours: jaxcnn/config/recipes/googlenet.py.
 
   python -m jaxcnn.main --config=configs/googlenet_bn.py               # offline digits
-  python -m jaxcnn.main --config=configs/googlenet_bn.py:imagenet2012  # as published
+  python -m jaxcnn.main --config=configs/googlenet_bn.py:imagenet2012  # paper's recipe
   python -m jaxcnn.main --config=configs/googlenet_bn.py:folder --config.data.dir=DIR
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.

@@ -9,8 +9,8 @@ Digits: 16x16 images, 16 epochs; kernel_init=he_normal.
 What is the paper's and what is ours: jaxcnn/config/recipes/highway.py.
 
   python -m jaxcnn.main --config=configs/highway_cifar10.py           # offline digits
-  python -m jaxcnn.main --config=configs/highway_cifar10.py:cifar10   # as published
-  python -m jaxcnn.main --config=configs/highway_cifar10.py:cifar100  # as published
+  python -m jaxcnn.main --config=configs/highway_cifar10.py:cifar10   # paper's recipe
+  python -m jaxcnn.main --config=configs/highway_cifar10.py:cifar100  # paper's recipe
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.
 """

@@ -9,7 +9,7 @@ Digits: 28x28 images, 30 epochs.
 What is the paper's and what is ours: jaxcnn/config/recipes/highway.py.
 
   python -m jaxcnn.main --config=configs/highway_mnist_w32.py        # offline digits
-  python -m jaxcnn.main --config=configs/highway_mnist_w32.py:mnist  # as published
+  python -m jaxcnn.main --config=configs/highway_mnist_w32.py:mnist  # paper's recipe
 
 By a recipe of ours: :synthetic and :fashion_mnist.
 """

@@ -12,7 +12,7 @@ Digits: 80x80 images, 8 epochs; scan_units=True.
 What is the paper's and what is ours: jaxcnn/config/recipes/inception_v4.py.
 
   python -m jaxcnn.main --config=configs/inception_resnet_v2_paper.py               # offline digits
-  python -m jaxcnn.main --config=configs/inception_resnet_v2_paper.py:imagenet2012  # as published
+  python -m jaxcnn.main --config=configs/inception_resnet_v2_paper.py:imagenet2012  # paper's recipe
   python -m jaxcnn.main --config=configs/inception_resnet_v2_paper.py:folder --config.data.dir=DIR
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.

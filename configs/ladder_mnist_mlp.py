@@ -11,7 +11,7 @@ Digits: 28x28 images, 60 epochs; decoder=True.
 What is the paper's and what is ours: jaxcnn/config/recipes/ladder.py.
 
   python -m jaxcnn.main --config=configs/ladder_mnist_mlp.py        # offline digits
-  python -m jaxcnn.main --config=configs/ladder_mnist_mlp.py:mnist  # as published
+  python -m jaxcnn.main --config=configs/ladder_mnist_mlp.py:mnist  # paper's recipe
 
 By a recipe of ours: :synthetic and :fashion_mnist.
 """

@@ -10,7 +10,7 @@ Digits: 32x32 images, 60 epochs.
 What is the paper's and what is ours: jaxcnn/config/recipes/lenet.py.
 
   python -m jaxcnn.main --config=configs/lenet5.py        # offline digits
-  python -m jaxcnn.main --config=configs/lenet5.py:mnist  # as published
+  python -m jaxcnn.main --config=configs/lenet5.py:mnist  # paper's recipe
 
 By a recipe of ours: :synthetic, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """

@@ -10,7 +10,7 @@ Digits: 32x32 images, 40 epochs.
 What is the paper's and what is ours: jaxcnn/config/recipes/lenet.py.
 
   python -m jaxcnn.main --config=configs/lenet5_full_c3.py        # offline digits
-  python -m jaxcnn.main --config=configs/lenet5_full_c3.py:mnist  # as published
+  python -m jaxcnn.main --config=configs/lenet5_full_c3.py:mnist  # paper's recipe
 
 By a recipe of ours: :synthetic and :fashion_mnist.
 """

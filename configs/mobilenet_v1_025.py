@@ -11,7 +11,7 @@ Digits: 64x64 images, 30 epochs.
 What is the paper's and what is ours: jaxcnn/config/recipes/mobilenet.py.
 
   python -m jaxcnn.main --config=configs/mobilenet_v1_025.py               # offline digits
-  python -m jaxcnn.main --config=configs/mobilenet_v1_025.py:imagenet2012  # as published
+  python -m jaxcnn.main --config=configs/mobilenet_v1_025.py:imagenet2012  # paper's recipe
   python -m jaxcnn.main --config=configs/mobilenet_v1_025.py:folder --config.data.dir=DIR
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.

@@ -8,8 +8,8 @@ Digits: 32x32 images, 8 epochs; dropout_rate=0.0, final_act=False, kernel_init=h
 What is the paper's and what is ours: jaxcnn/config/recipes/nin.py.
 
   python -m jaxcnn.main --config=configs/nin_cifar100.py           # offline digits
-  python -m jaxcnn.main --config=configs/nin_cifar100.py:cifar10   # as published
-  python -m jaxcnn.main --config=configs/nin_cifar100.py:cifar100  # as published
+  python -m jaxcnn.main --config=configs/nin_cifar100.py:cifar10   # paper's recipe
+  python -m jaxcnn.main --config=configs/nin_cifar100.py:cifar100  # paper's recipe
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.
 """

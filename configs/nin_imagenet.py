@@ -10,7 +10,7 @@ Digits: 64x64 images, 8 epochs; dropout_rate=0.0, final_act=False, kernel_init=h
 What is the paper's and what is ours: jaxcnn/config/recipes/nin.py.
 
   python -m jaxcnn.main --config=configs/nin_imagenet.py               # offline digits
-  python -m jaxcnn.main --config=configs/nin_imagenet.py:imagenet2012  # as published
+  python -m jaxcnn.main --config=configs/nin_imagenet.py:imagenet2012  # paper's recipe
   python -m jaxcnn.main --config=configs/nin_imagenet.py:folder --config.data.dir=DIR
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.

@@ -8,7 +8,7 @@ Digits: 28x28 images, 8 epochs; dropout_rate=0.0, final_act=False, kernel_init=h
 What is the paper's and what is ours: jaxcnn/config/recipes/nin.py.
 
   python -m jaxcnn.main --config=configs/nin_mnist.py        # offline digits
-  python -m jaxcnn.main --config=configs/nin_mnist.py:mnist  # as published
+  python -m jaxcnn.main --config=configs/nin_mnist.py:mnist  # paper's recipe
 
 By a recipe of ours: :synthetic and :fashion_mnist.
 """

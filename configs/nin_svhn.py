@@ -8,7 +8,7 @@ Digits: 32x32 images, 8 epochs; dropout_rate=0.0, final_act=False, kernel_init=h
 What is the paper's and what is ours: jaxcnn/config/recipes/nin.py.
 
   python -m jaxcnn.main --config=configs/nin_svhn.py       # offline digits
-  python -m jaxcnn.main --config=configs/nin_svhn.py:svhn  # as published
+  python -m jaxcnn.main --config=configs/nin_svhn.py:svhn  # paper's recipe
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist, :cifar10 and :cifar100.
 """

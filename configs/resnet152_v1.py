@@ -11,9 +11,9 @@ Digits: 32x32 images, 12 epochs; scan_units=True.
 What is the paper's and what is ours: jaxcnn/config/recipes/resnet.py.
 
   python -m jaxcnn.main --config=configs/resnet152_v1.py               # offline digits
-  python -m jaxcnn.main --config=configs/resnet152_v1.py:imagenet2012  # as published
-  python -m jaxcnn.main --config=configs/resnet152_v1.py:cifar10       # as published
-  python -m jaxcnn.main --config=configs/resnet152_v1.py:cifar100      # as published
+  python -m jaxcnn.main --config=configs/resnet152_v1.py:imagenet2012  # paper's recipe
+  python -m jaxcnn.main --config=configs/resnet152_v1.py:cifar10       # paper's recipe
+  python -m jaxcnn.main --config=configs/resnet152_v1.py:cifar100      # paper's recipe
   python -m jaxcnn.main --config=configs/resnet152_v1.py:folder --config.data.dir=DIR
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.

@@ -11,9 +11,9 @@ Digits: 32x32 images, 8 epochs.
 What is the paper's and what is ours: jaxcnn/config/recipes/resnet.py.
 
   python -m jaxcnn.main --config=configs/resnet34_a.py               # offline digits
-  python -m jaxcnn.main --config=configs/resnet34_a.py:imagenet2012  # as published
-  python -m jaxcnn.main --config=configs/resnet34_a.py:cifar10       # as published
-  python -m jaxcnn.main --config=configs/resnet34_a.py:cifar100      # as published
+  python -m jaxcnn.main --config=configs/resnet34_a.py:imagenet2012  # paper's recipe
+  python -m jaxcnn.main --config=configs/resnet34_a.py:cifar10       # paper's recipe
+  python -m jaxcnn.main --config=configs/resnet34_a.py:cifar100      # paper's recipe
   python -m jaxcnn.main --config=configs/resnet34_a.py:folder --config.data.dir=DIR
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.

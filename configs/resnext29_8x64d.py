@@ -10,8 +10,8 @@ Digits: 8x8 images, 8 epochs.
 What is the paper's and what is ours: jaxcnn/config/recipes/resnext.py.
 
   python -m jaxcnn.main --config=configs/resnext29_8x64d.py           # offline digits
-  python -m jaxcnn.main --config=configs/resnext29_8x64d.py:cifar10   # as published
-  python -m jaxcnn.main --config=configs/resnext29_8x64d.py:cifar100  # as published
+  python -m jaxcnn.main --config=configs/resnext29_8x64d.py:cifar10   # paper's recipe
+  python -m jaxcnn.main --config=configs/resnext29_8x64d.py:cifar100  # paper's recipe
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.
 """

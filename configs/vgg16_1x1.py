@@ -11,7 +11,7 @@ Digits: 32x32 images, 12 epochs; hidden_features=(512, 512), kernel_init=he_norm
 What is the paper's and what is ours: jaxcnn/config/recipes/vgg.py.
 
   python -m jaxcnn.main --config=configs/vgg16_1x1.py               # offline digits
-  python -m jaxcnn.main --config=configs/vgg16_1x1.py:imagenet2012  # as published
+  python -m jaxcnn.main --config=configs/vgg16_1x1.py:imagenet2012  # paper's recipe
   python -m jaxcnn.main --config=configs/vgg16_1x1.py:folder --config.data.dir=DIR
 
 By a recipe of ours: :synthetic, :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.

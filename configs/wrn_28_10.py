@@ -9,9 +9,9 @@ Digits: 8x8 images, 5 epochs.
 What is the paper's and what is ours: jaxcnn/config/recipes/wide_resnet.py.
 
   python -m jaxcnn.main --config=configs/wrn_28_10.py           # offline digits
-  python -m jaxcnn.main --config=configs/wrn_28_10.py:svhn      # as published
-  python -m jaxcnn.main --config=configs/wrn_28_10.py:cifar10   # as published
-  python -m jaxcnn.main --config=configs/wrn_28_10.py:cifar100  # as published
+  python -m jaxcnn.main --config=configs/wrn_28_10.py:svhn      # paper's recipe
+  python -m jaxcnn.main --config=configs/wrn_28_10.py:cifar10   # paper's recipe
+  python -m jaxcnn.main --config=configs/wrn_28_10.py:cifar100  # paper's recipe
 
 By a recipe of ours: :synthetic, :mnist and :fashion_mnist.
 """

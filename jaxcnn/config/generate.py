@@ -147,7 +147,7 @@ def _commands(stem: str) -> list[str]:
     command = f"python -m jaxcnn.main --config=configs/{stem}.py"
     lines = [(command, "offline digits")]
     lines += [
-        (f"{command}:{name}", "as published")
+        (f"{command}:{name}", "paper's recipe")
         for name in datasets.DATASETS
         if name in offered.published
     ]
