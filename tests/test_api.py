@@ -192,7 +192,7 @@ def test_the_user_s_name_must_be_the_run_s(photo_run, tmp_path, own):
     [
         ("no_such_module:Net", "cannot import no_such_module: ModuleNotFoundError"),
         ("my_own_net:Missing", "my_own_net has no Missing"),
-        ("my_own_net:Path", "Path"),
+        ("types:SimpleNamespace", "SimpleNamespace"),
         ("os:system", "takes no num_classes"),
         ("math:hypot", "takes no num_classes"),
         ("math:pi", "no Flax module class"),

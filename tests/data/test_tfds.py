@@ -209,6 +209,6 @@ def test_a_data_set_without_class_labels_is_refused(prepared, tmp_path):
     del features["featuresDict"]["features"]["kind"]
     file.write_text(json.dumps(features))
     with pytest.raises(
-        UserError, match="no data set for classifying images: 0 features of type Cl"
+        UserError, match="not a data set for image classification: 0 features of type Cl"
     ):
         load("tfds", "train", name="tiny", dir=root)

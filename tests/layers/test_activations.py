@@ -194,7 +194,7 @@ def test_a_config_names_the_activation():
         build.make_model(lenet_config(3), 10)
     config = recipes.recipe("cifar_resnet20")
     config.model.overrides.norm = "relu"
-    with pytest.raises(UserError, match=r"overrides\.norm takes a function"):
+    with pytest.raises(UserError, match=r"overrides\.norm: no normalisation 'relu'"):
         build.make_model(config, 10)
 
 

@@ -310,7 +310,7 @@ def test_class_folders(originals, stock, tmp_path):
     (photos / "train/ant/broken.jpg").write_bytes(b"x")
     with pytest.raises(UserError, match=r"1 records? cannot be used: .*train/ant/broken\.jpg"):
         main(["folder", "--name=others", *again])
-    with pytest.raises(UserError, match="'9' is no name"):
+    with pytest.raises(UserError, match="'9' is not a name"):
         main(["folder", "--name=9", *again])
     (photos / "val/cow").mkdir()
     with pytest.raises(UserError, match="a class that train lacks: 'cow'"):
