@@ -36,6 +36,7 @@ def own_config(directory):
     return config_dict.freeze(runpy.run_path(str(directory / "mine.py"))["get_config"]())
 
 
+@pytest.mark.slow
 def test_own_data_and_config_train_from_their_directory(own):
     def main(*flags):
         command = [sys.executable, "-m", "jaxcnn.main", "--config", "mine.py", *flags]

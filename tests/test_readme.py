@@ -9,6 +9,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 from jaxcnn import list_models
 from jaxcnn.models import table
 
@@ -19,6 +21,7 @@ NETWORKS = PAGES["networks.md"]
 INVENTED = "mynet|NAME|all_cnn|test_grey"  # files of the exercises
 
 
+@pytest.mark.slow
 def test_example_runs_with_jax_and_flax_alone(tmp_path):
     example = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
     check = """

@@ -160,6 +160,7 @@ SHARES = {  # of parameters; two factors are to save what the claim says of them
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHARES)
 def test_what_a_claim_calls_smaller_is_smaller(name):
     plan, _ = ablation.load(ROOT / "configs" / "ablations" / f"{name}.py")

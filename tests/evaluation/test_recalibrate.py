@@ -131,6 +131,7 @@ def run_of(directory, batches):
     return train.run(freeze(config), directory)
 
 
+@pytest.mark.slow
 def test_a_run_recalibrates_its_averages_and_keeps_that(tmp_path):
     plain = run_of(tmp_path / "plain", 0)
     kept = run_of(tmp_path / "kept", 3)

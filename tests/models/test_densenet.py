@@ -130,6 +130,7 @@ def test_memory_of_a_block_is_linear_in_its_depth_with_remat():
     assert longer - long > 1.3 * (long - short)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dropout_rate", [pytest.param(0.0, marks=pytest.mark.exhaustive), 0.3])
 def test_remat_changes_no_number(dropout_rate):
     plain = small(dropout_rate=dropout_rate, dtype=jnp.float64, param_dtype=jnp.float64)

@@ -51,6 +51,7 @@ MORE = (  # what the others show, too
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=pytest.mark.exhaustive if name in MORE else ()) for name in NETWORKS],

@@ -189,6 +189,7 @@ def test_weights_and_images_are_those_of_the_references():
 WEIGHTS = sorted({references.entry(name)["state"] for name in references.names("forward")})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -67,6 +67,7 @@ def test_it_predicts_as_it_did(old, tmp_path):
     np.testing.assert_allclose([found[label] for label in range(10)], RAMP, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_it_continues_as_it_did(old):
     before = runs.lasting(old)
     subprocess.run([sys.executable, "-c", CONTINUE, str(old)], env=runs.environment(), check=True)

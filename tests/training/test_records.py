@@ -71,6 +71,7 @@ def make_config(**lengths):
     return config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("log", "checkpoint", "stops"),
     [
@@ -107,6 +108,7 @@ def test_an_interrupted_run_has_the_records_of_an_unbroken_one(
     assert lasting(tmp_path / "broken") == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("checkpoint", "number"), [("never", 1), ("10steps", 1), ("6steps", 2)])
 def test_an_evaluation_that_was_stopped_is_done_again(tmp_path, build, checkpoint, number):
     config = make_config(log="7steps", checkpoint=checkpoint)

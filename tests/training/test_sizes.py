@@ -115,6 +115,7 @@ class Watched:
         return result
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_bit_for_bit_over_a_change_of_size(tmp_path, caplog):
     config = recipes.recipe("cifar_resnet20")
     config.model.overrides.update(stage_sizes=(1,), width=4)
