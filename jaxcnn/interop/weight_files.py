@@ -18,7 +18,7 @@ from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import WEIGHT_BYTES, expanded_limit, open_regular, read_bytes, read_npz
 
 BFLOAT16 = np.dtype(jnp.bfloat16)  # no type of NumPy's: safetensors.numpy does not always know it
-SAFETENSORS_DTYPES = {
+SAFETENSORS_DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
