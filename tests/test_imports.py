@@ -22,7 +22,7 @@ ORDER = (
     "layers",
     "models",
     "analysis",
-    "interop.names interop.tables interop.exchange interop.onnx interop.transfer",
+    "interop.name_rules interop.name_tables interop.exchange interop.onnx interop.transfer",
     "figures",
     "data",
     "training.schedules training.losses training.metrics training.optim training.state",

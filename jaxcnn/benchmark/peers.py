@@ -15,7 +15,7 @@ from jaxcnn.benchmark.networks import LEARNING_RATE, MOMENTUM, Work
 from jaxcnn.benchmark.rounds import Contender, seconds_per_step
 from jaxcnn.errors import UserError
 from jaxcnn.interop import from_torch
-from jaxcnn.interop.tables import LIBRARIES
+from jaxcnn.interop.name_tables import LIBRARIES
 
 FORMS = ("eager", "compile")
 LAYOUTS = ("channels_last", "contiguous")

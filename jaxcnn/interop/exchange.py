@@ -13,8 +13,8 @@ from flax import linen as nn
 from flax import traverse_util
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.interop.names import Library, Rule, name_in_torch
-from jaxcnn.interop.tables import LIBRARIES
+from jaxcnn.interop.name_rules import Library, Rule, name_in_torch
+from jaxcnn.interop.name_tables import LIBRARIES
 from jaxcnn.models import create_model, input_size
 
 LEAVES = {

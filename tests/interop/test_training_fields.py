@@ -7,7 +7,7 @@ import jax.nn
 import pytest
 
 from jaxcnn.interop.exchange import create_library_model
-from jaxcnn.interop.tables import LIBRARIES
+from jaxcnn.interop.name_tables import LIBRARIES
 
 # (library, family) -> dropout rate, zero-initialised last BN, epsilon, momentum.
 FACTS = {

@@ -537,6 +537,7 @@ def test_training_step_on_the_smallest_images(family, dtype, start):
     assert any(np.any(a != b) for a, b in zip(*heads, strict=True))
 
 
+@pytest.mark.slow
 @ALL
 def test_published_network_takes_the_smallest_images_and_none_smaller(family):
     model = create_model(SMALL[family][0], dtype=jnp.bfloat16)

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from jaxcnn import create_model
-from jaxcnn.interop.tables import LIBRARIES
+from jaxcnn.interop.name_tables import LIBRARIES
 from jaxcnn.models import published
 from tests.parity import references
 

@@ -1,7 +1,7 @@
 import pytest
 
-from jaxcnn.interop.names import Rule, name_in_torch
-from jaxcnn.interop.tables import LIBRARIES
+from jaxcnn.interop.name_rules import Rule, name_in_torch
+from jaxcnn.interop.name_tables import LIBRARIES
 from jaxcnn.models import list_models
 
 

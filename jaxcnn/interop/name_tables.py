@@ -4,7 +4,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from jaxcnn.interop.names import Library, Rule
+from jaxcnn.interop.name_rules import Library, Rule
 
 RESNET = (
     Rule(r"stem/conv", "conv1"),
