@@ -17,8 +17,8 @@ import numpy as np
 from jaxcnn.ablation import Ablation
 from jaxcnn.ablation.runs import Result
 from jaxcnn.ablation.sizes import Size
-from jaxcnn.errors import UserError
-from jaxcnn.figures.labels import cell, label, quiet_fonts
+from jaxcnn.figures import style
+from jaxcnn.figures.labels import cell, label
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import csv_cell
 
@@ -151,55 +151,44 @@ def draw(ablation: Ablation, text: str, results: Sequence[Result], out: Path) ->
     Raises:
       UserError: if matplotlib is missing.
     """
-    try:
-        from matplotlib import rcParams
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("the figure needs matplotlib: pip install 'jaxcnn[plots]'") from None
     by_variant = _by_variant(ablation, results)
-    rcParams["svg.hashsalt"] = "jaxcnn"  # the same file from the same numbers
-    figure = Figure(figsize=(10, 0.28 * max(len(by_variant), 6) + 2.5), layout="constrained")
+    figure = style.new_figure(10, 0.28 * max(len(by_variant), 6) + 2.5)
     title = (text.strip().splitlines() or [""])[0].rstrip(".")
-    figure.suptitle(label(title, LONGEST_TITLE))
-    curves, values = figure.subplots(1, 2, width_ratios=(3, 2))
+    style.headline(figure, label(title, LONGEST_TITLE))
+    curves, values = style.new_axes(figure, 1, 2, width_ratios=(3, 2))[0]
     for number, (variant, found) in enumerate(by_variant.items()):
-        style = {"color": f"C{number % 10}", "ls": ["-", "--", ":"][number // 10 % 3]}
+        line = style.line_style(number)
         _draw_curve(
-            curves, [dict(row.curve) for row in results if row.task.variant == variant], style
+            curves, [dict(row.curve) for row in results if row.task.variant == variant], line
         )
-        _draw_value(values, number, interval(list(found.values())), ablation.bounds, style["color"])
+        _draw_value(values, number, interval(list(found.values())), ablation.bounds, line["color"])
     metric = label(ablation.metric, LONGEST_TITLE)
-    curves.set(xlabel=label(ablation.x), ylabel=metric)
+    style.describe(curves, x=label(ablation.x), y=metric)
     if ablation.log_y:
         curves.set_yscale("log")
         values.set_xscale("log")
     values.set_yticks(range(len(by_variant)), [label(name) for name in by_variant])
     for number, name in enumerate(values.get_yticklabels()):
-        name.set_color(f"C{number % 10}")
+        name.set_color(style.line_style(number)["color"])
     values.invert_yaxis()
-    values.set(xlabel=f"{metric}\nat the end, 95 % interval")
-    for axes in (curves, values):
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    with quiet_fonts():
-        for name, fields in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 150})):
-            with whole_file(out / f"figure.{name}") as file:
-                figure.savefig(file, format=name, **fields)
+    style.describe(values, x=f"{metric}\nat the end, 95 % interval")
+    for kind in style.KINDS:
+        style.save(figure, out / f"figure{kind}")
 
 
-def _draw_curve(axes: Any, found: Sequence[dict[float, float]], style: dict[str, Any]) -> None:
+def _draw_curve(axes: Any, found: Sequence[dict[float, float]], line: dict[str, Any]) -> None:
     xs = sorted(set.intersection(*(set(points) for points in found)))
     ys = np.array([[points[x] for x in xs] for points in found])
-    axes.plot(xs, ys.mean(0), marker="." if len(xs) < 25 else "", **style)
-    axes.fill_between(xs, ys.min(0), ys.max(0), color=style["color"], alpha=0.15, lw=0)
+    axes.plot(xs, ys.mean(0), marker="." if len(xs) < 25 else "", **line)
+    axes.fill_between(xs, ys.min(0), ys.max(0), color=line["color"], alpha=0.15, lw=0)
 
 
 def _draw_value(
     axes: Any, number: int, found: Interval, limits: tuple[float, float], color: str
 ) -> None:
     if math.isnan(found.mean):
-        style: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "color": color}
-        axes.text(0.5, number, "not finite", ha="center", va="center", **style)
+        words: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "color": color}
+        axes.text(0.5, number, "not finite", ha="center", va="center", **words)
         return
     low, high = found.cut(limits)
     reach = [[found.mean - low], [max(high - found.mean, 0.0)]]

@@ -22,7 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.errors import UserError
-from jaxcnn.figures.labels import label, quiet_fonts
+from jaxcnn.figures import style
+from jaxcnn.figures.labels import label
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import csv_cell, read_text
 from jaxcnn.training.metrics import top_k_hits
@@ -163,14 +164,15 @@ def write(
         _write_tables(folder, predictions, class_names, counts, bins)
         title = [str(member.get("weights", "")) for member in facts.get("members", [])]
         title.append(f"{facts.get('split', '')} top1 {found['top1']:.2%}".strip())
-        draw(counts, class_names, folder / "confusion.png", title)
+        if style.available():
+            draw(counts, class_names, folder / "confusion.png", title)
+        else:
+            _log.warning(
+                "confusion.csv comes without its figure, which needs matplotlib:"
+                " pip install 'jaxcnn[plots]'"
+            )
     except OSError as error:
         raise UserError(f"cannot write the report to {folder}: {error.strerror}") from None
-    except ImportError:
-        _log.warning(
-            "confusion.csv comes without its figure, which needs matplotlib:"
-            " pip install 'jaxcnn[plots]'"
-        )
 
 
 def belongs_to(folder: Path, weights: Sequence[str], split: str) -> bool:
@@ -199,15 +201,12 @@ def draw(counts: np.ndarray, class_names: Sequence[str], file: Path, title: Sequ
       title: lines above it.
 
     Raises:
-      ImportError: if matplotlib is missing.
+      UserError: if matplotlib is missing, or the file cannot be written.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
     classes = len(counts)
     named = classes <= NAMES_SHOWN
     side = 3.5 + 0.3 * classes if named else 10
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    figure = style.new_figure(side + 1, side)
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
@@ -217,17 +216,18 @@ def draw(counts: np.ndarray, class_names: Sequence[str], file: Path, title: Sequ
         axes.set_yticks(range(classes), names)
         for row, column in zip(*np.nonzero(counts), strict=True):
             color = "white" if shares[row, column] > 0.5 else "black"
-            style: dict[str, Any] = {"ha": "center", "va": "center", "color": color, "fontsize": 7}
-            axes.text(column, row, str(counts[row, column]), **style)
+            place: dict[str, Any] = {"ha": "center", "va": "center", "color": color, "fontsize": 7}
+            axes.text(column, row, str(counts[row, column]), **place)
     else:
+        from matplotlib.ticker import MaxNLocator
+
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(20, integer=True))
     number = "" if named else ", by its number in per_class.csv"
     axes.set(xlabel=f"predicted class{number}", ylabel=f"true class{number}")
     axes.set_title("\n".join(label(line, TITLE) for line in title), fontsize="medium")
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
-    with quiet_fonts(), whole_file(file) as stream:
-        figure.savefig(stream, format="png", dpi=150)
+    style.save(figure, file)
 
 
 def _predicted(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
