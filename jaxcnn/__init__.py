@@ -12,7 +12,7 @@ if sys.argv[:1] == ["-m"]:  # Python is looking for the module of `python -m jax
     cli.begin()
 
 # Names of the package, and the module that each is in; folders of it are in themselves.
-_FOLDERS = ("analysis", "interop", "layers", "models", "ops")
+_FOLDERS = ("analysis", "attribution", "interop", "layers", "models", "ops")
 _NAMES = {
     "LoadedModel": "jaxcnn.run.inference",
     "create_model": "jaxcnn.models",
@@ -25,6 +25,7 @@ _NAMES = {
 __all__ = [
     "LoadedModel",
     "analysis",
+    "attribution",
     "create_model",
     "interop",
     "layers",
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:  # a type checker must not take every name for one of the package
-    from jaxcnn import analysis, interop, layers, models, ops
+    from jaxcnn import analysis, attribution, interop, layers, models, ops
     from jaxcnn.models import create_model, list_models, model_info, register_model
     from jaxcnn.run.inference import LoadedModel, load
 

@@ -22,6 +22,7 @@ ORDER = (
     "layers",
     "models",
     "analysis",
+    "attribution",
     "interop.name_rules interop.name_tables interop.exchange interop.onnx interop.transfer",
     "figures",
     "data",
@@ -96,6 +97,7 @@ def test_the_reader_of_imports_reads_them(tmp_path):
         ("layers", {"jaxcnn.ops", "jaxcnn.layers"}),
         ("models", {"jaxcnn.ops", "jaxcnn.layers", "jaxcnn.models"}),
         ("analysis", {"jaxcnn.ops", "jaxcnn.layers", "jaxcnn.models", "jaxcnn.analysis"}),
+        ("attribution", {"jaxcnn.ops", "jaxcnn.analysis", "jaxcnn.attribution", "optax"}),
     ],
 )
 def test_networks_import_only_downwards_and_only_jax_flax_numpy(room, below):
