@@ -65,8 +65,8 @@ def records(workdir: Path) -> list[dict]:
 
 
 def lasting(workdir: Path) -> list[dict]:
-    """The records without what depends on the time that a run takes."""
-    times = ("images_per_second", "waiting_for_data")
+    """The records without what depends on the time and memory that a run takes."""
+    times = ("images_per_second", "waiting_for_data", "peak_memory")
     return [
         {key: value for key, value in record.items() if key not in times}
         for record in records(workdir)

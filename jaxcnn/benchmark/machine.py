@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.run import distributed
+from jaxcnn.run import distributed, versions
 
 
 class Roofline(NamedTuple):
@@ -59,17 +59,9 @@ def describe(threads: int) -> dict[str, str]:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    found["processor"] = _processor()
+    found["processor"] = versions.processor()
     found["threads"] = str(threads)
     for name in ("OMP_WAIT_POLICY", "XLA_FLAGS", "GLIBC_TUNABLES"):
         if name in os.environ:
             found[name] = os.environ[name]
     return found
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next(line.split(":")[1].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

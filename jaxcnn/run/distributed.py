@@ -138,6 +138,15 @@ def fetch(tree: Any) -> Any:
     return jax.device_get(jax.tree.map(lambda leaf: leaf.addressable_shards[0].data, tree))
 
 
+def peak_memory() -> int:
+    """Returns the largest number of bytes in use so far on a device of this process.
+
+    0 where the devices do not tell; the CPU is one of these.
+    """
+    found = [device.memory_stats() or {} for device in jax.local_devices()]
+    return max(stats.get("peak_bytes_in_use", 0) for stats in found)
+
+
 @dataclasses.dataclass(frozen=True)
 class Program:
     """A function that is mapped over devices.

@@ -13,7 +13,7 @@ from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
 from jaxcnn.interop.transfer import Transferred
-from jaxcnn.run import distributed
+from jaxcnn.run import distributed, versions
 from jaxcnn.run.metric_writer import MetricWriter, Record, duration
 from jaxcnn.training import averages
 from jaxcnn.training.optim import decay_mask
@@ -118,6 +118,7 @@ class ProgressMeter:
         record["train/skipped"] = self._skipped
         record["images_per_second"] = round(speed, 1)
         record["waiting_for_data"] = round(waiting, 3)
+        record["peak_memory"] = distributed.peak_memory() or versions.peak_memory()
         idle = f" ({waiting:.0%} waiting for data)" if waiting > 0.1 else ""
         left = "" if timed < 1 else f"  {duration(per_step * (self._plan.total - step))} left"
         self.line = (

@@ -1,8 +1,13 @@
-"""Versions of the libraries and of the source, which the numbers of a run depend on."""
+"""Versions, processor, memory and command: what the numbers and the speed of a run depend on."""
 
 import contextlib
+import os
 import platform
+import re
+import resource
+import shlex
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -34,3 +39,44 @@ def git_revision() -> str:
         return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain", "-uno"))
     except (OSError, subprocess.SubprocessError):
         return ""
+
+
+def command() -> str:
+    """Returns the command line of this process, as it can be typed again."""
+    return shlex.join(["python", *sys.orig_argv[1:]])
+
+
+def processor() -> str:
+    """Returns the name of the processor, "AMD EPYC 9B14" for example."""
+    return _line_of("/proc/cpuinfo", r"model name\s*: (.+)") or (
+        platform.processor() or platform.machine()
+    )
+
+
+def cores() -> int:
+    """Returns the number of processor cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory() -> int:
+    """Returns the bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def peak_memory() -> int:
+    """Returns the largest number of bytes that this process had in memory so far."""
+    if kilobytes := _line_of("/proc/self/status", r"VmHWM:\s*(\d+) kB"):
+        return int(kilobytes) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _line_of(file: str, pattern: str) -> str:
+    """Returns the group of a pattern in the first line of a file that matches; "" if none does."""
+    with contextlib.suppress(OSError), open(file, encoding="utf-8") as lines:
+        for line in lines:
+            if found := re.match(pattern, line):
+                return found[1].strip()
+    return ""

@@ -325,6 +325,13 @@ def describe_run(
         "statistics": "" if statistics is None else normalization.digest(statistics),
         "devices": distributed.device_count(),
         "processes": distributed.process_count(),
+        "hardware": {
+            "device": distributed.devices()[0].device_kind,
+            "processor": versions.processor(),
+            "cores": versions.cores(),
+            "memory": versions.memory(),
+        },
+        "command": versions.command(),
         "versions": versions.installed(),
         "git": versions.git_revision(),
     }

@@ -3,6 +3,7 @@ import dataclasses
 import functools
 import json
 import logging
+import os
 import subprocess
 import sys
 
@@ -205,6 +206,27 @@ def test_the_description_of_a_run_is_json():
     assert json.loads(json.dumps(meta)) == meta
     assert meta["config"] == config_dict.to_saved(config)
     assert {"python", "jax", "flax", "optax", "orbax-checkpoint"} <= meta["versions"].keys()
+    assert meta["hardware"]["processor"]
+    assert 1 <= meta["hardware"]["cores"] <= os.cpu_count()
+    assert meta["hardware"]["memory"] > 2**28
+    assert meta["command"].startswith("python ")
+
+
+def test_peak_memory_is_that_of_the_process_and_never_falls():
+    program = (
+        "from jaxcnn.run import versions\n"
+        "before = versions.peak_memory()\n"
+        "block = bytearray(b'x' * 2**26)\n"
+        "during = versions.peak_memory()\n"
+        "del block\n"
+        "print(before, during, versions.peak_memory())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    before, during, after = map(int, done.stdout.split())
+    assert 2**22 < before < during - 2**25
+    assert after >= during
 
 
 # Going on with another config -------------------------------------------------------------------
