@@ -212,7 +212,9 @@ def make_plan(config: RunConfig, num_examples: int) -> Plan:
     if total >= 2**31:  # steps are int32
         raise UserError(f"train.length={config.train.length} is {total:,} steps: 2,147,483,647 fit")
     log, evaluate, save = periods
-    return Plan(total, steps_per_epoch, log, evaluate, save, _sizes(config, total))
+    moments = [length_in_steps(text, steps_per_epoch) or 0 for text in config.checkpoint.keep_at]
+    keep = tuple(sorted({-int(-moment // 1) for moment in moments}))
+    return Plan(total, steps_per_epoch, log, evaluate, save, _sizes(config, total), keep)
 
 
 def _sizes(config: RunConfig, total: int) -> tuple[tuple[int, int], ...]:

@@ -137,6 +137,12 @@ class CheckpointConfig(spec.Section):
     keep_best: int = spec.field(
         1, "best checkpoints that are kept; a better one is saved at once", spec.whole(0, 10**6)
     )
+    keep_at: tuple[str, ...] = spec.field(
+        (),
+        "lengths after which a checkpoint is saved that is never deleted, such as ('1epochs',"
+        " '5epochs'): pictures of how features develop need several",
+        spec.several(some_length),
+    )
     metric: str = spec.field(
         "top1", "top1 | top5: metric of the best checkpoint", spec.choice("top1", "top5")
     )

@@ -166,17 +166,19 @@ class Checkpoints:
                 retention.set_aside(self._directory, step)
                 self._reopen()
             if self.latest() != step:  # an interrupted run may save twice at a step
-                self._start(step, items, metrics)
+                self._start(step, items, metrics, meta)
             if final:
                 self._wait()
         except Exception as error:
             self._fail(error, final)
 
-    def _start(self, step: int, items: Any, metrics: dict[str, float]) -> None:
+    def _start(
+        self, step: int, items: Any, metrics: dict[str, float], meta: dict[str, Any]
+    ) -> None:
         self._check_place()
         if step < (self.latest() or 0):
             raise ValueError(f"declined to write step {step}, there is a later one")
-        self._retention.add(step, metrics)
+        self._retention.add(step, metrics, meta)
         try:
             # By force: what else Orbax takes for a later step is none of ours.
             if not self._manager.save(step, args=items, metrics=metrics or None, force=True):

@@ -1,10 +1,10 @@
-"""Which checkpoints of a run stay: the newest, and the best by a metric."""
+"""Which checkpoints of a run stay: the newest, the best by a metric, those of chosen steps."""
 
 import contextlib
 import errno
 import math
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from jaxcnn.run import checkpoint_files, distributed
 CURES = {errno.ENOSPC: "free space", errno.EDQUOT: "free space", errno.EROFS: "make it writable"}
 ASIDE = ".replaced"  # ends the name of a checkpoint while another one of its step is written
 
+KEPT = "kept"  # in the metadata of a checkpoint that is never deleted
 MOST_DELETED = 20  # times in a row that a step was deleted while it was read
 
 
@@ -35,11 +36,14 @@ class Retention:
 
     def __init__(self, keep_latest: int, keep_best: int, metric: str):
         self.values: dict[int, float] = {}
+        self._forever: set[int] = set()  # as the checkpoints say, not the config
         self._keep = (max(keep_latest, 1), keep_best)
         self._metric = metric
 
-    def add(self, step: int, metrics: dict[str, float]) -> None:
+    def add(self, step: int, metrics: dict[str, float], meta: Mapping[str, Any]) -> None:
         """Takes a step."""
+        if meta.get(KEPT) is True:
+            self._forever.add(step)
         value = metrics.get(self._metric, -math.inf)
         self.values[step] = value if math.isfinite(value) else -math.inf
 
@@ -51,7 +55,8 @@ class Retention:
             for step in steps:
                 self.values[step] = -math.inf
                 with contextlib.suppress(OSError, ValueError):  # said where the step itself is read
-                    self.add(step, checkpoint_files.describe(directory, step).metrics)
+                    described = checkpoint_files.describe(directory, step)
+                    self.add(step, described.metrics, described.meta)
             if set(steps) <= set(checkpoint_files.steps(directory)):
                 break
         return self
@@ -71,7 +76,7 @@ class Retention:
         latest, best = self._keep
         measured = [(value, step) for step, value in self.values.items() if value > -math.inf]
         ranked = [step for _, step in sorted(measured, reverse=True)]
-        kept = {*sorted(self.values)[-latest:], *ranked[:best]}
+        kept = {*sorted(self.values)[-latest:], *ranked[:best], *self._forever & self.values.keys()}
         dropped = self.values.keys() - kept
         self.values = {step: self.values[step] for step in kept}
         return [info.step not in dropped for info in checkpoints]

@@ -17,6 +17,7 @@ from jaxcnn.run import distributed, progress
 from jaxcnn.run.checkpoint import Checkpoints
 from jaxcnn.run.metric_writer import MetricWriter
 from jaxcnn.run.preemption import Stopped, StopRequest
+from jaxcnn.run.retention import KEPT
 from jaxcnn.training import selection
 from jaxcnn.training.schedules import Plan, is_due
 from jaxcnn.training.state import TrainState
@@ -205,6 +206,7 @@ class Loop:
         value = self.results.get(selection.key(config, self._split))
         better = bool(config.checkpoint.keep_best) and selection.is_better(value, self._best)
         save_due = is_due(self.step, self._plan.save) or self.step == self._plan.total
+        save_due = save_due or self.step in self._plan.keep
         if save_due or better:
             self._best = self._best if value is None else max(self._best, value)
             measured = None if value is None else {config.checkpoint.metric: value}
@@ -218,6 +220,8 @@ class Loop:
         meta = self._meta | {"window": self._meter.state()}
         if not self._evaluated:
             meta["evaluated"] = False
+        if self.step in self._plan.keep:
+            meta[KEPT] = True
         state = _finite(distributed.fetch(self.state), self.step)
         checkpoints = self._run.checkpoints
         checkpoints.save(self.step, state, meta, measured, final=final, again=again)

@@ -135,6 +135,7 @@ class Plan(NamedTuple):
       save: between checkpoints.
       sizes: (steps before, side of the training images in pixels) of each stage of the run; 0 steps
         come before the first stage.
+      keep: steps whose checkpoints are never deleted.
     """
 
     total: int
@@ -143,6 +144,7 @@ class Plan(NamedTuple):
     evaluate: Fraction | None
     save: Fraction | None
     sizes: tuple[tuple[int, int], ...] = ()
+    keep: tuple[int, ...] = ()
 
     @property
     def resized(self) -> tuple[int, ...]:
@@ -161,7 +163,8 @@ class Plan(NamedTuple):
         first = start + 1
         for step in range(first, self.total + 1):
             periods = (self.log, self.evaluate, self.save)
-            full = step - first + 1 == most or step == self.total or step in self.resized
+            full = step - first + 1 == most or step == self.total
+            full = full or step in self.resized or step in self.keep
             if full or any(is_due(step, period) for period in periods):
                 yield range(first, step + 1)
                 first = step + 1

@@ -176,6 +176,17 @@ def test_the_best_of_an_earlier_process_is_kept(open_checkpoints, tmp_path):
     assert steps_on_disk(tmp_path / "checkpoints") == [2, 4]
 
 
+def test_chosen_steps_are_kept_whatever_a_later_process_is_told(open_checkpoints, tmp_path):
+    for first, last in [(1, 4), (5, 7)]:  # of two processes
+        checkpoints = open_checkpoints(keep_latest=1, keep_best=0)
+        for step in range(first, last + 1):
+            checkpoints.save(
+                step, tree(step), META | {retention.KEPT: True} if step in (2, 6) else META
+            )
+        checkpoints.wait()
+    assert steps_on_disk(tmp_path / "checkpoints") == [2, 6, 7]
+
+
 def test_a_run_may_go_on_with_another_metric(open_checkpoints, tmp_path):
     checkpoints = open_checkpoints(keep_latest=2, metric="top1")
     checkpoints.save(1, tree(1), META, {"top1": 0.9})

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcnn.config import build
+from jaxcnn.config.config_dict import base_config, freeze
 from jaxcnn.errors import UserError
 from jaxcnn.training.schedules import Plan, ScheduleConfig, is_due, length_in_steps, make_schedule
 
@@ -70,6 +72,24 @@ def test_calls_end_where_something_is_due(start, most):
         last = steps[-1]
         due = last == 60 or is_due(last, plan.log) or is_due(last, plan.evaluate)
         assert due or len(steps) == most
+
+
+def test_calls_end_where_a_checkpoint_is_kept():
+    plan = Plan(20, EPOCH, None, None, None, keep=(3, 4, 99))
+    assert [(steps[0], steps[-1]) for steps in plan.calls(0, 10)] == [
+        (1, 3),
+        (4, 4),
+        (5, 14),
+        (15, 20),
+    ]
+
+
+def test_a_kept_step_is_the_first_that_reaches_its_length():
+    config = base_config()
+    config.train.update(length="10epochs", batch_size=64)
+    config.checkpoint.keep_at = ("2epochs", "1epochs", "7steps", "99epochs", "0.5epochs")
+    plan = build.make_plan(freeze(config), 100)  # 1.5625 steps an epoch
+    assert plan.keep == (1, 2, 4, 7, 155)
 
 
 def test_never_and_nothing_are_never_due():
