@@ -1,0 +1,128 @@
+"""What attribution says of an image, over the image or beside it, and all methods on one sheet."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from jaxcnn.figures import style, tiles
+from jaxcnn.figures.labels import label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ACROSS = 7  # pictures in a row of a contact sheet
+PALE = 0.55  # of an image below a map: the share of white
+
+
+class Explained(NamedTuple):
+    """What one method says of one image.
+
+    Attributes:
+      method: its name.
+      values: a map [H, W], or a picture [H, W, C] of input pixels with a sign.
+      note: a line below it, such as the layer; may be empty.
+    """
+
+    method: str
+    values: np.ndarray
+    note: str = ""
+
+
+def overlay(image: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Returns a map over a pale grey image, uint8 [H, W, 3].
+
+    The larger a magnitude, the less of the image is seen: nothing of it where the map is largest.
+    Colours are the sequential ones from zero to the largest value, or the diverging ones if there
+    are negative values, symmetric about zero.
+
+    Args:
+      image: uint8 [H, W, 1 or 3].
+      values: [H, W].
+    """
+    signed = bool(values.min() < 0)
+    reach = float(np.abs(values).max()) or 1.0
+    colors = style.colored(values / reach, signed=signed).astype(np.float64)
+    grey = 255 * PALE + (1 - PALE) * tiles.as_rgb(image).mean(-1, keepdims=True)
+    share = np.abs(values[..., None]) / reach
+    return np.round(share * colors + (1 - share) * grey).astype(np.uint8)
+
+
+def picture(image: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Returns what a method says of an image as uint8 [H, W, 3]: an `overlay` of a map.
+
+    Pictures of input pixels are shown beside the image and not over it; zero is middle grey.
+
+    Args:
+      image: uint8 [H, W, 1 or 3].
+      values: see `Explained`.
+    """
+    if values.ndim == 2:
+        return overlay(image, values)
+    return tiles.as_pictures(values[None])[0]
+
+
+def draw_overlay(image: np.ndarray, explained: Explained, words: str) -> "Figure":
+    """Draws an image, and beside it what a method says of it, with the scale of a map.
+
+    Args:
+      image: uint8 [H, W, 1 or 3].
+      explained: of this image.
+      words: which class is explained, and how likely it is; made harmless here.
+    """
+    figure = style.new_figure(6.4, 3.2)
+    left, right = style.new_axes(figure, 1, 2, grid=False)[0]
+    _show(left, tiles.enlarged(tiles.as_rgb(image)[None])[0])
+    shown = picture(image, explained.values)
+    _show(right, tiles.enlarged(shown[None])[0])
+    if explained.values.ndim == 2:
+        _scale(figure, right, explained.values)
+    style.describe(right, explained.method + (f", {label(explained.note)}" * bool(explained.note)))
+    style.headline(figure, label(words, 70))
+    return figure
+
+
+def draw_contact_sheet(
+    images: Sequence[np.ndarray], rows: Sequence[Sequence[Explained]], words: Sequence[str]
+) -> "Figure":
+    """Draws a row for each image: the image, then what each method says of it.
+
+    Args:
+      images: n, uint8 [H, W, 1 or 3] of one size.
+      rows: n, of one length, each with the same methods.
+      words: n, which class is explained; made harmless here.
+    """
+    wrapped = min(1 + len(rows[0]), ACROSS)
+    lines = -(-len(rows[0]) // (wrapped - 1))
+    figure = style.new_figure(1.25 * wrapped, 1.42 * lines * len(rows) + 0.1)
+    panels = style.new_axes(figure, lines * len(rows), wrapped, grid=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for number, (image, row, line) in enumerate(zip(images, rows, words, strict=True)):
+        block = panels[number * lines : (number + 1) * lines]
+        _show(block[0, 0], tiles.enlarged(tiles.as_rgb(image)[None])[0])
+        style.describe(block[0, 0], "\n".join(label(part, 20) for part in line.split("\n")))
+        for axes, explained in zip(block[:, 1:].flat, row, strict=False):
+            _show(axes, tiles.enlarged(picture(image, explained.values)[None])[0])
+            style.describe(axes, explained.method)
+    return figure
+
+
+def _show(axes: "Axes", pixels: np.ndarray) -> None:
+    axes.set_axis_off()
+    axes.imshow(pixels)
+
+
+def _scale(figure: "Figure", axes: "Axes", values: np.ndarray) -> None:
+    """Adds the colour bar of `overlay`."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    reach = float(np.abs(values).max()) or 1.0
+    signed = bool(values.min() < 0)
+    colors = style.DIVERGING if signed else style.SEQUENTIAL
+    mappable = ScalarMappable(Normalize(-reach if signed else 0, reach), colors)
+    bar = figure.colorbar(mappable, ax=axes, shrink=0.9)
+    bar.ax.tick_params(labelsize=style.FONT - 1)
+    bar.outline.set_visible(False)
