@@ -29,8 +29,8 @@ FILLS = ("mean", "noise")
 ERASE_ASPECT = (0.3, 1 / 0.3)
 TRIES = 10  # boxes drawn for an erased part; the first that fits is used
 
-# Principal components of ImageNet's RGB pixels in [0, 1], as published in fb.resnet.torch: standard
-# deviations along the components, and the components as columns.
+# Principal components of ImageNet's RGB pixels in [0, 1], as published in fb.resnet.torch: the
+# variances along the components, by which AlexNet scales its noise, and the components as columns.
 PCA_SCALE = (0.2175, 0.0188, 0.0045)
 PCA_COMPONENTS = (
     (-0.5675, 0.7192, 0.4009),
