@@ -2,18 +2,27 @@
 
 from typing import TYPE_CHECKING
 
-__all__ = ["count_macs"]
+# Public functions, and the modules that they are in.
+_NAMES = {
+    "count_macs": "macs",
+    "receptive_field": "receptive_fields",
+    "trace": "graph",
+}
+
+__all__ = ["count_macs", "receptive_field", "trace"]
 
 if TYPE_CHECKING:
+    from jaxcnn.analysis.graph import trace
     from jaxcnn.analysis.macs import count_macs
+    from jaxcnn.analysis.receptive_fields import receptive_field
 else:
 
     def __getattr__(name):
         if name not in __all__:
             raise AttributeError(f"module 'jaxcnn.analysis' has no attribute {name!r}")
-        from jaxcnn.analysis import macs
+        import importlib
 
-        return getattr(macs, name)
+        return getattr(importlib.import_module(f"jaxcnn.analysis.{_NAMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -82,24 +82,43 @@ def _count(jaxpr: Jaxpr, outer: str) -> Counter[str]:
         if not (eqn.invars and eqn.outvars):
             continue
         paths = re.findall(f"{MARK}([^{MARK}]*){MARK}", str(eqn.source_info.name_stack))
-        path = paths[-1] if paths else outer
-        if (macs := _macs(eqn)) is not None:
-            counts[path] += macs
-            continue
-        kind = eqn.primitive.name
-        parts = [_count(inner, path) for inner in jaxprs_in_params(eqn.params)]
-        if kind == "cond":
-            parts = [max(parts, key=Counter.total)]
-        if kind == "while" and any(parts):
-            raise UserError(
-                f"{path or 'the network'} multiplies in a while loop, whose length is not known "
-                "before it runs: use `lax.scan`, or `lax.fori_loop` with constant bounds"
-            )
-        times = eqn.params["length"] if kind == "scan" else 1
-        for part in parts:
-            for inner_path, number in part.items():
-                counts[inner_path] += times * number
+        counts.update(_count_equation(eqn, paths[-1] if paths else outer))
     return counts
+
+
+def _count_equation(eqn: JaxprEqn, path: str) -> Counter[str]:
+    if (macs := _macs(eqn)) is not None:
+        return Counter({path: macs})
+    kind = eqn.primitive.name
+    parts = [_count(inner, path) for inner in jaxprs_in_params(eqn.params)]
+    if kind == "cond":
+        parts = [max(parts, key=Counter.total)]
+    if kind == "while" and any(parts):
+        raise UserError(
+            f"{path or 'the network'} multiplies in a while loop, whose length is not known "
+            "before it runs: use `lax.scan`, or `lax.fori_loop` with constant bounds"
+        )
+    times = eqn.params["length"] if kind == "scan" else 1
+    counts: Counter[str] = Counter()
+    for part in parts:
+        for inner_path, number in part.items():
+            counts[inner_path] += times * number
+    return counts
+
+
+def of_equation(eqn: JaxprEqn) -> int:
+    """Returns the multiply-adds of one equation of a traced program, for the traced batch."""
+    return _count_equation(eqn, "").total()
+
+
+def convolution_of(eqn: JaxprEqn) -> JaxprEqn | None:
+    """Returns the convolution of XLA that an equation is or stands for; None if it is none."""
+    if eqn.primitive.name == "conv_general_dilated":
+        return eqn
+    if eqn.params.get("name") == "conv_general_dilated":
+        inside = (inner for jaxpr in jaxprs_in_params(eqn.params) for inner in _convolutions(jaxpr))
+        return next((inner for inner in inside if _shapes(inner) == _shapes(eqn)), None)
+    return None
 
 
 def _macs(eqn: JaxprEqn) -> int | None:

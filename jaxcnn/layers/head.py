@@ -70,6 +70,7 @@ def classifier(
     )
 
 
+@jax.named_scope("minus_distances")
 def minus_distances(x: jax.Array, centres: npt.ArrayLike) -> jax.Array:
     """Returns logits (N, K) of radial basis functions, at least float32: -Σ_j (x_j - c_kj)².
 

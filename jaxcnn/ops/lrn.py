@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 
+@jax.named_scope("local_response_norm")
 def local_response_norm(
     x: jax.Array,
     size: int = 5,

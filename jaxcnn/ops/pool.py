@@ -24,6 +24,7 @@ MANY_TAPS = 25  # a window of more is left to XLA
 Padding = int | str | Sequence[Sequence[int]]
 
 
+@jax.named_scope("max_pool")
 def max_pool(
     x: jax.Array,
     window: Sequence[int],
@@ -165,6 +166,7 @@ def _reference(x: jax.Array, window: Window) -> jax.Array:
     return nn.max_pool(x, window.shape, window.strides, window.pads)
 
 
+@jax.named_scope("avg_pool")
 def avg_pool(
     x: jax.Array,
     window: Sequence[int],
@@ -219,6 +221,7 @@ def _by_taps(x: jax.Array, window: Window, count_include_pad: bool) -> jax.Array
     return (total / (len(found) if count_include_pad else counts)).astype(x.dtype)
 
 
+@jax.named_scope("avg_pool")
 def adaptive_avg_pool(x: jax.Array, output_size: tuple[int, int]) -> jax.Array:
     """Averages over bins that cover the map, as torch's `AdaptiveAvgPool2d`.
 

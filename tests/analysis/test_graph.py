@@ -1,0 +1,111 @@
+"""The graph of a network: what it computes, its layers, its parameters."""
+
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from jaxcnn.analysis.graph import trace, trace_shapes
+from jaxcnn.errors import UserError
+from jaxcnn.models import create_model
+
+SMALL = {
+    "lenet5": (partial(create_model, "lenet5"), (16, 16, 1)),
+    "resnet": (partial(create_model, "cifar_resnet20", stage_sizes=(1, 1), width=8), (8, 8, 3)),
+    "densenet": (
+        partial(create_model, "densenet_40_12", stage_sizes=(2, 2), growth_rate=4),
+        (8, 8, 3),
+    ),
+}
+
+
+class Shared(nn.Module):
+    """One convolution used twice, a function as activation, a parameter of the network itself."""
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        conv = nn.Conv(3, (3, 3), name="conv")
+        x = nn.relu(conv(x))
+        y = jnp.maximum(conv(x), 0)
+        scale = self.param("scale", nn.initializers.ones, (3,))
+        unused = self.param("unused", nn.initializers.ones, (5,))
+        del unused
+        x = jnp.concatenate([x, y * scale.reshape(1, 1, 1, 3)], axis=-1)
+        x = nn.max_pool(x, (2, 2), (2, 2))
+        return nn.Dense(4, name="classifier")(x.mean((1, 2)))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_graph_computes_the_network(name):
+    constructor, shape = SMALL[name]
+    model, images = constructor(), jax.random.normal(jax.random.key(1), (2, *shape))
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+    graph = trace(model, variables, images)
+    logits, kept = jax.jit(partial(graph.run, keep=(graph.nodes[0].name,)))(variables, images)
+    np.testing.assert_allclose(logits, model.apply(variables, images), rtol=1e-5, atol=1e-5)
+    assert kept[graph.nodes[0].name].shape[1:] == graph.nodes[0].shape
+
+
+def test_nodes_of_a_network_of_ones_own():
+    graph = trace_shapes(Shared(), (8, 8, 3))
+    assert [(node.name, node.kind) for node in graph.nodes] == [
+        ("conv", "conv"),
+        ("relu", "relu"),
+        ("conv#2", "conv"),
+        ("relu_2", "relu"),
+        ("multiply", "multiply"),
+        ("concatenate", "concatenate"),
+        ("max_pool", "max_pool"),
+        ("global_avg_pool", "global_avg_pool"),
+        ("classifier", "dense"),
+    ]
+    assert graph["conv"].parameters == ("conv/bias", "conv/kernel")
+    assert graph["conv#2"].parameters == ()
+    assert graph["multiply"].parameters == ("scale",)
+    assert graph.unused == ("unused",)
+    assert graph["concatenate"].inputs == ("relu", "multiply")
+    assert graph["conv"].inputs == ("images",)
+    assert graph["conv"].macs == graph["conv#2"].macs == 8 * 8 * 3 * 27
+    assert graph["conv"].detail == "3x3, 3, padding 1"
+    assert graph["max_pool"].detail == "2x2, stride 2"
+    assert graph.last_maps() == "max_pool"
+
+
+def test_a_gradient_with_respect_to_a_layer():
+    """Against the same network cut in two by hand."""
+    model = Shared()
+    images = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
+    variables = model.init(jax.random.key(0), images)
+    graph = trace(model, variables, images)
+
+    def of_maps(delta):
+        return graph.run(variables, images, perturb={"max_pool": delta})[0][:, 1].sum()
+
+    found = jax.grad(of_maps)(jnp.zeros((2, 4, 4, 6)))
+    kernel = variables["params"]["classifier"]["kernel"][:, 1]
+    chex.assert_trees_all_close(found, jnp.broadcast_to(kernel / 16, found.shape), rtol=1e-6)
+
+
+def test_a_rule_replaces_all_layers_of_a_kind():
+    model = Shared()
+    images = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
+    variables = model.init(jax.random.key(0), images)
+    graph = trace(model, variables, images)
+    found, _ = graph.run(variables, images, rules={"relu": lambda f, x: x})
+    params = variables["params"]
+    conv = partial(nn.Conv(3, (3, 3)).apply, {"params": params["conv"]})
+    first = conv(images)
+    maps = jnp.concatenate([first, conv(first)], axis=-1)
+    dense = params["classifier"]
+    expected = nn.max_pool(maps, (2, 2), (2, 2)).mean((1, 2)) @ dense["kernel"]
+    chex.assert_trees_all_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_unknown_layer_is_answered_with_the_nearest():
+    graph = trace_shapes(Shared(), (8, 8, 3))
+    with pytest.raises(UserError, match=r"no layer 'max_poll'.*max_pool"):
+        _ = graph["max_poll"]
