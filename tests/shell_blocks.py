@@ -19,7 +19,7 @@ import jax
 
 import jaxcnn.benchmark.__main__
 import jaxcnn.data.prepare.__main__
-from jaxcnn import ablate, doctor, export, features, main, predict, preview
+from jaxcnn import ablate, doctor, export, features, main, predict, preview, report
 from jaxcnn.config import build, flags, schema
 from jaxcnn.interop import convert
 
@@ -34,6 +34,7 @@ PARSERS = {
     "jaxcnn.features": features.parse,
     "jaxcnn.interop.convert": convert.parse_flags,
     "jaxcnn.predict": predict.parse,
+    "jaxcnn.report": report.parse,
 }
 
 

@@ -154,6 +154,9 @@ class LogConfig(spec.Section):
 
     every: str = spec.field("20steps", "length between records", length)
     tensorboard: bool = spec.field(False, "also write TensorBoard files", spec.flag)
+    report: bool = spec.field(
+        False, "write report.html at the end (python -m jaxcnn.report makes it later)", spec.flag
+    )
 
 
 @dataclasses.dataclass(frozen=True)

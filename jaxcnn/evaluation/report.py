@@ -23,15 +23,13 @@ import numpy as np
 
 from jaxcnn.errors import UserError
 from jaxcnn.figures import style
-from jaxcnn.figures.labels import label
+from jaxcnn.figures.charts.confusion import confusion_matrix
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import csv_cell, read_text
 from jaxcnn.training.metrics import top_k_hits
 
 SUMMARY = "report.json"
 BINS = 15  # of the calibration error, as in the paper
-NAMES_SHOWN = 30  # classes beyond which the figure has numbers in place of names
-TITLE = 60  # characters of a line of the figure's title
 
 _log = logging.getLogger("jaxcnn")
 
@@ -97,16 +95,26 @@ def average(members: Sequence[Predictions]) -> Predictions:
 
 def means(predictions: Predictions) -> dict[str, float]:
     """Returns `loss` if there is one, `nll` (nats), `top1`, `top5` (fractions) and `ece`."""
-    _, labels, scores, losses = predictions
-    hits = [np.asarray(top_k_hits(jnp.asarray(scores), jnp.asarray(labels), k)) for k in (1, 5)]
-    own = np.take_along_axis(scores, labels[:, None], axis=1)
+    losses = predictions.losses
     main = {} if losses is None else {"loss": float(losses.mean(dtype=np.float64))}
     return main | {
-        "nll": float(-own.mean(dtype=np.float64)),
-        "top1": float(hits[0].mean()),
-        "top5": float(hits[1].mean()),
+        "nll": float(nll(predictions).mean(dtype=np.float64)),
+        "top1": float(hits(predictions, 1).mean()),
+        "top5": float(hits(predictions, 5).mean()),
         "ece": calibration(predictions).error,
     }
+
+
+def hits(predictions: Predictions, k: int = 1) -> np.ndarray:
+    """Returns whether the label is among the k likeliest classes, bool [n]."""
+    scores, labels = jnp.asarray(predictions.log_probabilities), jnp.asarray(predictions.labels)
+    return np.asarray(top_k_hits(scores, labels, k))
+
+
+def nll(predictions: Predictions) -> np.ndarray:
+    """Returns the cross entropy of each example in nats, float32 [n]."""
+    own = np.take_along_axis(predictions.log_probabilities, predictions.labels[:, None], axis=1)
+    return -own[:, 0]
 
 
 def calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
@@ -115,7 +123,7 @@ def calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
     Bin m of M holds confidences in ((m - 1)/M, m/M]. Guo et al., "On Calibration of Modern Neural
     Networks", 2017, arXiv 1706.04599, §2, eqs. 2 to 5.
     """
-    predicted, confidence = _predicted(predictions)
+    predicted, confidence = likeliest(predictions)
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     count = np.bincount(place, minlength=bins)
     least_one = np.maximum(count, 1)
@@ -123,10 +131,18 @@ def calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
     return Calibration(count, hits / least_one, np.bincount(place, confidence, bins) / least_one)
 
 
+def likeliest(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the likeliest class, int [n], and its probability, float64 [n]."""
+    scores = predictions.log_probabilities
+    predicted = np.argmax(scores, axis=1)
+    best = np.take_along_axis(scores, predicted[:, None], axis=1)[:, 0]
+    return predicted, np.exp(best.astype(np.float64))
+
+
 def confusion(predictions: Predictions) -> np.ndarray:
     """Returns counts, int [K, K], by true class (rows) and predicted class (columns)."""
     classes = predictions.log_probabilities.shape[1]
-    predicted, _ = _predicted(predictions)
+    predicted, _ = likeliest(predictions)
     pairs = predictions.labels.astype(np.int64) * classes + predicted
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
@@ -147,12 +163,7 @@ def write(
     Raises:
       UserError: if scores are not finite, or a file cannot be written.
     """
-    bad = ~np.isfinite(predictions.log_probabilities).all(axis=1)
-    if bad.any():
-        raise UserError(
-            f"the scores of {bad.sum()} of {len(bad)} examples are not finite, the first of them at"
-            f" index {predictions.indices[bad][0]}: there is nothing to report of this network"
-        )
+    check_finite(predictions)
     counts, bins = confusion(predictions), calibration(predictions)
     if not folder.is_dir():
         raise UserError(f"cannot write the report to {folder}: no such folder")
@@ -165,7 +176,8 @@ def write(
         title = [str(member.get("weights", "")) for member in facts.get("members", [])]
         title.append(f"{facts.get('split', '')} top1 {found['top1']:.2%}".strip())
         if style.available():
-            draw(counts, class_names, folder / "confusion.png", title)
+            drawn = confusion_matrix(counts, class_names, title, "per_class.csv")
+            style.save(drawn, folder / "confusion.png")
         else:
             _log.warning(
                 "confusion.csv comes without its figure, which needs matplotlib:"
@@ -173,6 +185,20 @@ def write(
             )
     except OSError as error:
         raise UserError(f"cannot write the report to {folder}: {error.strerror}") from None
+
+
+def check_finite(predictions: Predictions) -> None:
+    """Refuses predictions of which nothing can be said.
+
+    Raises:
+      UserError: if scores are not finite.
+    """
+    bad = ~np.isfinite(predictions.log_probabilities).all(axis=1)
+    if bad.any():
+        raise UserError(
+            f"the scores of {bad.sum()} of {len(bad)} examples are not finite, the first of them at"
+            f" index {predictions.indices[bad][0]}: there is nothing to report of this network"
+        )
 
 
 def belongs_to(folder: Path, weights: Sequence[str], split: str) -> bool:
@@ -189,53 +215,6 @@ def belongs_to(folder: Path, weights: Sequence[str], split: str) -> bool:
         return kept == list(map(os.path.abspath, weights)) and facts["split"] == split
     except (OSError, ValueError, TypeError, KeyError):
         return False
-
-
-def draw(counts: np.ndarray, class_names: Sequence[str], file: Path, title: Sequence[str]) -> None:
-    """Draws a confusion matrix, each row by its share.
-
-    Args:
-      counts: int [K, K]; see `confusion`.
-      class_names: K.
-      file: a .png.
-      title: lines above it.
-
-    Raises:
-      UserError: if matplotlib is missing, or the file cannot be written.
-    """
-    classes = len(counts)
-    named = classes <= NAMES_SHOWN
-    side = 3.5 + 0.3 * classes if named else 10
-    figure = style.new_figure(side + 1, side)
-    axes = figure.subplots()
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    if named:
-        names = [label(name) for name in class_names]
-        axes.set_xticks(range(classes), names, rotation=90)
-        axes.set_yticks(range(classes), names)
-        for row, column in zip(*np.nonzero(counts), strict=True):
-            color = "white" if shares[row, column] > 0.5 else "black"
-            place: dict[str, Any] = {"ha": "center", "va": "center", "color": color, "fontsize": 7}
-            axes.text(column, row, str(counts[row, column]), **place)
-    else:
-        from matplotlib.ticker import MaxNLocator
-
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(MaxNLocator(20, integer=True))
-    number = "" if named else ", by its number in per_class.csv"
-    axes.set(xlabel=f"predicted class{number}", ylabel=f"true class{number}")
-    axes.set_title("\n".join(label(line, TITLE) for line in title), fontsize="medium")
-    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
-    style.save(figure, file)
-
-
-def _predicted(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the likeliest class, int [n], and its probability, float64 [n]."""
-    scores = predictions.log_probabilities
-    predicted = np.argmax(scores, axis=1)
-    best = np.take_along_axis(scores, predicted[:, None], axis=1)[:, 0]
-    return predicted, np.exp(best.astype(np.float64))
 
 
 def _write_tables(
@@ -275,7 +254,7 @@ def _write_tables(
             for m, (n, accuracy, mean) in enumerate(zip(*bins, strict=True))
         ),
     )
-    predicted, confidence = _predicted(predictions)
+    predicted, confidence = likeliest(predictions)
     rows = zip(predictions.indices, predictions.labels, predicted, confidence, strict=True)
     table(
         "predictions.csv",

@@ -7,6 +7,7 @@ workdir/
   metrics.jsonl     one record per log or evaluation, and metrics.csv from the same
   checkpoints/      one directory per step
   statistics.npz    of the training images, where `data.preprocess` needs any
+  report.html       of the whole run, if `log.report` asks for it
   .lock             held as long as a run writes here
 """
 
@@ -32,6 +33,7 @@ from jaxcnn.run import distributed, versions
 
 LOG = logging.getLogger("jaxcnn")
 STATISTICS = "statistics.npz"
+REPORT = "report.html"
 WRITTEN = (
     ".lock",
     "checkpoints",
@@ -40,6 +42,7 @@ WRITTEN = (
     "metrics.csv",
     "metrics.jsonl",
     "profile",
+    REPORT,
     STATISTICS,
     "tensorboard",
 )

@@ -21,6 +21,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluate import check_number_of_classes, evaluate_state
 from jaxcnn.evaluation.evaluator import Results, make_evaluator, make_recalibrator
 from jaxcnn.evaluation.multicrop import CENTER
+from jaxcnn.reporting.report import write_at_end
 from jaxcnn.run import distributed, init_from, progress, workdir
 from jaxcnn.run.checkpoint import Checkpoints, Restored
 from jaxcnn.run.checkpoint_files import variables_sha256
@@ -109,6 +110,8 @@ def _run(
     finished = _finished(run, data)
     if not distributed.agree(finished is None) and finished:
         run.log.say(f"{directory} is finished: nothing left to train")
+        if not (directory / workdir.REPORT).exists():
+            _report(run)
         return _say_result(run, data, finished)
     statistics = distributed.replicate(_measure(run, data))  # one copy for all programs
     programs = make_programs(config, data.train, data.validation, data.plan, statistics)
@@ -306,7 +309,15 @@ def _finish(
     record |= {"protocol": _protocol(config), "state_sha256": digest}
     record |= {"record_sha256": _record_sha256(record)}
     run.log.record(record)
+    _report(run)
     return _say_result(run, data, record)
+
+
+def _report(run: Run) -> None:
+    """Writes report.html if the config asks for it; whatever happens, the run goes on."""
+    if run.config.log.report and run.writes:
+        with run.log.waiting("writing the report"):
+            write_at_end(run.directory)
 
 
 def _test(

@@ -12,6 +12,8 @@ import pytest
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation import report
 from jaxcnn.evaluation.report import Predictions
+from jaxcnn.figures import style
+from jaxcnn.figures.charts.confusion import confusion_matrix
 
 NAMES = ("ant", "b$e", "cow, brown")
 
@@ -92,7 +94,8 @@ def test_files_of_a_report(four, tmp_path):
 
 def test_the_figure_has_no_names_of_many_classes(tmp_path):
     counts = np.eye(200, dtype=int)
-    report.draw(counts, [str(i) for i in range(200)], tmp_path / "x.png", ["runs/a"])
+    figure = confusion_matrix(counts, [str(i) for i in range(200)], ["runs/a"], "per_class.csv")
+    style.save(figure, tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 1000
 
 
@@ -113,7 +116,8 @@ def test_names_of_strangers_are_shown_in_a_figure_and_obeyed_nowhere(tmp_path, m
     names = ["$x^{$", "\x1b[31mred\n", "一丁\U0001f600", "n" * 300, r"$\frac"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        report.draw(np.eye(5, dtype=int), names, tmp_path / "x.png", ["runs/$a$", "test top1"])
+        figure = confusion_matrix(np.eye(5, dtype=int), names, ["runs/$a$", "test top1"])
+        style.save(figure, tmp_path / "x.png")
     assert {r"\$x^{\$", r"\x1b[31mred\n", r"\$\frac", "runs/\\$a\\$\ntest top1"} <= set(shown)
     assert max(map(len, shown)) < 50
 

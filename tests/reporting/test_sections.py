@@ -1,0 +1,160 @@
+import numpy as np
+import pytest
+
+from jaxcnn.evaluation import report as reports
+from jaxcnn.figures.page import Page, Section, Table, Text, Tiles, render
+from jaxcnn.reporting import mistakes, numbers, sections
+from jaxcnn.reporting.report import page_of, sections_of
+from tests.figures import html
+from tests.reporting.runs import NAMES, run
+
+LABELS = [0, 0, 0, 1, 1, 2, 2, 3]
+PREDICTED = [0, 0, 1, 1, 1, 2, 0, 3]
+
+
+@pytest.fixture
+def examined():
+    return run(LABELS, PREDICTED, confidence=[0.7, 0.6, 0.9, 0.7, 0.7, 0.7, 0.8, 0.4])
+
+
+def of_kind(blocks, kind):
+    found = [block for block in blocks if isinstance(block, kind)]
+    for block in blocks:
+        inner = getattr(block, "blocks", [])
+        columns = getattr(block, "items", []) if block.kind == "columns" else []
+        for part in (inner, *columns):
+            found += of_kind(part, kind)
+    return found
+
+
+def texts(table):
+    return [[getattr(cell, "text", cell) for cell in row] for row in table.rows]
+
+
+def test_the_result_has_wilsons_interval(examined):
+    blocks = sections.result(examined, ["a warning", ""])
+    assert blocks[0] == Text("A warning", warning=True)
+    (tiles,) = of_kind(blocks, Tiles)
+    found = {title: (value, note) for title, value, note in tiles.items}
+    assert found["test accuracy (top1)"] == ("75.00 %", "40.93 to 92.85 %")
+    assert found["test error"] == ("25.00 %", "2 of 8 images")
+    means = reports.means(examined.answers.predictions)
+    assert found["cross entropy"][0] == f"{means['nll']:.4f}"
+    assert found["calibration error"][0] == f"{100 * means['ece']:.2f} %"
+
+
+def test_a_record_with_another_accuracy_is_said(examined):
+    assert len(of_kind(sections.result(examined, []), Text)) == 1
+    changed = [record | {"test/top1": 0.875} for record in examined.records]
+    found = of_kind(sections.result(examined._replace(records=changed), []), Text)
+    assert "87.50 %" in found[-1].text
+    assert found[-1].warning
+
+
+def test_without_data_the_last_record_is_shown(examined):
+    lacking = examined._replace(answers=None, problem="no <data>")
+    assert lacking.split == "test"
+    page = html.check(render(page_of([lacking])))
+    assert "The network was not evaluated: no <data>" in page.text
+    assert "test/top1" in page.text
+    titles = [section.title for section in sections_of(lacking, "latest")]
+    assert "Curves" in titles
+    assert "Worst mistakes" not in titles
+
+
+def test_a_run_that_is_not_finished_says_so(examined):
+    running = examined._replace(records=examined.records[:-1])
+    assert running.result is None
+    assert "not finished" in html.check(render(page_of([running]))).text
+
+
+def test_what_was_run_has_the_record_of_the_checkpoint(examined):
+    page = Page("", "", [Section("", sections.provenance(examined))])
+    found = html.check(render(page)).text
+    for known in ("--config=<b>", "c0ffee", "jax 1", "2.0 GiB", "ab" * 32, "1 x cpu"):
+        assert known in found
+    changed, rest = of_kind(sections.provenance(examined), Table)
+    fields = {row[0]: row[1] for row in texts(changed)}
+    assert fields["model.name"] == "small"
+    assert fields["data.image_size"] == "8"
+    assert "seed" not in fields
+    assert "seed" in {row[0] for row in texts(rest)}
+
+
+def test_what_older_versions_did_not_record_is_said(examined):
+    old = examined._replace(meta={"devices": 1})
+    assert sections.NOT_RECORDED in html.check(render(page_of([old]))).text
+
+
+def test_series_take_the_first_of_two_records_of_a_step(examined):
+    epochs, values = sections.series([{"epoch": 1, "x": 3}, {"epoch": 1, "x": 4}, {"step": 2}], "x")
+    assert (epochs.tolist(), values.tolist()) == ([1], [3])
+    assert len(sections.series(examined.records, "nothing")[0]) == 0
+    assert len(sections.series(examined.records, "test/loss")[0]) == 4
+
+
+def test_classes_are_counted_and_the_weakest_comes_first(examined):
+    confusion, pairs, by_class = of_kind(sections.classes(examined, examined.answers), Table)
+    assert texts(confusion)[0] == [NAMES[0], "2", "1", "", ""]
+    assert confusion.rows[0][1].heat == pytest.approx(2 / 3)
+    assert texts(pairs) == [
+        [NAMES[0], NAMES[1], "1", "33.33 %"],
+        [NAMES[2], NAMES[0], "1", "50.00 %"],
+    ]
+    assert texts(by_class)[0] == [NAMES[2], "2", "50.00 %", "1"]
+    assert by_class.rows[0][2].interval == pytest.approx((0.0945, 0.5, 0.9055), abs=1e-4)
+
+
+def test_many_classes_become_a_picture():
+    (block,) = sections._confusion(np.eye(100, dtype=int), [str(i) for i in range(100)])
+    assert str(block.items[0].markup).startswith('<img src="data:image/png')
+
+
+def test_the_worst_answers_come_first(examined):
+    assert mistakes.worst(examined.answers, 5).tolist() == [2, 6, 7, 1, 0]
+
+
+def test_mistakes_have_their_pictures_and_probabilities(examined):
+    text, cards = mistakes.mistakes(examined, examined.answers)
+    assert "2 of 8 answers are wrong; the others shown" in text.text
+    first = cards.items[0]
+    np.testing.assert_array_equal(first.pictures[0].pixels, examined.answers.dataset.images[2])
+    assert first.lines[0] == ("predicted", NAMES[1], "(90.00 %)", "true", NAMES[0], "(3.33 %)")
+
+
+def test_overconfidence_is_said(examined):
+    (text, _) = sections.calibrated(examined.answers)
+    assert "underconfident" in text.text
+    boasting = run(LABELS, PREDICTED, confidence=0.99)
+    assert "overconfident" in sections.calibrated(boasting.answers)[0].text
+
+
+def test_speed_leaves_out_records_without_a_timed_step(examined):
+    tiles, waiting = sections.speed(examined, macs=1_500_000)
+    found = {title: value for title, value, _ in tiles.items}
+    assert found["training speed"] == "100 images/s"
+    assert found["multiply-adds"] == "1.5 M"
+    assert found["peak memory"] == "3.0 MiB"
+    assert found["parameters"] == f"{3 * 3 * 3 * 6 + 6 + 6 * 4 + 4}"
+    assert "25.0%" in waiting.text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(512, "512 B"), (2048, "2.0 KiB"), (3 * 2**30, "3.0 GiB"), (0, "0 B")]
+)
+def test_sizes(number, text):
+    assert numbers.size(number) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(61706, "61,706"), (25_557_032, "25.56 M"), (4.1e9, "4.1 G")]
+)
+def test_counts(number, text):
+    assert numbers.count(number) == text
+
+
+def test_names_of_classes_stay_texts_on_the_whole_page(examined):
+    found = html.check(render(page_of([examined])))
+    for name in NAMES:
+        assert name in found.text
+    assert "b" not in {tag for tag, *_ in found.attributes}
