@@ -175,12 +175,9 @@ def trace(model: nn.Module, variables: Any, images: Any) -> Graph:
     with nn.intercept_methods(equations.marking(modules)):
         closed = jax.make_jaxpr(model.apply)(variables, images)
     flat = equations.flatten(closed)
-    paths = [
-        "/".join(path) for path in traverse_util.flatten_dict(_plain(variables.get("params", {})))
-    ]
     count = len(jax.tree.leaves(variables))
     weights, of_images = flat.inputs[:count], flat.inputs[count]
-    parameters = dict(zip(_parameter_vars(variables, weights), paths, strict=True))
+    parameters = _parameter_names(variables, weights)
     groups = group_equations(flat, of_images, modules)
     return _graph(groups, flat, parameters, (weights, of_images))
 
@@ -203,11 +200,14 @@ def _plain(tree: Any) -> dict[str, Any]:
     return {key: _plain(one) if isinstance(one, Mapping) else one for key, one in tree.items()}
 
 
-def _parameter_vars(variables: Any, weights: Sequence[Var]) -> list[Var]:
-    """Returns the inputs of the program that are parameters, in the order of their flat names."""
+def _parameter_names(variables: Any, weights: Sequence[Var]) -> dict[Var, str]:
+    """Returns the inputs of the program that are parameters, with their names.
+
+    The program has them in the order of `jax.tree.leaves`, which sorts; dictionaries need not.
+    """
     numbers = jax.tree.unflatten(jax.tree.structure(variables), list(range(len(weights))))
     flat = traverse_util.flatten_dict(_plain(numbers.get("params", {})))
-    return [weights[number] for number in flat.values()]
+    return {weights[number]: "/".join(path) for path, number in flat.items()}
 
 
 def _graph(

@@ -109,3 +109,16 @@ def test_an_unknown_layer_is_answered_with_the_nearest():
     graph = trace_shapes(Shared(), (8, 8, 3))
     with pytest.raises(UserError, match=r"no layer 'max_poll'.*max_pool"):
         _ = graph["max_poll"]
+
+
+def test_parameters_are_those_of_their_layer_in_any_order():
+    """`init` keeps the order of the layers, and everything that is compiled sorts the names."""
+    model, images = Shared(), jnp.zeros((1, 8, 8, 3))
+    for variables in (
+        model.init(jax.random.key(0), images),
+        jax.jit(model.init)(jax.random.key(0), images),
+    ):
+        nodes = {node.name: node.parameters for node in trace(model, variables, images).nodes}
+        assert sorted(nodes["conv"]) == ["conv/bias", "conv/kernel"]
+        assert nodes["multiply"] == ("scale",)
+        assert sorted(nodes["classifier"]) == ["classifier/bias", "classifier/kernel"]
