@@ -101,8 +101,8 @@ class Graph:
           keep: names of nodes whose outputs are returned, after `perturb`.
           perturb: arrays that are added to the outputs of nodes. The gradient with respect to an
             array of zeros is the gradient with respect to the output of the node.
-          rules: functions that replace the computation of a node, by its name, or of all other
-            nodes of a kind: `rule(f, *inputs) -> output`, where f is the computation of the node.
+          rules: functions that replace the computation of all nodes of a kind:
+            `rule(f, *inputs) -> output`, where f is the computation of the node.
 
         Returns:
           logits (N, num_classes), and the kept outputs by name.
@@ -124,7 +124,7 @@ class Graph:
         for group in self.groups:
             arguments = [value(var) for var in group.inputs]
             compute: Any = jaxpr_as_fun(ClosedJaxpr(group.program, ()))
-            rule = _rule_of(group, self.names.get(group.output, ""), rules or {})
+            rule = (rules or {}).get(group.kind) if group.is_node else None
             outputs = _by_rule(rule, compute, group, arguments) if rule else compute(*arguments)
             for var, array in zip(group.program.outvars, outputs, strict=True):
                 label = self.names.get(var, "")
@@ -261,10 +261,6 @@ def _unique(name: str, separator: str, taken: set[str]) -> str:
         free = f"{name}{separator}{number}"
     taken.add(free)
     return free
-
-
-def _rule_of(group: Group, name: str, rules: Mapping[str, Rule]) -> Rule | None:
-    return rules.get(name, rules.get(group.kind)) if group.is_node else None
 
 
 def _by_rule(
