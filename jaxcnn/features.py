@@ -26,6 +26,7 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
+from jaxcnn.analysis.neighbours import nearest_rows
 from jaxcnn.config import build_data
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.images.decode import IMAGE_BYTES
@@ -153,20 +154,6 @@ def extract(
     if not rows:
         say_problems(problems, len(files))
     return Features(kept, np.stack(rows), problems)
-
-
-def neighbours(query: np.ndarray, values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns positions and Euclidean distances, both [count], of the rows nearest to a query.
-
-    Args:
-      query: [D].
-      values: [n, D]; of equal distances the first comes first.
-      count: at most n.
-    """
-    squares = [np.sum(np.square(row.astype(np.float64) - query)) for row in values]
-    distances = np.sqrt(np.array(squares))
-    order = np.argsort(distances, kind="stable")[:count]
-    return order, distances[order]
 
 
 class Tile(NamedTuple):
@@ -308,7 +295,7 @@ def _near(query: Path, value: np.ndarray, kept: Features, count: int) -> list[tu
     if not others:
         raise UserError(f"{query} is the only image: name more, or a folder of them")
     flat = kept.values.reshape(len(kept.values), -1)
-    order, distances = neighbours(value.ravel(), flat[others], count)
+    order, distances = nearest_rows(value.ravel(), flat[others], count)
     near = [kept.files[others[place]] for place in order]
     pairs = [(file, f"{distance:.4g}") for file, distance in zip(near, distances, strict=True)]
     said = (f"{cli.shown(file)} {distance}" for file, distance in pairs)

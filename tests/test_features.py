@@ -8,13 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from jaxcnn.config import build, build_data, recipes
 from jaxcnn.errors import UserError
-from jaxcnn.features import BORDER, GAP, LINE, SIDE, layer_shapes, main, neighbours
+from jaxcnn.features import BORDER, GAP, LINE, SIDE, layer_shapes, main
 from jaxcnn.run import restore
 
 
@@ -89,19 +87,6 @@ def test_layers_are_listed_in_the_order_of_use(photo_run, capsys):
     config = photo_run.config()
     found = restore.restore(photo_run.workdir, config)
     assert list(layer_shapes(config, found)) == list(lines)
-
-
-@settings(deadline=None)
-@given(st.integers(0, 9), st.integers(1, 12), st.integers(0, 2**32 - 1))
-def test_neighbours_are_the_nearest_rows(place, count, seed):
-    rng = np.random.default_rng(seed)
-    values = rng.integers(0, 3, (10, 4)).astype(np.float32)  # with equal distances
-    order, distances = neighbours(values[place], values, count)
-    every = [float(np.linalg.norm(values[place] - row)) for row in values]
-    np.testing.assert_allclose(distances, sorted(every)[:count], rtol=1e-6)
-    assert len(set(order)) == len(order) == min(count, 10)
-    np.testing.assert_allclose([every[number] for number in order], distances, rtol=1e-6)
-    assert distances[0] == 0
 
 
 def test_a_figure_shows_each_query_and_its_nearest_images(photo_run, outputs, tmp_path, capsys):

@@ -36,12 +36,13 @@ ORDER = (
     "training.averages training.initialize evaluation.evaluator training.selection",
     "run",
     "evaluation",
+    "inspection",
     "reporting",
     "config.programs",
     "training",
     "ablation",
     "benchmark",
-    "ablate doctor export features main predict preview report",
+    "ablate doctor explain export features main predict preview report",
 )
 COMMANDS = ("data.prepare.__main__", "interop.convert", "benchmark.__main__")
 TEXT_MODES = {repr(mode) for mode in ("r", "w", "a", "x", "a+", "r+", "w+")}

@@ -101,8 +101,8 @@ class Graph:
           keep: names of nodes whose outputs are returned, after `perturb`.
           perturb: arrays that are added to the outputs of nodes. The gradient with respect to an
             array of zeros is the gradient with respect to the output of the node.
-          rules: functions that replace the computation of all nodes of a kind:
-            `rule(f, *inputs) -> output`, where f is the computation of the node.
+          rules: functions that replace the computation of a node, by its name, or of all other
+            nodes of a kind: `rule(f, *inputs) -> output`, where f is the computation of the node.
 
         Returns:
           logits (N, num_classes), and the kept outputs by name.
@@ -124,7 +124,7 @@ class Graph:
         for group in self.groups:
             arguments = [value(var) for var in group.inputs]
             compute: Any = jaxpr_as_fun(ClosedJaxpr(group.program, ()))
-            rule = (rules or {}).get(group.kind) if group.is_node else None
+            rule = _rule_of(group, self.names.get(group.output, ""), rules or {})
             outputs = _by_rule(rule, compute, group, arguments) if rule else compute(*arguments)
             for var, array in zip(group.program.outvars, outputs, strict=True):
                 label = self.names.get(var, "")
@@ -137,6 +137,8 @@ class Graph:
 
     def last_maps(self) -> str:
         """Returns the name of the last node with maps, in front of global pooling or flattening.
+
+        Copies of one pixel, which an adaptive pool makes of small images, are no maps.
 
         Raises:
           UserError: if the network has no maps of more than one pixel.
@@ -151,7 +153,8 @@ class Graph:
         maps = [
             node.name
             for node in self.nodes
-            if node.name in reached and len(node.shape) == 3 and node.shape[0] * node.shape[1] > 1
+            if node.name in reached and _pixels(node) > 1
+            if any(one not in by_name or _pixels(by_name[one]) > 1 for one in node.inputs)
         ]
         if not maps:
             raise UserError(
@@ -194,6 +197,11 @@ def trace_shapes(model: nn.Module, input_shape: Sequence[int]) -> Graph:
     images = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), images)
     return trace(model, variables, images)
+
+
+def _pixels(node: Node) -> int:
+    """Returns how many pixels a map of a node has; 0 of a node without maps."""
+    return node.shape[0] * node.shape[1] if len(node.shape) == 3 else 0
 
 
 def _plain(tree: Any) -> dict[str, Any]:
@@ -261,6 +269,10 @@ def _unique(name: str, separator: str, taken: set[str]) -> str:
         free = f"{name}{separator}{number}"
     taken.add(free)
     return free
+
+
+def _rule_of(group: Group, name: str, rules: Mapping[str, Rule]) -> Rule | None:
+    return rules.get(name, rules.get(group.kind)) if group.is_node else None
 
 
 def _by_rule(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ACROSS = 7  # pictures in a row of a contact sheet
+CLIPPED = 0.005  # of the pixels of a map, beyond the end of its scale
 PALE = 0.55  # of an image below a map: the share of white
 
 
@@ -23,44 +24,57 @@ class Explained(NamedTuple):
       method: its name.
       values: a map [H, W], or a picture [H, W, C] of input pixels with a sign.
       note: a line below it, such as the layer; may be empty.
+      is_image: the values are an image of its own, from 0 to 1.
     """
 
     method: str
     values: np.ndarray
     note: str = ""
+    is_image: bool = False
 
 
 def overlay(image: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Returns a map over a pale grey image, uint8 [H, W, 3].
 
-    The larger a magnitude, the less of the image is seen: nothing of it where the map is largest.
-    Colours are the sequential ones from zero to the largest value, or the diverging ones if there
-    are negative values, symmetric about zero.
+    The larger a magnitude, the less of the image is seen: nothing of it at the end of the scale.
+    Colours are the sequential ones from zero on, or, symmetric about zero, the diverging ones if
+    there are negative values. The scale ends at `reach_of` the map.
 
     Args:
       image: uint8 [H, W, 1 or 3].
       values: [H, W].
     """
-    signed = bool(values.min() < 0)
-    reach = float(np.abs(values).max()) or 1.0
+    signed, reach = bool(values.min() < 0), reach_of(values)
     colors = style.colored(values / reach, signed=signed).astype(np.float64)
     grey = 255 * PALE + (1 - PALE) * tiles.as_rgb(image).mean(-1, keepdims=True)
-    share = np.abs(values[..., None]) / reach
+    share = np.minimum(np.abs(values[..., None]) / reach, 1)
     return np.round(share * colors + (1 - share) * grey).astype(np.uint8)
 
 
-def picture(image: np.ndarray, values: np.ndarray) -> np.ndarray:
+def reach_of(values: np.ndarray) -> float:
+    """Returns the magnitude at which a scale ends: half a percent of the pixels are beyond it.
+
+    A few pixels of a gradient are many times as large as all others, which would be invisible.
+    """
+    reach = float(np.quantile(np.abs(values), 1 - CLIPPED))
+    return reach or float(np.abs(values).max()) or 1.0
+
+
+def picture(image: np.ndarray, explained: Explained) -> np.ndarray:
     """Returns what a method says of an image as uint8 [H, W, 3]: an `overlay` of a map.
 
     Pictures of input pixels are shown beside the image and not over it; zero is middle grey.
 
     Args:
       image: uint8 [H, W, 1 or 3].
-      values: see `Explained`.
+      explained: of this image.
     """
+    values = explained.values
+    if explained.is_image:
+        return tiles.as_rgb(np.round(255 * np.clip(values, 0, 1)).astype(np.uint8))
     if values.ndim == 2:
         return overlay(image, values)
-    return tiles.as_pictures(values[None])[0]
+    return tiles.as_pictures(values[None], clipped=CLIPPED)[0]
 
 
 def draw_overlay(image: np.ndarray, explained: Explained, words: str) -> "Figure":
@@ -69,17 +83,17 @@ def draw_overlay(image: np.ndarray, explained: Explained, words: str) -> "Figure
     Args:
       image: uint8 [H, W, 1 or 3].
       explained: of this image.
-      words: which class is explained, and how likely it is; made harmless here.
+      words: lines: which class is explained, and how likely it is; made harmless here.
     """
     figure = style.new_figure(6.4, 3.2)
     left, right = style.new_axes(figure, 1, 2, grid=False)[0]
     _show(left, tiles.enlarged(tiles.as_rgb(image)[None])[0])
-    shown = picture(image, explained.values)
+    shown = picture(image, explained)
     _show(right, tiles.enlarged(shown[None])[0])
     if explained.values.ndim == 2:
         _scale(figure, right, explained.values)
     style.describe(right, explained.method + (f", {label(explained.note)}" * bool(explained.note)))
-    style.headline(figure, label(words, 70))
+    style.headline(figure, "\n".join(label(line, 70) for line in words.split("\n")))
     return figure
 
 
@@ -104,8 +118,8 @@ def draw_contact_sheet(
         _show(block[0, 0], tiles.enlarged(tiles.as_rgb(image)[None])[0])
         style.describe(block[0, 0], "\n".join(label(part, 20) for part in line.split("\n")))
         for axes, explained in zip(block[:, 1:].flat, row, strict=False):
-            _show(axes, tiles.enlarged(picture(image, explained.values)[None])[0])
-            style.describe(axes, explained.method)
+            _show(axes, tiles.enlarged(picture(image, explained)[None])[0])
+            axes.set_title(explained.method, fontsize=tiles.SMALL, color=style.INK)
     return figure
 
 
@@ -119,10 +133,10 @@ def _scale(figure: "Figure", axes: "Axes", values: np.ndarray) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    reach = float(np.abs(values).max()) or 1.0
-    signed = bool(values.min() < 0)
+    signed, reach = bool(values.min() < 0), reach_of(values)
     colors = style.DIVERGING if signed else style.SEQUENTIAL
     mappable = ScalarMappable(Normalize(-reach if signed else 0, reach), colors)
-    bar = figure.colorbar(mappable, ax=axes, shrink=0.9)
+    beyond = "neither" if np.abs(values).max() <= reach else "both" if signed else "max"
+    bar = figure.colorbar(mappable, ax=axes, shrink=0.9, extend=beyond)
     bar.ax.tick_params(labelsize=style.FONT - 1)
     bar.outline.set_visible(False)

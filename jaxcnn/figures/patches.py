@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ACROSS = 3  # patches of a map, in rows and columns
 BLOCKS = 3  # maps of a row of the figure
+CLIPPED = 0.005  # of a projection's values, beyond the scale: a few are much larger than others
 NOTHING = 128  # grey of a projection outside the image
 
 
@@ -39,7 +40,8 @@ class MapPatches(NamedTuple):
 def draw_patches(maps: Sequence[MapPatches], title: str = "") -> "Figure":
     """Draws nine patches and their nine projections for each map, side by side.
 
-    The projections of a map have one scale; zero is middle grey.
+    The projections of a map have one scale, beyond which half a percent of their values lie; zero
+    is middle grey.
 
     Args:
       maps: at least one.
@@ -63,7 +65,7 @@ def _block(one: MapPatches) -> tiles.Sheet:
     """Returns the patches of a map, and right of them its projections."""
     missing = [(0, ACROSS**2 - len(one.patches)), *[(0, 0)] * 3]
     patches = np.pad(tiles.as_rgb(one.patches), missing, constant_values=255)
-    projections = np.pad(tiles.as_pictures(one.projections, shared=True), missing)
+    projections = np.pad(tiles.as_pictures(one.projections, shared=True, clipped=CLIPPED), missing)
     projections[len(one.projections) :] = 255
     side = -(-tiles.SIDE // ACROSS) * 2
     left, right = (
@@ -94,7 +96,7 @@ def draw_evolution(
     figure = style.new_figure(0.8 * len(steps) + 1, 0.8 * len(maps) + 0.9)
     panels = style.new_axes(figure, len(maps), len(steps), grid=False)
     for row, (channel, projections) in zip(panels, maps.items(), strict=True):
-        pictures = tiles.enlarged(tiles.as_pictures(np.stack(projections)))
+        pictures = tiles.enlarged(tiles.as_pictures(np.stack(projections), clipped=CLIPPED))
         for axes, picture, value in zip(row, pictures, values[channel], strict=True):
             axes.imshow(picture)
             axes.set(xticks=[], yticks=[])

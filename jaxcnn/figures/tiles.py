@@ -29,16 +29,18 @@ class Sheet(NamedTuple):
     side: tuple[int, int]
 
 
-def as_pictures(values: np.ndarray, *, shared: bool = False) -> np.ndarray:
+def as_pictures(values: np.ndarray, *, shared: bool = False, clipped: float = 0.0) -> np.ndarray:
     """Returns numbers with a sign as pictures, uint8 [N, H, W, 3]; zero is middle grey.
 
     Args:
       values: [N, H, W, C], C being 1 or 3; of other numbers of channels it is their mean.
       shared: one scale for all tiles; without, the largest magnitude of each tile is its own.
+      clipped: share of the magnitudes, the largest ones, that are beyond the scale.
     """
     values = as_rgb(np.asarray(values, np.float64))
-    reach = np.max(np.abs(values), axis=None if shared else (1, 2, 3), keepdims=True, initial=0)
-    shares = values / np.where(reach > 0, reach, 1)
+    axes = None if shared else (1, 2, 3)
+    reach = np.quantile(np.abs(values), 1 - clipped, axis=axes, keepdims=True)
+    shares = np.clip(values / np.where(reach > 0, reach, 1), -1, 1)
     return np.round(127.5 + 127.5 * shares).astype(np.uint8)
 
 

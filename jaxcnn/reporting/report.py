@@ -11,7 +11,6 @@ from jaxcnn.figures.page import Block, Fold, Page, Section, check_installed, ren
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.reporting import comparison, sections
 from jaxcnn.reporting.mistakes import mistakes
-from jaxcnn.reporting.network import network
 from jaxcnn.reporting.runs import Examined, bias, examine, names_of
 from jaxcnn.run import distributed, versions
 from jaxcnn.run.workdir import REPORT
@@ -119,8 +118,8 @@ def sections_of(run: Examined, checkpoint: str) -> list[Section]:
             ("Worst mistakes", mistakes(run, run.answers)),
             ("Calibration", sections.calibrated(run.answers)),
         ]
-    made += [("Speed and memory", sections.speed(run, macs)), ("Network", network(run))]
-    return [Section(title, blocks) for title, blocks in made if blocks]
+    made.append(("Speed and memory", sections.speed(run, macs)))
+    return [Section(title, blocks) for title, blocks in made]
 
 
 def _selection(run: Examined) -> str:

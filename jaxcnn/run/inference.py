@@ -50,7 +50,7 @@ class LoadedModel:
     image_shape: tuple[int, int, int]
     step: int
     _config: RunConfig = dataclasses.field(repr=False)
-    _restored: restore.RestoredModel = dataclasses.field(repr=False)
+    _restored: restore.Weights = dataclasses.field(repr=False)
 
     def preprocess(self, images: "Images") -> jax.Array:
         """Returns images as the network was evaluated on them, float32 [N, H, W, C].
@@ -65,8 +65,12 @@ class LoadedModel:
         Raises:
           UserError: for an image that cannot be read, or an array of another kind.
         """
+        return self.normalize(self.crop(images))
+
+    def normalize(self, pixels: np.ndarray) -> jax.Array:
+        """Returns inputs of the network, float32 [N, H, W, C], of images of `crop`."""
         with set_precision(self._config):
-            return self._normalize(self.crop(images), statistics=self._restored.statistics)
+            return self._normalize(pixels, statistics=self._restored.statistics)
 
     def predict(self, images: "Images") -> np.ndarray:
         """Returns the probabilities of all classes, float32 [N, classes].

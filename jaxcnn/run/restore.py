@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -22,6 +22,18 @@ from jaxcnn.training.selection import bias, description
 from jaxcnn.training.state import TrainState, initial_state
 
 LOG = logging.getLogger("jaxcnn")
+
+
+class Weights(Protocol):
+    """What a network computes with."""
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What `model.apply` takes."""
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """Statistics of the training images, where normalisation needs any."""
 
 
 class RestoredModel(NamedTuple):
@@ -153,13 +165,13 @@ def restore(
 
 
 def on_images(
-    config: RunConfig, restored: RestoredModel, compute: Callable[[dict[str, Any], jax.Array], Any]
+    config: RunConfig, restored: Weights, compute: Callable[[dict[str, Any], jax.Array], Any]
 ) -> Callable[[np.ndarray], Any]:
     """Returns uint8 images → what is computed of (variables, normalised images); compiled once.
 
     Args:
       config: of the run.
-      restored: its network.
+      restored: weights of its network.
       compute: a pure function.
     """
     normalize = build_data.make_normalize(config)

@@ -75,6 +75,13 @@ def test_nodes_of_a_network_of_ones_own():
     assert graph.last_maps() == "max_pool"
 
 
+def test_copies_of_one_pixel_are_no_maps():
+    """The pools of ZFNet leave one pixel of 64, of which the adaptive pool makes 6x6 equal ones."""
+    graph = trace_shapes(create_model("zfnet", num_classes=2, hidden_features=(4, 4)), (64, 64, 1))
+    assert graph["avg_pool"].shape[:2] == (6, 6)
+    assert graph.last_maps() == "stage5/relu"
+
+
 def test_a_gradient_with_respect_to_a_layer():
     """Against the same network cut in two by hand."""
     model = Shared()
@@ -103,6 +110,25 @@ def test_a_rule_replaces_all_layers_of_a_kind():
     dense = params["classifier"]
     expected = nn.max_pool(maps, (2, 2), (2, 2)).mean((1, 2)) @ dense["kernel"]
     chex.assert_trees_all_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_rule_for_a_layer_goes_before_that_for_its_kind():
+    model, images = Shared(), jnp.ones((1, 8, 8, 3))
+    graph = trace_shapes(model, (8, 8, 3))
+    variables = model.init(jax.random.key(0), images)
+    rules = {"relu_2": lambda f, x: x + 7, "relu": lambda f, x: 0 * x + 3}  # a name, and a kind
+    _, kept = graph.run(variables, images, keep=("relu", "conv#2", "relu_2"), rules=rules)
+    assert np.all(kept["relu"] == 3)
+    np.testing.assert_array_equal(kept["relu_2"], kept["conv#2"] + 7)
+
+
+def test_parameters_have_their_names_in_whatever_order_the_variables_are():
+    images = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+    variables = jax.eval_shape(Shared().init, jax.random.key(0), images)
+    turned = {"params": dict(reversed(variables["params"].items()))}
+    of_layers = [node.parameters for node in trace(Shared(), variables, images).nodes]
+    assert [node.parameters for node in trace(Shared(), turned, images).nodes] == of_layers
+    assert any(of_layers)
 
 
 def test_an_unknown_layer_is_answered_with_the_nearest():

@@ -112,6 +112,9 @@ def test_an_overlay_hides_the_image_where_the_map_is_largest_and_nowhere_else():
     grey = shown[0, 0]
     assert len(set(grey.tolist())) == 1
     assert grey[0] == 230  # pale: 0.55 of white and the rest of 200
+    bright = np.arange(1000.0).reshape(20, 50)
+    assert overlays.reach_of(bright) == pytest.approx(994, abs=0.1)  # half a percent is beyond
+    assert (overlays.overlay(np.zeros((20, 50, 1), np.uint8), bright)[-1, -4:] == shown[2, 3]).all()
     signed = overlays.overlay(IMAGE, -values)
     assert signed[2, 3].tolist() == style.colored(-np.ones(1), signed=True)[0].tolist()
     assert (overlays.overlay(IMAGE, np.zeros((6, 6))) == 230).all()

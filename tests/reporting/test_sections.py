@@ -3,7 +3,7 @@ import pytest
 
 from jaxcnn.evaluation import report as reports
 from jaxcnn.figures.page import Page, Section, Table, Text, Tiles, render
-from jaxcnn.reporting import mistakes, network, numbers, sections
+from jaxcnn.reporting import mistakes, numbers, sections
 from jaxcnn.reporting.report import page_of, sections_of
 from tests.figures import html
 from tests.reporting.runs import NAMES, run
@@ -27,20 +27,15 @@ def of_kind(blocks, kind):
     return found
 
 
-def plain(text):
-    """A text whose spaces are all of one kind."""
-    return text.replace("\u00a0", " ")
-
-
 def texts(table):
-    return [[plain(getattr(cell, "text", cell)) for cell in row] for row in table.rows]
+    return [[getattr(cell, "text", cell) for cell in row] for row in table.rows]
 
 
 def test_the_result_has_wilsons_interval(examined):
     blocks = sections.result(examined, ["a warning", ""])
     assert blocks[0] == Text("A warning", warning=True)
     (tiles,) = of_kind(blocks, Tiles)
-    found = {title: (plain(value), plain(note)) for title, value, note in tiles.items}
+    found = {title: (value, note) for title, value, note in tiles.items}
     assert found["test accuracy (top1)"] == ("75.00 %", "40.93 to 92.85 %")
     assert found["test error"] == ("25.00 %", "2 of 8 images")
     means = reports.means(examined.answers.predictions)
@@ -52,7 +47,7 @@ def test_a_record_with_another_accuracy_is_said(examined):
     assert len(of_kind(sections.result(examined, []), Text)) == 1
     changed = [record | {"test/top1": 0.875} for record in examined.records]
     found = of_kind(sections.result(examined._replace(records=changed), []), Text)
-    assert "87.50 %" in plain(found[-1].text)
+    assert "87.50 %" in found[-1].text
     assert found[-1].warning
 
 
@@ -124,19 +119,14 @@ def test_mistakes_have_their_pictures_and_probabilities(examined):
     assert "2 of 8 answers are wrong; the others shown" in text.text
     first = cards.items[0]
     np.testing.assert_array_equal(first.pictures[0].pixels, examined.answers.dataset.images[2])
-    assert [plain(" ".join(line)) for line in first.lines] == [
-        f"predicted: {NAMES[1]} (90.00 %)",
-        f"true: {NAMES[0]} (3.33 %)",
-        "test example 2 of small",
-    ]
+    assert first.lines[0] == ("predicted", NAMES[1], "(90.00 %)", "true", NAMES[0], "(3.33 %)")
 
 
 def test_overconfidence_is_said(examined):
-    (text,) = of_kind(sections.calibrated(examined.answers), Text)
+    (text, _) = sections.calibrated(examined.answers)
     assert "underconfident" in text.text
     boasting = run(LABELS, PREDICTED, confidence=0.99)
-    (text,) = of_kind(sections.calibrated(boasting.answers), Text)
-    assert "overconfident" in text.text
+    assert "overconfident" in sections.calibrated(boasting.answers)[0].text
 
 
 def test_speed_leaves_out_records_without_a_timed_step(examined):
@@ -161,19 +151,6 @@ def test_sizes(number, text):
 )
 def test_counts(number, text):
     assert numbers.count(number) == text
-
-
-def test_the_first_filters_are_pictures(examined):
-    (cards,) = network.filters(examined)
-    (card,) = cards.items
-    assert " ".join(card.lines[0]) == "Filters of conv1: 6 of 3x3x3; zero is middle grey"
-    weights = examined.variables["params"]["conv1"]["kernel"]
-    assert card.pictures[0].pixels.shape[-1] == weights.shape[2]
-    tiny = examined.variables["params"] | {"conv1": {"kernel": weights[:1, :1], "bias": 0}}
-    state = examined.restored.state.replace(params=tiny)
-    assert (
-        network.filters(examined._replace(restored=examined.restored._replace(state=state))) == []
-    )
 
 
 def test_names_of_classes_stay_texts_on_the_whole_page(examined):

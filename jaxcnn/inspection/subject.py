@@ -1,0 +1,131 @@
+"""A network to look at: of a run, of converted weights, or with random weights."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from jaxcnn.config.schema import RunConfig, changed
+from jaxcnn.data.normalization import Statistics
+from jaxcnn.errors import UserError
+from jaxcnn.interop.folder import read_folder
+from jaxcnn.models import create_model, model_info
+from jaxcnn.models.published import Crop
+from jaxcnn.run import inference, restore
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Subject:
+    """A network with its preprocessing and its name in figures.
+
+    Attributes:
+      network: see `inference.LoadedModel`.
+      config: of its run; of other weights only what preprocessing needs.
+      title: where it is from, and the step.
+      workdir: of its run; None of other weights.
+    """
+
+    network: inference.LoadedModel
+    config: RunConfig
+    title: str
+    workdir: Path | None = None
+
+
+class PlainWeights(NamedTuple):
+    """Variables without statistics of training images; see `restore.Weights`."""
+
+    variables: dict[str, Any]
+    statistics: Statistics | None = None
+
+
+def of_run(workdir: Path, checkpoint: str = "latest", model: str = "") -> Subject:
+    """Returns the network of a run.
+
+    Args:
+      workdir: of the run.
+      checkpoint: "latest", "best" or a step.
+      model: see `inference.load`.
+
+    Raises:
+      UserError: see `inference.load`.
+    """
+    network = inference.load(workdir, checkpoint=checkpoint, model=model)
+    config = restore.read_config(workdir, checkpoint, model)
+    return Subject(network, config, f"{workdir}, step {network.step:,}", workdir)
+
+
+def of_weights(folder: Path) -> Subject:
+    """Returns the network of a folder that `jaxcnn.interop.convert` wrote.
+
+    Images are cropped and normalised as the network's paper does; see `jaxcnn.model_info`. Classes
+    are numbers.
+
+    Raises:
+      UserError: if it is no such folder, or damaged.
+    """
+    model, variables, record = read_folder(folder)
+    config = _config(record["model"], record["channels"])
+    return _subject(model, variables, config, record["num_classes"], str(folder))
+
+
+def of_name(name: str, image_size: int = 0) -> Subject:
+    """Returns a network of the registry with random weights, those of seed 0.
+
+    Args:
+      name: of the registry.
+      image_size: height and width of its images, pixels; 0 is that of the published results.
+
+    Raises:
+      UserError: for a name that does not exist, or a size that the network does not take.
+    """
+    model, info = create_model(name), model_info(name)
+    config = _config(name, info.input_size[-1], image_size)
+    shape = restore.image_shape(config)
+    try:
+        variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *shape)))
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        sides = "x".join(map(str, shape))
+        raise UserError(f"{name} takes no images of {sides}: {error}") from None
+    host = jax.tree.map(np.asarray, dict(variables))
+    return _subject(model, host, config, info.num_classes, f"{name}, random weights")
+
+
+def _subject(
+    model: nn.Module, variables: dict[str, Any], config: RunConfig, num_classes: int, title: str
+) -> Subject:
+    names = tuple(map(str, range(num_classes)))
+    shape, weights = restore.image_shape(config), PlainWeights(variables)
+    network = inference.LoadedModel(model, variables, names, shape, 0, config, weights)
+    return Subject(network, config, title)
+
+
+def _config(name: str, channels: int, image_size: int = 0) -> RunConfig:
+    """Returns a config with the preprocessing of a network's paper.
+
+    Args:
+      name: of the registry.
+      channels: of the images; where the paper's have another number, their mean is normalised.
+      image_size: pixels; 0 is the paper's.
+    """
+    info = model_info(name)
+    size, *_ = info.input_size
+    crop = info.crop or Crop(size, size)
+    mean, std = info.mean or (0.5,), info.std or (0.5,)
+    if len(mean) != channels:
+        mean, std = (float(np.mean(mean)),), (float(np.mean(std)),)
+    resized = image_size and image_size != size
+    fields = {
+        "model.name": name,
+        "data.kind": "folder",
+        "data.channels": channels,
+        "data.image_size": image_size if resized else crop.size,
+        "data.eval_crop": "center" if info.crop else "resize",
+        "data.resize": 0 if resized or not info.crop else crop.short_side,
+        "data.mean": mean,
+        "data.std": std,
+    }
+    return changed(RunConfig(), fields)
