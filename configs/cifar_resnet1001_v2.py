@@ -6,7 +6,7 @@ https://arxiv.org/abs/1603.05027
 CIFAR-10 test error: 4.92 %, whole image, trained with shifts and flips; median of 5 runs.
 4.62 with batches of 64; CIFAR-100 22.71.
 10,327,706 parameters; 1.488 GMACs per 32x32 image.
-Digits: 16x16 images, 8 epochs; scan_units=True.
+Digits: 8x8 images, 8 epochs; scan_units=True, zero_init_last=True.
 What is the paper's and what is ours: jaxcnn/config/recipes/preact_resnet.py.
 
   python -m jaxcnn.main --config=configs/cifar_resnet1001_v2.py           # offline digits

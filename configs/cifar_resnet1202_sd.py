@@ -6,7 +6,7 @@ https://arxiv.org/abs/1603.09382
 CIFAR-10 test error: 4.91 %, whole image, trained with shifts and flips.
 CIFAR-100 is not in the paper.
 19,421,274 parameters (19,427,124 with 100 classes); 2.829 GMACs per 32x32 image.
-Digits: 8x8 images, 8 epochs; scan_units=True.
+Digits: 8x8 images, 8 epochs; scan_units=True, zero_init_last=True.
 What is the paper's and what is ours: jaxcnn/config/recipes/stochastic_depth.py.
 
   python -m jaxcnn.main --config=configs/cifar_resnet1202_sd.py           # offline digits

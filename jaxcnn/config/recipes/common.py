@@ -36,11 +36,14 @@ class Digits(NamedTuple):
       epochs: of 64 images a step.
       scan_units: whether one unit of each stage is compiled, which saves minutes; see the field of
         this name of the networks.
+      zero_init_last: whether the last BatchNorm of every unit starts at zero, so that the network
+        starts as the identity; see the field of this name of the networks.
     """
 
     side: int = 0
     epochs: int = 8
     scan_units: bool = False
+    zero_init_last: bool = False
 
 
 GREY = ("mnist", "fashion_mnist")
@@ -125,6 +128,8 @@ def small(
         config.data.update(image_size=side, pad=max(side // 16, 1))
         if digits.scan_units:
             config.model.overrides.scan_units = True
+        if digits.zero_init_last:
+            config.model.overrides.zero_init_last = True
         if also is not None:
             also(config)
 

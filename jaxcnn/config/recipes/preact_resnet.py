@@ -15,7 +15,7 @@ DIGITS = {
     "resnet200_v2": Digits(scan_units=True),
     "cifar_resnet110_v2": Digits(scan_units=True),
     "cifar_resnet164_v2": Digits(scan_units=True),
-    "cifar_resnet1001_v2": Digits(16, 8, scan_units=True),
+    "cifar_resnet1001_v2": Digits(8, 8, scan_units=True, zero_init_last=True),
 }
 
 

@@ -22,7 +22,7 @@ DIGITS = {
     "cifar_plain56": Digits(16, 60),
     "cifar_plain110": Digits(scan_units=True),
     "cifar_resnet110": Digits(scan_units=True),
-    "cifar_resnet1202": Digits(8, 8, scan_units=True),
+    "cifar_resnet1202": Digits(8, 8, scan_units=True, zero_init_last=True),
 }
 
 

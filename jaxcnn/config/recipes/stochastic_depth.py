@@ -17,7 +17,7 @@ from jaxcnn.config.recipes.common import Digits
 
 DIGITS = {
     "cifar_resnet110_sd": Digits(scan_units=True),
-    "cifar_resnet1202_sd": Digits(8, 8, scan_units=True),
+    "cifar_resnet1202_sd": Digits(8, 8, scan_units=True, zero_init_last=True),
 }
 
 
