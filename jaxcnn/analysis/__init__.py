@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 _NAMES = {
     "count_macs": "macs",
     "receptive_field": "receptive_fields",
+    "summary": "layer_table",
     "trace": "graph",
 }
 
-__all__ = ["count_macs", "receptive_field", "trace"]
+__all__ = ["count_macs", "receptive_field", "summary", "trace"]
 
 if TYPE_CHECKING:
     from jaxcnn.analysis.graph import trace
+    from jaxcnn.analysis.layer_table import summary
     from jaxcnn.analysis.macs import count_macs
     from jaxcnn.analysis.receptive_fields import receptive_field
 else:

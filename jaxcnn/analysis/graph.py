@@ -8,6 +8,7 @@ special. `Graph.run` computes the network and gives access to every node.
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -74,16 +75,20 @@ class Graph:
     logits: Any = dataclasses.field(repr=False)  # Var, or a Literal of a constant network
     constants: Mapping[Var, Any] = dataclasses.field(repr=False)
 
+    @cached_property
+    def by_name(self) -> Mapping[str, Node]:
+        """The nodes by their names."""
+        return {node.name: node for node in self.nodes}
+
     def __getitem__(self, name: str) -> Node:
         """Returns a node.
 
         Raises:
           UserError: if there is no such node.
         """
-        known = {node.name: node for node in self.nodes}
-        if name not in known:
-            raise UserError(f"the network has no layer {name!r}: {nearest(name, known)}")
-        return known[name]
+        if name not in self.by_name:
+            raise UserError(f"the network has no layer {name!r}: {nearest(name, self.by_name)}")
+        return self.by_name[name]
 
     def run(
         self,
@@ -143,7 +148,7 @@ class Graph:
         Raises:
           UserError: if the network has no maps of more than one pixel.
         """
-        by_name = {node.name: node for node in self.nodes}
+        by_name = self.by_name
         reached, waiting = set[str](), [self.output]
         while waiting:  # what the logits depend on: not the maps of another head
             name = waiting.pop()

@@ -162,7 +162,7 @@ def _continued(
         return None
     (last,) = producers
     primitive = eqn.primitive.name
-    if primitive in FORMS:
+    if primitive in FORMS or "barrier" in place.scope:
         return last
     if last.kind in ("avg_pool", "global_avg_pool") and primitive in ("div", "mul"):
         return last
@@ -266,7 +266,7 @@ def _detail(group: Group, convolution: JaxprEqn | None) -> str:
         for one in (eqn, *_inner(eqn))
         if one.primitive.name.startswith("reduce_window")
     )
-    if group.kind in ("max_pool", "avg_pool") and (window := next(windows, None)) is not None:
+    if group.kind != "local_response_norm" and (window := next(windows, None)) is not None:
         return _of_window(window)
     return ""
 

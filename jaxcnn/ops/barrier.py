@@ -8,6 +8,7 @@ from jaxcnn.ops.sharding import is_explicit
 from jaxcnn.ops.switch import plain_xla
 
 
+@jax.named_scope("barrier")
 def materialize_on_cpu(x: jax.Array) -> jax.Array:
     """Returns x; on the CPU no kernel that reads it computes it again.
 
