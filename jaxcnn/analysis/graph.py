@@ -7,6 +7,7 @@ special. `Graph.run` computes the network and gives access to every node.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -18,6 +19,7 @@ from flax import traverse_util
 from jax.extend.core import ClosedJaxpr, Literal, Var, jaxpr_as_fun
 
 from jaxcnn.analysis import equations
+from jaxcnn.analysis.equations import shape_of
 from jaxcnn.analysis.group import Group, group_equations
 from jaxcnn.errors import UserError, nearest
 
@@ -62,11 +64,13 @@ class Graph:
 
     Attributes:
       nodes: in the order of computation.
+      sizes: number of values of each parameter, by its name.
       unused: names of the parameters that the network does not use at test time.
       output: name of the node that puts out the logits.
     """
 
     nodes: tuple[Node, ...]
+    sizes: Mapping[str, int]
     unused: tuple[str, ...]
     output: str
     groups: tuple[Group, ...] = dataclasses.field(repr=False)
@@ -74,6 +78,11 @@ class Graph:
     inputs: tuple[Sequence[Var], Var] = dataclasses.field(repr=False)  # variables, images
     logits: Any = dataclasses.field(repr=False)  # Var, or a Literal of a constant network
     constants: Mapping[Var, Any] = dataclasses.field(repr=False)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(H, W, C) of the images."""
+        return shape_of(self.inputs[1])[1:]
 
     @cached_property
     def by_name(self) -> Mapping[str, Node]:
@@ -258,12 +267,21 @@ def _graph(
                 group.macs,
             )
         )
+    sizes = {name: math.prod(shape_of(var)) for var, name in parameters.items()}
     unused = tuple(name for name in parameters.values() if name not in owned)
     outputs = {group.output for group in groups if group.is_node}
     kept = {var: name for var, name in names.items() if var in outputs}
     output = names.get(flat.output, IMAGES) if isinstance(flat.output, Var) else IMAGES
     return Graph(
-        tuple(nodes), unused, output, tuple(groups), kept, inputs, flat.output, flat.constants
+        tuple(nodes),
+        sizes,
+        unused,
+        output,
+        tuple(groups),
+        kept,
+        inputs,
+        flat.output,
+        flat.constants,
     )
 
 

@@ -1,23 +1,19 @@
 """The layer-by-layer account of a network."""
 
-import dataclasses
 import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 from flax import linen as nn
-from flax import traverse_util
 
-from jaxcnn.analysis.graph import Graph, Node, trace
-from jaxcnn.analysis.receptive_fields import ReceptiveField, of_graph
+from jaxcnn.analysis import receptive_fields
+from jaxcnn.analysis.graph import Graph, Node, trace_shapes
+from jaxcnn.analysis.receptive_fields import ReceptiveField
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A layer; what it counts is for one image.
 
     Attributes:
@@ -53,8 +49,7 @@ class Row:
         return self.layer.partition("/")[0]
 
 
-@dataclasses.dataclass(frozen=True)
-class Summary:
+class Summary(NamedTuple):
     """The layers of a network; made by `summary`.
 
     Attributes:
@@ -89,33 +84,32 @@ def summary(model: nn.Module, input_shape: Sequence[int]) -> Summary:
       model: takes an array (1, *input_shape).
       input_shape: (H, W, C) of an image.
     """
-    if getattr(model, "scan_units", False):
-        model = model.clone(scan_units=False)
-    images = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), images)
-    graph = trace(model, variables, images)
-    sizes = parameter_sizes(variables)
-    fields = of_graph(graph)
+    return of_graph(trace_shapes(model, input_shape))
+
+
+def of_graph(graph: Graph) -> Summary:
+    """Returns the rows of a traced network; see `summary`."""
+    sizes = graph.sizes
+    fields = receptive_fields.of_graph(graph)
     rows = [_row(node, sizes, fields.get(node.name)) for node in graph.nodes]
     unused: dict[str, int] = {}
     for name in graph.unused:
         module = name.rpartition("/")[0]
         unused[module] = unused.get(module, 0) + sizes[name]
     rows += [Row(name, "unused", (), 0, size, 0, None, "", 0, 0) for name, size in unused.items()]
-    return Summary(tuple(input_shape), tuple(rows), tuple(_notes(graph, rows)))
-
-
-def parameter_sizes(variables: Any) -> dict[str, int]:
-    """Returns the number of values of every parameter, by names such as "stage1/conv1/kernel"."""
-    flat = traverse_util.flatten_dict(variables.get("params", {}))
-    return {"/".join(path): math.prod(array.shape) for path, array in flat.items()}
+    return Summary(graph.input_shape, tuple(rows), tuple(_notes(graph, rows)))
 
 
 def _row(node: Node, sizes: Mapping[str, int], field: ReceptiveField | None) -> Row:
     units, params = math.prod(node.shape), sum(sizes[name] for name in node.parameters)
     places = math.prod(node.shape[:-1])
     weights = params if params else node.macs // places  # of a layer that shares its parameters
-    connections = {"conv": weights * places, "dense": weights, "minus_distances": node.macs}
+    connections = {
+        "conv": weights * places,
+        "dense": weights,
+        "add": params * places,
+        "minus_distances": node.macs,
+    }
     if node.kind == "subsampling":  # LeNet-5's: a coefficient and a bias for each map
         connections[node.kind] = units * (_taps(node.detail) + 1)
     return Row(

@@ -262,6 +262,11 @@ def inline(figure: "Figure", description: str) -> "Markup":
     return trusted(named + _of_page(rest).strip())
 
 
+def diagram(svg: str) -> "Markup":
+    """Returns SVG of our own with the colours and the font of the page; see `inline`."""
+    return trusted(_of_page(svg))
+
+
 def _of_page(svg: str) -> str:
     """Returns SVG with the colours and the font of the page, and with those names that are used."""
     used = set(re.findall(r'(?:url\(|href=")#([^")]+)', svg))

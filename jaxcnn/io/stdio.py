@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TextIO
 
-PLAIN = {"…": "...", "→": "->", "×": "x", "±": "+-", "–": "-", "·": ".", "’": "'"}  # noqa: RUF001
+PLAIN = {"…": "...", "→": "->", "×": "x", "±": "+-", "–": "-", "·": ".", "’": "'"}
 
 
 class OutputError(OSError):
