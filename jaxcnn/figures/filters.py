@@ -34,19 +34,34 @@ def draw_filters(kernel: np.ndarray, name: str = "") -> "Figure":
     height, width, channels, count = kernel.shape
     if height * width == 1:
         raise UserError(f"the filters of {name or 'this layer'} are 1x1: there is nothing to see")
-    filters = np.moveaxis(np.asarray(kernel, np.float64), -1, 0)
-    columns = min(COLUMNS, int(np.ceil(np.sqrt(count * 1.5))))
+    columns = _columns(count)
     rows = -(-count // columns)
     figure = style.new_figure(8, 3.9 * rows * height / (columns * width) + 0.6)
     panels = style.new_axes(figure, 1, 2, grid=False)[0]
     titles = ("one scale for all filters", "each filter at a scale of its own")
     for axes, title, shared in zip(panels, titles, (True, False), strict=True):
-        pictures = _pictures(filters, shared=shared)
-        tiles.show_sheet(axes, tiles.sheet(tiles.enlarged(pictures, 48), columns))
+        tiles.show_sheet(axes, filter_sheet(kernel, shared=shared))
         style.describe(axes, title)
     mean = "" if channels in (1, 3) else ", mean over the input channels"
     style.headline(figure, f"{label(name)}: {count} filters of {height}x{width}x{channels}{mean}")
     return figure
+
+
+def filter_sheet(kernel: np.ndarray, *, shared: bool) -> tiles.Sheet:
+    """Returns all filters as one picture; for the colours see `draw_filters`.
+
+    Args:
+      kernel: [h, w, C, F].
+      shared: one scale for all filters.
+    """
+    filters = np.moveaxis(np.asarray(kernel, np.float64), -1, 0)
+    return tiles.sheet(
+        tiles.enlarged(_pictures(filters, shared=shared), 48), _columns(len(filters))
+    )
+
+
+def _columns(count: int) -> int:
+    return min(COLUMNS, int(np.ceil(np.sqrt(count * 1.5))))
 
 
 def _pictures(filters: np.ndarray, *, shared: bool) -> np.ndarray:

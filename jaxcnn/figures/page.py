@@ -264,7 +264,7 @@ def inline(figure: "Figure", description: str) -> "Markup":
 
 def diagram(svg: str) -> "Markup":
     """Returns SVG of our own with the colours and the font of the page; see `inline`."""
-    return trusted(_of_page(svg))
+    return trusted(_of_page(re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)))
 
 
 def _of_page(svg: str) -> str:
@@ -273,7 +273,8 @@ def _of_page(svg: str) -> str:
 
     def tag(found: re.Match[str]) -> str:
         """Changes what is between < and >, where no text of the figure is."""
-        text = re.sub(r" ?font-family:[^;\"]*;?", "", found[0]).replace("xlink:href=", "href=")
+        text = found[0].replace("xlink:href=", "href=")
+        text = re.sub(r' ?font-family:[^;"]*;?| font-family="[^"]*"| xmlns\S*="[^"]*"', "", text)
         for color, variable in VARIABLES.items():
             text = re.sub(rf"{color}\b", f"var({variable})", text, flags=re.IGNORECASE)
         name = re.search(r' id="([^"]+)"', text)

@@ -25,7 +25,8 @@ from jaxcnn.figures.page import (
     Table,
     Text,
 )
-from jaxcnn.reporting.mistakes import pixels_of, shown
+from jaxcnn.figures.tiles import as_rgb
+from jaxcnn.reporting.mistakes import pixels_of
 from jaxcnn.reporting.numbers import (
     count,
     percent,
@@ -54,7 +55,8 @@ def results(runs: Sequence[Examined]) -> list[Block]:
     found = Table(head, kept, caption="results, with intervals that cover 95 %")
     if not fields:
         return [found, Text("The configs are the same.")]
-    return [Columns([[found], [Table(("field", *head[1:]), fields, "l" * len(head), caption)]])]
+    other = Table(("field", *head[1:]), fields, "l" * len(head), caption)
+    return [Columns([[found], [other]])] if len(runs) == 2 else [found, other]
 
 
 def differing(runs: Sequence[Examined]) -> dict[str, list[str]]:
@@ -172,10 +174,10 @@ def pairs(runs: Sequence[Examined]) -> list[Block]:
     if not columns:
         return blocks
     text = (
-        "Both runs see the same images, so only those count on which one is right and the other"
-        " wrong. The p-value is that of McNemar's test in its exact binomial form; the interval is"
-        " that of Agresti and Min for paired shares. Neither tells how much another seed would"
-        " change."
+        "All runs see the same images, so those images decide on which one of two runs is right and"
+        " the other wrong. The p-value is that of McNemar's test in its exact binomial form; the"
+        " interval is that of Agresti and Min for paired shares. Neither tells how much another"
+        " seed would change."
     )
     if len(columns) > 1:
         text += f" The p-values are not corrected for the {len(columns)} comparisons."
@@ -270,7 +272,7 @@ def dividing(runs: Sequence[Examined]) -> list[Block]:
     if not len(order):
         return [Text("All runs are right on the same images.")]
     cards = [
-        Card([Picture(shown(image), "")], _lines(kept, answers, int(labels[place]), int(place)))
+        Card([Picture(as_rgb(image), "")], _lines(kept, answers, int(labels[place]), int(place)))
         for place, image in zip(order, pixels_of(kept[0], answers[0], order), strict=True)
     ]
     text = (
@@ -287,5 +289,5 @@ def _lines(
         guess = int(one.predicted[place])
         confidence = float(np.exp(one.predictions.log_probabilities[place, guess]))
         mark = "✓" if guess == label else "✗"
-        lines.append((mark, run.name, ":", run.class_names[guess], f"({percent(confidence)})"))
+        lines.append((mark, run.name, "→", run.class_names[guess], f"({percent(confidence)})"))
     return [*lines, (answers[0].dataset.describe(int(answers[0].predictions.indices[place])),)]

@@ -7,6 +7,7 @@ import numpy as np
 from jaxcnn.config import build_data
 from jaxcnn.data.dataset import UnreadableImageError
 from jaxcnn.figures.page import Block, Card, Cards, Picture, Text
+from jaxcnn.figures.tiles import as_rgb
 from jaxcnn.reporting.numbers import percent
 from jaxcnn.reporting.runs import Answers, Examined
 
@@ -74,18 +75,11 @@ def _cards(
     for row, position, image in zip(probabilities, chosen, pixels, strict=True):
         label, guess = int(answers.predictions.labels[position]), int(answers.predicted[position])
         index = int(answers.predictions.indices[position])
-        own = (run.class_names[label], f"({percent(row[label])})")
-        line: tuple[str, ...] = ("correct:", *own)
-        if label != guess:
-            other = (run.class_names[guess], f"({percent(row[guess])})")
-            line = ("predicted", *other, "true", *own)
-        about = [line, (answers.dataset.describe(index),)]
-        cards.append(Card([Picture(shown(image), "")], about))
+        lines: list[tuple[str, ...]] = [
+            (f"{title}:", run.class_names[one], f"({percent(row[one])})")
+            for title, one in (("predicted", guess), ("true", label))
+        ]
+        lines = lines if guess != label else [("correct", *lines[0])]
+        lines.append((answers.dataset.describe(index),))
+        cards.append(Card([Picture(as_rgb(image), "")], lines))
     return cards
-
-
-def shown(image: np.ndarray) -> np.ndarray:
-    """Returns pixels with 1 or 3 channels: the mean of other numbers."""
-    if image.shape[-1] in (1, 3):
-        return image
-    return image.mean(-1, keepdims=True).round().astype(np.uint8)

@@ -7,13 +7,13 @@ from jaxcnn.figures.page import Cell
 
 
 def percent(share: float) -> str:
-    """Returns "97.50 %"."""
-    return f"{100 * share:.2f} %"
+    """Returns "97.50 %", whose parts stay in one line."""
+    return f"{100 * share:.2f}\u00a0%"
 
 
 def span(low: float, high: float) -> str:
     """Returns "95.32 to 98.68 %" for shares."""
-    return f"{100 * low:.2f} to {100 * high:.2f} %"
+    return f"{100 * low:.2f} to {100 * high:.2f}\u00a0%"
 
 
 def points(difference: float) -> str:

@@ -4,13 +4,14 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxcnn.analysis import count_macs
+from jaxcnn.analysis.graph import trace_shapes
 from jaxcnn.config import build_data, user_modules
 from jaxcnn.errors import EXIT_WORKDIR, UserError, printable, reason
 from jaxcnn.figures.page import Block, Fold, Page, Section, check_installed, render
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.reporting import comparison, sections
 from jaxcnn.reporting.mistakes import mistakes
+from jaxcnn.reporting.network import network
 from jaxcnn.reporting.runs import Examined, bias, examine, names_of
 from jaxcnn.run import distributed, versions
 from jaxcnn.run.workdir import REPORT
@@ -105,7 +106,8 @@ def _title(run: Examined) -> str:
 
 def sections_of(run: Examined, checkpoint: str) -> list[Section]:
     """Returns the sections about one run."""
-    macs = count_macs(run.model, run.image_shape)
+    graph = trace_shapes(run.model, run.image_shape)
+    macs = sum(node.macs for node in graph.nodes)
     notes = [bias(run, checkpoint) or _selection(run)]
     made: list[tuple[str, list[Block]]] = [
         ("Result", sections.result(run, notes)),
@@ -118,8 +120,8 @@ def sections_of(run: Examined, checkpoint: str) -> list[Section]:
             ("Worst mistakes", mistakes(run, run.answers)),
             ("Calibration", sections.calibrated(run.answers)),
         ]
-    made.append(("Speed and memory", sections.speed(run, macs)))
-    return [Section(title, blocks) for title, blocks in made]
+    made += [("Speed and memory", sections.speed(run, macs)), ("Network", network(run, graph))]
+    return [Section(title, blocks) for title, blocks in made if blocks]
 
 
 def _selection(run: Examined) -> str:

@@ -268,7 +268,8 @@ def calibrated(answers: Answers) -> list[Block]:
         " mean distance of the points from the diagonal, by the number of their images."
     )
     figure = reliability([Bins("", *bins)])
-    return [Text(text), Figures([Drawing(page.inline(figure, "reliability diagram"))])]
+    drawing = Drawing(page.inline(figure, "reliability diagram"))
+    return [Columns([[Figures([drawing])], [Text(text)]])]
 
 
 def speed(run: Examined, macs: int) -> list[Block]:
@@ -285,8 +286,8 @@ def speed(run: Examined, macs: int) -> list[Block]:
     parameters = count_parameters(run.variables["params"])
     bytes_of = sum(int(leaf.nbytes) for leaf in jax.tree.leaves(run.variables["params"]))
     tiles = [
-        ("parameters", count(parameters), f"{parameters:,}; {size(bytes_of)}"),
-        ("multiply-adds", count(macs), f"of one image, {macs:,}"),
+        ("parameters", count(parameters), f"{parameters:,}, {size(bytes_of)}"),
+        ("multiply-adds", count(macs), f"{macs:,} of one image"),
     ]
     if len(rates):
         median = float(np.median(rates))

@@ -41,7 +41,7 @@ class Page(html.parser.HTMLParser):
 
     @property
     def text(self):
-        return "".join(self.texts)
+        return "".join(self.texts).replace("\u00a0", " ")
 
 
 def check(text):

@@ -1,9 +1,12 @@
+import sys
+
 import numpy as np
 import pytest
 
+from jaxcnn.analysis.graph import trace_shapes
 from jaxcnn.evaluation import report as reports
 from jaxcnn.figures.page import Page, Section, Table, Text, Tiles, render
-from jaxcnn.reporting import mistakes, numbers, sections
+from jaxcnn.reporting import mistakes, network, numbers, sections
 from jaxcnn.reporting.report import page_of, sections_of
 from tests.figures import html
 from tests.reporting.runs import NAMES, run
@@ -27,15 +30,20 @@ def of_kind(blocks, kind):
     return found
 
 
+def plain(text):
+    """A text whose spaces are all of one kind."""
+    return text.replace("\u00a0", " ")
+
+
 def texts(table):
-    return [[getattr(cell, "text", cell) for cell in row] for row in table.rows]
+    return [[plain(getattr(cell, "text", cell)) for cell in row] for row in table.rows]
 
 
 def test_the_result_has_wilsons_interval(examined):
     blocks = sections.result(examined, ["a warning", ""])
     assert blocks[0] == Text("A warning", warning=True)
     (tiles,) = of_kind(blocks, Tiles)
-    found = {title: (value, note) for title, value, note in tiles.items}
+    found = {title: (plain(value), plain(note)) for title, value, note in tiles.items}
     assert found["test accuracy (top1)"] == ("75.00 %", "40.93 to 92.85 %")
     assert found["test error"] == ("25.00 %", "2 of 8 images")
     means = reports.means(examined.answers.predictions)
@@ -47,7 +55,7 @@ def test_a_record_with_another_accuracy_is_said(examined):
     assert len(of_kind(sections.result(examined, []), Text)) == 1
     changed = [record | {"test/top1": 0.875} for record in examined.records]
     found = of_kind(sections.result(examined._replace(records=changed), []), Text)
-    assert "87.50 %" in found[-1].text
+    assert "87.50 %" in plain(found[-1].text)
     assert found[-1].warning
 
 
@@ -119,14 +127,19 @@ def test_mistakes_have_their_pictures_and_probabilities(examined):
     assert "2 of 8 answers are wrong; the others shown" in text.text
     first = cards.items[0]
     np.testing.assert_array_equal(first.pictures[0].pixels, examined.answers.dataset.images[2])
-    assert first.lines[0] == ("predicted", NAMES[1], "(90.00 %)", "true", NAMES[0], "(3.33 %)")
+    assert [plain(" ".join(line)) for line in first.lines] == [
+        f"predicted: {NAMES[1]} (90.00 %)",
+        f"true: {NAMES[0]} (3.33 %)",
+        "test example 2 of small",
+    ]
 
 
 def test_overconfidence_is_said(examined):
-    (text, _) = sections.calibrated(examined.answers)
+    (text,) = of_kind(sections.calibrated(examined.answers), Text)
     assert "underconfident" in text.text
     boasting = run(LABELS, PREDICTED, confidence=0.99)
-    assert "overconfident" in sections.calibrated(boasting.answers)[0].text
+    (text,) = of_kind(sections.calibrated(boasting.answers), Text)
+    assert "overconfident" in text.text
 
 
 def test_speed_leaves_out_records_without_a_timed_step(examined):
@@ -151,6 +164,29 @@ def test_sizes(number, text):
 )
 def test_counts(number, text):
     assert numbers.count(number) == text
+
+
+def test_the_first_filters_are_pictures(examined):
+    graph = trace_shapes(examined.model, examined.image_shape)
+    (cards,) = network.filters(examined, graph)
+    (card,) = cards.items
+    assert " ".join(card.lines[0]) == "Filters of conv1: 6 of 3x3x3; zero is middle grey"
+    weights = examined.variables["params"]["conv1"]["kernel"]
+    assert card.pictures[0].pixels.shape[-1] == weights.shape[2]
+    tiny = examined.variables["params"] | {"conv1": {"kernel": weights[:1, :1], "bias": 0}}
+    state = examined.restored.state.replace(params=tiny)
+    other = examined._replace(restored=examined.restored._replace(state=state))
+    assert network.filters(other, graph) == []
+
+
+def test_layers_and_structure_are_there_and_a_missing_package_is_named(examined, monkeypatch):
+    graph = trace_shapes(examined.model, examined.image_shape)
+    _, layers, diagram = network.network(examined, graph)
+    assert layers.title.startswith("4 layers: 196 parameters")
+    html.check(render(Page("", "", [Section("", [layers, diagram])])))
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+    (text,) = network.network(examined, graph)[-1].blocks
+    assert "needs pygraphviz" in text.text
 
 
 def test_names_of_classes_stay_texts_on_the_whole_page(examined):

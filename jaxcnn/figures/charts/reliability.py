@@ -71,5 +71,5 @@ def reliability(classifiers: Sequence[Bins]) -> "Figure":
     style.describe(above, "reliability", "", "accuracy")
     style.describe(below, "", "confidence", "examples")
     if 1 < len(classifiers) <= MOST_NAMES:
-        style.legend(above, loc="upper left")
+        style.legend(above, loc="lower right")
     return figure
