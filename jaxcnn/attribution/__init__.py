@@ -5,11 +5,24 @@ from typing import TYPE_CHECKING, Any
 
 # Names of this package, and the module of each; the first use of a name loads its module.
 _NAMES = {
+    "Ascent": "jaxcnn.attribution.activation_maximization",
+    "ClassMaps": "jaxcnn.attribution.class_activation_maps",
+    "Maximized": "jaxcnn.attribution.activation_maximization",
+    "Objective": "jaxcnn.attribution.objective",
+    "Sanity": "jaxcnn.attribution.sanity",
+    "cam": "jaxcnn.attribution.class_activation_maps",
+    "grad_cam": "jaxcnn.attribution.class_activation_maps",
+    "grad_cam_plus_plus": "jaxcnn.attribution.class_activation_maps",
     "gradient_times_input": "jaxcnn.attribution.gradient",
     "integrated_gradients": "jaxcnn.attribution.integrated",
     "largest_magnitude": "jaxcnn.attribution.gradient",
+    "layer_cam": "jaxcnn.attribution.class_activation_maps",
+    "maximize": "jaxcnn.attribution.activation_maximization",
+    "maximize_pixels": "jaxcnn.attribution.activation_maximization",
     "pixel_gradient": "jaxcnn.attribution.gradient",
     "saliency": "jaxcnn.attribution.gradient",
+    "sanity_check": "jaxcnn.attribution.sanity",
+    "score_cam": "jaxcnn.attribution.score_weighted_maps",
     "smoothgrad": "jaxcnn.attribution.smooth_grad",
     "spearman": "jaxcnn.attribution.similarity",
     "ssim": "jaxcnn.attribution.similarity",
@@ -17,11 +30,24 @@ _NAMES = {
 }
 
 __all__ = [
+    "Ascent",
+    "ClassMaps",
+    "Maximized",
+    "Objective",
+    "Sanity",
+    "cam",
+    "grad_cam",
+    "grad_cam_plus_plus",
     "gradient_times_input",
     "integrated_gradients",
     "largest_magnitude",
+    "layer_cam",
+    "maximize",
+    "maximize_pixels",
     "pixel_gradient",
     "saliency",
+    "sanity_check",
+    "score_cam",
     "smoothgrad",
     "spearman",
     "ssim",
@@ -29,6 +55,19 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from jaxcnn.attribution.activation_maximization import (
+        Ascent,
+        Maximized,
+        maximize,
+        maximize_pixels,
+    )
+    from jaxcnn.attribution.class_activation_maps import (
+        ClassMaps,
+        cam,
+        grad_cam,
+        grad_cam_plus_plus,
+        layer_cam,
+    )
     from jaxcnn.attribution.gradient import (
         gradient_times_input,
         largest_magnitude,
@@ -36,6 +75,9 @@ if TYPE_CHECKING:
         saliency,
     )
     from jaxcnn.attribution.integrated import integrated_gradients
+    from jaxcnn.attribution.objective import Objective
+    from jaxcnn.attribution.sanity import Sanity, sanity_check
+    from jaxcnn.attribution.score_weighted_maps import score_cam
     from jaxcnn.attribution.similarity import spearman, ssim
     from jaxcnn.attribution.smooth_grad import smoothgrad, vargrad
 else:
