@@ -10,6 +10,7 @@ from jaxcnn.config.recipes import common
 from jaxcnn.config.recipes.common import Digits
 
 DIGITS = {
+    "resnext101_64x4d": Digits(scan_units=True),
     "resnext29_8x64d": Digits(8, 8),
     "resnext29_16x64d": Digits(8, 5),
 }
@@ -20,7 +21,8 @@ def recipes(model: str) -> common.Recipes:
     if model.startswith("resnext29"):
         small = common.small(folder=0, digits=DIGITS.get(model, Digits()))
         return common.Recipes(small, common.cifar(cifar))
-    return common.Recipes(common.small(), {"imagenet2012": common.fb_resnet})
+    small = common.small(digits=DIGITS.get(model, Digits()))
+    return common.Recipes(small, {"imagenet2012": common.fb_resnet})
 
 
 def cifar(config: ConfigDict) -> None:
