@@ -51,6 +51,7 @@ class Group:
       program: the equations with their inputs and outputs.
       inputs: of the program.
       output: the main one of the outputs.
+      sources: the layers whose outputs its first equation takes.
       is_module: whether `name` is the path of a module.
       activations: all values that depend on the images.
     """
@@ -67,6 +68,7 @@ class Group:
     inputs: tuple[Any, ...] = ()
     output: Any = None
     is_module: bool = False
+    sources: tuple["Group", ...] = ()
     activations: Set[Var] = frozenset()
 
 
@@ -94,7 +96,7 @@ def group_equations(flat: Flat, images: Var, modules: Mapping[str, nn.Module]) -
         kind = _kind(eqn, place, active, in_leaf)
         group = _continued(eqn, kind, place, producers, latest, in_leaf)
         if group is None or group in used:
-            group = Group(True, kind or eqn.primitive.name, place)
+            group = Group(True, kind or eqn.primitive.name, place, sources=tuple(producers))
         latest[place.path, place.call] = latest[place, kind] = group
         order[group] = number
         used.update(one for one in producers if one is not group)
@@ -153,7 +155,9 @@ def _continued(
     """Returns the layer to which an equation belongs; None if it begins another one."""
     here = latest.get((place.path, place.call))
     if kind in OPERATIONS and kind in place.scope:
-        return latest.get((place, kind))
+        begun = latest.get((place, kind))
+        same = begun is not None and (begun in producers or begun.sources == tuple(producers))
+        return begun if same else None
     if kind:
         return None
     if in_leaf:

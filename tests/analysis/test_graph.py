@@ -12,6 +12,7 @@ from flax import linen as nn
 from jaxcnn.analysis.graph import trace, trace_shapes
 from jaxcnn.errors import UserError
 from jaxcnn.models import create_model
+from jaxcnn.ops.pool import max_pool
 
 SMALL = {
     "lenet5": (partial(create_model, "lenet5"), (16, 16, 1)),
@@ -148,3 +149,15 @@ def test_parameters_are_those_of_their_layer_in_any_order():
         assert sorted(nodes["conv"]) == ["conv/bias", "conv/kernel"]
         assert nodes["multiply"] == ("scale",)
         assert sorted(nodes["classifier"]) == ["classifier/bias", "classifier/kernel"]
+
+
+def test_pools_of_several_branches_are_several_layers():
+    class Branches(nn.Module):
+        @nn.compact
+        def __call__(self, x, train=False):
+            branches = [nn.Conv(2, (3, 3), name=name)(x) for name in "ab"]
+            return sum(max_pool(branch, (2, 2), (2, 2)).mean((1, 2)) for branch in branches)
+
+    nodes = trace_shapes(Branches(), (8, 8, 3)).nodes
+    pools = [(node.name, node.inputs) for node in nodes if node.kind == "max_pool"]
+    assert pools == [("max_pool", ("a",)), ("max_pool_2", ("b",))]

