@@ -31,6 +31,7 @@ VARIABLES = {
     WHITE: "--page",
     **{color: f"--c{number}" for number, color in enumerate(style.PALETTE)},
 }
+NO_BREAK = "\u00a0"  # a space at which no line ends
 LARGEST_SIDE = 512  # pixels of a picture in a page; larger ones are made smaller
 
 
@@ -344,7 +345,9 @@ def _complete(block: Block, numbers: Iterator[int]) -> Block:
 
 
 def _shown(value: object) -> object:
-    """Returns what jinja prints: texts of strangers in one line, without control characters."""
+    """Returns what jinja prints: texts in one line, without control characters."""
     from markupsafe import Markup
 
-    return value if isinstance(value, Markup) or not isinstance(value, str) else printable(value)
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return NO_BREAK.join(map(printable, value.split(NO_BREAK)))

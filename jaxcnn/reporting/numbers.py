@@ -3,17 +3,17 @@
 import math
 
 from jaxcnn.evaluation.statistics import wilson
-from jaxcnn.figures.page import Cell
+from jaxcnn.figures.page import NO_BREAK, Cell
 
 
 def percent(share: float) -> str:
     """Returns "97.50 %", whose parts stay in one line."""
-    return f"{100 * share:.2f}\u00a0%"
+    return f"{100 * share:.2f}{NO_BREAK}%"
 
 
 def span(low: float, high: float) -> str:
     """Returns "95.32 to 98.68 %" for shares."""
-    return f"{100 * low:.2f} to {100 * high:.2f}\u00a0%"
+    return f"{100 * low:.2f} to {100 * high:.2f}{NO_BREAK}%"
 
 
 def points(difference: float) -> str:

@@ -59,6 +59,10 @@ def test_names_of_strangers_stay_texts(text):
     }
 
 
+def test_a_space_that_breaks_no_line_stays():
+    assert "5\u00a0%" in page.render(Page("5\u00a0%", "", []))
+
+
 def test_a_page_is_the_same_each_time():
     assert whole("a") == whole("a")
     assert whole("a") != whole("b")

@@ -29,6 +29,14 @@ class Small(nn.Module):
         return nn.Dense(self.num_classes, name="classifier")(x.mean((1, 2)))
 
 
+class Dense(nn.Module):
+    """A linear layer, which has no maps."""
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        return nn.Dense(len(NAMES), name="classifier")(images.reshape(len(images), -1))
+
+
 def predictions(labels, predicted, confidence=0.7):
     """Log-probabilities whose likeliest class is the one that is given."""
     confidence = np.broadcast_to(confidence, len(labels))

@@ -1,15 +1,18 @@
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxcnn.analysis.graph import trace_shapes
+from jaxcnn.attribution.class_activation_maps import grad_cam
 from jaxcnn.evaluation import report as reports
 from jaxcnn.figures.page import Page, Section, Table, Text, Tiles, render
 from jaxcnn.reporting import mistakes, network, numbers, sections
 from jaxcnn.reporting.report import page_of, sections_of
 from tests.figures import html
-from tests.reporting.runs import NAMES, run
+from tests.reporting.runs import NAMES, SIDE, Dense, run
 
 LABELS = [0, 0, 0, 1, 1, 2, 2, 3]
 PREDICTED = [0, 0, 1, 1, 1, 2, 0, 3]
@@ -123,7 +126,8 @@ def test_the_worst_answers_come_first(examined):
 
 
 def test_mistakes_have_their_pictures_and_probabilities(examined):
-    text, cards = mistakes.mistakes(examined, examined.answers)
+    text, how, cards = mistakes.mistakes(examined, examined.answers)
+    assert "Grad-CAM at relu" in how.text
     assert "2 of 8 answers are wrong; the others shown" in text.text
     first = cards.items[0]
     np.testing.assert_array_equal(first.pictures[0].pixels, examined.answers.dataset.images[2])
@@ -132,6 +136,35 @@ def test_mistakes_have_their_pictures_and_probabilities(examined):
         f"true: {NAMES[0]} (3.33 %)",
         "test example 2 of small",
     ]
+
+
+def test_mistakes_are_explained_for_both_classes(examined):
+    *_, cards = mistakes.mistakes(examined, examined.answers)
+    captions = [[picture.caption for picture in card.pictures] for card in cards.items]
+    assert captions[0] == ["image", f"for {NAMES[1]}", f"for {NAMES[0]}"]
+    assert captions[-1][0] == "image"
+    assert len(captions[-1]) == 2  # a correct answer
+    guess, label = (picture.pixels for picture in cards.items[0].pictures[1:])
+    assert guess.shape == label.shape == (SIDE, SIDE, 3)
+    assert np.any(guess != label)
+
+
+def test_maps_are_those_of_grad_cam_and_of_saliency_where_there_are_none(examined):
+    pixels = [examined.answers.dataset.images[0]]
+    classes = np.array([2])
+    images = jnp.asarray(pixels[0][None] / np.float32(255) - 0.5) / 0.5
+    how, maps = mistakes.explain(examined, pixels, classes)
+    found = grad_cam(examined.model, examined.variables, images, jnp.asarray(classes))
+    np.testing.assert_allclose(maps, found.maps, atol=1e-5)
+    assert found.layer in how
+    dense = Dense()
+    variables = dense.init(jax.random.key(0), images)
+    state = examined.restored.state.replace(params=variables["params"])
+    restored = examined.restored._replace(model=dense, state=state)
+    how, maps = mistakes.explain(examined._replace(restored=restored), pixels, classes)
+    assert how.startswith("Saliency")
+    kernel = variables["params"]["classifier"]["kernel"].reshape(SIDE, SIDE, 3, -1)[..., 2]
+    np.testing.assert_allclose(maps[0], np.abs(kernel).max(-1), rtol=1e-5)
 
 
 def test_overconfidence_is_said(examined):
