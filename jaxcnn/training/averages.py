@@ -1,4 +1,4 @@
-"""Moving averages that fit the length of a run: BatchNorm's statistics, averaged weights."""
+"""Fits BatchNorm's momentum to the length of a run; warns if an average would not settle."""
 
 import math
 
@@ -11,26 +11,26 @@ from jaxcnn.training.optim import matcher, tree_of_names
 from jaxcnn.training.schedules import Plan
 from jaxcnn.training.state import TrainState
 
-# The largest share of its initial value that an average may still have at the end of a run. A
-# variance starts at 1, and those of MobileNet's depthwise layers are between 0.001 and 0.01. The
-# errors of the layers multiply: a share of 0.001 cost 10 % of the test accuracy.
+# Largest share of its initial value that an average may still have at the end of a run. A variance
+# starts at 1; the variances of MobileNet's depthwise layers are between 0.001 and 0.01. The errors
+# of the layers multiply: a share of 0.001 cost 10 % of the test accuracy.
 INITIAL_SHARE = 1e-5
-# Most networks' decay, with which statistics have settled after 110 steps, and not just at the end.
+# The decay of most networks. Statistics with this decay settle within 110 steps.
 USUAL_MOMENTUM = 0.9
 
 
 def norm_momentum(config: RunConfig, own: float, total_steps: int) -> float:
-    """Returns the decay of BatchNorm's statistics in a run of `total_steps`.
+    """Returns the decay of BatchNorm's statistics for a run of `total_steps`.
 
-    It is the network's own, unless that leaves more than `INITIAL_SHARE` of the initial statistics:
-    then it is the usual one, or if need be the largest that leaves no more. It depends on the
-    config and the number of examples alone, so a run that continues has the same. A value in
-    `model.overrides` counts as it is. So does the network's own where each evaluation measures the
-    statistics anew, which it does for those of averaged weights alone if there are any.
+    Keeps the network's own decay if it leaves at most `INITIAL_SHARE` of the initial statistics.
+    Otherwise returns `USUAL_MOMENTUM`, or the largest decay within this limit if that is smaller.
+    The result depends only on the config and the number of examples, so a continued run gets the
+    same decay. A value in `model.overrides` is never changed. The network's own decay is also kept
+    if each evaluation recalibrates the raw weights' statistics.
 
     Args:
       config: the whole config.
-      own: the network's.
+      own: the network's own decay.
       total_steps: length of the run.
     """
     if "norm_momentum" in config.model.overrides or _measured_anew(config):
@@ -52,13 +52,13 @@ def fit(model: nn.Module, config: RunConfig, total_steps: int) -> nn.Module:
 def lines(
     config: RunConfig, state_shape: TrainState, num_classes: int, plan: Plan
 ) -> dict[str, str]:
-    """Returns what the start of a run says of its averages, by title: changes and warnings.
+    """Returns notes and warnings about the averages of a run, by title.
 
     Args:
       config: the whole config.
       state_shape: shapes and dtypes of the state; see `state.Initial`.
-      num_classes: of the data.
-      plan: of the run.
+      num_classes: number of classes in the data.
+      plan: lengths of the run.
     """
     found = {}
     own = getattr(build.make_model(config, num_classes), "norm_momentum", None)
@@ -98,12 +98,12 @@ def _measured_anew(config: RunConfig) -> bool:
 
 
 def _updates(config: RunConfig, total_steps: int) -> int:
-    """Returns how often statistics move: once for each microbatch."""
+    """Returns the number of updates of the statistics: one per microbatch."""
     return total_steps * config.train.grad_accum_steps
 
 
 def _statistics_move(config: RunConfig, state_shape: TrainState) -> bool:
-    """Tells whether the network has statistics that are not frozen."""
+    """Returns whether the network has statistics that are not frozen."""
     if not config.optimizer.freeze:
         return bool(state_shape.batch_stats)
     frozen = matcher(config.optimizer.freeze, "freeze")

@@ -1,4 +1,4 @@
-"""The state at step 0: made beside the compilation of the training step."""
+"""Creates the state at step 0 while the training step compiles."""
 
 import functools
 import math
@@ -14,19 +14,19 @@ from jaxcnn.run import distributed
 from jaxcnn.training.state import Initial, TrainState
 
 T = TypeVar("T")
-# Making each of so many parameters by itself takes less time than compiling one program of them
-# all, which for ResNet-1202 takes minutes.
+# Above this number of parameters, creating them one by one is faster than compiling one program
+# for all: that compilation takes minutes for ResNet-1202.
 MANY_LEAVES = 2000
 
 
 def check_memory(state_shape: TrainState) -> None:
-    """Refuses a state that is larger than the memory of a CPU, before it is allocated.
+    """Refuses a state that is larger than the memory of the CPU, before it is allocated.
 
     Raises:
-      UserError: with both sizes.
+      UserError: the state is too large; the message names both sizes.
     """
     if distributed.platform() != "cpu":
-        return  # a device says so itself
+        return  # other devices raise an error themselves
     wanted = sum(
         math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state_shape)
     )
@@ -39,16 +39,16 @@ def check_memory(state_shape: TrainState) -> None:
 
 
 def prepare_state(initial: Initial, rng: jax.Array) -> Callable[[], TrainState]:
-    """Begins to make the state in another thread; what it returns waits for it and returns it.
+    """Starts creating the state in another thread; returns a function that waits for the state.
 
-    A process that ends before that still waits for the thread.
+    If the process ends before that, it still waits for the thread.
 
     Args:
-      initial: the state to be made.
-      rng: the root key of the run.
+      initial: describes the state.
+      rng: root key of the run.
     """
     if _many(initial):
-        return functools.partial(initial.initializer, rng)  # once it is asked for
+        return functools.partial(initial.initializer, rng)  # created when the function is called
     compiled = _compiling(initial.program)
     return _in_a_thread(lambda: compiled.result()(rng)).result
 
@@ -57,15 +57,15 @@ def _many(initial: Initial) -> bool:
     return len(jax.tree.leaves(initial.state_shape.params)) > MANY_LEAVES
 
 
-@functools.lru_cache(maxsize=1)  # for runs that differ in the seed alone
+@functools.lru_cache(maxsize=1)  # shared by runs that differ only in the seed
 def _compiling(program: Any) -> Future[jax.stages.Compiled]:
-    """Compiles what makes a state.
+    """Compiles the program that creates the state, in another thread.
 
-    It runs once, so the CPU's compiler is told not to optimise it: it would spend its time on one
-    random generator for each shape (DenseNet-121: 20 s instead of 6 s).
+    The program runs once, so optimisation is off on a CPU: XLA would optimise one random generator
+    for each shape (DenseNet-121: 20 s instead of 6 s).
     """
     options: Any = {"xla_backend_optimization_level": 0} if distributed.platform() == "cpu" else {}
-    lowered = program.lower(jax.random.key(0))  # here, where the settings of jax are the caller's
+    lowered = program.lower(jax.random.key(0))  # in this thread, with the caller's settings
     return _in_a_thread(lambda: lowered.compile(compiler_options=options))
 
 

@@ -1,4 +1,4 @@
-"""The loop of a training run: step; log; recalibrate; evaluate; show the plateau; save."""
+"""The training loop: step, log, recalibrate, evaluate, update the plateau, save."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ from jaxcnn.training.state import TrainState
 
 
 class InterruptedRunError(UserError):
-    """A signal ended the run after its state was saved."""
+    """Raised when a signal ended the run, after the state was saved."""
 
 
 class Run(NamedTuple):
@@ -33,9 +33,9 @@ class Run(NamedTuple):
     Attributes:
       config: see `config_dict.base_config`.
       directory: the workdir.
-      writes: whether this process writes to it: one does.
-      log: prints the progress and writes the records.
-      checkpoints: of the workdir.
+      writes: whether this process writes to the workdir; exactly one process does.
+      log: prints progress and writes records.
+      checkpoints: checkpoints of the workdir.
       stop: whether the run was asked to stop.
     """
 
@@ -48,10 +48,10 @@ class Run(NamedTuple):
 
 
 class StepHooks(NamedTuple):
-    """Receivers of the results of each step.
+    """Functions that the loop calls after each step.
 
     Attributes:
-      feed: takes nothing: the run moves; see `distributed.watchdog`.
+      feed: takes no arguments; resets the timer of `distributed.watchdog`.
       trace: takes a step and its metrics; see `profiling.tracing`.
     """
 
@@ -60,27 +60,27 @@ class StepHooks(NamedTuple):
 
 
 class Loop:
-    """Takes the steps of a run.
+    """Runs the training steps of a run.
 
-    A signal ends it between two steps, while it waits for a batch, or during an evaluation; what is
-    unsaved is saved first, also by another thread where this one compiles. A checkpoint that is
-    saved before its evaluation says so in its meta (`evaluated`), and the run that continues there
-    evaluates first.
+    A signal ends the loop between two steps, while it waits for a batch, or during an evaluation.
+    Unsaved state is saved first; during a compilation, another thread saves it. A checkpoint that
+    is saved before its evaluation has `evaluated=False` in its metadata, and a run that continues
+    from it evaluates first.
 
     Args:
       run: see `Run`.
-      plan: lengths, in steps.
+      plan: lengths of the run in steps.
       split: name of the split that is evaluated.
       programs: the compiled functions of a run.
       recalibrate: see `evaluator.make_recalibrator`.
-      meter: the metrics since the last record.
-      meta: metadata saved with the state; if a run continues, that of its checkpoint.
-      hooks: called after each step.
+      meter: metrics since the last record.
+      meta: metadata saved with the state.
+      hooks: functions called after each step.
 
     Attributes:
-      state: replicated, after the last step and its evaluation.
-      step: the last step.
-      results: of the evaluation at that step, if there was one.
+      state: replicated state after the last step and its evaluation.
+      step: number of the last step.
+      results: results of the evaluation at that step, if there was one.
     """
 
     def __init__(
@@ -101,34 +101,34 @@ class Loop:
         self._alone = distributed.process_count() == 1
         self._agreed = agreed_stop(run.stop)
         self._saved = 0  # step of the newest checkpoint
-        self._evaluated = True  # as far as an evaluation was due
-        self._looked = False  # at an evaluation: its programs are compiled
+        self._evaluated = True  # False while an evaluation of this step is due
+        self._looked = False  # True after the first evaluation, which compiles
         self._begun = 0
         self.state: TrainState
         self.step = 0
         self.results: Results = {}
 
     def begin(self, state: TrainState, step: int, evaluated: bool) -> None:
-        """Sets where the loop begins.
+        """Sets the state and step at which the loop begins.
 
         Args:
-          state: replicated.
-          step: steps taken.
-          evaluated: False where the run was stopped during the evaluation that was due then.
+          state: replicated state.
+          step: number of steps taken.
+          evaluated: False if the run was stopped during the evaluation of this step.
         """
         self.state, self.step, self._saved, self._evaluated = state, step, step, evaluated
         self._begun = step
 
     def run(self, batches: Iterator[Any], most: int) -> None:
-        """Takes all steps that are left.
+        """Runs all remaining steps.
 
         Args:
           batches: arguments of the training step.
-          most: steps of a call.
+          most: largest number of steps per call.
 
         Raises:
-          InterruptedRunError: after a signal; all is saved.
-          UserError: for states or steps that are not finite.
+          InterruptedRunError: after a signal; the state is saved.
+          UserError: if the state or a step is not finite.
         """
         begun = self.step
         with self._run.stop.deferred():
@@ -143,14 +143,14 @@ class Loop:
                 raise InterruptedRunError(self._keep(), self._run.stop.exit_code) from None
 
     def _next(self, batches: Iterator[Any], resized: bool) -> Any:
-        """Waits for a batch, and for the compiler if its images have another size."""
+        """Waits for a batch, and compiles the training step if the image size changed."""
         with self._waiting(compiles=resized):
             try:
                 batch = next(batches)
             except Exception:
                 if self._run.stop:
                     raise Stopped(self._run.stop.exit_code) from None
-                # The data end the run; its state is healthy.
+                # The data failed, but the state is intact.
                 if self._alone and self.step > self._saved:
                     self._save(final=True)
                 raise
@@ -165,9 +165,9 @@ class Loop:
         return batch
 
     def _take(self, steps: range, batch: Any) -> None:
-        """Runs the steps of one call, then records, evaluates and saves if it is time."""
+        """Runs the steps of one call, then records, evaluates and saves if due."""
         plan, log = self._plan, self._run.log
-        first = self.step == self._begun and not self._alone  # it compiles, nothing is lost
+        first = self.step == self._begun and not self._alone  # compiles; nothing is unsaved yet
         with self._waiting(compiles=True) if first else contextlib.nullcontext():
             self.state, metrics = self._programs.train_step(self.state, batch)
         self._meter.add(steps, metrics)
@@ -186,7 +186,7 @@ class Loop:
         self._look()
 
     def _look(self) -> None:
-        """Evaluates and saves, if that is due."""
+        """Evaluates and saves if due."""
         config, log = self._run.config, self._run.log
         again = False  # whether the checkpoint of this step was saved before its evaluation
         if not self._evaluated:
@@ -228,20 +228,20 @@ class Loop:
         self._saved = self.step
 
     def _keep(self) -> str:
-        """Saves the state if it is unsaved; returns the last line of the run."""
+        """Saves the state if it is unsaved; returns the last message of the run."""
         if self.step > self._saved:
             self._save(final=True)
         return stop_message(self._run, self.step)
 
     def _waiting(self, compiles: bool = False) -> contextlib.AbstractContextManager[None]:
-        """Lets a signal end what is inside.
+        """Returns a context in which a signal may end the run.
 
-        Of several processes all must end it at the same call, which a compilation would put off. So
-        they are held there, but where one compiles: what is unsaved is saved before, and each ends
-        by itself.
+        With one process, a signal saves the state and ends the run at once. Several processes must
+        stop at the same call, so signals are deferred. A compilation would delay that too long:
+        unsaved state is saved before it, and each process ends by itself.
 
         Args:
-          compiles: whether something is compiled inside.
+          compiles: whether the context contains a compilation.
         """
         if self._alone:
             return self._run.stop.interruptible(self._keep)
@@ -253,17 +253,17 @@ class Loop:
 
 
 def agreed_stop(stop: StopRequest) -> Callable[[], None]:
-    """Returns what ends all processes of a run where one was asked to stop; see `Agreement`.
+    """Returns a function that stops all processes if one was asked to; see `Agreement`.
 
-    A single process needs it not: `StopRequest` ends it where it may.
+    It does nothing in a run of one process, which `StopRequest` ends.
 
     Args:
-      stop: of this process.
+      stop: stop request of this process.
     """
     agreed = distributed.Agreement(lambda: bool(stop))
 
     def check() -> None:
-        """Raises Stopped."""
+        """Raises Stopped if any process was asked to stop."""
         if distributed.process_count() > 1 and agreed():
             raise Stopped(stop.exit_code)
 
@@ -271,7 +271,7 @@ def agreed_stop(stop: StopRequest) -> Callable[[], None]:
 
 
 def fed(feed: Callable[[], None], stop: StopRequest) -> Callable[[], None]:
-    """Returns a function to call after every batch of an evaluation: `feed` and `agreed_stop`."""
+    """Returns a function to call after every evaluation batch: `feed`, then `agreed_stop`."""
     check = agreed_stop(stop)
 
     def after_batch() -> None:
@@ -282,7 +282,7 @@ def fed(feed: Callable[[], None], stop: StopRequest) -> Callable[[], None]:
 
 
 def stop_message(run: Run, step: int) -> str:
-    """Returns the last line of a run that was stopped after a step."""
+    """Returns the last message of a run that was stopped after a step."""
     if not step:
         return f"stopped by {run.stop.name} before the first step: the same command begins again"
     return (
@@ -292,10 +292,10 @@ def stop_message(run: Run, step: int) -> str:
 
 
 def _finite(state: TrainState, step: int) -> TrainState:
-    """Returns a state that may be saved.
+    """Returns the state unchanged if it is finite.
 
     Raises:
-      UserError: if a parameter or statistic is not finite, though loss and gradients were.
+      UserError: if a parameter or statistic is not finite, although loss and gradients were.
     """
     for leaf in jax.tree.leaves((state.params, state.batch_stats)):
         if not np.all(np.isfinite(leaf)):

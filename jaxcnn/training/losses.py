@@ -1,4 +1,4 @@
-"""What a step minimises: one number per example."""
+"""Training objectives: functions that return one loss per example."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,14 +12,14 @@ import optax
 from jaxcnn.config import spec
 from jaxcnn.errors import UserError, nearest
 
-# (logits [N, K], what the network put into `aux`, labels [N] or soft [N, K], share of the run that
-# is over, in [0, 1)) → losses [N]
+# (logits [N, K], collection `aux` of the network, labels [N] or soft labels [N, K], finished share
+# of the run in [0, 1)) → losses [N]
 Objective = Callable[[jax.Array, Any, jax.Array, jax.typing.ArrayLike], jax.Array]
 HeadLoss = Callable[[jax.Array, jax.Array], jax.Array]  # (logits [N, K], labels) → losses [N]
 
 
 def one_hot(labels: jax.Array, logits: jax.Array) -> jax.Array:
-    """Returns distributions like `logits` [N, K]; labels [N, K] are distributions already."""
+    """Returns label distributions shaped like `logits` [N, K]; returns labels [N, K] unchanged."""
     if labels.ndim == logits.ndim:
         return labels.astype(logits.dtype)
     return jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
@@ -28,22 +28,22 @@ def one_hot(labels: jax.Array, logits: jax.Array) -> jax.Array:
 def mixed_labels(
     labels: jax.Array, partners: jax.Array, shares: jax.Array, logits: jax.Array
 ) -> jax.Array:
-    """Returns the distributions of mixed images, λ·label + (1 - λ)·partner.
+    """Returns the label distributions of mixed images, λ·label + (1 - λ)·partner.
 
-    The cross-entropy of them is that of the label times λ plus that of the partner times 1 - λ.
+    Their cross-entropy is λ·(cross-entropy of label) + (1 - λ)·(cross-entropy of partner).
 
     Args:
       labels: integers [N].
-      partners: integers [N].
+      partners: integers [N], labels of the other images.
       shares: λ [N].
-      logits: [N, K], for K and the dtype.
+      logits: [N, K], give K and the dtype.
     """
     own = shares[:, None].astype(logits.dtype)
     return own * one_hot(labels, logits) + (1 - own) * one_hot(partners, logits)
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) -> jax.Array:
-    """Softmax cross-entropy with label smoothing ("Rethinking the Inception", §7, eq. 4).
+    """Returns softmax cross-entropy with label smoothing ("Rethinking the Inception", §7, eq. 4).
 
     Args:
       logits: [N, K], at least float32.
@@ -58,7 +58,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) 
 
 
 def squared_hinge(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Every class against all others ("Deeply-Supervised Nets", §2.2, as its code has it).
+    """Returns the one-against-all squared hinge loss ("Deeply-Supervised Nets", §2.2 and its code).
 
     Returns:
       Losses [N]: Σ_k max(0, 1 - t_k·f_k)², where t is 1 for the label and -1 for other classes.
@@ -68,7 +68,7 @@ def squared_hinge(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def squared_error(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Linear regression onto the one-hot label, or onto `labels` [N, K] of any real numbers.
+    """Returns half the squared error to the one-hot label, or to real-valued `labels` [N, K].
 
     Returns:
       Losses [N]: Σ_k (f_k - t_k)² / 2.
@@ -77,23 +77,23 @@ def squared_error(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def rbf_mse(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """LeNet-5's first criterion (eq. 8): the distance y to the right class's code.
+    """Returns LeNet-5's first criterion (eq. 8): the distance y to the code of the right class.
 
     Args:
-      logits: [N, K]; minus the distances.
+      logits: [N, K], negated distances.
       labels: integers [N], or distributions [N, K].
     """
     return -jnp.sum(one_hot(labels, logits) * logits, axis=-1)
 
 
 def rbf_map(logits: jax.Array, labels: jax.Array, rubbish: float = 0.1) -> jax.Array:
-    """LeNet-5's second, discriminative criterion (eq. 9): y + log(e^-j + Σ_i e^-y_i).
+    """Returns LeNet-5's second, discriminative criterion (eq. 9): y + log(e^-j + Σ_i e^-y_i).
 
     Args:
-      logits: [N, K]; minus the distances y.
+      logits: [N, K], negated distances y.
       labels: integers [N], or distributions [N, K].
-      rubbish: j, the distance to a class of everything that is no digit. The paper says that it is
-        positive; the value is ours.
+      rubbish: j, the distance to the class of images that show no digit. The paper only says that j
+        is positive; this value is ours.
     """
     background = jnp.full_like(logits[:, :1], -rubbish)
     everything = jax.nn.logsumexp(jnp.concatenate([logits, background], axis=-1), axis=-1)
@@ -108,7 +108,7 @@ LOSSES: dict[str, HeadLoss] = {
     "rbf_map": rbf_map,
 }
 AUX_DECAYS = ("none", "linear")
-# Those of a distribution are those of its labels in the same proportion, up to a constant.
+# Losses that are linear in the label distribution, up to a constant.
 MIXABLE = ("cross_entropy", "squared_error", "rbf_mse", "rbf_map")
 
 
@@ -134,14 +134,14 @@ class LossConfig(spec.Section):
 
 
 def make_head_loss(name: str = "cross_entropy", smoothing: float = 0.0) -> HeadLoss:
-    """Returns the loss of one head; that of the main head is the main term of the objective.
+    """Returns the loss of one head; the main head's loss is the main term of the objective.
 
     Args:
       name: one of `LOSSES`.
-      smoothing: of labels, for cross-entropy.
+      smoothing: label smoothing, for cross-entropy only.
 
     Raises:
-      UserError: for an unknown loss, or smoothing of another one.
+      UserError: if the loss is unknown, or smoothing is set for another loss.
     """
     if name not in LOSSES:
         raise UserError(f"no loss.name {name!r}: {nearest(name, LOSSES)}")
@@ -151,22 +151,23 @@ def make_head_loss(name: str = "cross_entropy", smoothing: float = 0.0) -> HeadL
 
 
 def make_objective(config: LossConfig, *, mixed: bool = False) -> Objective:
-    """Loss of the main head plus the losses of the heads in collection `aux`, any tree.
+    """Returns the main head's loss plus the losses in collection `aux`, a tree of any structure.
 
-    An auxiliary leaf [N, K] is the logits of a further head: it adds α·max(0, loss - γ), the same
-    loss ("Deeply-Supervised Nets", eq. 3), α being `aux_weight` and γ `aux_threshold`. A leaf [N]
-    is a cost of the network's own, such as a Ladder network's denoising, and is added as it is.
+    A leaf [N, K] in `aux` holds the logits of an auxiliary head and adds α·max(0, loss - γ) of the
+    same loss ("Deeply-Supervised Nets", eq. 3), with α = `aux_weight` and γ = `aux_threshold`. A
+    leaf [N] is a cost that the network computes, such as a Ladder network's denoising cost, and is
+    added unchanged.
 
-    Examples with label -1 are unlabelled: they have no loss of a head, and those of the others are
-    scaled by N over their number, so that the mean over the batch is the mean over them (but for
-    the share of images that cannot be read, if there are any).
+    Label -1 marks an unlabelled example, whose head losses are 0. The head losses of labelled
+    examples are scaled by N over their number, so the mean over the batch equals the mean over
+    labelled examples (except for the share of unreadable images).
 
     Args:
-      config: of the section `loss`.
-      mixed: whether labels are going to be those of `mixed_labels`.
+      config: the section `loss`.
+      mixed: whether labels come from `mixed_labels`.
 
     Raises:
-      UserError: for smoothing or mixed labels where they mean nothing.
+      UserError: if the loss does not support smoothing or mixed labels.
     """
     head_loss = make_head_loss(config.name, config.label_smoothing)
     if mixed and config.name not in MIXABLE:

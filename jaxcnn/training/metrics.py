@@ -5,18 +5,18 @@ import jax.numpy as jnp
 
 
 def top_k_hits(logits: jax.Array, labels: jax.Array, k: int) -> jax.Array:
-    """True where the label is among the k highest scores.
+    """Returns whether the label is among the k highest scores.
 
-    Ties count as a stable sort would rank them, so equal scores are no hit for everyone; a score
-    that is not a number is never a hit.
+    Ties are broken as in a stable sort, so constant scores are not always a hit. A NaN score is
+    never a hit.
 
     Args:
       logits: [N, K].
       labels: integers [N].
-      k: 1 or more; at most K classes are looked at.
+      k: 1 or more, clipped to K.
 
     Returns:
-      Bools [N].
+      Booleans [N].
     """
     own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
     earlier = jnp.arange(logits.shape[-1])[None, :] < labels[:, None]
@@ -27,7 +27,7 @@ def top_k_hits(logits: jax.Array, labels: jax.Array, k: int) -> jax.Array:
 def classification_sums(
     logits: jax.Array, losses: dict[str, jax.Array], labels: jax.Array, weights: jax.Array
 ) -> dict[str, jax.Array]:
-    """Returns weighted sums over a batch: of each loss, `top1`, `top5` (hits), `count`; scalars."""
+    """Returns weighted sums over a batch: each loss, hits `top1` and `top5`, `count`; scalars."""
 
     def total(values: jax.Array) -> jax.Array:
         return jnp.sum(jnp.where(weights > 0, values * weights, 0.0))

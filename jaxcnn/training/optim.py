@@ -1,4 +1,4 @@
-"""Optimizers of the papers, as functions of a learning rate, made of optax."""
+"""The papers' optimizers as optax transformations with the learning rate as argument."""
 
 import dataclasses
 import math
@@ -19,7 +19,7 @@ OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "lars", "lamb")
 
 
 def _factor(value: Any) -> str:
-    """Checks a pair of a regular expression and a factor; see `config.spec`."""
+    """Checks a pair (regular expression, factor); see `config.spec`."""
     fits = isinstance(value, tuple | list) and len(value) == 2
     if fits and not spec.pattern(value[0]) and not spec.real(0, 1e6)(value[1]):
         return ""
@@ -76,16 +76,16 @@ class OptimizerConfig(spec.Section):
 
 
 class Optimizer(NamedTuple):
-    """What a step needs to update parameters.
+    """Transformation, learning rate and plateau of a run.
 
     Attributes:
       transform: (learning rate, a traced scalar) → optax transformation. Its state does not depend
-        on the rate, so the rate is an argument of the step and not something to save.
+        on the rate, so the rate is an argument of the step and is not saved.
       learning_rate: step → rate, before the plateau's scale.
-      plateau: an optax transformation that watches a metric, or None. Its state stands beside the
+      plateau: optax transformation that watches a metric, or None. Its state is kept beside the
         optimizer's: `opt_state = {"transform": …, "plateau": …}`.
-      frozen: tells by name, "stem/norm/mean" for example, what training leaves as it is:
-        parameters, which the transformation then has no state for, and statistics.
+      frozen: name → whether training leaves the parameter or statistic of this name, such as
+        "stem/norm/mean", unchanged. Frozen parameters have no state in `transform`.
     """
 
     transform: Callable[[jax.typing.ArrayLike], optax.GradientTransformation]
@@ -94,20 +94,20 @@ class Optimizer(NamedTuple):
     frozen: Callable[[str], bool] | None = None
 
     def freezes(self, name: str) -> bool:
-        """Tells whether training leaves a parameter or statistic as it is."""
+        """Returns whether training leaves a parameter or statistic unchanged."""
         return self.frozen is not None and self.frozen(name)
 
     def init(self, params: Any) -> dict[str, Any]:
-        """Returns the state of a fresh run.
+        """Returns the initial optimizer state.
 
         Raises:
-          UserError: if a pattern of the transformation matches no parameter.
+          UserError: if a pattern matches no parameter.
         """
         plateau = () if self.plateau is None else self.plateau.init(params)
         return {"transform": self.transform(0.0).init(params), "plateau": plateau}
 
     def rate(self, step: jax.typing.ArrayLike, opt_state: dict[str, Any]) -> jax.Array:
-        """The learning rate of a step, a scalar."""
+        """Returns the learning rate of a step, a scalar."""
         rate = self.learning_rate(step)
         return rate if self.plateau is None else rate * opt_state["plateau"].scale
 
@@ -123,31 +123,31 @@ class Optimizer(NamedTuple):
 
 
 def decay_mask(patterns: Sequence[str], field: str = "decay_mask") -> Callable[[Any], Any]:
-    """Returns params → tree of bools: which leaves decay.
+    """Returns params → tree of booleans: whether weight decay applies to each leaf.
 
     Args:
-      patterns: regular expressions, searched in "stage1/block2/conv1/kernel".
-      field: of the section `optimizer`, for the message.
+      patterns: regular expressions, searched in names such as "stage1/block2/conv1/kernel".
+      field: name of the field in section `optimizer`, for the error message.
 
     Raises:
-      UserError: for a pattern that is not a regular expression.
+      UserError: if a pattern is not a regular expression.
     """
     matches = matcher(patterns, field)
     return lambda params: tree_of_names(matches, params)
 
 
 def matcher(patterns: Sequence[str], field: str) -> Callable[[str], bool]:
-    """Returns name → whether any of the regular expressions is in it.
+    """Returns name → whether any of the regular expressions is found in the name.
 
     Raises:
-      UserError: for a pattern that is not a regular expression.
+      UserError: if a pattern is not a regular expression.
     """
     compiled = [_compiled(pattern, field) for pattern in patterns]
     return lambda name: any(pattern.search(name) for pattern in compiled)
 
 
 def tree_of_names(function: Callable[[str], Any], tree: Any) -> Any:
-    """Returns the value of a function for the name of each leaf."""
+    """Returns a tree with the function's value for the name of each leaf."""
     return jax.tree_util.tree_map_with_path(lambda path, _: function(_name(path)), tree)
 
 
@@ -165,18 +165,18 @@ def _name(path: Any) -> str:
 def scale_by_factors(
     factors: Sequence[tuple[str, float]],
 ) -> optax.GradientTransformation:
-    """Returns a transformation that multiplies updates: learning rates that differ by parameter.
+    """Returns a transformation that multiplies updates by factors: a learning rate per parameter.
 
-    At the end of a chain it scales what is added to the parameters, so momentum, decay and adaptive
-    rates are those of the scaled rate, exactly.
+    At the end of a chain it scales the final update. This is exactly equivalent to scaling the
+    learning rate, also with momentum, weight decay and adaptive rates.
 
     Args:
-      factors: (regular expression, factor), searched as by `decay_mask`; factors of all that match
-        a leaf are multiplied.
+      factors: pairs (regular expression, factor), searched as in `decay_mask`. If several match a
+        leaf, their factors are multiplied.
 
     Raises:
-      UserError: for what is no such pair or no regular expression; of `init`, for an expression
-        that matches no parameter.
+      UserError: if a factor is not such a pair, or a pattern is not a regular expression; in
+        `init`, if a pattern matches no parameter.
     """
     pairs = []
     for pair in factors:
@@ -212,17 +212,17 @@ def scale_by_factors(
 def freeze(
     transform: optax.GradientTransformation, patterns: Sequence[str]
 ) -> optax.GradientTransformation:
-    """Returns a transformation that has no state for the parameters that match.
+    """Returns a transformation that has no state for the frozen parameters.
 
-    What it is given for them it passes on: zeros, as `steps` takes no gradient there.
+    The updates of frozen parameters pass through unchanged; their gradients are zero in `steps`.
 
     Args:
-      transform: of the others.
-      patterns: regular expressions, searched as by `decay_mask`.
+      transform: transformation of the other parameters.
+      patterns: regular expressions, searched as in `decay_mask`.
 
     Raises:
-      UserError: for what is no regular expression; of `init`, for one that matches no parameter,
-        or if nothing is left to train.
+      UserError: if a pattern is not a regular expression; in `init`, if a pattern matches no
+        parameter or no parameter is left to train.
     """
     frozen = matcher(patterns, "freeze")
     others = optax.masked(
@@ -244,19 +244,19 @@ def freeze(
 
 
 def limit_rms(limit: float, mask: Callable[[Any], Any]) -> optax.GradientTransformation:
-    """Returns a transformation that lets no filter's root mean square grow beyond a limit.
+    """Returns a transformation that limits the root mean square of every filter.
 
-    A filter is what leads to one output channel, the last axis of a kernel. One that an update
-    takes above is scaled down to the limit (Zeiler and Fergus, "Visualizing and Understanding
+    A filter is the slice of a kernel for one output channel, the last axis. A filter that an update
+    takes above the limit is scaled down to it (Zeiler and Fergus, "Visualizing and Understanding
     Convolutional Networks", §3).
 
     Args:
-      limit: positive.
-      mask: params → tree of bools: which leaves are filters.
+      limit: largest root mean square, positive.
+      mask: params → tree of booleans: whether each leaf holds filters.
 
     Raises:
-      UserError: of `init`, if the mask has no filter.
-      ValueError: of `update`, if it is not given the parameters.
+      UserError: in `init`, if the mask selects no leaf.
+      ValueError: in `update`, if the parameters are missing.
     """
 
     def init(params: Any) -> optax.EmptyState:
@@ -285,15 +285,15 @@ def make_transform(
 ) -> Callable[[jax.typing.ArrayLike], optax.GradientTransformation]:
     """Returns learning rate → transformation.
 
-    Weight decay is L2 in the gradient for "sgd", "rmsprop" and "adam" (the papers'), decoupled for
-    "adamw" and part of the layer-wise rate for "lars" and "lamb". "rmsprop" is TensorFlow's:
-    epsilon inside the root, mean square starting at 1, the rate inside the momentum.
+    Weight decay is an L2 term in the gradient for "sgd", "rmsprop" and "adam" (as in the papers),
+    decoupled for "adamw" and part of the layer-wise rate for "lars" and "lamb". "rmsprop" follows
+    TensorFlow: epsilon inside the root, mean square starting at 1, rate inside the momentum.
 
     Args:
-      config: of the section `optimizer`.
+      config: the section `optimizer`.
 
     Raises:
-      UserError: for patterns that cannot be read.
+      UserError: if a pattern is not valid.
     """
     mask = decay_mask(config.decay_mask)
     first = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm > 0 else []
@@ -313,7 +313,7 @@ def make_transform(
 def _update_rule(
     config: OptimizerConfig, rate: jax.typing.ArrayLike, mask: Callable[[Any], Any]
 ) -> optax.GradientTransformation:
-    """Returns optax's rule of a name."""
+    """Returns optax's update rule for `config.name`."""
     decay, nesterov = config.weight_decay, config.nesterov
     adam = (config.beta1, config.beta2, config.epsilon)
     match config.name:
@@ -360,10 +360,10 @@ def make_optimizer(
       schedule: the section `schedule`.
       total_steps: length of the run.
       steps_per_epoch: see `schedules.length_in_steps`.
-      batch_size: the global batch.
+      batch_size: global batch size.
 
     Raises:
-      UserError: for patterns that cannot be read, or fields that do not go together.
+      UserError: if a pattern is not valid, or fields exclude each other.
     """
     rate = make_schedule(
         schedule, total_steps=total_steps, steps_per_epoch=steps_per_epoch, batch_size=batch_size

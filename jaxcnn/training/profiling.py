@@ -1,4 +1,4 @@
-"""A trace of a few steps of a run, for TensorBoard or Perfetto."""
+"""Profiles a few steps of a run, for TensorBoard or Perfetto."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ PROFILED_STEPS = (10, 15)  # counted from the first step of this process
 
 @contextlib.contextmanager
 def tracing(directory: Path, start: int, wanted: bool) -> Iterator[Callable[[int, Any], None]]:
-    """Yields (step, metrics) → None, which starts and stops the profiler at the right steps."""
+    """Yields (step, metrics) → None, which starts and stops the profiler at `PROFILED_STEPS`."""
     running, done = False, not wanted
     first, last = (start + step for step in PROFILED_STEPS)
 

@@ -1,4 +1,4 @@
-"""Lengths in epochs or steps, and learning rates as functions of the step."""
+"""Run lengths in epochs or steps; learning rates as functions of the step."""
 
 import dataclasses
 import re
@@ -20,17 +20,17 @@ _LENGTH = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(epochs?|steps?)\s*")
 
 
 def length_in_steps(text: str, steps_per_epoch: Fraction) -> Fraction | None:
-    """Reads "90 epochs" or "64000steps"; "never" is None.
+    """Parses a length such as "90 epochs" or "64000steps"; returns None for "never".
 
     Args:
-      text: a number, then epochs or steps.
-      steps_per_epoch: examples per epoch over examples per step; epochs need not end on a step.
+      text: a number followed by "epochs" or "steps".
+      steps_per_epoch: examples per epoch divided by examples per step; need not be whole.
 
     Returns:
-      The exact length in steps, which need not be whole.
+      Exact length in steps, not always whole.
 
     Raises:
-      UserError: for any other text.
+      UserError: if the text is not a length.
     """
     if text.strip() == "never":
         return None
@@ -98,16 +98,16 @@ class ScheduleConfig(spec.Section):
 
 
 def size_stages(schedule: Sequence[tuple[float, int]], total: int) -> tuple[tuple[int, int], ...]:
-    """Returns (steps before, size) of each stage of a run of `total` steps.
+    """Returns (earlier steps, image size) of each stage of a run of `total` steps.
 
-    Of several that begin at the same step the last counts.
+    If several stages begin at the same step, the last one is used.
 
     Args:
-      schedule: pairs of a share of the run and the size from there on.
-      total: steps.
+      schedule: pairs (share of the run, image size from that share on).
+      total: number of steps.
 
     Raises:
-      UserError: for anything else.
+      UserError: if the schedule is not valid.
     """
     wrong = f"data.size_schedule={tuple(schedule)}: "
     try:
@@ -125,16 +125,16 @@ def size_stages(schedule: Sequence[tuple[float, int]], total: int) -> tuple[tupl
 
 
 class Plan(NamedTuple):
-    """The lengths of a run in steps; periods are exact, need not be whole, and None is never.
+    """Lengths and periods of a run in steps. Periods are exact fractions; None means never.
 
     Attributes:
-      total: steps of the run.
+      total: number of steps.
       steps_per_epoch: see `length_in_steps`.
-      log: between records.
-      evaluate: between evaluations.
-      save: between checkpoints.
-      sizes: (steps before, side of the training images in pixels) of each stage of the run; 0 steps
-        come before the first stage.
+      log: period of records.
+      evaluate: period of evaluations.
+      save: period of checkpoints.
+      sizes: (earlier steps, side of the training images in pixels) of each stage of the run; the
+        first stage has 0 earlier steps.
       keep: steps whose checkpoints are never deleted.
     """
 
@@ -148,17 +148,17 @@ class Plan(NamedTuple):
 
     @property
     def resized(self) -> tuple[int, ...]:
-        """Steps after which the training images have another size."""
+        """Steps after which the size of the training images changes."""
         return tuple(before for before, _ in self.sizes[1:])
 
     def stamp(self, step: int) -> dict[str, Any]:
-        """What every record begins with."""
+        """Returns the fields that begin every record."""
         return {"step": step, "epoch": round(float(step / self.steps_per_epoch), 4)}
 
     def calls(self, start: int, most: int) -> Iterator[range]:
-        """Yields the steps start + 1 … total in runs of at most `most`.
+        """Yields the steps start + 1 … total in ranges of at most `most` steps.
 
-        A run ends where a record, an evaluation, a checkpoint or another size is due.
+        A range ends where a record, an evaluation, a checkpoint or a new image size is due.
         """
         first = start + 1
         for step in range(first, self.total + 1):
@@ -171,7 +171,7 @@ class Plan(NamedTuple):
 
 
 def is_due(step: int, period: Fraction | None) -> bool:
-    """True when a multiple of `period` lies in (step - 1, step]: once per period, on a step."""
+    """Returns whether a multiple of `period` lies in (step - 1, step]: once per period."""
     return period is not None and period > 0 and step // period > (step - 1) // period
 
 
@@ -180,19 +180,19 @@ def make_schedule(
 ) -> Schedule:
     """Returns the learning rate as a function of the step.
 
-    "step" multiplies by `factor` at each boundary, "exponential" after each whole `every` (a
-    staircase); "cosine" and "polynomial" go from the peak to `final_fraction` of it, from the end
-    of the warm-up to `total_steps`. Boundaries count from step 0. A plateau scales a constant rate;
-    see `make_plateau`.
+    "step" multiplies the rate by `factor` at each boundary, "exponential" after each whole `every`
+    (a staircase). "cosine" and "polynomial" go from the peak to `final_fraction` of it between the
+    end of the warm-up and `total_steps`. Boundaries count from step 0. "plateau" is a constant
+    rate, scaled by `make_plateau`.
 
     Args:
-      config: of the section `schedule`.
+      config: the section `schedule`.
       total_steps: length of the run.
       steps_per_epoch: see `length_in_steps`.
-      batch_size: the global batch, to which the rate is scaled from `reference_batch`.
+      batch_size: global batch size, by which the rate is scaled relative to `reference_batch`.
 
     Raises:
-      UserError: for a missing `every`.
+      UserError: if `every` is missing.
     """
     scale = batch_size / config.reference_batch if config.reference_batch else 1.0
     peak = config.learning_rate * scale
@@ -216,7 +216,7 @@ def make_schedule(
 def _after_warmup(
     config: ScheduleConfig, peak: float, steps: int, steps_per_epoch: Fraction
 ) -> optax.Schedule:
-    """Returns the schedule without its warm-up."""
+    """Returns the schedule after the warm-up."""
     annealed = max(steps, 1)
     match config.name:
         case "step":
@@ -242,10 +242,10 @@ def _after_warmup(
 
 
 def make_plateau(config: ScheduleConfig) -> optax.GradientTransformationExtraArgs | None:
-    """Returns the transformation that watches a metric and scales the rate; None without plateau.
+    """Returns a transformation that watches a metric and scales the rate; None without a plateau.
 
     Raises:
-      UserError: for a factor of 1 or more.
+      UserError: if the factor is 1 or more.
     """
     if config.name != "plateau":
         return None

@@ -1,4 +1,4 @@
-"""Chooses by evaluations: whether a checkpoint is the best, when the rate of a plateau drops."""
+"""Selects the best checkpoint and updates the learning-rate plateau from evaluations."""
 
 from typing import Any
 
@@ -10,18 +10,18 @@ from jaxcnn.training.state import TrainState
 
 
 def chosen(config: RunConfig) -> list[str]:
-    """Returns the names of the choices that a run makes by its evaluations."""
+    """Returns what a run selects by its evaluations: "the learning rate", "the best checkpoint"."""
     by_plateau = ["the learning rate"] if config.schedule.name == "plateau" else []
     return by_plateau + ["the best checkpoint"] * bool(config.checkpoint.keep_best)
 
 
 def warning(config: RunConfig, validation: str, reported: str) -> str:
-    """Returns what to say where the split that is reported is also chosen on; "" elsewhere.
+    """Returns a warning if the reported split is also the one used for selection; "" otherwise.
 
     Args:
       config: the whole config.
       validation: the split that is evaluated during training.
-      reported: the split of the result.
+      reported: the split of the reported result.
     """
     if validation != reported:
         return ""
@@ -33,35 +33,35 @@ def warning(config: RunConfig, validation: str, reported: str) -> str:
         return f"{line}: {none}" if names else f"{none}: the validation split is reported"
     if not names:
         return ""
-    if config.data.holdout:  # of class folders without splits, whose test split it is
+    if config.data.holdout:  # class folders without splits: `holdout` is the test split
         return f"{line}: make folders train, val and test to choose on other images"
     return f"{line}: set --config.data.holdout=N to choose on other images"
 
 
 def description(config: RunConfig, validation: str) -> dict[str, Any]:
-    """Returns how the best checkpoint is chosen, as JSON for the checkpoint."""
+    """Returns how the best checkpoint is selected, as JSON for the checkpoint."""
     return {"split": validation, "metric": config.checkpoint.metric, "of": chosen(config)}
 
 
 def is_better(value: float | None, best: float) -> bool:
-    """Returns whether an evaluation makes the present checkpoint the best one.
+    """Returns whether the current checkpoint is the best so far.
 
-    `run.retention` keeps the best ones by the values that are saved with them.
+    `run.retention` keeps the best checkpoints by their saved metrics.
 
     Args:
       value: the result of `key`, higher is better; None if nothing was evaluated.
-      best: of all checkpoints before, -inf if there is none.
+      best: best value of all earlier checkpoints, -inf if there is none.
     """
     return value is not None and value > best
 
 
 def bias(selection: dict[str, Any], checkpoint: str, split: str | None = None) -> str:
-    """Returns what to say of a checkpoint's results on a split that it was chosen on; else "".
+    """Returns a warning if a checkpoint was selected on the evaluated split; "" otherwise.
 
     Args:
-      selection: of the run; see `description`.
+      selection: the run's `description`.
       checkpoint: "latest", "best" or a step.
-      split: that is evaluated; None if none is, for which the test split counts.
+      split: the evaluated split; None checks the test split.
     """
     if selection["split"] != (split or "test"):
         return ""
@@ -74,7 +74,7 @@ def bias(selection: dict[str, Any], checkpoint: str, split: str | None = None) -
 
 
 def observe(state: TrainState, optimizer: Optimizer, value: float) -> TrainState:
-    """Shows the plateau an evaluation; its state lives beside the optimizer's."""
+    """Returns the state with the plateau updated by the result of an evaluation."""
     if optimizer.plateau is None:
         return state
     plateau = optimizer.observe(distributed.fetch(state.opt_state["plateau"]), value)
@@ -82,13 +82,13 @@ def observe(state: TrainState, optimizer: Optimizer, value: float) -> TrainState
 
 
 def key(config: RunConfig, split: str, metric: str = "") -> str:
-    """Returns the name of a result, of the averaged weights where the run keeps any."""
+    """Returns the name of a result; of the averaged weights if the run keeps them."""
     averaged = "_ema" if config.train.ema_decay > 0 else ""
     return f"{split}/{metric or config.checkpoint.metric}{averaged}"
 
 
 def plateau_value(config: RunConfig, results: Results, split: str) -> float:
-    """The validation metric, lower is better."""
+    """Returns the validation metric of the plateau; lower is better."""
     metric = config.schedule.metric
     value = results[key(config, split, metric)]
     return value if metric == "loss" else 1 - value

@@ -1,4 +1,4 @@
-"""Everything a training run is, as one tree."""
+"""The training state: one tree of arrays."""
 
 import functools
 import hashlib
@@ -19,16 +19,17 @@ T = TypeVar("T")
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """Attributes are trees of arrays.
+    """State of a training run; attributes are trees of arrays.
 
     Attributes:
-      step: int32 scalar; steps taken.
+      step: int32 scalar, number of steps taken.
       params: parameters.
-      batch_stats: running statistics of BatchNorm, {} without it.
+      batch_stats: running statistics of BatchNorm, {} without BatchNorm.
       opt_state: see `optim.Optimizer`.
       ema: {"params", "batch_stats"} averaged over steps, or None.
-      rng: data of the root key (`jax.random.wrap_key_data` makes the key of it); it never changes,
-        every use folds in a constant and the step. As data: NumPy, which saves it, has no keys.
+      rng: data of the root key (`jax.random.wrap_key_data` returns the key). It never changes;
+        every use folds in a constant and the step. It is stored as data because NumPy has no key
+        type.
     """
 
     step: jax.Array
@@ -39,19 +40,19 @@ class TrainState(flax.struct.PyTreeNode):
     rng: jax.Array
 
     def variables(self, averaged: bool = False) -> dict[str, Any]:
-        """What `model.apply` takes: the raw weights and statistics, or their moving averages."""
+        """Returns the variables for `model.apply`: the raw ones or their moving averages."""
         if averaged:
             return dict(self.ema)
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
 class Initial(NamedTuple):
-    """The state at step 0, not yet made.
+    """Functions that create the state at step 0.
 
     Attributes:
-      initializer: typed root key → state; one parameter after another.
-      program: the same to be compiled as a whole, a jitted function.
-      state_shape: its shapes and dtypes, which are those of all its checkpoints.
+      initializer: typed root key → state; creates one parameter after another.
+      program: jitted function with the same result, to be compiled as a whole.
+      state_shape: shapes and dtypes of the state and of all its checkpoints.
     """
 
     initializer: Callable[[jax.Array], TrainState]
@@ -65,13 +66,13 @@ def initial_state(
     image_shape: tuple[int, int, int],
     averaged: bool = False,
 ) -> Initial:
-    """Returns what makes the state at step 0.
+    """Returns the functions that create the state at step 0.
 
     Args:
       model: the network.
       optimizer: see `build.make_optimizer`.
-      image_shape: (H, W, C) of the images that the network gets.
-      averaged: keep moving averages too.
+      image_shape: (H, W, C) of the network's images.
+      averaged: whether to keep moving averages too.
     """
     images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
 
@@ -85,7 +86,7 @@ def initial_state(
             params=params,
             batch_stats=batch_stats,
             opt_state=optimizer.init(params),
-            # Buffers of their own: the step donates them all.
+            # Separate buffers: the step donates all of them.
             ema=jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats})
             if averaged
             else None,
@@ -97,27 +98,27 @@ def initial_state(
 
 
 def with_weights(state: TrainState, weights: dict[str, Any]) -> TrainState:
-    """Returns the state at step 0 with other weights to start from.
+    """Returns the state at step 0 with initial weights replaced.
 
     Args:
-      state: whose optimizer is at step 0, which is the same for any weights.
-      weights: as `TrainState.variables`: the arrays among its leaves are taken, for the
-        averages too.
+      state: fresh state; the fresh optimizer state is the same for any weights.
+      weights: tree as in `TrainState.variables`. Leaves that are arrays replace weights and
+        averages.
     """
     variables = jax.tree.map(
         lambda new, fresh: new if isinstance(new, np.ndarray) else fresh, weights, state.variables()
     )
-    averages = None if state.ema is None else jax.tree.map(np.array, variables)  # own buffers
+    averages = None if state.ema is None else jax.tree.map(np.array, variables)  # separate buffers
     return state.replace(**variables, ema=averages)
 
 
 def count_parameters(tree: chex.ArrayTree) -> int:
-    """Number of scalars in a tree of arrays or shapes."""
+    """Returns the number of scalars in a tree of arrays or shapes."""
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
 
 
 def leaf_digests(tree: chex.ArrayTree) -> dict[str, str]:
-    """SHA-256 of each leaf's bytes with its dtype and shape, by path; leaves are NumPy arrays."""
+    """Returns the SHA-256 of each NumPy leaf's bytes, dtype and shape, by path."""
     digests = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.ascontiguousarray(leaf)
@@ -128,11 +129,11 @@ def leaf_digests(tree: chex.ArrayTree) -> dict[str, str]:
 
 
 def state_sha256(variables: chex.ArrayTree) -> str:
-    """One SHA-256 over parameters and BatchNorm statistics: equal if and only if all bits are."""
+    """Returns one SHA-256 of parameters and BatchNorm statistics; it differs if any bit differs."""
     return sha256_of_digests(leaf_digests(jax.device_get(variables)))
 
 
 def sha256_of_digests(digests: dict[str, str]) -> str:
-    """One SHA-256 over those of `leaf_digests`."""
+    """Returns one SHA-256 of the digests of `leaf_digests`."""
     text = "".join(f"{path}={value}\n" for path, value in sorted(digests.items()))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""One training step and one evaluation step: pure functions of arrays."""
+"""The training step and the evaluation step as pure functions of arrays."""
 
 import contextlib
 import dataclasses
@@ -31,26 +31,26 @@ Augment = Callable[[jax.Array, jax.Array], jax.Array]  # (uint8 images, keys [b]
 Mixup = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], Mixed]
 Normalize = Callable[[jax.Array], jax.Array]  # uint8 images → images
 
-# What each use of the root key is folded with. Parameters are drawn from the root key itself.
+# Constants folded into the root key, one per use. Parameters are drawn from the root key itself.
 AUGMENT, DROPOUT, DROP_PATH = augmentation.ROOT, 2, 3
 
 
 @dataclasses.dataclass(frozen=True)
 class StepParts:
-    """What a training step is made of.
+    """Functions and settings of a training step.
 
     Attributes:
       model: the network.
       optimizer: see `optim.make_optimizer`.
       objective: see `losses.make_objective`.
       augment: see `data.augmentation.augment`.
-      total_steps: of the run; the objective gets the share of them that is over.
-      mixup: see `data.augmentation.mixup.mixup_or_cutmix`; None mixes nothing.
-      semi_supervised: pass the network bools [b], the rows with labels, as `labelled`.
-      grad_accum_steps: microbatches, one after another, whose gradients are added; b must be a
-        multiple. BatchNorm sees each microbatch by itself.
-      ema_decay: of the moving averages; unused where the state has none.
-      ema_warmup: the decay is at most (1 + step) / (10 + step), as TensorFlow's.
+      total_steps: length of the run; the objective gets the finished share.
+      mixup: see `data.augmentation.mixup.mixup_or_cutmix`; None disables mixing.
+      semi_supervised: whether the network takes `labelled`, booleans [b]: which rows have a label.
+      grad_accum_steps: number of consecutive microbatches whose gradients are added; b must be a
+        multiple. BatchNorm normalises each microbatch separately.
+      ema_decay: decay of the moving averages; unused if the state has none.
+      ema_warmup: limits the decay to (1 + step) / (10 + step), as in TensorFlow.
       axis_name: the mapped axis to reduce over; None on a single device without a map.
     """
 
@@ -70,17 +70,16 @@ class StepParts:
 def make_train_step(parts: StepParts) -> TrainStep:
     """Returns (state, batch) → (state, metrics).
 
-    A batch holds `image` uint8 [b, H, W, C], `label` int32 [b], `index`, `epoch` and `repeat`
-    int32 [b] (of the augmentation keys) and `weight` float32 [b]. A label of -1 is hidden. The loss
-    is the weighted mean over the global batch, `top1` over its rows with a label; of a mixed image
-    the label with the larger share counts. Metrics are scalars: `loss`, `top1`, `learning_rate`,
-    `grad_norm`, `skipped`.
+    A batch holds `image` uint8 [b, H, W, C], `label` int32 [b], `weight` float32 [b] and, for the
+    augmentation keys, `index`, `epoch` and `repeat` int32 [b]. A label of -1 is hidden. The loss is
+    the weighted mean over the global batch; `top1` is the mean over its labelled rows. For mixed
+    images `top1` uses the label with the larger share. Metrics are scalars: `loss`, `top1`,
+    `learning_rate`, `grad_norm`, `skipped`.
 
-    Parameters and statistics that `optimizer.frozen` names, and their averages, are unchanged bit
-    for bit; norms with frozen statistics normalise by these.
+    Parameters and statistics matched by `optimizer.frozen`, and their averages, are unchanged bit
+    for bit. Norms with frozen statistics normalise with these.
 
-    If the loss or a gradient is not finite, everything but the step stays as it was and `skipped`
-    is 1.
+    If the loss or a gradient is not finite, only the step count changes and `skipped` is 1.
     """
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -155,7 +154,7 @@ def _averages(
 def _accumulated(
     parts: StepParts, state: TrainState, batch: Batch, totals: tuple[jax.Array, jax.Array]
 ) -> Any:
-    """Returns what `_loss_and_gradients` does, added over the microbatches."""
+    """Returns the results of `_loss_and_gradients`, added over the microbatches."""
     loss_and_gradients = partial(_loss_and_gradients, parts, state)
     if parts.grad_accum_steps == 1:
         return loss_and_gradients(state.batch_stats, batch, jnp.int32(0), totals)
@@ -223,7 +222,7 @@ def _loss_and_gradients(
 def _rng_keys(
     parts: StepParts, state: TrainState, batch: Batch, part: jax.Array
 ) -> dict[str, jax.Array]:
-    """Returns the keys of augmentation [b], dropout and stochastic depth."""
+    """Returns the keys for augmentation [b], dropout and stochastic depth."""
 
     def root(use: int) -> jax.Array:
         return jax.random.fold_in(jax.random.wrap_key_data(state.rng), use)
@@ -236,7 +235,7 @@ def _rng_keys(
         dropout = jax.random.fold_in(dropout, jax.lax.axis_index(parts.axis_name))
     places = (batch[name] for name in ("epoch", "index", "repeat"))
     augmenting = augmentation.example_keys(root(AUGMENT), *places)
-    # Stochastic depth draws once per unit and batch: the same on every device.
+    # Stochastic depth draws once per unit and batch, with the same result on every device.
     return {"augment": augmenting, "dropout": dropout, "drop_path": of_step(DROP_PATH)}
 
 
@@ -244,8 +243,8 @@ def make_train_steps(train_step: TrainStep) -> TrainStep:
     """Returns (state, batches) → (state, metrics): several steps as one program.
 
     Args:
-      train_step: of `make_train_step`. Its batches are stacked, as its metrics are; `count`, an
-        int32 scalar beside them, says how many of the stack are used.
+      train_step: result of `make_train_step`. Batches and metrics are stacked; the int32 scalar
+        `count` in `batches` is the number of stacked batches to use.
     """
 
     def train_steps(state: TrainState, batches: Batch) -> tuple[TrainState, Metrics]:
@@ -278,15 +277,15 @@ def make_eval_step(
 ) -> Callable[[dict[str, Any], Batch], Metrics]:
     """Returns (variables, batch) → sums over the global batch.
 
-    They are those of `metrics.classification_sums`, with the losses `loss` and `nll` (cross entropy
-    of the softmax of the scores), and `seen`, the rows that are no padding, read or not.
+    The sums are those of `metrics.classification_sums` with the losses `loss` and `nll` (softmax
+    cross-entropy of the scores), and `seen`, the number of rows that are not padding.
 
     Args:
       model: the network.
       normalize: see `data.augmentation.augment.normalize`.
-      protocol: what the rows of the batch hold; see `multicrop`.
-      rows: images that the network takes at once; see `multicrop.make_scores`.
-      loss: the main term of the objective; None leaves it out.
+      protocol: meaning of the rows of the batch; see `multicrop`.
+      rows: number of images per network call; see `multicrop.make_scores`.
+      loss: main term of the objective; None omits it.
       axis_name: the mapped axis to reduce over; None on a single device without a map.
     """
     scores = make_scores(model, normalize, protocol, rows)
@@ -312,10 +311,10 @@ def make_predict_step(
 ) -> Callable[[dict[str, Any], Batch], dict[str, jax.Array]]:
     """Returns (variables, batch) → `log_probabilities` [B, K] of the global batch.
 
-    Beside them are `index`, `label`, `weight` and `loss` of its rows, [B].
+    The result also holds `index`, `label`, `weight` and `loss` of the rows, [B].
 
     Args:
-      model: see `make_eval_step`, as all others.
+      model: see `make_eval_step`.
       normalize: see `make_eval_step`.
       protocol: see `make_eval_step`.
       rows: see `make_eval_step`.
@@ -336,7 +335,7 @@ def make_predict_step(
 
 
 def _losses(loss: HeadLoss | None, logits: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
-    """Returns `loss`, where there is one, and `nll` of each example."""
+    """Returns `nll` and, if given, `loss` of each example."""
     own = {} if loss is None else {"loss": loss(logits, labels)}
     return own | {"nll": cross_entropy(logits, labels)}
 
@@ -349,17 +348,17 @@ def make_statistics_step(
     frozen: Callable[[str], bool] | None = None,
     axis_name: str | None = None,
 ) -> Callable[[dict[str, Any], Batch], Any]:
-    """Returns (variables, batch) → `batch_stats` as the norms measure them on one batch.
+    """Returns (variables, batch) → `batch_stats` measured on one batch.
 
-    The network is as in evaluation but for them, and the images are augmented as in training. On
-    several devices each measures its share, and the means of that are returned. Statistics that
-    the pass does not meet, of auxiliary heads for example, are returned as they were.
+    All other layers run in evaluation mode; the images are augmented as in training. Several
+    devices measure a share each and return the mean. Statistics that the forward pass does not use,
+    for example of auxiliary heads, are unchanged.
 
     Args:
       model: the network.
       augment: see `make_train_step`.
-      seed: of the run.
-      frozen: tells by their names which statistics stay.
+      seed: seed of the run.
+      frozen: name → whether a statistic is left unchanged.
       axis_name: the mapped axis to reduce over; None on a single device without a map.
     """
 
@@ -371,7 +370,8 @@ def make_statistics_step(
         places = (batch[name] for name in ("epoch", "index", "repeat"))
         images = augment(batch["image"], augmentation.example_keys(root, *places))
         old = traverse_util.flatten_dict(variables["batch_stats"])
-        # No variance is negative: where one still is afterwards, nothing was measured.
+        # Variances are never negative, so a value that is still negative afterwards was not
+        # measured.
         start = {
             path: value if kept("/".join(path)) else jnp.full_like(value, -1)
             for path, value in old.items()

@@ -1,4 +1,4 @@
-"""A training run, from top to bottom."""
+"""Trains a network: opens the workdir and the data, restores, runs the loop, tests."""
 
 import contextlib
 import hashlib
@@ -37,13 +37,13 @@ from jaxcnn.training.state import TrainState, state_sha256, with_weights
 
 
 class Data(NamedTuple):
-    """What a run trains on.
+    """The splits and the plan of a run.
 
     Attributes:
       train: the training split.
-      validation: the split that is evaluated during training; "test" if there is no other.
-      reported: the split of the result.
-      plan: lengths, in steps.
+      validation: the split evaluated during training; "test" if there is no validation split.
+      reported: the split of the reported result.
+      plan: lengths of the run in steps.
     """
 
     train: Dataset
@@ -52,18 +52,18 @@ class Data(NamedTuple):
     plan: Plan
 
     def contents(self) -> dict[str, Any]:
-        """Returns the description of the data, where these can change, as JSON."""
+        """Returns the contents of each data set that can change, as JSON."""
         splits = {part.split: part for part in (self.train, self.validation, self.reported)}
         return {name: part.contents() for name, part in splits.items() if part.contents}
 
 
 class Start(NamedTuple):
-    """Where the loop begins.
+    """State, weights and step at which the loop begins.
 
     Attributes:
-      restored: the newest whole checkpoint; None in a fresh run.
-      weights: weights to start from, in a fresh run that has any.
-      step: steps taken.
+      restored: the newest intact checkpoint; None in a fresh run.
+      weights: initial weights of a fresh run, if any.
+      step: number of steps taken.
     """
 
     restored: Restored | None
@@ -78,26 +78,27 @@ def run(
     profile: bool = False,
     make_programs: MakePrograms = make_programs,
 ) -> Record:
-    """Trains in a workdir, or continues there, until the config's length is reached.
+    """Trains in a workdir, or continues there, until the configured length is reached.
 
     Args:
       config: see `config_dict.base_config`.
-      directory: the workdir; made if missing.
-      profile: write a trace of a few steps to workdir/profile, for TensorBoard or Perfetto.
-      make_programs: makes the programs; one that remembers them serves runs of several seeds.
+      directory: the workdir; created if missing.
+      profile: whether to write a trace of a few steps to workdir/profile, for TensorBoard or
+        Perfetto.
+      make_programs: creates the programs; a caching one can serve runs of several seeds.
 
     Returns:
       The last record: step, epoch, the metrics of the final evaluation and `state_sha256`.
 
     Raises:
-      UserError: for whatever the user can put right.
-      InterruptedRunError: after SIGTERM or Ctrl-C; the same call continues.
+      UserError: for errors that the user can fix.
+      InterruptedRunError: after SIGTERM or Ctrl-C; the same call continues the run.
     """
     with contextlib.ExitStack() as scope:
         run = _open(config, directory, scope)
         try:
             return _run(run, scope, profile, make_programs)
-        except Stopped:  # outside the loop, where all is saved
+        except Stopped:  # outside the loop; the state is saved
             step = run.checkpoints.latest() or 0
             raise InterruptedRunError(stop_message(run, step), run.stop.exit_code) from None
 
@@ -126,7 +127,7 @@ def _run(
 
 
 def _open(config: RunConfig, directory: Path, scope: contextlib.ExitStack) -> Run:
-    """Holds the workdir, and refuses to continue another config's run there."""
+    """Locks the workdir; refuses to continue a run with another config."""
     writes = distributed.is_main_process()
     if writes:
         scope.enter_context(workdir.locked(directory))
@@ -150,7 +151,7 @@ def _open(config: RunConfig, directory: Path, scope: contextlib.ExitStack) -> Ru
 
 
 def _load(run: Run) -> Data:
-    """Opens the data. Batches are functions of (seed, step), so nothing of them is saved."""
+    """Opens the data. Batches are functions of (seed, step), so they need no saved state."""
     config, directory = run.config, run.directory
     with run.log.waiting("reading what the data are"):
         dataset = build_data.load_data(config, "train")
@@ -176,7 +177,7 @@ def _load(run: Run) -> Data:
 
 
 def _measure(run: Run, data: Data) -> Statistics | None:
-    """Returns the statistics of the training images that normalisation needs, if any."""
+    """Returns the statistics of the training images if normalisation needs them."""
     if run.writes:
         described = run.checkpoints.describe()
         sealed = described.meta.get("statistics", "") if described else ""
@@ -186,7 +187,7 @@ def _measure(run: Run, data: Data) -> Statistics | None:
 
 
 def _begin(run: Run, data: Data, programs: Programs) -> Start:
-    """Restores the newest intact checkpoint, or the initial state of a fresh run."""
+    """Restores the newest intact checkpoint, or prepares a fresh run."""
     config, directory, log, state_shape = (
         run.config,
         run.directory,
@@ -246,9 +247,9 @@ def _batches(run: Run, data: Data, start: int) -> Generator[Any, None, None]:
 def _ready(
     run: Run, plan: Plan, programs: Programs, start: Start, called: Iterator[Any]
 ) -> tuple[TrainState, Iterator[Any]]:
-    """Returns the replicated state, and the batches again; the training step is compiled."""
+    """Compiles the training step; returns the replicated state and an iterator of all batches."""
     state_shape = programs.initial.state_shape
-    if start.restored is None:  # beside the first batch and the compiler
+    if start.restored is None:  # while the first batch is read and the step compiles
         fresh = prepare_state(programs.initial, jax.random.key(run.config.seed))
     if start.step < plan.total:
         with run.log.waiting("reading the first batch"):
@@ -285,7 +286,7 @@ def _train(
     state, called = _ready(run, plan, programs, start, called)
     hooks.feed()
     loop.begin(state, start.step, saved.get("evaluated", True))
-    del state  # its buffers are the step's
+    del state  # the step donates its buffers
     loop.run(called, most)
     return loop.state, loop.results
 
@@ -299,7 +300,7 @@ def _finish(
     results: Results,
     feed: Callable[[], None],
 ) -> Record:
-    """Records the result: of the last step, by the protocol of the config."""
+    """Tests the last state with the configured protocol and records the result."""
     config, plan = run.config, data.plan
     run.checkpoints.wait()
     with run.stop.deferred() if distributed.process_count() > 1 else contextlib.nullcontext():
@@ -314,7 +315,7 @@ def _finish(
 
 
 def _report(run: Run) -> None:
-    """Writes report.html if the config asks for it; whatever happens, the run goes on."""
+    """Writes report.html if the config asks for it; an error does not stop the run."""
     if run.config.log.report and run.writes:
         with run.log.waiting("writing the report"):
             write_at_end(run.directory)
@@ -329,7 +330,7 @@ def _test(
     results: Results,
     feed: Callable[[], None],
 ) -> Results:
-    """Returns what is missing of the results: by the protocol of the config, on another split."""
+    """Returns the results, after adding the test by the configured protocol if it is missing."""
     config = run.config
     if not results:  # the run was killed between its last checkpoint and here
         with run.log.waiting(f"evaluating {data.validation.split}"):
@@ -352,7 +353,7 @@ def _say_result(run: Run, data: Data, record: Record) -> Record:
 def _by_call(
     batches: Iterator[Any], plan: Plan, start: int, most: int
 ) -> Iterator[dict[str, jax.Array]]:
-    """Yields batches on their way to the devices, ahead of use."""
+    """Yields batches, prefetched to the devices."""
     if most == 1:
         return distributed.prefetch(batches)
     stacks = ([next(batches) for _ in steps] for steps in plan.calls(start, most))
@@ -364,18 +365,18 @@ def _patience(config: RunConfig) -> float:
 
 
 def _protocol(config: RunConfig) -> str:
-    """Returns how a result was tested: "dense" or "dense 256 384 512"."""
+    """Returns the name of the test protocol: "dense" or "dense 256 384 512"."""
     return " ".join(map(str, (config.eval.protocol, *config.eval.scales)))
 
 
 def _record_sha256(record: Record) -> str:
-    """Returns a digest of a result: metrics.jsonl is under no seal, and one digit may change."""
+    """Returns a digest of a result, which reveals changes in metrics.jsonl."""
     rest = {key: value for key, value in record.items() if key != "record_sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _finished(run: Run, data: Data) -> Record | None:
-    """The last record, if it is the result of the last checkpoint, tested as the config says."""
+    """Returns the last record if it is the result of the last checkpoint by the configured test."""
     last = (run.log.records() or [{}])[-1]
     described = run.checkpoints.describe()
     if described is None or described.step != data.plan.total or last["step"] != data.plan.total:
