@@ -6,7 +6,8 @@ import pytest
 import jaxcnn
 from jaxcnn.analysis.graph import trace
 from jaxcnn.attribution.class_activation_maps import grad_cam
-from jaxcnn.attribution.sanity import layers_from_top, randomize, sanity_check
+from jaxcnn.attribution.sanity import Sanity, layers_from_top, randomize, sanity_check
+from jaxcnn.attribution.similarity import spearman
 from tests.attribution.tiny import small
 
 
@@ -39,6 +40,22 @@ def test_a_method_that_looks_at_the_image_alone_fails():
     assert np.abs(found.rank_correlation[1, -1]).mean() < 0.4
     assert found.failing() == ("edges",)
     assert found.failing(above=-1) == ("edges", "gradient")
+    neighbours = spearman(edges(None, images, None), jnp.roll(edges(None, images, None), 1, axis=0))
+    np.testing.assert_allclose(found.two_images[0], neighbours, atol=1e-6)
+
+
+def test_a_method_fails_by_both_measures_at_half_of_the_layers():
+    high, low = np.ones((1, 4, 3)), np.zeros((1, 4, 3))
+
+    def failing(rank_correlation, ssim):
+        layers = ("classifier", "conv3", "conv2", "conv1")
+        return Sanity(("any",), layers, rank_correlation, ssim, np.zeros((1, 3))).failing()
+
+    assert failing(high, high) == ("any",)
+    assert failing(high, low) == failing(low, high) == ()
+    fades = high * np.array([1, 0.5, 0.4, 0.1])[None, :, None]
+    assert failing(fades, high) == ("any",)
+    assert failing(fades - 0.01, high) == ()
 
 
 def test_of_many_layers_several_become_random_at_once():
