@@ -1,1 +1,1 @@
-"""A run's files, processes and devices."""
+"""Files, processes and devices of a run."""

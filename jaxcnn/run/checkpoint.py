@@ -1,8 +1,8 @@
-"""Checkpoints: Orbax behind four verbs — save, restore, latest, wait.
+"""Checkpoints, written by Orbax, with four operations: save, restore, latest, wait.
 
 A checkpoint is one directory per step that appears whole or not at all (`run.checkpoint_files`).
-One run writes, under the workdir's lock. Others read without a lock: a step that is deleted while
-it is read is not damaged, and they take the newest of those that are left.
+One run writes, under the workdir's lock. Readers take no lock: a step that is deleted while it is
+read does not count as damaged, and the newest remaining step is read instead.
 """
 
 import contextlib
@@ -43,17 +43,17 @@ class Restored(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one workdir.
+    """Saves and restores the checkpoints of one workdir.
 
     Args:
-      directory: where they lie; made if missing.
-      keep_latest: how many of the newest to keep.
-      keep_best: how many of the best to keep, by `metric`; 0 keeps none for that reason.
+      directory: the checkpoint directory; created if missing.
+      keep_latest: number of newest checkpoints to keep.
+      keep_best: number of best checkpoints to keep, by `metric`; may be 0.
       metric: a key of the metrics given to `save`; higher is better.
-      read_only: change nothing, not even damaged checkpoints or leftovers of a killed run.
+      read_only: whether to change nothing, not even damaged checkpoints or files of a killed run.
 
     Raises:
-      UserError: if the directory cannot be made, or is a link.
+      UserError: if the directory cannot be created, or is a link.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Checkpoints:
         self._retention = Retention(keep_latest, keep_best, metric)
         self._failures = 0
         self._unflushed: int | None = None
-        self._manager: Any = None  # Orbax's, if it may write
+        self._manager: Any = None  # Orbax's manager; None if read-only
         if not read_only:
             for path in (directory, directory / "trash"):
                 if path.is_symlink():
@@ -90,8 +90,8 @@ class Checkpoints:
     def _open(self) -> ocp.CheckpointManager:
         self._directory.mkdir(parents=True, exist_ok=True)
         if distributed.is_main_process():
-            # Orbax's thread for that outlives a manager that is closed without a save, and may
-            # delete what the next one writes. The caller holds the workdir's lock.
+            # Orbax's cleanup thread outlives a manager that is closed without a save, and may
+            # delete files of the next one. The caller holds the workdir's lock.
             for path in self._directory.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*"):
                 shutil.rmtree(path, ignore_errors=True)
             for step in checkpoint_files.steps(self._directory):
@@ -111,19 +111,19 @@ class Checkpoints:
         return ""
 
     def _steps(self) -> Retention:
-        """What is there: of a run itself what it wrote, also what is not on the disk yet."""
+        """Returns the steps: of this run's writes, even if not yet on disk; else those on disk."""
         return self._retention if self._manager else self._retention.read(self._directory)
 
     def latest(self) -> int | None:
-        """The newest step, or None. A step that is still being written counts."""
+        """Returns the newest step, or None; a step that is still being written counts."""
         return self._steps().latest()
 
     def best(self) -> int | None:
-        """The step with the highest metric (the newest of equals), or None if none was measured."""
+        """Returns the newest step with the highest metric, or None if none was measured."""
         return self._steps().best()[1]
 
     def best_value(self) -> float:
-        """The highest metric, or -inf."""
+        """Returns the highest metric, or -inf."""
         return self._steps().best()[0]
 
     def save(
@@ -135,20 +135,20 @@ class Checkpoints:
         final: bool = False,
         again: bool = False,
     ) -> None:
-        """Starts to write a checkpoint; `wait` sees it finished.
+        """Starts writing a checkpoint; `wait` blocks until it is written.
 
         Args:
-          step: its name.
+          step: number of the step.
           state: a tree of NumPy arrays.
-          meta: JSON; the config and what else describes the run.
-          metrics: the evaluation at this step, if there was one.
-          final: nothing comes after it, so it must succeed, and is waited for.
-          again: replaces the checkpoint of this step, which stays until this one is whole.
+          meta: JSON with the config and a description of the run.
+          metrics: results of the evaluation at this step, if there was one.
+          final: whether this is the last save; it is waited for and must succeed.
+          again: whether to replace the checkpoint of this step, which stays until the new one is
+            whole.
 
         Raises:
-          UserError: after several failures in a row, or one of a final save; earlier ones are
-            logged and the run goes on to the next. At once if the directory is gone, or another
-            process of the run.
+          UserError: after several failures in a row, or if a final save failed; earlier failures
+            are logged and the run continues. At once if the directory or another process is lost.
         """
         nested = checkpoint_files.nested(state)
         metrics = {key: float(value) for key, value in (metrics or {}).items()}
@@ -165,7 +165,7 @@ class Checkpoints:
             if again:
                 retention.set_aside(self._directory, step)
                 self._reopen()
-            if self.latest() != step:  # an interrupted run may save twice at a step
+            if self.latest() != step:  # an interrupted run may save a step twice
                 self._start(step, items, metrics, meta)
             if final:
                 self._wait()
@@ -180,7 +180,7 @@ class Checkpoints:
             raise ValueError(f"declined to write step {step}, there is a later one")
         self._retention.add(step, metrics, meta)
         try:
-            # By force: what else Orbax takes for a later step is none of ours.
+            # Forced, because Orbax may count other files in the directory as later steps.
             if not self._manager.save(step, args=items, metrics=metrics or None, force=True):
                 raise OSError(f"Orbax declined to write step {step}")
         except BaseException:
@@ -189,10 +189,10 @@ class Checkpoints:
         self._unflushed = step
 
     def wait(self) -> None:
-        """Returns when everything saved is on the disk.
+        """Waits until every checkpoint is on the disk.
 
         Raises:
-          UserError: if it could not be written.
+          UserError: if a checkpoint could not be written.
         """
         try:
             self._wait()
@@ -200,20 +200,20 @@ class Checkpoints:
             self._fail(error, final=True)
 
     def close(self) -> None:
-        """Lets go of Orbax's threads; logs what could not be written."""
+        """Stops Orbax's threads; logs a checkpoint that could not be written."""
         if self._manager is None:
             return
         try:
             self._manager.close()
         except Exception as error:
-            if self._unflushed is not None:  # else it was said
+            if self._unflushed is not None:  # otherwise it was logged before
                 LOG.warning("the last checkpoint was not written: %s", reason(error))
 
     def describe(self, choice: str | int = "latest") -> Description | None:
-        """Returns what stands beside the arrays of a checkpoint; None if there is no whole one.
+        """Returns the description of a checkpoint; None if no checkpoint is intact.
 
         Args:
-          choice: see `restore`, which also says which ones are damaged.
+          choice: see `restore`, which also reports damaged checkpoints.
         """
         for _ in range(MOST_DELETED):
             steps = self._candidates(choice)
@@ -230,20 +230,19 @@ class Checkpoints:
         check: Callable[[dict[str, Any]], None] = lambda meta: None,
         choice: str | int = "latest",
     ) -> Restored | None:
-        """Returns a checkpoint that is whole, or None if there never was one.
+        """Returns an intact checkpoint, or None if there never was one.
 
-        A damaged one is renamed to `<step>.corrupt`, which is logged, and the one before it is
-        taken: on every process the same. Reading only, nothing is renamed.
+        A damaged checkpoint is renamed to `<step>.corrupt`, which is logged, and the one before it
+        is restored, on every process the same. In read-only mode nothing is renamed.
 
         Args:
-          template: a tree of arrays or shapes, as `save` got, or a function that makes it of the
-            saved `meta`; None returns the stored tree, as nested dictionaries.
+          template: a tree of arrays or shapes, as given to `save`, or a function that makes it from
+            the saved `meta`; None returns the stored tree, as nested dictionaries.
           check: called with the saved `meta`; raises UserError to refuse it.
-          choice: "latest" that is whole, "best", or a step; of these two it is that one or none.
+          choice: "latest" (newest intact one), or "best" or a step (no other one is tried).
 
         Raises:
-          UserError: all are damaged; the arrays are not those of the template; whatever `check`
-            raises.
+          UserError: if all are damaged, the arrays do not match the template, or `check` raises.
         """
         for _ in range(MOST_DELETED):
             steps, gone = self._candidates(choice), False
@@ -284,7 +283,7 @@ class Checkpoints:
     def _try(
         self, step: int, template: Any, check: Callable[[dict[str, Any]], None]
     ) -> tuple[Restored | None, str, bool]:
-        """Returns a checkpoint, or what is wrong with it, and whether it was deleted meanwhile."""
+        """Returns a checkpoint or the reason for failure, and whether it was deleted meanwhile."""
         folder = self._directory / str(step)
         before = identity(folder)
         try:
@@ -303,7 +302,7 @@ class Checkpoints:
             return None, reason(error), before is None or identity(folder) != before
 
     def _complain(self, choice: str | int, steps: list[int]) -> None:
-        """Raises that no checkpoint is whole; returns if there never was one."""
+        """Raises an error if checkpoints exist but none is intact; returns if there were none."""
         if choice != "latest":
             raise UserError(
                 f"checkpoint {steps[0]} in {self._directory} is damaged: choose another",
@@ -311,7 +310,7 @@ class Checkpoints:
             )
         damaged = sorted(path.name for path in self._directory.glob("*.corrupt*"))
         names = ", ".join([*damaged, *map(str, [] if self._manager else steps)])
-        # A process that only reads may have a disk error of its own.
+        # The disk error of a read-only process may be its own, so nothing must be deleted.
         cure = "delete these" if self._manager else "train again"
         if names:
             raise UserError(
@@ -347,7 +346,7 @@ class Checkpoints:
         )
 
     def _reopen(self) -> None:
-        with contextlib.suppress(Exception):  # what could not be written, again
+        with contextlib.suppress(Exception):  # a write that fails here has failed before
             self._manager.close()
         self._manager = self._open()
 
@@ -373,7 +372,7 @@ class Checkpoints:
                 " start the run again: it continues from the last intact checkpoint",
                 EXIT_PEER_LOST,
             ) from error
-        # The other processes may not have seen it, and reopening without them would hang.
+        # Other processes may not have had this error; reopening without them would hang.
         if final or self._failures >= ALLOWED_FAILURES or distributed.process_count() > 1:
             raise unwritable(self._directory, error) from error
         LOG.warning(
@@ -389,7 +388,7 @@ class Checkpoints:
         if self._unflushed is None:
             return
         if distributed.is_main_process():
-            folder = self._directory / str(self._unflushed)  # of which Orbax flushes the arrays
+            folder = self._directory / str(self._unflushed)  # Orbax flushes only the arrays
             flush([*folder.rglob("*"), folder, self._directory])
             shutil.rmtree(self._directory / "trash", ignore_errors=True)
             retention.end_replacement(self._directory)

@@ -1,14 +1,14 @@
-"""One checkpoint on the disk: the files of its folder, and whether they are unchanged.
+"""The files of one checkpoint: writes and verifies their digests.
 
 checkpoints/<step>/
   state/     arrays, as Orbax writes them
   digests/   SHA-256, dtype and shape of each array, and the seal
-  meta/      the run: config, names of the classes, versions, devices
-  metrics/   the evaluation at this step, if there was one
+  meta/      description of the run: config, class names, versions, devices
+  metrics/   results of the evaluation at this step, if there was one
 
-The seal is the SHA-256 of the step's number and of all JSON in the folder, and so of the arrays'
-digests: Orbax does not notice a flipped bit. It shows damage, but not a forgery by somebody who
-computes it anew.
+The seal is the SHA-256 of the step number and all JSON in the folder, which includes the arrays'
+digests, because Orbax does not notice a flipped bit. It reveals damage but not a forgery: anybody
+can recompute it.
 """
 
 import errno
@@ -37,23 +37,23 @@ NOT_DAMAGE = (
     errno.EMFILE,
     errno.ENFILE,
     errno.ENOMEM,
-    errno.ESTALE,  # these of a file server that is away
+    errno.ESTALE,  # file server unavailable
     errno.ENOTCONN,
     errno.EHOSTDOWN,
     errno.EHOSTUNREACH,
 )
 
-SEAL = "seal"  # its key among the digests
+SEAL = "seal"  # key of the seal among the digests
 
 
 class Description(NamedTuple):
-    """What stands beside the arrays of a checkpoint.
+    """Digests, metadata and metrics of a checkpoint.
 
     Attributes:
-      step: of the run.
+      step: number of the step.
       leaves: path → {"sha256", "dtype", "shape"} of each array.
-      meta: what `Checkpoints.save` was given.
-      metrics: of the evaluation at this step; empty if there was none.
+      meta: metadata given to `Checkpoints.save`.
+      metrics: results of the evaluation at this step; empty if there was none.
     """
 
     step: int
@@ -63,14 +63,14 @@ class Description(NamedTuple):
 
 
 def variables_sha256(described: Description) -> str:
-    """Returns `state.state_sha256` of a checkpoint's parameters and statistics, unread."""
+    """Returns `state.state_sha256` of a checkpoint's variables, without reading the arrays."""
     ours = ("params/", "batch_stats/")
     digests = {path: leaf["sha256"] for path, leaf in described.leaves.items()}
     return sha256_of_digests({path: sha for path, sha in digests.items() if path.startswith(ours)})
 
 
 def steps(directory: Path) -> list[int]:
-    """Returns the steps that have a folder, ascending. Files, links and other names are none."""
+    """Returns the steps that have a folder, ascending; ignores files, links and other names."""
     try:
         with os.scandir(directory) as entries:
             names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
@@ -86,7 +86,7 @@ def name(path: Any) -> str:
 
 
 def nested(tree: Any) -> Any:
-    """Dictionaries all the way down, without empty nodes: names do not depend on Python classes."""
+    """Returns the tree as nested dictionaries without empty nodes, whatever its Python classes."""
     leaves = {name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
     return flax.traverse_util.unflatten_dict(leaves, sep="/")
 
@@ -94,7 +94,7 @@ def nested(tree: Any) -> Any:
 def digests(
     step: int, state: Any, meta: dict[str, Any], metrics: dict[str, float]
 ) -> dict[str, Any]:
-    """Returns the digests of a nested state, with the seal of all that is given."""
+    """Returns the digests of a nested state, and the seal of all arguments."""
     found = leaf_digests(state)
     leaves = {
         path: {"sha256": found[path], "dtype": str(leaf.dtype), "shape": list(leaf.shape)}
@@ -108,11 +108,11 @@ def _seal(*parts: Any) -> str:
 
 
 def describe(directory: Path, step: int) -> Description:
-    """Returns what stands beside the arrays of a checkpoint, verified.
+    """Returns the verified description of a checkpoint.
 
     Raises:
       OSError: if a file is missing or cannot be read.
-      ValueError: if it differs from the saved one.
+      ValueError: if a file differs from the saved one.
     """
     folder = directory / str(step)
     leaves, meta = (_read(folder / item / "metadata", item) for item in ("digests", "meta"))
@@ -121,7 +121,7 @@ def describe(directory: Path, step: int) -> Description:
     seal = leaves.pop(SEAL, "")
     if seal == _seal(leaves, meta, step, metrics):
         return Description(step, leaves, meta, metrics)
-    if seal == _seal(leaves, meta):  # of a version that sealed neither step nor metrics
+    if seal == _seal(leaves, meta):  # older versions sealed neither step nor metrics
         numbers = all(isinstance(value, float) for value in metrics.values())
         if numbers and all(map(math.isfinite, metrics.values())):
             return Description(step, leaves, meta, metrics)
@@ -141,23 +141,23 @@ def _read(file: Path, item: str) -> dict[str, Any]:
 
 
 def read_state(directory: Path, described: Description, template: Any) -> Any:
-    """Returns the arrays of a checkpoint, verified, in the form of the template.
+    """Returns the verified arrays of a checkpoint, in the structure of the template.
 
     Args:
-      directory: of all checkpoints.
-      described: the checkpoint.
+      directory: directory of all checkpoints.
+      described: description of the checkpoint.
       template: a tree of arrays or shapes; None returns the stored tree, as nested dictionaries.
 
     Raises:
-      UserError: if the arrays are of another kind than the template's.
-      Exception: if they are damaged; Orbax has no common class for that.
+      UserError: if the arrays do not match the template.
+      Exception: if the arrays are damaged; Orbax has no common class for that.
     """
     folder = directory / str(described.step)
     wanted = nested(template) if template is not None else _shapes(described.leaves)
     compare(described.leaves, wanted, str(folder))
     for file in (folder / "state").rglob("*"):
         if not stat.S_ISREG(mode := file.stat().st_mode) and not stat.S_ISDIR(mode):
-            raise ValueError(f"{file.name} is not a regular file")  # to read a FIFO would hang
+            raise ValueError(f"{file.name} is not a regular file")  # reading a FIFO would hang
     target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), wanted)
     handler = ocp.StandardCheckpointHandler()
     try:
@@ -174,9 +174,9 @@ def read_state(directory: Path, described: Description, template: Any) -> Any:
 
 
 def ignore_late_answers() -> None:
-    """Keeps Python from printing a traceback for each array that ends after the first failed.
+    """Suppresses tracebacks of arrays that finish loading after another one has failed.
 
-    Orbax's event loop, which they would report to, is closed by then.
+    By then Orbax has closed the event loop that they report to.
     """
     hook = sys.unraisablehook
     if getattr(hook, "ignores_late_answers", False):
@@ -199,10 +199,10 @@ def _shapes(saved: dict[str, Any]) -> Any:
 
 
 def compare(saved: dict[str, Any], wanted: Any, where: str) -> None:
-    """Checks names, dtypes and shapes: Orbax names missing arrays but casts dtypes silently.
+    """Compares names, dtypes and shapes; Orbax detects missing arrays but casts dtypes silently.
 
     Raises:
-      UserError: naming the first that differ.
+      UserError: if any differ; the message names the first ones.
     """
     leaves = flax.traverse_util.flatten_dict(wanted, sep="/")
     here = {path: f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves.items()}
@@ -221,6 +221,6 @@ def compare(saved: dict[str, Any], wanted: Any, where: str) -> None:
 
 
 def is_no_damage(error: Exception) -> bool:
-    """Tells whether a checkpoint could not be read for a reason that is not its own."""
+    """Returns whether a read error is caused by the system and not by the checkpoint's content."""
     elsewhere = (ConnectionError, TimeoutError, MemoryError)
     return system_errno(error) in NOT_DAMAGE or isinstance(error, elsewhere)

@@ -1,4 +1,4 @@
-"""What a command does before JAX is used, and how it ends."""
+"""Prepares a command's process before JAX is loaded; turns errors into one line."""
 
 import argparse
 import contextlib
@@ -19,17 +19,17 @@ from jaxcnn.io import atomic, paths, stdio
 from jaxcnn.run import preemption
 
 T = TypeVar("T")
-SECONDS_BETWEEN_LINES = 30  # of progress, where there is no terminal
-# In the errors of collectives whose other side is gone, in small letters.
+SECONDS_BETWEEN_LINES = 30  # between progress lines without a terminal
+# Lower-case words in the errors of collectives whose other side is lost.
 OF_NETWORKS = ("gloo", "nccl", "rccl", "coordination", "heartbeat", "connection", "socket")
-HUGE_PAGES = "glibc.malloc.hugetlb"  # 1: by madvise, 0: not
+HUGE_PAGES = "glibc.malloc.hugetlb"  # 1: madvise, 0: off
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are `UserError`s."""
+    """An argument parser that raises `UserError`."""
 
     def error(self, message: str) -> NoReturn:
-        """Raises a `UserError`; for an unknown flag it names the nearest one."""
+        """Raises a `UserError`; for an unknown flag it names the most similar one."""
         if match := re.match(r"unrecognized arguments: (--?[\w-]+)", message):
             flags = {text for action in self._actions for text in action.option_strings}
             message = f"no flag {match[1]}: {nearest(match[1], flags - {'-h'})}"
@@ -43,17 +43,18 @@ class _Formatter(logging.Formatter):
     """Escapes characters that a terminal would interpret; see `errors.printable`."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        """Returns the line, without a traceback that may follow it."""
+        """Returns the log line, without a traceback that may follow it."""
         return printable(super().formatMessage(record))
 
 
 def begin() -> None:
     """Prepares the process of a command, before jax is loaded, which takes seconds.
 
-    Signals end it with one line, any text can be printed, and `restart_with_settings` is called.
+    Makes any text printable, ends the process with one line on a signal, and calls
+    `restart_with_settings`.
     """
     stdio.prepare()
-    # A signal waits while the program starts again, for the handlers that it installs then.
+    # Signals are blocked until the restarted program has installed its handlers.
     signal.pthread_sigmask(signal.SIG_BLOCK, preemption.SIGNALS)
     restart_with_settings()
     sys.excepthook = _on_uncaught  # for errors while modules are loaded
@@ -62,15 +63,15 @@ def begin() -> None:
 
 
 def set_up(coordinator: str = "", num_processes: int = 1, process_id: int = 0) -> None:
-    """Keeps compiled programs, quiets the libraries, and joins the other processes.
+    """Sets up the compilation cache and logging, and joins the other processes.
 
     Args:
       coordinator: host:port of process 0, "auto" or, in a single process, "".
-      num_processes: how many.
-      process_id: which one this is.
+      num_processes: number of processes.
+      process_id: number of this process.
 
     Raises:
-      UserError: if there is a number but no coordinator, or the processes do not find each other.
+      UserError: if numbers are given without a coordinator, or processes cannot connect.
     """
     import jax
     from absl import logging as absl_logging
@@ -78,12 +79,12 @@ def set_up(coordinator: str = "", num_processes: int = 1, process_id: int = 0) -
     from jaxcnn.ops.switch import plain_xla
     from jaxcnn.run import distributed
 
-    plain_xla()  # a wrong JAXCNN_OPS is refused before the work begins
+    plain_xla()  # a wrong JAXCNN_OPS is refused before any work
 
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # jax reads that itself
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # jax reads this variable itself
         cache = paths.cache_folder()
         jax.config.update("jax_compilation_cache_dir", cache and str(cache))
-    absl_logging.set_verbosity(absl_logging.FATAL)  # what Orbax logs, it raises too
+    absl_logging.set_verbosity(absl_logging.FATAL)  # Orbax raises the errors that it logs
     logger = logging.getLogger("jaxcnn")
     if not logger.handlers:
         handler = logging.StreamHandler()
@@ -97,21 +98,21 @@ def set_up(coordinator: str = "", num_processes: int = 1, process_id: int = 0) -
         )
     if coordinator:
         distributed.initialize(coordinator, num_processes, process_id)
-        preemption.install_again()  # jax has a handler of its own for SIGTERM
+        preemption.install_again()  # jax installs its own handler for SIGTERM
     check_platform()
 
 
 def check_platform() -> None:
-    """Refuses an environment that names devices which are not there.
+    """Refuses an environment that names missing devices.
 
     Raises:
-      UserError: naming JAX_PLATFORMS, or what jax says.
+      UserError: with JAX_PLATFORMS, or jax's error.
     """
     from jaxcnn.run import distributed
 
     try:
         distributed.devices()
-    except Exception as error:  # an AssertionError, or of a plugin's own kind
+    except Exception as error:  # may be an AssertionError, or the plugin's own class
         wanted = os.environ.get("JAX_PLATFORMS") or os.environ.get("JAX_PLATFORM_NAME")
         reason = " ".join(str(error).split())
         if "known backends" in reason:
@@ -125,12 +126,12 @@ def check_platform() -> None:
 
 
 def restart_with_settings() -> None:
-    """Starts this program again in the same process where its environment lacks settings, on Linux.
+    """Restarts this program in the same process if its environment lacks settings, on Linux.
 
-    They are read when a program starts, and not later. On the CPU, XLA fetches the arrays of a step
-    from the system and gives them back; by pages of 4 KiB that is a fifth of ResNet-50's step, so
-    the C library is asked for huge ones. And XLA must not log of each program that it finds in the
-    cache; see `mistakes_in_one_line`. For the last lines of a module that is run, before JAX is
+    The C library and XLA read these settings only at start. On the CPU, XLA allocates and frees the
+    arrays of every step; with pages of 4 KiB this takes a fifth of ResNet-50's step, so the C
+    library is set to use huge pages. XLA must also not log every cached program; see
+    `mistakes_in_one_line`. Call this at the end of a module that runs as a program, before JAX is
     used.
     """
     tunables = os.environ.get("GLIBC_TUNABLES", "")
@@ -145,17 +146,17 @@ def restart_with_settings() -> None:
 
 
 def shown(path: Path) -> str:
-    """Returns a file's name as it can be printed, whatever bytes are in it."""
+    """Returns a file name in printable form, whatever bytes it contains."""
     return printable(path)
 
 
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """Yields the items; standard error shows how many of them are done.
+    """Yields the items and shows the number of finished items on standard error.
 
     Args:
-      items: any.
-      total: how many there are.
-      what: the items' name.
+      items: any items.
+      total: number of items.
+      what: noun for the items.
     """
     if sys.stderr.isatty():
         from rich.console import Console
@@ -173,15 +174,15 @@ def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
 
 @contextlib.contextmanager
 def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
-    """A mistake of the user inside ends the process with one line and its exit code.
+    """Ends the process with one line and an exit code if a `UserError` is raised inside.
 
-    A `~` in the command line is expanded.
+    Expands a `~` in the command line.
 
     Args:
-      debug: show the traceback, too.
+      debug: whether to print the traceback too.
     """
-    # XLA logs some events as errors that are none: a slow compilation, a cached program.
-    # What fails comes as an exception. It is read when jaxlib is loaded.
+    # XLA logs slow compilations and cached programs as errors. Real failures raise exceptions.
+    # jaxlib reads the variable when it is loaded.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         sys.argv[1:] = map(paths.expand_argument, sys.argv[1:])
@@ -194,7 +195,7 @@ def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
         _leave(128 + signal.SIGINT, "stopped by SIGINT (Ctrl-C)")
     except (BrokenPipeError, stdio.OutputError) as error:
         stdio.silence()
-        if error.errno == errno.EPIPE:  # the reader, such as `head`, has closed the pipe
+        if error.errno == errno.EPIPE:  # the reader of the pipe, such as `head`, closed it
             _leave(128 + signal.SIGPIPE, "")
         _leave(EXIT_WORKDIR, f"error: {error.strerror}")
     except UserError as error:
@@ -226,7 +227,7 @@ def mistakes_in_one_line(*, debug: bool) -> Iterator[None]:
 
 
 def _of_environment(error: BaseException) -> str:
-    """Returns what to say of a variable whose value jax cannot read, as it says when loaded."""
+    """Returns a message for an environment variable that jax failed to parse; "" otherwise."""
     last = (traceback.extract_tb(error.__traceback__) or [None])[-1]
     if not isinstance(error, ValueError) or last is None or "/jax/_src/config.py" not in last[0]:
         return ""
@@ -240,7 +241,7 @@ def _of_environment(error: BaseException) -> str:
 
 
 def _on_uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Prints one line for a mistake in the environment, else a traceback; for `sys.excepthook`."""
+    """Prints one line for an error in the environment, else a traceback; for `sys.excepthook`."""
     line = _of_environment(error)
     if not line:
         sys.__excepthook__(kind, error, trace)
@@ -251,9 +252,9 @@ def _on_uncaught(kind: type[BaseException], error: BaseException, trace: Any) ->
 
 
 def _unwritable(error: OSError) -> tuple[int, str]:
-    """Returns the exit code and the line for a disk that is full or read-only; says which one.
+    """Returns the exit code and the message for a full or read-only disk.
 
-    What is written to the workdir raises errors of its own.
+    Writing to the workdir raises its own errors.
     """
     name = "a file" if error.filename is None else os.fsdecode(error.filename)
     return EXIT_WORKDIR, (
@@ -262,19 +263,19 @@ def _unwritable(error: OSError) -> tuple[int, str]:
 
 
 def _is_one_of_several() -> bool:
-    distributed = sys.modules.get("jaxcnn.run.distributed")  # which alone can join others
+    distributed = sys.modules.get("jaxcnn.run.distributed")  # only this module joins processes
     return distributed is not None and distributed.is_initialized()
 
 
 def _leave(code: Any, line: str) -> NoReturn:
-    """Prints the last line and ends the process with a code."""
+    """Prints the last line and ends the process with an exit code."""
     with contextlib.suppress(OSError):
         if line:
             preemption.tell(line)
     with contextlib.suppress(OSError):
         sys.stdout.flush()
-    # An orderly exit would wait for the other processes; and a thread in which XLA compiles may
-    # crash when Python is taken down.
+    # A normal exit would wait for the other processes, and a thread in which XLA compiles may crash
+    # while Python shuts down.
     if _is_one_of_several() or code >= 128:
         os._exit(code)
     sys.exit(code)

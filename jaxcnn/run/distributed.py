@@ -1,4 +1,4 @@
-"""Devices and processes: the only file that knows about them.
+"""Devices and processes; no other file handles them.
 
 The state is one replicated tree without a leading device axis; a batch is split over devices along
 its first axis, in the order process 0 device 0, process 0 device 1, …, process 1 device 0, ….
@@ -25,7 +25,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxcnn.errors import EXIT_PEER_LOST, EXIT_STUCK, UserError
 
 AXIS = "batch"
-MOST_CALLS = 50  # without a word of other processes, which may become slower meanwhile
+MOST_CALLS = 50  # largest number of calls of `Agreement` without communication
 
 
 def devices() -> list[jax.Device]:
@@ -39,12 +39,12 @@ def device_count() -> int:
 
 
 def platform() -> str:
-    """Returns what computations run on by default: "cpu", "gpu" or "tpu"."""
+    """Returns the default platform: "cpu", "gpu" or "tpu"."""
     return jax.default_backend()
 
 
 def process_index() -> int:
-    """Returns the number of this process, from 0."""
+    """Returns the index of this process, from 0."""
     return jax.process_index()
 
 
@@ -54,12 +54,12 @@ def process_count() -> int:
 
 
 def is_main_process() -> bool:
-    """Tells whether this is process 0, the one that writes and prints."""
+    """Returns whether this is process 0, which writes and prints."""
     return jax.process_index() == 0
 
 
 def is_initialized() -> bool:
-    """Tells whether this process has joined others; see `initialize`."""
+    """Returns whether this process has joined others; see `initialize`."""
     return jax.distributed.is_initialized()
 
 
@@ -68,11 +68,11 @@ def initialize(coordinator: str, num_processes: int, process_id: int) -> None:
 
     Args:
       coordinator: host:port of process 0; "auto" asks SLURM, the TPU pod or Kubernetes.
-      num_processes: of the run; ignored with "auto".
+      num_processes: number of processes; ignored with "auto".
       process_id: 0 … num_processes - 1; ignored with "auto".
 
     Raises:
-      UserError: if the numbers make no sense, or (exit code 75) the others cannot be reached.
+      UserError: if the numbers are wrong, or the others cannot be reached (exit code 75).
     """
     if coordinator != "auto" and not 0 <= process_id < num_processes:
         raise UserError(
@@ -85,8 +85,9 @@ def initialize(coordinator: str, num_processes: int, process_id: int) -> None:
             jax.distributed.initialize(heartbeat_timeout_seconds=30, shutdown_timeout_seconds=30)
             return
         host, _, port = coordinator.rpartition(":")
-        # Without a bind address the coordinator listens on every interface, without any
-        # authentication: a local run must stay local.
+        # Without a bind address the coordinator listens on every interface without authentication;
+        # a
+        # local run must stay local.
         local = host in ("127.0.0.1", "localhost", "[::1]")
         jax.distributed.initialize(
             coordinator,
@@ -106,9 +107,9 @@ def initialize(coordinator: str, num_processes: int, process_id: int) -> None:
 
 
 def _exit_when_aborted() -> None:
-    """Ends the process with an exit code where jax aborts it: the coordinator is lost.
+    """Ends the process with an exit code when jax aborts it because the coordinator is lost.
 
-    It does so in a thread of its own, and takes no function of Python instead.
+    jax aborts from a thread of its own and accepts no Python callback.
     """
     ctypes.CDLL(None).signal(signal.SIGABRT, _on_abort)
 
@@ -128,7 +129,7 @@ def _mesh() -> Mesh:
 def replicate(tree: Any) -> Any:
     """Places a tree on every local device, in the layout that a donating `pmap_step` keeps.
 
-    Arrays that are there already are returned as they are, not copied.
+    Arrays that are already there are returned without a copy.
     """
     return jax.device_put(tree, NamedSharding(_mesh(), PartitionSpec()))
 
@@ -139,9 +140,9 @@ def fetch(tree: Any) -> Any:
 
 
 def peak_memory() -> int:
-    """Returns the largest number of bytes in use so far on a device of this process.
+    """Returns the largest number of bytes used so far on a device of this process.
 
-    0 where the devices do not tell; the CPU is one of these.
+    Returns 0 if the devices do not report it, as on the CPU.
     """
     found = [device.memory_stats() or {} for device in jax.local_devices()]
     return max(stats.get("peak_bytes_in_use", 0) for stats in found)
@@ -149,18 +150,18 @@ def peak_memory() -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A function that is mapped over devices.
+    """A function mapped over devices.
 
     Attributes:
-      mapped: of `jax.pmap`.
-      fixed: its last arguments, the same in every call: trees of arrays on the devices.
+      mapped: function returned by `jax.pmap`.
+      fixed: last arguments, the same in every call: trees of arrays on the devices.
     """
 
     mapped: Any
     fixed: tuple[Any, ...]
 
     def __call__(self, *arguments: Any) -> Any:
-        """Calls the function with the fixed arguments after these."""
+        """Calls the function with the arguments, then the fixed ones."""
         return self.mapped(*arguments, *self.fixed)
 
     def lower(self, *arguments: Any) -> Any:
@@ -173,8 +174,8 @@ def pmap_train_step(step: Callable, *fixed: Any) -> Program:
 
     Args:
       step: the function.
-      fixed: its last arguments, the same in every call: trees of arrays, which are copied to the
-        devices once, or None.
+      fixed: last arguments, the same in every call: trees of arrays, copied to the devices once, or
+        None.
     """
     return _program(step, fixed, donate_argnums=0)
 
@@ -186,13 +187,13 @@ def _program(step: Callable, fixed: tuple[Any, ...], **options: Any) -> Program:
 
 
 def compile_train_step(step: Any, state: Any, batch: Any) -> None:
-    """Compiles a step of `pmap_train_step`, which its first call would else do.
+    """Compiles a `pmap_train_step` ahead of its first call.
 
-    Of a run of several processes it does nothing: their arrays become global within the call.
+    Does nothing in a run of several processes: their arrays become global within the call.
 
     Args:
-      step: see there. What is compiled is kept where jax looks at a call.
-      state: the shapes and dtypes of the state, which need not exist yet.
+      step: result of `pmap_train_step`; jax finds the compiled program at the first call.
+      state: shapes and dtypes of the state, which need not exist yet.
       batch: see `peek`.
     """
     if jax.process_count() == 1:
@@ -205,7 +206,7 @@ def _form(place: Any, leaf: Any) -> jax.ShapeDtypeStruct:
 
 
 def pmap_eval_step(step: Callable, *fixed: Any) -> Program:
-    """Maps (variables, batch, *fixed) → sums over devices; `fixed` as in `pmap_train_step`."""
+    """Maps (variables, batch, *fixed) → sums over devices; see `pmap_train_step` for `fixed`."""
     return _program(step, fixed)
 
 
@@ -213,14 +214,15 @@ def check_batch(name: str, size: int, parts: int = 1, group: int = 1, pairs: boo
     """Checks that a global batch can be split over all devices, then into `parts` each.
 
     Args:
-      name: of the field.
-      size: of the batch.
-      parts: of each device's rows.
-      group: rows that a part must hold a multiple of: one with label and those without.
-      pairs: of rows that are mixed with each other; a part must hold whole ones.
+      name: name of the field.
+      size: batch size.
+      parts: number of parts per device.
+      group: rows per group; a part must hold whole groups of a labelled row and its unlabelled
+        rows.
+      pairs: whether rows are mixed in pairs; a part must hold whole pairs.
 
     Raises:
-      UserError: with the nearest size that can.
+      UserError: if it cannot be split; the message has the nearest possible size.
     """
     devices = jax.device_count() * parts * math.lcm(group, 2 if pairs else 1)
     if size < 1 or size % devices:
@@ -244,7 +246,7 @@ def shard(batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
 def shard_steps(batches: list[dict[str, np.ndarray]], most: int) -> dict[str, jax.Array]:
     """Splits the rows of several steps over devices, [devices, most, b/devices, …].
 
-    A stack that is not full repeats its last batch; `count`, int32 [devices], says what is used.
+    An incomplete stack repeats its last batch; `count`, int32 [devices], is the number in use.
     """
     devices = jax.local_device_count()
     full = batches + batches[-1:] * (most - len(batches))
@@ -260,7 +262,7 @@ def shard_steps(batches: list[dict[str, np.ndarray]], most: int) -> dict[str, ja
 def prefetch(
     batches: Iterable[Any], depth: int = 2, shard: Callable[[Any], dict[str, jax.Array]] = shard
 ) -> Iterator[dict[str, jax.Array]]:
-    """Yields sharded batches, `depth` of them on their way to the devices ahead of use."""
+    """Yields sharded batches; `depth` of them are transferred to the devices ahead of use."""
     queue: collections.deque = collections.deque()
     for batch in batches:
         queue.append(shard(batch))
@@ -270,23 +272,23 @@ def prefetch(
 
 
 def peek(batches: Iterator[Any]) -> tuple[Any, Iterator[Any]]:
-    """Returns the shapes, dtypes and places of the first batch's arrays, and all batches."""
+    """Returns the first batch's shapes, dtypes and placement, and an iterator of all batches."""
     held = collections.deque([next(batches)])
 
     def again() -> Iterator[Any]:
-        yield held.popleft()  # or it would stay in memory
+        yield held.popleft()  # frees the batch
         yield from batches
 
     return shapes(held[0]), again()
 
 
 def shapes(batch: Any) -> Any:
-    """Returns the shapes, dtypes and places of a batch's arrays."""
+    """Returns the shapes, dtypes and placement of a batch's arrays."""
     return jax.tree.map(lambda leaf: _form(leaf.sharding, leaf), batch)
 
 
 def agree(flag: bool) -> bool:
-    """True on every process if the flag is set on any. All processes must call it together."""
+    """Returns whether the flag is set on any process. All processes must call it together."""
     if jax.process_count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
@@ -296,19 +298,19 @@ class Agreement:
     """Tells all processes, about once a second, whether a flag is set on any of them.
 
     Args:
-      flag: of this process.
+      flag: flag of this process.
     """
 
     def __init__(self, flag: Callable[[], bool]):
         self._flag = flag
-        self._calls = self._left = 1  # from one gathering to the next
+        self._calls = self._left = 1  # calls between two communications
         self._since = time.monotonic()
 
     def __call__(self) -> bool:
-        """True if it is set. All processes must call it equally often: before the same step, say.
+        """Returns whether the flag is set. All processes must make the same sequence of calls.
 
-        Most calls gather nothing and return False. How many do follows from the slowest process's
-        time for the calls before, so that all count alike.
+        Most calls communicate nothing and return False. Their number follows from the slowest
+        process's time for the previous calls, so it is the same on all processes.
         """
         self._left -= 1
         if self._left:
@@ -323,13 +325,13 @@ class Agreement:
 
 
 def barrier(name: str) -> None:
-    """Waits until every process is here."""
+    """Waits until every process has reached this call."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
 class Watchdog:
-    """Ends a process whose peers hang: a collective would wait for them for ever."""
+    """Ends the process if its peers hang; a collective would wait for them forever."""
 
     def __init__(self, seconds: float, say: Callable[[str], None]):
         self._seconds, self._say = seconds, say
@@ -337,11 +339,11 @@ class Watchdog:
         self._stopped = threading.Event()
 
     def feed(self) -> None:
-        """Says that the run moves."""
+        """Resets the timer."""
         self._fed = time.monotonic()
 
     def watch(self) -> None:
-        """Returns when stopped; ends the process with 74 when not fed in time."""
+        """Ends the process with exit code 74 when `feed` is late; returns after `stop`."""
         while time.monotonic() - self._fed < self._seconds:
             if self._stopped.wait(min(self._seconds / 10, 1.0)):
                 return
@@ -352,7 +354,7 @@ class Watchdog:
         os._exit(EXIT_STUCK)
 
     def stop(self) -> None:
-        """Lets go."""
+        """Stops watching."""
         self._stopped.set()
 
 
@@ -361,7 +363,7 @@ def watchdog(seconds: float, say: Callable[[str], None]) -> Iterator[Watchdog]:
     """Watches a run from another thread inside the context.
 
     Args:
-      seconds: allowed between two calls of `feed`; 0 switches it off.
+      seconds: longest time between two calls of `feed`; 0 disables the watchdog.
       say: called with one line before the process exits.
     """
     dog = Watchdog(seconds, say)

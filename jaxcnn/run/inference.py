@@ -1,4 +1,4 @@
-"""A trained network on images: the one way from pixels to probabilities."""
+"""Applies a trained network to images: from pixels to probabilities."""
 
 import dataclasses
 import os
@@ -22,26 +22,26 @@ from jaxcnn.io.safe_files import read_bytes
 from jaxcnn.run import restore
 from jaxcnn.run.precision import set_precision
 
-BATCH = 64  # images that `LoadedModel.predict` gives to the network at once
+BATCH = 64  # images per network call of `LoadedModel.predict`
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    # uint8 arrays have the shape [H, W, C] or [N, H, W, C]; the bytes are those of a file.
+    # uint8 arrays have the shape [H, W, C] or [N, H, W, C]; bytes are the content of an image file.
     OneImage = str | os.PathLike[str] | bytes | Image | np.ndarray | jax.Array
     Images = OneImage | Sequence[OneImage]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A trained network with all that belongs to it; made by `load`.
+    """A trained network with its weights, class names and preprocessing; returned by `load`.
 
     Attributes:
       model: the network, for `model.apply(variables, images)`.
-      variables: NumPy arrays; averaged weights where the run keeps them.
-      class_names: one for each output; numbers if the run kept no names.
+      variables: NumPy arrays; averaged weights if the run keeps them.
+      class_names: one name per output; numbers if the run kept no names.
       image_shape: (H, W, C) of the images that the network was evaluated on.
-      step: of the checkpoint.
+      step: step of the checkpoint.
     """
 
     model: nn.Module
@@ -53,30 +53,30 @@ class LoadedModel:
     _restored: restore.Weights = dataclasses.field(repr=False)
 
     def preprocess(self, images: "Images") -> jax.Array:
-        """Returns images as the network was evaluated on them, float32 [N, H, W, C].
+        """Returns images preprocessed as in the network's evaluation, float32 [N, H, W, C].
 
-        They are decoded, cropped, resized and normalised as image files are by the command
-        `jaxcnn.predict`; an array counts as a decoded image.
+        Images are decoded, cropped, resized and normalised as in the command `jaxcnn.predict`. An
+        array is treated as a decoded image.
 
         Args:
-          images: a path, the bytes of a file, a Pillow image, a uint8 array [H, W, C] or
-            [N, H, W, C], C being 1 or 3, or a list of these.
+          images: a path, the bytes of a file, a Pillow image, a uint8 array [H, W, C] or [N, H, W,
+            C] with C 1 or 3, or a list of these.
 
         Raises:
-          UserError: for an image that cannot be read, or an array of another kind.
+          UserError: if an image cannot be read, or an array has another dtype or shape.
         """
         return self.normalize(self.crop(images))
 
     def normalize(self, pixels: np.ndarray) -> jax.Array:
-        """Returns inputs of the network, float32 [N, H, W, C], of images of `crop`."""
+        """Returns the network's inputs, float32 [N, H, W, C], from cropped images; see `crop`."""
         with set_precision(self._config):
             return self._normalize(pixels, statistics=self._restored.statistics)
 
     def predict(self, images: "Images") -> np.ndarray:
         """Returns the probabilities of all classes, float32 [N, classes].
 
-        The network gets at most 64 images at once, and repetitions of the last one where their
-        number is no power of two: so seven programs are compiled at most, whatever N is.
+        The network takes at most 64 images at once. A batch is padded to a power of two by
+        repeating its last image, so at most seven programs are compiled.
 
         Args:
           images: see `preprocess`.
@@ -115,7 +115,7 @@ class LoadedModel:
 
     @cached_property
     def cropper(self) -> Cropper:
-        """What decodes, crops and resizes one image.
+        """Decodes, crops and resizes one image.
 
         Raises:
           UserError: if the images have neither 1 nor 3 channels.
@@ -124,7 +124,7 @@ class LoadedModel:
 
     @cached_property
     def classify(self) -> Callable[[np.ndarray], jax.Array]:
-        """Maps images of `crop` to probabilities [N, classes]; compiled once for each N."""
+        """Maps cropped images to probabilities [N, classes]; compiled once for each N."""
 
         def probabilities(variables: dict[str, Any], images: jax.Array) -> jax.Array:
             logits: Any = self.model.apply(variables, images, train=False)
@@ -139,13 +139,13 @@ def load(
     """Returns the network of a run with its weights, class names and preprocessing.
 
     Args:
-      workdir: of the run; a leading `~` is the home folder.
+      workdir: workdir of the run; a leading `~` is the home folder.
       checkpoint: "latest", "best" or a step.
-      model: needed if the network is the user's own, `MODULE:ATTRIBUTE`: the same name as in the
-        run. That module is then imported; without it, what a workdir names is never imported.
+      model: name of the user's own network, `MODULE:ATTRIBUTE`, the same as in the run. Its module
+        is then imported. A module named only by the workdir is never imported.
 
     Raises:
-      UserError: no such workdir or checkpoint, a damaged one, or another model than the run's.
+      UserError: if workdir or checkpoint is missing or damaged, or the model is not the run's.
     """
     directory, chosen = Path(paths.expand(os.fspath(workdir))), str(checkpoint)
     restore.check_workdir(directory)

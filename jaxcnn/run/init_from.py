@@ -1,4 +1,4 @@
-"""Weights that a run starts from: the fields `init_from` and `init_map`."""
+"""Initial weights of a run: the fields `init_from` and `init_map`."""
 
 import dataclasses
 import re
@@ -23,24 +23,24 @@ from jaxcnn.models.vgg import FROM_NET_A
 from jaxcnn.run import restore
 from jaxcnn.run.checkpoint import Checkpoints
 
-# Fields that two networks of the same weights may differ in: what the arrays show, number formats,
-# and what matters in training alone.
+# Fields that may differ between two networks that share weights: those that the arrays show, number
+# formats, and settings of training alone.
 FREE_TO_DIFFER = re.compile(
     r"num_classes|dtype|param_dtype|name|parent|norm_momentum|raised_bias"
     r"|(.*_)?(aux|dropout|init)(_.*)?"
 )
 
-INIT_MAPS = {"vgg_a": FROM_NET_A}  # what `init_map` may be by name
+INIT_MAPS = {"vgg_a": FROM_NET_A}  # names that `init_map` accepts
 
 
 class InitialWeights(NamedTuple):
-    """What lies at `init_from`.
+    """The weights found at `init_from`.
 
     Attributes:
-      title: a description for people.
+      title: description for the log.
       variables: NumPy arrays.
-      model: the network that they are of; None if that is not known.
-      flags: those that make a config's network that network.
+      model: the network of the weights; None if it is unknown.
+      flags: flags that select this network in a config.
     """
 
     title: str
@@ -52,16 +52,16 @@ class InitialWeights(NamedTuple):
 def load(
     config: RunConfig, model: nn.Module, fresh: Mapping[str, Any]
 ) -> tuple[dict[str, Any], str, Transferred]:
-    """Returns variables for a network from `config.init_from`, their title, and what was copied.
+    """Returns initial variables from `config.init_from`, their title, and the list of copies.
 
     Args:
       config: see `config_dict.base_config`.
       model: the config's network.
-      fresh: its variables, or their shapes and dtypes; see `transfer`.
+      fresh: the network's variables, or their shapes and dtypes; see `transfer`.
 
     Raises:
-      UserError: there is nothing to read, or it is of a network that differs from the config's;
-        with an `init_map`, if what it names is missing or of another shape.
+      UserError: if nothing can be read, the weights are of another network or, with `init_map`,
+        selected parameters are missing or have another shape.
     """
     weights = read(Path(paths.expand(config.init_from)))
     try:
@@ -80,7 +80,7 @@ def load(
 
 
 def _patterns(config: RunConfig) -> list[Any]:
-    """Returns `init_map` with what its names stand for."""
+    """Returns `init_map` with its names replaced by their patterns."""
     patterns: list[Any] = []
     for entry in config.init_map:
         match entry:
@@ -99,11 +99,12 @@ def _patterns(config: RunConfig) -> list[Any]:
 def read(path: Path) -> InitialWeights:
     """Reads a folder of `jaxcnn.interop.convert`, its weights file alone, or a run's workdir.
 
-    Of a run it is the best checkpoint, or the latest if none was evaluated; averaged weights if it
-    has them. A weights file alone does not say which network it is of: that is not checked.
+    For a run it reads the best checkpoint, or the latest if none was evaluated, and averaged
+    weights if there are any. A weights file does not name its network, so the network is not
+    checked.
 
     Raises:
-      UserError: if it is none of them, or damaged.
+      UserError: if the path is none of these, or damaged.
     """
     if path.is_file():
         return _read_file(path)
@@ -179,7 +180,7 @@ def _check_fields(model: nn.Module, given: nn.Module) -> None:
 
 
 def _comparable(value: Any) -> Any:
-    """Partials by what is in them; where BatchNorm averages over devices is no difference."""
+    """Returns partials as comparable tuples, ignoring BatchNorm's `axis_name`."""
     if isinstance(value, partial):
         keywords = {key: _comparable(part) for key, part in value.keywords.items()}
         keywords.pop("axis_name", None)

@@ -1,4 +1,4 @@
-"""What a run says: lines on the terminal, and records in the workdir."""
+"""Writes a run's output: lines on the terminal and records in the workdir."""
 
 import contextlib
 import csv
@@ -26,15 +26,15 @@ class MetricWriter:
 
     Args:
       workdir: an existing directory.
-      active: False on all processes but one: nothing is written or printed.
-      tensorboard: also write event files to workdir/tensorboard.
+      active: whether this process writes and prints; exactly one process does.
+      tensorboard: whether to write event files to workdir/tensorboard too.
 
     Raises:
-      UserError: if TensorBoard is asked for and tensorboardX is missing.
+      UserError: if tensorboardX is needed and missing.
     """
 
     def __init__(self, workdir: Path, *, active: bool = True, tensorboard: bool = False):
-        self.reader_gone: Callable[[], None] = lambda: None  # standard output is a closed pipe
+        self.reader_gone: Callable[[], None] = lambda: None  # after a closed pipe
         self._active = active
         self._mute = False
         self._path = workdir / "metrics.jsonl"
@@ -53,12 +53,12 @@ class MetricWriter:
             self._writer = SummaryWriter(str(workdir / "tensorboard"))
 
     def say(self, line: str) -> None:
-        """Prints a line that stays."""
+        """Prints a permanent line."""
         self._print("\r\033[K" * self._live + printable(line) + "\n")
         self._live = False
 
     def progress(self, line: str) -> None:
-        """Replaces the live line on a terminal; elsewhere prints a line."""
+        """Replaces the live line on a terminal; prints a line elsewhere."""
         if not stdio.is_live(sys.stdout):
             self.say(line)
         elif self._active:
@@ -66,16 +66,16 @@ class MetricWriter:
             self._live = True
 
     def waiting(self, what: str) -> contextlib.AbstractContextManager[None]:
-        """Shows how long a step that prints nothing takes, if it takes long; see `waits`."""
+        """Shows the elapsed time if the context takes long; see `spinner.waiting`."""
         if not self._active:
             return contextlib.nullcontext()
         return spinner.waiting(what, self.say, self.progress if stdio.is_live(sys.stdout) else None)
 
     def _print(self, text: str) -> None:
-        """Prints, if that is possible: a run needs its workdir, and no reader.
+        """Prints text; a failure does not stop the run.
 
-        One warning says that it is not, on standard error. A pipe that is closed, as `head` does
-        when it has seen enough, stops the run.
+        The first failure is reported on standard error. A closed pipe, such as that of `head`,
+        stops the run.
         """
         if not self._active or self._mute:
             return
@@ -94,10 +94,11 @@ class MetricWriter:
     def record(self, record: Record) -> None:
         """Appends a record: numbers and strings; `step` comes first.
 
-        On a full disk that is said, and the record is written with a later one; see `write_csv`.
+        On a full disk it logs a warning, and the record is written with a later one; see
+        `write_csv`.
 
         Raises:
-          UserError: if it cannot be written for another reason (exit code 73).
+          UserError: if the record cannot be written for another reason (exit code 73).
         """
         if not self._active:
             return
@@ -137,9 +138,9 @@ class MetricWriter:
             )
 
     def records(self) -> list[Record]:
-        """All whole records so far; a line cut short by a kill is not one.
+        """Returns all complete records; a line cut short by a kill is left out.
 
-        What else is not one, such as a line that is no UTF-8, is passed over, and that is said.
+        Other lines that are not records, such as invalid UTF-8, are left out with a warning.
         """
         found, strange = [], 0
         for line in append.lines(self._path, MOST_BYTES_OF_A_RECORD):
@@ -156,14 +157,14 @@ class MetricWriter:
         return found
 
     def rewind(self, step: int, result: bool = True) -> None:
-        """Drops the records past a step: the run is about to make them again.
+        """Deletes the records after a step, because the run is about to repeat them.
 
         Args:
-          step: that the run is at.
-          result: keep a result at this step, which is of a shorter run, or drop it.
+          step: current step of the run.
+          result: whether to keep a result at this step, which a shorter run wrote.
 
         Raises:
-          UserError: if it cannot be written (exit code 73).
+          UserError: if the file cannot be written (exit code 73).
         """
         if self._active and self._path.exists():
             kept = [
@@ -176,10 +177,10 @@ class MetricWriter:
                 file.writelines(json.dumps(record).encode() + b"\n" for record in kept)
 
     def write_csv(self) -> None:
-        """Writes all records to `metrics.csv`, one column per key, blank where it is missing.
+        """Writes all records to `metrics.csv`, one column per key; missing values are blank.
 
         Raises:
-          UserError: if it, or a record that waits for space, cannot be written (exit code 73).
+          UserError: if it, or a delayed record, cannot be written (exit code 73).
         """
         if not self._active:
             return
@@ -195,8 +196,8 @@ class MetricWriter:
             text.detach()
 
     def close(self) -> None:
-        """Writes the CSV file and leaves the terminal on a fresh line."""
-        with contextlib.suppress(UserError):  # of a full disk the run has said so already
+        """Writes the CSV file and ends the live line."""
+        with contextlib.suppress(UserError):  # a full disk was already reported
             self.write_csv()
         if self._live:
             self._print("\n")
@@ -205,12 +206,12 @@ class MetricWriter:
             self._writer.close()
 
 
-# Parts of a line of progress that a narrow terminal has no place for, by how they begin or end.
+# Parts of a progress line that a narrow terminal omits, by how they begin or end.
 OPTIONAL = ("epoch", "images/s", "top1", "left")
 
 
 def fit(line: str, width: int) -> str:
-    """Returns a line of parts with two spaces between them, as many of them as a width has."""
+    """Returns the parts of a line, separated by two spaces, that fit into a width."""
     parts = line.split("  ")
     for word in OPTIONAL:
         if len("  ".join(parts)) <= width:

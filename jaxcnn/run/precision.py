@@ -1,4 +1,4 @@
-"""Number formats and checks that a config asks of jax."""
+"""Number formats and jax settings of a run."""
 
 import contextlib
 import os
@@ -12,13 +12,13 @@ import jax
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
 
-# What jax would take from the environment, and every run has as it was published with.
+# Settings that jax would read from the environment; all published runs use these values.
 FIXED: dict[str, Any] = {
     "default_prng_impl": "threefry2x32",
     "threefry_partitionable": True,
     "numpy_dtype_promotion": "standard",
 }
-# Variables that `set_precision` overrules, and the field of the config that decides instead.
+# Variables that `set_precision` overrides, and the config field that replaces each.
 OVERRULED = {
     "JAX_ENABLE_X64": "model.dtype",
     "JAX_DEFAULT_MATMUL_PRECISION": "matmul_precision",
@@ -26,7 +26,7 @@ OVERRULED = {
     "JAX_THREEFRY_PARTITIONABLE": "",
     "JAX_NUMPY_DTYPE_PROMOTION": "",
 }
-# Variables that change the bits of a run: a run continues only with the same.
+# Variables that change the bits of a run; a continued run must have the same values.
 RECORDED = (
     "JAXCNN_OPS",
     "JAX_DISABLE_JIT",
@@ -36,12 +36,13 @@ RECORDED = (
     "NVIDIA_TF32_OVERRIDE",
     "XLA_FLAGS",
 )
-# Of XLA_FLAGS: devices are recorded by themselves, and the others change no number.
+# Parts of XLA_FLAGS that are ignored: the number of devices is recorded separately, and the others
+# change no number.
 HARMLESS = ("--xla_force_host_platform_device_count", "--xla_dump", "--xla_hlo_profile")
 
 
 def environment() -> dict[str, str]:
-    """Returns the variables of the environment that the bits of a run depend on."""
+    """Returns the environment variables that change the bits of a run."""
     found = {}
     for name in RECORDED:
         words = os.environ.get(name, "").split()
@@ -51,7 +52,7 @@ def environment() -> dict[str, str]:
 
 
 def describe_environment() -> list[str]:
-    """Returns what there is to say of the environment at the start of a run."""
+    """Returns the lines about environment variables for the start of a run."""
     said = [f"{name}={value}" for name, value in environment().items()]
     for name, field in OVERRULED.items():
         if name in os.environ:
@@ -64,12 +65,12 @@ def check_environment(saved: dict[str, str] | None, allow_change: str, where: st
     """Raises an error if the environment variables differ from those at the start of the run.
 
     Args:
-      saved: see `environment`; None of a run that recorded none.
-      allow_change: field of the config: names, with commas, of what may differ.
-      where: for the message.
+      saved: result of `environment` at the start; None if the run recorded none.
+      allow_change: config field with the comma-separated names that may differ.
+      where: origin of `saved`, for the message.
 
     Raises:
-      UserError: naming what differs.
+      UserError: if variables differ; the message names them.
     """
     here = environment()
     allowed = {name.strip() for name in allow_change.split(",")}
@@ -91,10 +92,10 @@ def check_environment(saved: dict[str, str] | None, allow_change: str, where: st
 
 @contextlib.contextmanager
 def set_precision(config: RunConfig) -> Iterator[None]:
-    """Sets them inside the context, whatever the environment says of them.
+    """Sets number formats and checks inside the context, overriding the environment.
 
     Raises:
-      UserError: for an unknown precision, or where `debug_nans` finds the first NaN.
+      UserError: if the precision is unknown, or `debug_nans` finds a NaN.
     """
     precisions = ("default", "tensorfloat32", "float32")
     if config.matmul_precision not in precisions:

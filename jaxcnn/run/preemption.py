@@ -1,11 +1,11 @@
-"""SIGTERM, Ctrl-C or a closed terminal end a command within seconds, and nothing is lost.
+"""Handles SIGTERM, Ctrl-C and a closed terminal within seconds, without losing results.
 
-Where nothing is unsaved the signal raises `Stopped` at once. Where something is, it waits: for the
-end of a step, or until `interruptible` says what must be saved first. Python's handlers run between
-two of its instructions only, and a compilation may be minutes of C++ without any, so another thread
-ends the process if the handler was not heard in time.
+If nothing is unsaved, a signal raises `Stopped` at once. Otherwise it waits for the end of a step,
+or for `interruptible`, which knows what must be saved first. Python runs handlers only between two
+of its instructions, and a compilation is minutes of C++. Another thread therefore ends the process
+if the handler did not run in time.
 
-This file needs the standard library alone: a command loads it before all others.
+This file needs only the standard library, because a command loads it first.
 """
 
 import atexit
@@ -23,8 +23,8 @@ from typing import NoReturn
 from jaxcnn.io import stdio
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-PATIENCE = 3.0  # seconds for the main thread to hear of a signal
-TOGETHER = 0.3  # seconds: `timeout` and shells send the same request twice
+PATIENCE = 3.0  # seconds for the main thread to handle a signal
+TOGETHER = 0.3  # seconds; `timeout` and shells send the same request twice
 MEANING = {
     signal.SIGINT: " (Ctrl-C)",
     signal.SIGHUP: " (the terminal is gone)",
@@ -33,15 +33,15 @@ MEANING = {
 
 
 class Stopped(SystemExit):
-    """A signal ends the process; `code` is 128 + its number."""
+    """Raised to end the process after a signal; `code` is 128 + its number."""
 
 
 class StopRequest:
-    """Whether the process was asked to stop, and by which signal.
+    """Records whether, and by which signal, the process was asked to stop.
 
     Attributes:
-      signal: the first signal that came, or None.
-      say: takes a line for the person at the terminal.
+      signal: the first signal received, or None.
+      say: prints a line on the terminal.
     """
 
     def __init__(self, say: Callable[[str], None]):
@@ -50,8 +50,8 @@ class StopRequest:
         self._first = 0.0
         self._announced = False
         self._holding = False  # something is unsaved: the signal waits
-        self._keep: Callable[[], str] | None = None  # saves it, and tells
-        self._turn = threading.Lock()  # of who saves: the main thread, or the one that watches
+        self._keep: Callable[[], str] | None = None  # saves the state and returns a message
+        self._turn = threading.Lock()  # held by the thread that saves, main or watching
 
     def __bool__(self) -> bool:
         return self.signal is not None
@@ -85,17 +85,17 @@ class StopRequest:
         self._announce(self.signal)
 
     def _announce(self, number: int) -> None:
-        """Says once that the process ends later, and how it ends at once."""
+        """Says once that the process ends later, and how to end it at once."""
         if self._announced:
             return
         self._announced = True
         name = f"{signal.Signals(number).name}{MEANING.get(signal.Signals(number), '')}"
-        with contextlib.suppress(RuntimeError, OSError):  # it may come while the run itself prints
+        with contextlib.suppress(RuntimeError, OSError):  # the run may be printing
             self.say(f"{name}: finishing the step and saving (once more: leave at once)")
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Lets a signal wait for the end of the context, or for `interruptible` inside it.
+        """Delays a signal to the end of the context, or to `interruptible` inside it.
 
         Raises:
           Stopped: at the end, if there was a signal.
@@ -110,14 +110,14 @@ class StopRequest:
 
     @contextlib.contextmanager
     def interruptible(self, keep: Callable[[], str]) -> Iterator[None]:
-        """Lets a signal raise at once inside `deferred`: while the run waits, outside of a step.
+        """Lets a signal raise at once inside `deferred`, while the run waits between steps.
 
         Args:
-          keep: saves what is unsaved and returns what to say, where the main thread does not hear
-            of the signal; it runs in another thread, and then the process ends.
+          keep: saves unsaved state and returns a message. It runs in another thread before the
+            process ends, if the main thread does not handle the signal.
 
         Raises:
-          Stopped: when a signal comes, or has come before.
+          Stopped: if a signal comes, or came before.
         """
         self._keep, self._holding = keep, False
         try:
@@ -128,15 +128,15 @@ class StopRequest:
             self.hold()
 
     def hold(self) -> None:
-        """Lets a signal wait again; blocks for ever if the other thread has begun to save."""
+        """Delays signals again; blocks forever if the other thread has begun to save."""
         with self._turn:
             self._keep, self._holding = None, True
 
     def watch(self, pipe: int) -> None:
-        """Ends the process where the main thread does not; for a thread of its own.
+        """Ends the process if the main thread does not; runs in its own thread.
 
         Args:
-          pipe: gets a byte of each signal as it comes, and a 0 to end the thread.
+          pipe: receives a byte for each signal, and a 0 to end the thread.
         """
         first = free = 0.0
         number = 0
@@ -156,7 +156,7 @@ class StopRequest:
                 continue
             if self._holding:
                 free = now
-                if now - first > PATIENCE:  # the main thread is in a step that takes long
+                if now - first > PATIENCE:  # the main thread is in a long step
                     self._announce(number)
             elif now - max(first, free) > PATIENCE:
                 self._end(number)
@@ -185,7 +185,7 @@ class StopRequest:
 
 
 def _imports(frame: FrameType | None) -> bool:
-    """Tells whether a module is being loaded: C++ that an exception interrupts there may crash."""
+    """Returns whether a module is being loaded; an exception may crash its C++ code."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True
@@ -195,11 +195,11 @@ def _imports(frame: FrameType | None) -> bool:
 
 CLEANERS: list[Callable[[], None]] = []  # called before a process ends without unwinding
 _of_process: StopRequest | None = None
-_told = False  # how the process ends
+_told = False  # whether the last line was printed
 
 
 def tell(line: str) -> None:
-    """Prints a last line on standard error, below a live line if there is a terminal."""
+    """Prints the last line on standard error, below a live line if there is a terminal."""
     global _told
     _told = True
     live = stdio.is_live(sys.stderr)
@@ -207,27 +207,27 @@ def tell(line: str) -> None:
 
 
 def print_stop_message(advice: str = "") -> None:
-    """Prints the last line of a command that was stopped, unless it has told more."""
+    """Prints the last line of a stopped command, unless one was printed before."""
     if not _told and _of_process is not None and _of_process.signal is not None:
         with contextlib.suppress(OSError):
             tell(f"stopped by {_of_process.name}{'; ' * bool(advice)}{advice}")
 
 
 def install() -> None:
-    """Handles the signals of a command until it ends; for its first lines.
+    """Handles the signals of a command until it ends; called first.
 
-    What is ignored already, as `nohup` and background shells ask for, stays ignored.
+    Signals that are already ignored, as `nohup` and background shells request, stay ignored.
     """
     global _of_process
     _of_process = StopRequest(tell)
     _handle(_of_process)
     _silence(_of_process)
-    atexit.register(print_stop_message)  # of what is stopped while it is still loaded
+    atexit.register(print_stop_message)  # for a stop while modules are loaded
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # see `cli.begin`
 
 
 def install_again() -> None:
-    """Takes the signals back from a library that has taken them."""
+    """Reinstalls the signal handlers after a library has replaced them."""
     if _of_process is not None:
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -236,12 +236,12 @@ def install_again() -> None:
 
 @contextlib.contextmanager
 def stop_request(say: Callable[[str], None]) -> Iterator[StopRequest]:
-    """Yields the request of the process; a library call gets one that lasts as long as the context.
+    """Yields the process's stop request; a library call gets a new one for the context.
 
-    Outside the main thread nothing is caught, except what the command itself has installed.
+    Outside the main thread no signal is handled, except by what the command has installed.
 
     Args:
-      say: takes a line when the first signal comes and something is unsaved.
+      say: prints a line when the first signal comes and something is unsaved.
     """
     if _of_process is not None:
         before, _of_process.say = _of_process.say, say
@@ -262,7 +262,7 @@ def stop_request(say: Callable[[str], None]) -> Iterator[StopRequest]:
 
 
 def _handle(request: StopRequest) -> Callable[[], None]:
-    """Directs the signals to a request; returns what directs them back."""
+    """Directs the signals to a request; returns a function that restores the old handlers."""
     receiving, sending = os.pipe()
     os.set_blocking(sending, False)
     woken = signal.set_wakeup_fd(sending, warn_on_full_buffer=False)
@@ -287,7 +287,7 @@ def _handle(request: StopRequest) -> Callable[[], None]:
 
 
 def _silence(request: StopRequest) -> None:
-    """Lets no thread and no finaliser print a traceback because the process is being stopped."""
+    """Suppresses tracebacks of threads and finalisers while the process stops."""
     unraisable, in_thread = sys.unraisablehook, threading.excepthook
 
     def on_unraisable(found: "sys.UnraisableHookArgs") -> None:

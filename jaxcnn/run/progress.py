@@ -1,4 +1,4 @@
-"""What a run tells the person who watches it: the start, its progress, the result."""
+"""Prints the start, the progress and the result of a run."""
 
 import time
 from collections.abc import Iterator
@@ -20,21 +20,21 @@ from jaxcnn.training.optim import decay_mask
 from jaxcnn.training.schedules import Plan
 from jaxcnn.training.state import TrainState, count_parameters
 
-MEANS = ("loss", "top1", "grad_norm")  # of the steps since the last record
-CALLS_IN_FLIGHT = 2  # of short ones; a signal waits for them
-# A run says how long it will take after so many steps, or sooner if these take so many seconds.
+MEANS = ("loss", "top1", "grad_norm")  # averaged over the steps since the last record
+CALLS_IN_FLIGHT = 2  # of short calls; a signal waits for them
+# The run time is estimated after this many steps, or after this many seconds if that is sooner.
 STEPS_TIMED, SECONDS_TIMED = 10, 20.0
 
 
 class ProgressMeter:
-    """Metrics since the last record; they stay on the devices until it or a checkpoint is due.
+    """Collects metrics since the last record; they are fetched for a record or a checkpoint.
 
     Args:
       config: the whole config.
       dataset: the training split.
-      plan: of the run.
+      plan: lengths of the run.
       start: steps taken before this process.
-      kept: what `state` returned for the checkpoint of that step, if anything.
+      kept: saved result of `state` at that step, if any.
     """
 
     def __init__(
@@ -50,25 +50,25 @@ class ProgressMeter:
         self._metrics: list[tuple[range, dict[str, Any]]] = []
         self._last: dict[str, float] = {}  # metrics of the last step
         self._sums = dict(kept["sums"]) if kept else dict.fromkeys(MEANS, 0.0)
-        self._finite = kept["finite"] if kept else 0  # steps that `_sums` is of
-        self._skipped = kept["skipped"] if kept else 0  # the other steps since the last record
-        self._in_a_row = kept["in_a_row"] if kept else 0  # steps skipped up to now
+        self._finite = kept["finite"] if kept else 0  # number of steps in `_sums`
+        self._skipped = kept["skipped"] if kept else 0  # steps skipped since the last record
+        self._in_a_row = kept["in_a_row"] if kept else 0  # steps skipped in a row up to now
         self._closed = start  # step of the last record, or of the first step of this process
-        self._start = self._timed = start  # speed is of the steps after
-        self._waited = 0.0  # seconds for data
+        self._start = self._timed = start  # speed counts the steps after these
+        self._waited = 0.0  # seconds of waiting for data
         self._begun = self._opened = self._added = time.monotonic()
         self._in_flight = CALLS_IN_FLIGHT
         self._estimated = False
 
     def add(self, steps: range, metrics: dict[str, jax.Array]) -> None:
-        """Takes the metrics of a call, stacked if of several steps; waits for the last but two."""
+        """Adds the metrics of a call, stacked over its steps; waits for the last call but two."""
         self._metrics.append((steps, metrics))
         first = steps[0] - 1 in (self._start, *self._plan.resized)
         seconds, self._added = time.monotonic() - self._added, time.monotonic()
         self._in_flight = CALLS_IN_FLIGHT if seconds < 1 else int(seconds < 4)
         _, behind = self._metrics[-1 - self._in_flight :][0]
         jax.block_until_ready(metrics if first else behind)
-        if first:  # leaves compilation out of the speed
+        if first:  # excludes compilation from the speed
             self._timed = steps[-1]
             self._begun = self._opened = time.monotonic()
             self._waited = 0.0
@@ -76,7 +76,7 @@ class ProgressMeter:
     def estimate(self) -> str:
         """Returns "about 7 min for 180 steps", once, when enough steps are timed; "" otherwise.
 
-        To be called after `add`, which has waited for the last call but two.
+        Call it after `add`, which has waited for the last call but two.
         """
         finished, _ = self._metrics[-1 - self._in_flight :][0]
         steps, seconds = finished[-1] - self._timed, time.monotonic() - self._begun
@@ -87,7 +87,7 @@ class ProgressMeter:
         return f"about {rough(seconds / steps * left)} for {left:,} steps, besides evaluations"
 
     def timed(self, batches: Iterator[Any]) -> Iterator[Any]:
-        """Yields the batches, and counts the time for those that came when all steps were done."""
+        """Yields the batches; measures the time spent waiting for data while no step is running."""
         while True:
             asked = time.monotonic()
             batch = next(batches, None)
@@ -98,7 +98,7 @@ class ProgressMeter:
             yield batch
 
     def close(self, step: int) -> Record:
-        """Returns the means since the last record.
+        """Returns the record with the means since the last one.
 
         Raises:
           UserError: if too many steps in a row were not finite.
@@ -157,7 +157,7 @@ class ProgressMeter:
         self._metrics = []
 
     def resume(self) -> None:
-        """Leaves the time since the last record out of the next speed: an evaluation, a save."""
+        """Excludes the time since the last record, such as an evaluation, from the next speed."""
         self._opened, self._waited = time.monotonic(), 0.0
 
     def _not_finite(self, step: int) -> UserError:
@@ -282,7 +282,7 @@ def say_restored(log: MetricWriter, step: int, meta: dict[str, Any], config: Run
 
 
 def say_result(log: MetricWriter, record: Record, directory: Path, split: str = "test") -> Record:
-    """The last lines of a run; the very last is the accuracy with the workdir."""
+    """Prints the last lines of a run; the very last is the accuracy with the workdir."""
     log.write_csv()
     log.say(f"state_sha256 {record['state_sha256']}")
     own = f"{split}/"

@@ -1,4 +1,4 @@
-"""A trained network, from the workdir of its run."""
+"""Restores a trained network from the workdir of its run."""
 
 import argparse
 import logging
@@ -25,15 +25,15 @@ LOG = logging.getLogger("jaxcnn")
 
 
 class Weights(Protocol):
-    """What a network computes with."""
+    """Variables of a network and statistics of its training images."""
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What `model.apply` takes."""
+        """Variables for `model.apply`."""
 
     @property
     def statistics(self) -> Statistics | None:
-        """Statistics of the training images, where normalisation needs any."""
+        """Statistics of the training images, if normalisation needs them."""
 
 
 class RestoredModel(NamedTuple):
@@ -42,10 +42,10 @@ class RestoredModel(NamedTuple):
     Attributes:
       model: the network.
       state: NumPy arrays.
-      step: of the checkpoint.
-      num_classes: of the data that it was trained on.
-      class_names: one for each class, if the run kept them.
-      statistics: of the training images, where normalisation needs any.
+      step: step of the checkpoint.
+      num_classes: number of classes in the training data.
+      class_names: one name per class, if the run kept them.
+      statistics: statistics of the training images, if normalisation needs them.
       selection: how the best checkpoint was chosen; see `selection.description`.
     """
 
@@ -59,7 +59,7 @@ class RestoredModel(NamedTuple):
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What `model.apply` takes: averaged weights where the run keeps them."""
+        """Variables for `model.apply`; averaged weights if the run keeps them."""
         return self.state.variables(averaged=self.state.ema is not None)
 
 
@@ -69,11 +69,11 @@ def read_config(directory: Path, checkpoint: str = "latest", model: str = "") ->
     Args:
       directory: the workdir.
       checkpoint: "latest", "best" or a step.
-      model: the network's name as the user gives it, which must be the run's. A network of the
-        user's own, `MODULE:ATTRIBUTE`, is imported only if it is given here.
+      model: the network's name, which must be the run's. The user's own network,
+        `MODULE:ATTRIBUTE`, is imported only if it is given here.
 
     Raises:
-      UserError: no such workdir or checkpoint; another model, or one that cannot be imported.
+      UserError: if workdir or checkpoint is missing, or the model is another or cannot be imported.
     """
     config = _read_config(directory, checkpoint)
     if model:
@@ -103,7 +103,7 @@ def check_workdir(directory: Path) -> None:
     """Raises an error if the folder is not a workdir, before images are read.
 
     Raises:
-      UserError: naming it.
+      UserError: with the folder's name.
     """
     if not any((directory / name).exists() for name in ("config.json", "checkpoints")):
         raise UserError(f"{directory} is not the workdir of a run: it has no config.json")
@@ -117,19 +117,19 @@ def restore(
     check: Callable[[dict[str, Any]], None] = lambda meta: None,
     split: str | None = None,
 ) -> RestoredModel:
-    """Returns a checkpoint of a workdir; the data that it was trained on are not needed.
+    """Returns a checkpoint of a workdir; its training data are not needed.
 
-    If the checkpoint was chosen on the split that is evaluated, the log says so.
+    Logs a warning if the checkpoint was chosen on the evaluated split.
 
     Args:
       directory: the workdir.
-      config: of `read_config`.
+      config: result of `read_config`.
       checkpoint: "latest", "best" or a step.
       check: see `Checkpoints.restore`.
-      split: that is evaluated, if any is.
+      split: the evaluated split, if any.
 
     Raises:
-      UserError: no such checkpoint, a damaged one, or one of another network than the config's.
+      UserError: if the checkpoint is missing, damaged, or of another network than the config's.
     """
 
     def network(meta: dict[str, Any]) -> nn.Module:
@@ -167,12 +167,12 @@ def restore(
 def on_images(
     config: RunConfig, restored: Weights, compute: Callable[[dict[str, Any], jax.Array], Any]
 ) -> Callable[[np.ndarray], Any]:
-    """Returns uint8 images → what is computed of (variables, normalised images); compiled once.
+    """Returns uint8 images → result of `compute`; compiled once.
 
     Args:
-      config: of the run.
+      config: config of the run.
       restored: weights of its network.
-      compute: a pure function.
+      compute: pure function of (variables, normalised images).
     """
     normalize = build_data.make_normalize(config)
 
@@ -205,7 +205,7 @@ def _choice(text: str) -> str | int:
 
 
 def class_names(directory: Path, restored: RestoredModel) -> tuple[str, ...]:
-    """Returns the names of a run's classes; their numbers, and a warning, if it kept none."""
+    """Returns the run's class names; warns and returns numbers if it kept none."""
     if restored.class_names and len(restored.class_names) == restored.num_classes:
         return restored.class_names
     LOG.warning(
@@ -234,10 +234,10 @@ def parser(program: str, description: str | None) -> cli.Parser:
 
 
 def check_positive(flags: argparse.Namespace, *names: str) -> None:
-    """Checks numbers of the command line.
+    """Checks that numbers of the command line are in range.
 
     Raises:
-      UserError: for one below 1, or absurdly large.
+      UserError: if a number is below 1 or absurdly large.
     """
     for name in names:
         check_whole(f"--{name}", getattr(flags, name))

@@ -1,4 +1,4 @@
-"""Which checkpoints of a run stay: the newest, the best by a metric, those of chosen steps."""
+"""Decides which checkpoints are kept: the newest, the best by a metric, and chosen steps."""
 
 import contextlib
 import errno
@@ -14,47 +14,47 @@ from jaxcnn.errors import EXIT_WORKDIR, UserError, reason, system_errno
 from jaxcnn.run import checkpoint_files, distributed
 
 CURES = {errno.ENOSPC: "free space", errno.EDQUOT: "free space", errno.EROFS: "make it writable"}
-ASIDE = ".replaced"  # ends the name of a checkpoint while another one of its step is written
+ASIDE = ".replaced"  # suffix of a checkpoint while its replacement is written
 
-KEPT = "kept"  # in the metadata of a checkpoint that is never deleted
-MOST_DELETED = 20  # times in a row that a step was deleted while it was read
+KEPT = "kept"  # metadata key of a checkpoint that is never deleted
+MOST_DELETED = 20  # reads in a row during which a step was deleted
 
 
 class Retention:
-    """The steps that a run has checkpoints of, each with its value of the metric.
+    """The steps of a run's checkpoints with their metric.
 
-    It is a policy of Orbax's manager, which asks it at every save.
+    A preservation policy that Orbax's manager calls at every save.
 
     Args:
-      keep_latest: how many of the newest to keep; at least one.
-      keep_best: how many of the best to keep, the newest of equals.
-      metric: higher is better.
+      keep_latest: number of newest checkpoints to keep, at least one.
+      keep_best: number of best checkpoints to keep, the newest of equals.
+      metric: name of the metric; higher is better.
 
     Attributes:
-      values: step → value, -inf where the step was not evaluated by this metric.
+      values: step → metric, -inf if this metric was not evaluated at the step.
     """
 
     def __init__(self, keep_latest: int, keep_best: int, metric: str):
         self.values: dict[int, float] = {}
-        self._forever: set[int] = set()  # as the checkpoints say, not the config
+        self._forever: set[int] = set()  # read from the checkpoints, not from the config
         self._keep = (max(keep_latest, 1), keep_best)
         self._metric = metric
 
     def add(self, step: int, metrics: dict[str, float], meta: Mapping[str, Any]) -> None:
-        """Takes a step."""
+        """Adds a step."""
         if meta.get(KEPT) is True:
             self._forever.add(step)
         value = metrics.get(self._metric, -math.inf)
         self.values[step] = value if math.isfinite(value) else -math.inf
 
     def read(self, directory: Path) -> "Retention":
-        """Takes the steps of a directory instead of all before; returns itself."""
+        """Replaces the steps with those of a directory; returns itself."""
         for _ in range(MOST_DELETED):
             self.values = {}
             steps = checkpoint_files.steps(directory)
             for step in steps:
                 self.values[step] = -math.inf
-                with contextlib.suppress(OSError, ValueError):  # said where the step itself is read
+                with contextlib.suppress(OSError, ValueError):  # reported when the step is restored
                     described = checkpoint_files.describe(directory, step)
                     self.add(step, described.metrics, described.meta)
             if set(steps) <= set(checkpoint_files.steps(directory)):
@@ -62,16 +62,16 @@ class Retention:
         return self
 
     def latest(self) -> int | None:
-        """Returns the newest step."""
+        """Returns the newest step, or None."""
         return max(self.values, default=None)
 
     def best(self) -> tuple[float, int | None]:
-        """Returns the highest value and the newest step that has it; (-inf, None) without any."""
+        """Returns the highest metric and the newest step that has it, or (-inf, None)."""
         value, step = max(((v, s) for s, v in self.values.items()), default=(-math.inf, None))
         return (value, step) if value > -math.inf else (value, None)
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        """Returns the checkpoints that Orbax keeps; other folders stay too."""
+        """Returns which checkpoints Orbax keeps; folders that are not in `values` are kept too."""
         del context
         latest, best = self._keep
         measured = [(value, step) for step, value in self.values.items() if value > -math.inf]
@@ -83,14 +83,14 @@ class Retention:
 
 
 def set_aside(directory: Path, step: int) -> None:
-    """Gives a checkpoint another name, for one of the same step that is about to be written."""
+    """Renames a checkpoint before another one of the same step is written."""
     if distributed.is_main_process():
         (directory / str(step)).rename(directory / f"{step}{ASIDE}")
     distributed.barrier(f"aside-{step}")
 
 
 def end_replacement(directory: Path) -> None:
-    """Deletes what was set aside if its successor is whole, and else takes it back."""
+    """Deletes a renamed checkpoint if its replacement is whole; otherwise renames it back."""
     for path in directory.glob(f"*{ASIDE}") if distributed.is_main_process() else ():
         successor = path.with_name(path.name.removesuffix(ASIDE))
         if successor.exists():
@@ -102,10 +102,10 @@ def end_replacement(directory: Path) -> None:
 def open_manager(
     directory: Path, retention: Retention, items: Iterable[str]
 ) -> ocp.CheckpointManager:
-    """Returns Orbax's manager of a directory, for saving.
+    """Returns an Orbax manager that saves to a directory.
 
     Args:
-      directory: exists.
+      directory: an existing directory.
       retention: decides which checkpoints are deleted.
       items: names of the JSON items saved with the state.
     """
@@ -116,17 +116,17 @@ def open_manager(
     return ocp.CheckpointManager(
         directory,
         options=ocp.CheckpointManagerOptions(
-            best_fn=lambda metrics: 0.0,  # without one Orbax writes no metrics
+            best_fn=lambda metrics: 0.0,  # without it Orbax writes no metrics
             preservation_policy=retention,
-            lightweight_initialize=True,  # else it reads all metrics, and fails at a damaged one
-            todelete_subdir="trash",  # a rename: a killed deletion leaves no half of a step
+            lightweight_initialize=True,  # otherwise it reads all metrics and fails at damaged ones
+            todelete_subdir="trash",  # renames: a killed deletion leaves no partial step
         ),
         handler_registry=handlers,
     )
 
 
 def unwritable(directory: Path, error: Exception) -> UserError:
-    """Returns what to raise where checkpoints cannot be written."""
+    """Returns the error to raise if checkpoints cannot be written."""
     cure = CURES.get(system_errno(error) or 0, "fix this")
     return UserError(
         f"cannot write checkpoints to {directory}: {reason(error)}; {cure}, then start the run"

@@ -1,4 +1,4 @@
-"""Versions, processor, memory and command: what the numbers and the speed of a run depend on."""
+"""Versions, processor, memory and command: properties that affect a run's numbers and speed."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def installed() -> dict[str, str]:
-    """The versions that the numbers depend on."""
+    """Returns the versions of the packages that affect a run's numbers."""
     names = ("jaxcnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     found = {}
     for name in names:
@@ -23,7 +23,7 @@ def installed() -> dict[str, str]:
 
 
 def git_revision() -> str:
-    """The revision of the source, with "+" if files differ from it; "" outside a checkout."""
+    """Returns the source's git revision, with "+" if files differ; "" outside a checkout."""
 
     def git(*arguments: str) -> str:
         here = Path(__file__).parent
@@ -42,7 +42,7 @@ def git_revision() -> str:
 
 
 def command() -> str:
-    """Returns the command line of this process, as it can be typed again."""
+    """Returns the command line of this process, quoted for a shell."""
     return shlex.join(["python", *sys.orig_argv[1:]])
 
 
@@ -61,12 +61,12 @@ def cores() -> int:
 
 
 def memory() -> int:
-    """Returns the bytes of memory of this machine."""
+    """Returns the memory of this machine in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def peak_memory() -> int:
-    """Returns the largest number of bytes that this process had in memory so far."""
+    """Returns the largest memory use of this process so far in bytes."""
     if kilobytes := _line_of("/proc/self/status", r"VmHWM:\s*(\d+) kB"):
         return int(kilobytes) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
@@ -74,7 +74,7 @@ def peak_memory() -> int:
 
 
 def _line_of(file: str, pattern: str) -> str:
-    """Returns the group of a pattern in the first line of a file that matches; "" if none does."""
+    """Returns the pattern's group in the first line of a file that matches; "" if none does."""
     with contextlib.suppress(OSError), open(file, encoding="utf-8") as lines:
         for line in lines:
             if found := re.match(pattern, line):

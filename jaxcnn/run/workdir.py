@@ -2,13 +2,13 @@
 
 workdir/
   config.json       the resolved config
-  classes.json      names of the classes, in the order of the network's outputs
-                    (both for people: within each checkpoint they stand again, sealed)
-  metrics.jsonl     one record per log or evaluation, and metrics.csv from the same
+  classes.json      class names, in the order of the network's outputs
+                    (both for people: every checkpoint holds them too, sealed)
+  metrics.jsonl     one record per log or evaluation; metrics.csv holds the same records
   checkpoints/      one directory per step
-  statistics.npz    of the training images, where `data.preprocess` needs any
-  report.html       of the whole run, if `log.report` asks for it
-  .lock             held as long as a run writes here
+  statistics.npz    statistics of the training images, if `data.preprocess` needs them
+  report.html       report of the run, if `log.report` asks for it
+  .lock             locked while a run writes here
 """
 
 import contextlib
@@ -50,14 +50,15 @@ WRITTEN = (
 
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Makes the directory and holds it; a second run gets an error at once.
+    """Creates and locks the directory; a second run gets an error at once.
 
-    The lock is the operating system's, so a killed run leaves none behind. Where a file system has
-    no locks, that is said and nothing is held. The workdir itself may be a link; what a run writes
-    in it may not, for it would be written elsewhere.
+    The operating system releases the lock of a killed run. If the file system has no locks, a
+    warning is logged. The workdir may be a link; links inside it are refused, because a run would
+    write to another place.
 
     Raises:
-      UserError: if another run holds it, it cannot be written, or has links in it (exit code 73).
+      UserError: if another run holds the lock, or the directory cannot be written or contains links
+        (exit code 73).
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -88,14 +89,14 @@ def locked(workdir: Path) -> Iterator[None]:
                 workdir,
                 error.strerror,
             )
-        with contextlib.suppress(OSError):  # of a full disk: the name of the holder is a courtesy
+        with contextlib.suppress(OSError):  # full disk: the holder's name is optional
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
         yield
 
 
 def write_config(workdir: Path, config: RunConfig) -> None:
-    """Writes the resolved config, whole or not at all."""
+    """Writes the resolved config atomically."""
     _write(workdir / "config.json", config_dict.to_saved(config))
 
 
@@ -105,10 +106,10 @@ def _write(path: Path, content: Any) -> None:
 
 
 def read_config(workdir: Path) -> RunConfig:
-    """Returns config.json. A checkpoint's own config is sealed, this is not: see `config_of`.
+    """Returns config.json, which is not sealed; see `config_of` for a checkpoint's sealed config.
 
     Raises:
-      UserError: if there is none, or it cannot be read.
+      UserError: if the file is missing or cannot be read.
     """
     path = workdir / "config.json"
     try:
@@ -121,7 +122,7 @@ def read_config(workdir: Path) -> RunConfig:
 
 
 def _why(error: Exception) -> str:
-    """Returns the reason without the path, which the message has already."""
+    """Returns the reason without the path, which the message already has."""
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
@@ -140,14 +141,14 @@ def _parsed(saved: Any, where: str) -> RunConfig:
 
 
 def config_of(meta: dict[str, Any], workdir: Path) -> RunConfig:
-    """Returns the config that a checkpoint was trained with; says how config.json differs.
+    """Returns the config that a checkpoint was trained with; warns if config.json differs.
 
     Args:
-      meta: of the checkpoint.
-      workdir: of its run.
+      meta: metadata of the checkpoint.
+      workdir: workdir of its run.
 
     Raises:
-      UserError: if it is no config.
+      UserError: if the metadata hold no valid config.
     """
     if "config" not in meta:
         return read_config(workdir)
@@ -175,15 +176,15 @@ def config_of(meta: dict[str, Any], workdir: Path) -> RunConfig:
 
 
 def write_class_names(workdir: Path, names: Sequence[str]) -> None:
-    """Writes the names of the classes, whole or not at all."""
+    """Writes the class names atomically."""
     _write(workdir / "classes.json", list(names))
 
 
 def read_class_names(workdir: Path) -> tuple[str, ...] | None:
-    """Returns the names of classes.json; None if the workdir has no such file.
+    """Returns the names in classes.json; None if the file is missing.
 
     Raises:
-      UserError: if they cannot be read.
+      UserError: if the names cannot be read.
     """
     path = workdir / "classes.json"
     try:
@@ -198,10 +199,10 @@ def read_class_names(workdir: Path) -> tuple[str, ...] | None:
 
 
 def class_names_of(meta: dict[str, Any], workdir: Path) -> tuple[str, ...] | None:
-    """Returns the names of a checkpoint's classes, in the order of the network's outputs.
+    """Returns a checkpoint's class names, in the order of the network's outputs.
 
-    They are those within the checkpoint; it is said if classes.json differs. Checkpoints of older
-    versions have none: then it is what classes.json says, if anything.
+    Warns if classes.json differs from the checkpoint. Checkpoints of older versions have no names;
+    classes.json is used for them, if it exists.
 
     Raises:
       UserError: if classes.json is needed and cannot be read.
@@ -219,17 +220,17 @@ def class_names_of(meta: dict[str, Any], workdir: Path) -> tuple[str, ...] | Non
 
 
 def check_class_names(known: Sequence[str] | None, names: Sequence[str], workdir: Path) -> None:
-    """Refuses data whose classes are as many as those of the workdir's run, but others.
+    """Refuses data with as many classes as the run but other class names.
 
     Args:
-      known: of the run; None if it has none.
-      names: of the data.
-      workdir: for the message.
+      known: class names of the run; None if it has none.
+      names: class names of the data.
+      workdir: the workdir, for the message.
 
     Raises:
-      UserError: naming the first that differs.
+      UserError: if names differ; the message has the first one.
     """
-    if known is None or len(known) != len(names):  # of another number of classes others speak
+    if known is None or len(known) != len(names):  # other checks compare the numbers
         return
     for number, (there, here) in enumerate(zip(known, names, strict=True)):
         if there != here:
@@ -246,14 +247,14 @@ def keep_statistics(
     say: Callable[[str], None],
     sealed: str = "",
 ) -> None:
-    """Measures what `data.preprocess` has to know of the training split, unless that is done.
+    """Measures the statistics that `data.preprocess` needs, unless they exist.
 
     Args:
-      workdir: of the run.
-      config: of the run.
+      workdir: workdir of the run.
+      config: config of the run.
       dataset: the training split.
-      say: called with a line before the work.
-      sealed: digest of the statistics at the start of the run, if it is known.
+      say: prints a line before the work.
+      sealed: digest of the statistics at the start of the run, if known.
 
     Raises:
       UserError: see `normalization.measure`.
@@ -286,15 +287,16 @@ def keep_statistics(
 def read_statistics(
     workdir: Path, config: RunConfig, sealed: str = ""
 ) -> normalization.Statistics | None:
-    """Returns what `keep_statistics` left.
+    """Returns the statistics that `keep_statistics` wrote.
 
     Args:
-      workdir: of the run.
-      config: of the run.
-      sealed: digest of the statistics that a checkpoint was trained with, if it is known.
+      workdir: workdir of the run.
+      config: config of the run.
+      sealed: digest of the statistics that a checkpoint was trained with, if known.
 
     Raises:
-      UserError: if it is missing, damaged, or not the file that the checkpoint was trained with.
+      UserError: if the file is missing, damaged, or not the one that the checkpoint was trained
+        with.
     """
     if config.data.preprocess == "channels":
         return None
@@ -320,7 +322,7 @@ def describe_run(
     class_names: Sequence[str] = (),
     statistics: normalization.Statistics | None = None,
 ) -> dict[str, Any]:
-    """What stands beside the state in a checkpoint; JSON."""
+    """Returns the metadata of a checkpoint, as JSON."""
     return {
         "config": config_dict.to_saved(config),
         "num_classes": num_classes,
