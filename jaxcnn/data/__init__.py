@@ -1,6 +1,6 @@
-"""Data: `load` gives a Dataset, `pipeline` makes batches of it, `augment` changes them.
+"""Data: `load` returns a Dataset, `pipeline` makes batches, `augment` transforms them.
 
-One kind of data set, one file. A batch is a pure function of (seed, step).
+Each kind of data set has its own file. A batch is a pure function of (seed, step).
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from jaxcnn.data.dataset import Dataset, from_arrays, split_holdout
 from jaxcnn.data.images.transforms import CropConfig, Cropper, WholeImage
 from jaxcnn.errors import UserError, nearest
 
-# Functions of a user's own by their names, MODULE:FUNCTION; `config.user_modules` adds them.
+# The user's own functions by name, MODULE:FUNCTION; `config.user_modules` adds them.
 LOADERS: dict[str, Callable[[str, "LoadConfig"], Dataset]] = {}
 KINDS = ("digits", "synthetic", "folder", "tfds")
 SPLITS = ("train", "validation", "test")
@@ -37,7 +37,7 @@ def _check_kind(value: Any) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class DatasetConfig(spec.Section):
-    """Part of the section `data`: which examples."""
+    """Part of the section `data`: the choice of examples."""
 
     kind: str = spec.field(
         "digits", f"{' | '.join(KINDS)}, or MODULE:FUNCTION of your own", _check_kind
@@ -68,7 +68,7 @@ class DatasetConfig(spec.Section):
 
 
 def has_validation(config: DatasetConfig) -> bool:
-    """Tells whether the data have a validation split, without reading images."""
+    """Returns whether the data have a validation split, without reading images."""
     if config.kind == "folder" and config.dir:
         from jaxcnn.data import folder
 
@@ -78,18 +78,18 @@ def has_validation(config: DatasetConfig) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class LoadConfig(CropConfig, DatasetConfig):
-    """Part of the section `data`: which examples, at which size."""
+    """Part of the section `data`: the choice of examples and their size."""
 
 
 def load(kind: str, split: str, *, whole_images: bool = False, **fields: Any) -> Dataset:
     """Returns one split of a data set: `load("digits", "train", image_size=28, channels=1)`.
 
     Args:
-      kind: "digits" (ships inside scikit-learn), "synthetic" (made up), "folder" (image files) or
+      kind: "digits" (ships inside scikit-learn), "synthetic" (generated), "folder" (image files) or
         "tfds" (prepared by TensorFlow Datasets).
       split: see `load_split`.
       whole_images: see `load_split`.
-      **fields: others of `LoadConfig`.
+      **fields: other fields of `LoadConfig`.
 
     Raises:
       UserError: see `load_split`.
@@ -103,14 +103,14 @@ def load_split(config: LoadConfig, split: str, *, whole_images: bool = False) ->
     """Returns one split of a data set; every image is uint8 [size, size, channels].
 
     Args:
-      config: which data set; the size is `image_size`, of other splits than "train"
-        `eval_image_size` where that is not 0.
-      split: "train", "validation" (where examples are held out, or a folder has one) or "test".
-      whole_images: instead of the crop of evaluation every image as it is, for `views.with_views`;
-        `image_shape` stays that of the network's images.
+      config: the data set and the image size: `image_size`, or for splits other than "train"
+        `eval_image_size` if it is not 0.
+      split: "train", "validation" (if examples are held out, or a folder has it) or "test".
+      whole_images: whether to return whole images for `views.with_views` instead of the evaluation
+        crop; `image_shape` stays the shape of the network's images.
 
     Raises:
-      UserError: for an unknown split, or data that are missing or not as the kind needs them.
+      UserError: if the split is unknown, or the data are missing or not of the right form.
     """
     if split not in SPLITS:
         raise UserError(f"split {split!r} does not exist: {nearest(split, SPLITS)}")
@@ -160,12 +160,12 @@ def load_split(config: LoadConfig, split: str, *, whole_images: bool = False) ->
 
 
 def _load_own(config: LoadConfig, split: str, size: int) -> Dataset:
-    """Returns a split that a function of the user's own loads.
+    """Returns a split that the user's own function loads.
 
-    It is asked for "train" and "test"; a validation split is held out of the former.
+    The function is called with "train" and "test"; a validation split is held out of "train".
 
     Raises:
-      UserError: a function that the user has not named, or that returns no images of this size.
+      UserError: if the user did not name the function, or it returns images of another size.
     """
     if config.kind not in LOADERS:
         raise UserError(

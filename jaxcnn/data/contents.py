@@ -1,4 +1,4 @@
-"""Describes the content of a data set, so that a run is continued only with the same data."""
+"""Describes the content of a data set, so that a run continues only with the same data."""
 
 import hashlib
 import os
@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-MOST_SIZES = 60_000  # files whose sizes are looked at; of more, this many evenly spaced
-NAMED = 3  # differences in a message
+MOST_SIZES = 60_000  # files whose size is read, evenly spaced
+NAMED = 3  # differences listed in a message
 
 
 def of_files(
@@ -17,10 +17,10 @@ def of_files(
     """Returns the number of files of each class, and a digest of their names and sizes; JSON.
 
     Args:
-      folder: that the names are relative to.
-      files: bytes [n].
+      folder: folder of the names.
+      files: file names, bytes [n].
       labels: int [n].
-      class_names: one for each label.
+      class_names: one name per label.
     """
     digest = hashlib.sha256()
     for name in files:
@@ -28,7 +28,7 @@ def of_files(
     for name in files[:: -(-len(files) // MOST_SIZES)]:
         try:
             size = os.stat(os.path.join(folder, bytes(name))).st_size
-        except OSError:  # whoever reads it says so
+        except OSError:  # reported when the file is read
             size = -1
         digest.update(f"{size}\0".encode())
     counts = np.bincount(labels, minlength=len(class_names)).tolist()
@@ -37,12 +37,12 @@ def of_files(
 
 
 def of_arrays(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-    """Returns the number of examples of each class, and a digest of all of them; JSON.
+    """Returns the number of examples of each class, and a digest of all arrays; JSON.
 
     Args:
       images: uint8 [n, H, W, C].
       labels: int [n].
-      class_names: one for each label.
+      class_names: one name per label.
     """
     digest = hashlib.sha256(f"{images.shape}".encode())
     for array in (images, labels):
@@ -52,11 +52,11 @@ def of_arrays(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Returns in words how the splits of two data sets differ, each as a data set's `contents`.
+    """Returns the differences between two descriptions of a data set, in words.
 
     Args:
       before: split → contents.
-      now: the present description.
+      now: the same for the present data.
     """
     found = []
     for split in sorted(before.keys() | now.keys()):

@@ -1,6 +1,6 @@
-"""What every kind of data set becomes: numbered examples of one shape, read one at a time.
+"""The type of every data set: numbered examples of one shape, read one at a time.
 
-A dataset knows nothing about batches, epochs or processes; `pipeline` knows nothing about files.
+A dataset does not depend on batches, epochs or processes; `pipeline` does not depend on files.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ Example = tuple[np.ndarray, int]
 
 
 class UnreadableImageError(Exception):
-    """One image cannot be decoded; the message says why. It costs that example, not the run."""
+    """Raised when one image cannot be decoded; the example is skipped and the run continues."""
 
 
 def _no_read(index: int, rng: np.random.Generator | None) -> Example:
@@ -27,29 +27,28 @@ def _no_read(index: int, rng: np.random.Generator | None) -> Example:
 class Dataset:
     """One split of a data set.
 
-    Either `images` and `labels` hold everything, or `read` fetches one example. In the second
-    case `read(index, rng)` returns a uint8 image of `image_shape` and its label; `rng` drives the
-    random crop of training and is None where the result must not depend on chance. It raises
-    `UnreadableImageError` for an image that cannot be decoded. Everything here can be sent to a
-    worker process.
+    Either `images` and `labels` hold all examples, or `read` loads one example. `read(index, rng)`
+    returns a uint8 image of `image_shape` and its label; `rng` drives the random crop in training
+    and is None where the result must be deterministic. It raises `UnreadableImageError` if an image
+    cannot be decoded. All attributes can be sent to a worker process.
 
     Attributes:
-      name: what messages call the data set.
+      name: name of the data set in messages.
       split: "train", "validation" or "test".
-      num_examples: examples in this split.
+      num_examples: number of examples in this split.
       num_classes: labels are 0 … num_classes - 1.
       image_shape: height, width and channels of every image.
-      class_names: one for each label.
-      describe: the file or record of an example, for messages.
+      class_names: one name per label.
+      describe: index → file or record of an example, for messages.
       images: uint8 [num_examples, H, W, C], or None.
       labels: int32 [num_examples], or None.
-      read: fetches one example where `images` is None.
-      label_of: the label of one example, without its image, where `labels` is None.
-      labelled: positions, int [n], of the only examples whose labels training may use; None: all.
-      array_shape: of what `read` returns, where that is several views of an image in one array (see
+      read: loads one example if `images` is None.
+      label_of: index → label, without reading the image, if `labels` is None.
+      labelled: indices, int [n], of the only examples whose labels training may use; None uses all.
+      array_shape: shape of the array that `read` returns if it holds several views of an image (see
         `views`); None is `image_shape`.
       contents: description of the split's files, held-out part included, as JSON; see `contents`.
-        None where they are always the same, as the config has them.
+        None for data that the config determines.
     """
 
     name: str
@@ -69,13 +68,13 @@ class Dataset:
 
     @property
     def in_memory(self) -> bool:
-        """True if the whole split lies in `images` and `labels`."""
+        """Whether `images` and `labels` hold the whole split."""
         return self.images is not None
 
     def subset(self, positions: np.ndarray, split: str) -> "Dataset":
         """Returns the examples at `positions` (int [m]), in that order, as the split `split`."""
         positions = np.asarray(positions)
-        describe = self.describe  # not self, whose arrays the new dataset would then keep alive
+        describe = self.describe  # not self: its arrays would stay alive
         changes: dict = {}
         if self.images is not None and self.labels is not None:
             changes = {"images": self.images[positions], "labels": self.labels[positions]}
@@ -101,14 +100,14 @@ def from_arrays(
     """Returns a split whose images and labels are arrays in memory.
 
     Args:
-      name: of the data set, for messages.
+      name: name of the data set in messages.
       split: "train" or "test".
       images: uint8 [n, H, W, C].
       labels: int [n], from 0.
-      class_names: one for each label.
+      class_names: one name per label.
 
     Raises:
-      UserError: arrays of another type or shape, or a label without a name.
+      UserError: if an array has another dtype or shape, or a label has no name.
     """
     images, labels = np.asarray(images), np.asarray(labels)
     if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
@@ -144,17 +143,17 @@ def from_arrays(
 def random_bits(
     key: tuple[int, int], *, stream: int = 0, index: int = 0, repeat: int = 0
 ) -> np.random.Philox:
-    """Returns a Philox counter generator that depends on its arguments alone.
+    """Returns a Philox counter generator that depends only on its arguments.
 
     Args:
       key: two integers, usually the seed and the epoch.
-      stream: keeps the uses apart: 0 order, 1 crops, 2 held-out part, 3 synthetic images, 4 which
-        examples keep their labels, 5 order of the unlabelled.
-      index: the example.
-      repeat: which of its views in one epoch.
+      stream: separates the uses: 0 order, 1 crops, 2 held-out part, 3 synthetic images, 4 examples
+        that keep their labels, 5 order of the unlabelled.
+      index: index of the example.
+      repeat: number of the example's view in one epoch.
     """
     words = np.array([value % 2**64 for value in key], dtype=np.uint64)
-    # The generator itself counts in the lowest word; ours stay out of its reach.
+    # The generator counts in the lowest word, so our numbers use the other words.
     counter = np.array([0, repeat, index, stream], dtype=np.uint64)
     return np.random.Philox(key=words, counter=counter)
 
@@ -162,8 +161,9 @@ def random_bits(
 def random_order(count: int, bits: np.random.Philox) -> np.ndarray:
     """Returns a permutation of range(count), int64.
 
-    Sorting raw bits instead of `Generator.permutation`: NumPy keeps the bits of Philox the same
-    in all versions but not the methods of Generator, and a resumed run may meet another NumPy.
+    It sorts raw bits instead of calling `Generator.permutation`. NumPy guarantees the bits of
+    Philox across versions but not the methods of Generator, and a run may resume with another
+    NumPy.
     """
     return np.argsort(bits.random_raw(count), kind="stable")
 
@@ -171,17 +171,16 @@ def random_order(count: int, bits: np.random.Philox) -> np.ndarray:
 def split_holdout(
     dataset: Dataset, split: str, holdout: int, *, labels: np.ndarray | None
 ) -> Dataset:
-    """Divides all examples into "train" and a held-out split.
+    """Splits all examples into "train" and a held-out split, the same in every run.
 
     Args:
       dataset: all training examples.
       split: "train", or the name of the held-out split.
-      holdout: how many examples to hold out; 0 leaves the training split whole.
-      labels: int [num_examples] to draw every class in proportion; None draws without regard to
-        class. The division is the same in every run.
+      holdout: number of examples to hold out; 0 leaves the training split whole.
+      labels: int [num_examples] to draw from every class in proportion; None ignores classes.
 
     Raises:
-      UserError: there is no validation part, or it leaves too little on either side.
+      UserError: if nothing is held out, or too few examples are left in either split.
     """
     if holdout == 0 and split == "train":
         return dataset
@@ -221,19 +220,19 @@ def hold_out_classes(
     starts: Sequence[int],
     label_of: Callable[[int], int],
 ) -> Dataset:
-    """Divides a training split of several parts into "train" and "validation", class by class.
+    """Splits the parts of a training split into "train" and "validation", class by class.
 
-    Only as many labels are read as it takes to find the examples.
+    It stops reading labels when enough examples are found.
 
     Args:
       dataset: all training examples.
       split: "train" or "validation".
-      counts: how many of each class to hold out of each part. Which is the same in every run.
-      starts: the parts: position of the first example of each, and behind the last one.
-      label_of: the label of one example.
+      counts: number of examples per class to hold out of each part; the same ones in every run.
+      starts: index of the first example of each part, then the number of all examples.
+      label_of: index → label.
 
     Raises:
-      UserError: counts of other parts, or more than a class has.
+      UserError: if there is not one count per part, or a class has too few examples.
     """
     if len(counts) != len(starts) - 1:
         raise UserError(
@@ -267,11 +266,11 @@ def keep_labels(dataset: Dataset, count: int, seed: int) -> Dataset:
 
     Args:
       dataset: a training split.
-      count: equally many of each class are drawn.
-      seed: decides which.
+      count: number of labels, equally many of each class.
+      seed: seed of the draw.
 
     Raises:
-      UserError: if the classes cannot have equally many, or not that many.
+      UserError: if the classes cannot have equally many labels, or have too few.
     """
     classes = dataset.num_classes
     each, rest = divmod(count, classes)

@@ -1,14 +1,14 @@
-"""The handwritten digits that ship inside scikit-learn: 1,797 images of 8×8, no download.
+"""The handwritten digits inside scikit-learn: 1,797 images of 8×8, no download.
 
-Alpaydin & Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998: 32×32 bitmaps whose
-4×4 blocks were counted, so a pixel is 0 to 16.
+Alpaydin & Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998. A pixel counts the set
+bits in a 4×4 block of a 32×32 bitmap, so it is 0 to 16.
 """
 
 import numpy as np
 
 from jaxcnn.data.dataset import Dataset, split_holdout
 
-NUM_TEST = 360  # a fifth, the classes in proportion
+NUM_TEST = 360  # a fifth, stratified by class
 
 
 def load_digits(
@@ -17,13 +17,13 @@ def load_digits(
     """Returns 1,437 training or 360 test digits, uint8 [image_size, image_size, channels].
 
     Args:
-      split: "train", "validation" (the part held out of training) or "test".
-      image_size: pixels; the 8×8 originals are enlarged bilinearly.
-      channels: 1, or 3 for three equal ones.
-      holdout: training examples that become the validation split, the classes in proportion.
+      split: "train", "validation" (held out of training) or "test".
+      image_size: side in pixels; the 8×8 originals are enlarged bilinearly.
+      channels: 1, or 3 equal ones.
+      holdout: number of training examples for the validation split, stratified by class.
 
     Raises:
-      UserError: a holdout that does not fit.
+      UserError: if the holdout does not fit.
     """
     import sklearn.datasets
     from sklearn.model_selection import train_test_split

@@ -1,6 +1,6 @@
 """Image files in one folder per class: DIR/train/<class>/*.jpg and DIR/test/<class>/*.jpg.
 
-Or DIR/<class>/*.jpg, where the examples that `holdout` holds out are the test split.
+With DIR/<class>/*.jpg alone, the examples held out by `holdout` are the test split.
 """
 
 import os
@@ -19,9 +19,9 @@ from jaxcnn.io import paths
 from jaxcnn.io.safe_files import read_bytes
 
 VALIDATION_FOLDERS = ("val", "validation", "valid")
-# The first one found is the test split; the second, beside it, the validation split.
+# The first folder found is the test split; a second one beside it is the validation split.
 TEST_FOLDERS = ("test", *VALIDATION_FOLDERS)
-# A folder with one of these, in any case, has folders of splits, so its folders are not classes.
+# Folder names, in any case, that mean splits and not classes.
 SPLIT_FOLDERS = {"train", "training", "testing", *TEST_FOLDERS}
 LAYOUT = (
     "wanted: DIR/train/<class>/*.jpg and DIR/test/<class>/*.jpg (or val), or DIR/<class>/*.jpg with"
@@ -32,22 +32,21 @@ LAYOUT = (
 def load_folder(
     split: str, *, dir: str, cropper: Cropper | WholeImage, holdout: int = 0
 ) -> Dataset:
-    """Returns the images below `dir`, decoded when they are asked for.
+    """Returns the images below `dir`, decoded when they are read.
 
-    The classes are the sorted folders of DIR/train; a test folder may lack some of them. Without
-    folders for splits they are those of DIR. See `listing` for what below them is an image.
+    The classes are the sorted folders of DIR/train, or of DIR if it has no folders for splits. A
+    test folder may lack some classes. `listing` decides which files are images.
 
     Args:
-      split: "train", "validation" (DIR/val beside DIR/test, or the part held out of training) or
-        "test".
+      split: "train", "validation" (DIR/val beside DIR/test, or held out of training) or "test".
       dir: the folder that holds `train`, or the class folders.
       cropper: decodes one file to uint8 [size, size, channels].
-      holdout: training examples that become the validation split, the classes in proportion; not
-        where there is a folder for it. Of a folder without splits they become the test split.
+      holdout: number of training examples for the validation split, stratified by class, if it has
+        no folder. In a folder without splits they are the test split.
 
     Raises:
-      UserError: a folder that is missing or empty, a single class, a class name that is no line
-        of text, a test class that training does not know, or a holdout that does not fit.
+      UserError: if a folder is missing or empty, there is only one class, a class name is not one
+        line of text, a test class is missing in training, or the holdout does not fit.
     """
     root, train, class_names = _open(dir)
     part = _part(root, train, split, holdout)
@@ -97,7 +96,7 @@ def load_folder(
 
 
 def _open(dir: str) -> tuple[Path, Path, tuple[str, ...]]:
-    """Returns the root, the folder of the classes and their names.
+    """Returns the root, the folder of the classes, and the class names.
 
     Raises:
       UserError: see `load_folder`.
@@ -120,20 +119,20 @@ def _open(dir: str) -> tuple[Path, Path, tuple[str, ...]]:
 
 
 def is_flat(root: Path) -> bool:
-    """Tells whether a folder has a folder for each class and none for a split.
+    """Returns whether a folder contains class folders and no folders for splits.
 
     Raises:
-      UserError: if it cannot be listed.
+      UserError: if the folder cannot be listed.
     """
     names = listing.subfolders(root)
     return bool(names) and not any(name.lower() in SPLIT_FOLDERS for name in names)
 
 
 def _part(root: Path, train: Path, split: str, holdout: int) -> Path:
-    """Returns the folder of a split; that of training, where a part is held out of it.
+    """Returns the folder of a split; the training folder if the split is held out of it.
 
     Raises:
-      UserError: a split that the folder does not have, or two parts for validation.
+      UserError: if the folder lacks the split, or has two validation splits.
     """
     if train == root:
         if split == "validation":
@@ -154,7 +153,7 @@ def _part(root: Path, train: Path, split: str, holdout: int) -> Path:
 
 
 def _check_classes(part: Path, train: Path, class_names: tuple[str, ...]) -> None:
-    """Raises `UserError` for a folder of a split with a class that training does not have."""
+    """Raises `UserError` if a split has a class that training does not have."""
     unknown = sorted(set(listing.subfolders(part)) - set(class_names))
     if unknown:
         raise UserError(
@@ -164,15 +163,15 @@ def _check_classes(part: Path, train: Path, class_names: tuple[str, ...]) -> Non
 
 
 def has_validation(dir: str, holdout: int) -> bool:
-    """Tells whether there is a validation split: a folder, or what is held out of training."""
+    """Returns whether a validation split exists, as a folder or held out of training."""
     root = Path(paths.expand(dir))
-    if not root.is_dir():  # `load_folder` says so
+    if not root.is_dir():  # `load_folder` reports it
         return bool(holdout)
     return validation_folder(root) is not None or (bool(holdout) and not is_flat(root))
 
 
 def validation_folder(root: Path) -> Path | None:
-    """Returns the folder of the validation split, if there is one beside that of the test split."""
+    """Returns the validation folder beside the test folder, if there is one."""
     if not (root / TEST_FOLDERS[0]).is_dir():
         return None
     return next((root / name for name in VALIDATION_FOLDERS if (root / name).is_dir()), None)
@@ -191,7 +190,7 @@ def _test_folder(root: Path) -> Path:
 def list_classes(folder: Path, class_names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Returns file names relative to `folder` (bytes [n]) and labels (int32 [n]).
 
-    What is left out is said.
+    It logs which files are left out.
 
     Raises:
       UserError: see `listing.list_images`.
@@ -212,6 +211,6 @@ def list_classes(folder: Path, class_names: tuple[str, ...]) -> tuple[np.ndarray
         left_out += found.left_out
         special += [os.path.join(class_name, line) for line in found.special]
     listing.say_left_out(folder, left_out, special)
-    # Fixed-width bytes instead of a list of str: a million names cost 50 MB and not 150, in this
-    # process and again in every worker.
+    # Fixed-width bytes instead of a list of str: a million names take 50 MB instead of 150, here
+    # and in every worker.
     return np.array(files, dtype=np.bytes_), np.array(labels, dtype=np.int32)

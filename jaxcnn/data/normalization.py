@@ -1,10 +1,10 @@
-"""Normalisation by statistics of the training split: mean image, contrast, ZCA whitening.
+"""Normalises images with statistics of the training split: mean image, contrast, ZCA whitening.
 
-The statistics are measured once, of the training images as they are cropped in evaluation, and kept
-beside the run's checkpoints, so that evaluation and a resumed run use the same.
+The statistics are measured once on the training images with evaluation crops. They are saved beside
+the run's checkpoints and used for evaluation and for a resumed run.
 
 Goodfellow et al., "Maxout Networks", 2013, §5.2 (contrast normalisation and ZCA of CIFAR, as in
-Krizhevsky's technical report of 2009), in the constants of their code.
+Krizhevsky's technical report of 2009), with the constants of their code.
 """
 
 import dataclasses
@@ -28,15 +28,15 @@ from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import read_npz
 
 KINDS = ("channels", "mean_image", "gcn", "zca")
-MOST_EXAMPLES = 60_000  # that are measured; of a larger split, this many evenly spaced
-MOST_VALUES = 64 * 64 * 3  # of an image that is whitened: the covariance holds their square
-EVEN = 1e-4  # an image whose values are no longer than this has no contrast to normalise
+MOST_EXAMPLES = 60_000  # examples measured, evenly spaced in a larger split
+MOST_VALUES = 64 * 64 * 3  # values of a whitened image; the covariance has their square
+EVEN = 1e-4  # an image whose norm is at most this is constant
 _BATCH = 500
 
 
 @dataclasses.dataclass(frozen=True)
 class NormalizeConfig(spec.Section):
-    """Part of the section `data`: from uint8 pixels to the input of the network."""
+    """Part of the section `data`: the normalisation of uint8 pixels."""
 
     mean: tuple[float, ...] = spec.field(
         (0.5,),
@@ -65,16 +65,17 @@ class NormalizeConfig(spec.Section):
 )
 @dataclasses.dataclass(frozen=True, eq=False)
 class Statistics:
-    """What an image is normalised with; see `preprocess`.
+    """Statistics for `preprocess`.
 
-    A tree of arrays, to be an argument of a compiled program: a matrix that a traced function
-    closes over would become part of the program, and of each file of the compilation cache.
+    A tree of arrays, to be an argument of a compiled program. A matrix in a closure would become a
+    constant of the program and of each file in the compilation cache.
 
     Attributes:
       kind: "mean_image", "gcn" or "zca".
-      scale: of "gcn" and "zca": the length of an image's values after contrast normalisation.
-      mean: float32 [H, W, C]: of pixels in [0, 1], or of "zca", of contrast-normalised images.
-      whiten: float32 [D, D], D = H·W·C, symmetric; of "zca".
+      scale: for "gcn" and "zca": norm of an image after contrast normalisation.
+      mean: float32 [H, W, C]: mean of pixels in [0, 1]; for "zca", mean of contrast-normalised
+        images.
+      whiten: for "zca": float32 [D, D], D = H·W·C, symmetric.
     """
 
     kind: str
@@ -89,20 +90,20 @@ def preprocess(
     std: Sequence[float],
     statistics: Statistics | None = None,
 ) -> jax.Array:
-    """Returns one image as the network sees it, float32 [H, W, C].
+    """Returns one normalised image, float32 [H, W, C].
 
-    Without statistics (x - mean) / std. With a "mean_image" this is subtracted instead of the mean.
-    "gcn" takes the image's own mean and scales its values to the length `scale`; "zca" then
+    Without statistics it returns (x - mean) / std. "mean_image" subtracts the mean image instead.
+    "gcn" subtracts the image's own mean and scales the image to the norm `scale`. "zca" then
     subtracts the mean image and multiplies by (covariance + ε·I)^(-1/2).
 
     Args:
       image: float32 [H, W, C], pixels in [0, 1].
       mean: one number per channel, or a single one.
-      std: as `mean`.
+      std: one number per channel, or a single one.
       statistics: see `measure`.
 
     Raises:
-      UserError: mean or std has neither 1 nor C numbers, or the statistics have another shape.
+      UserError: if mean or std has neither 1 nor C numbers, or the statistics have another shape.
     """
     channels = image.shape[-1]
     for field, values in [("mean", mean), ("std", std)]:
@@ -138,17 +139,17 @@ def measure(
 ) -> Statistics | None:
     """Returns the statistics of a training split; None for "channels", which needs none.
 
-    Of a split of more than 60,000 images, 60,000 evenly spaced ones are looked at.
+    For a split of more than 60,000 images it measures 60,000 evenly spaced ones.
 
     Args:
       dataset: the training split.
       kind: "channels", "mean_image", "gcn" (contrast normalisation) or "zca" (and whitening).
-      scale: of contrast normalisation.
+      scale: norm of an image after contrast normalisation.
       epsilon: added to the eigenvalues of the covariance before whitening.
 
     Raises:
-      UserError: an unknown kind, a number that is not positive, images too large to whiten, or none
-        that can be read.
+      UserError: if the kind is unknown, a number is not positive, the images are too large to
+        whiten, or no image can be read.
     """
     if kind not in KINDS:
         raise UserError(f"preprocess={kind!r} does not exist: {nearest(kind, KINDS)}")
@@ -228,7 +229,7 @@ def _is_whole(found: Statistics) -> bool:
 
 
 def digest(statistics: Statistics) -> str:
-    """Returns a SHA-256 of all that normalisation does with an image."""
+    """Returns a SHA-256 of all values that affect normalisation."""
     found = hashlib.sha256(f"{statistics.kind} {float(statistics.scale)!r}".encode())
     for array in (statistics.mean, statistics.whiten):
         if array is not None:

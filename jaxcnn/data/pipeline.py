@@ -1,19 +1,19 @@
-"""Batches from a data set: which examples, in which order, on which process.
+"""Makes batches of a data set: chooses the examples, their order, and each process's rows.
 
-Training is one endless stream. The example at global position p = step × batch_size + i is
-number p mod N of epoch p div N, in that epoch's own order, so an epoch may end inside a batch and
-nothing is dropped. A batch is a function of (dataset, batch_size, seed, step) alone: resuming
-needs the step, and processes and workers change nothing but speed. Process q of Q delivers the
-q-th block of rows of every global batch.
+Training reads one endless stream. The example at global position p = step × batch_size + i is
+number p mod N of epoch p div N, in the order of that epoch. An epoch may end inside a batch, and no
+example is dropped. A batch is a function of (dataset, batch_size, seed, step) alone: resuming needs
+only the step; processes and workers change only the speed. Process q of Q returns the q-th block of
+rows of every global batch.
 
-Where only some examples have labels (`Dataset.labelled`) the stream is of these, and with
-`unlabelled` = r > 0 every row of it is followed by r rows of a second stream: of the whole split,
-in an order of its own, the labels hidden. So row i has a label if and only if i mod (1 + r) = 0,
-and whatever rows a process or device gets, a (1 + r)-th of them has one.
+If only some examples have labels (`Dataset.labelled`), the stream contains only these. With
+`unlabelled` = r > 0 every row is followed by r rows of a second stream: the whole split in its own
+order, with hidden labels. Row i has a label if and only if i mod (1 + r) = 0, so one in 1 + r rows
+of every process and device has a label.
 
 With `repeats` = k > 1 a batch is k views of batch_size / k examples, one view after the other, and
-the stream moves on by batch_size / k a step (Hoffer et al., "Augment Your Batch", 2020). Each view
-has an order of its own, in which an example has another neighbour (`mixup` pairs neighbours).
+the stream advances by batch_size / k per step (Hoffer et al., "Augment Your Batch", 2020). Each
+view has its own order, in which an example has another neighbour (`mixup` pairs neighbours).
 """
 
 import dataclasses
@@ -35,18 +35,18 @@ from jaxcnn.errors import EXIT_BAD_DATA, UserError
 Batch = dict[str, np.ndarray]
 """The rows of one process, b = batch_size / process_count:
 
-image: uint8 [b, H, W, C], or [b, n] where a row is several views (see `views`).
-label: int32 [b]; -1 where it is hidden.
-index: int32 [b], the position in the split; -1 for padding.
+image: uint8 [b, H, W, C], or [b, n] if a row holds several views (see `views`).
+label: int32 [b]; -1 if hidden.
+index: int32 [b], index in the split; -1 for padding.
 epoch: int32 [b]; 0 in evaluation.
-repeat: int32 [b]: which view of the example this is, in its epoch; 0 without repeats.
-weight: float32 [b], 1, or 0 for padding and for an image that could not be read (all zeros).
+repeat: int32 [b], number of the example's view in its epoch; 0 without repeats.
+weight: float32 [b], 1, or 0 for padding and for unreadable images (all zeros).
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchConfig(spec.Section):
-    """Part of the section `data`: how batches are made of examples."""
+    """Part of the section `data`: how examples are combined into batches."""
 
     labelled: int = spec.field(
         0,
@@ -90,20 +90,20 @@ def train_batch(
 ) -> Batch:
     """Returns this process's rows of the training batch of one step.
 
-    An image that cannot be read has weight 0; here it is neither logged nor counted.
+    An unreadable image has weight 0; this function neither logs nor counts it.
 
     Args:
       dataset: the training split.
-      config: rows without label, and views of each example.
-      batch_size: the global one.
-      seed: decides order and crops.
-      step: from 0.
-      process_index: which block of rows.
-      process_count: how many blocks.
+      config: unlabelled rows, and views per example.
+      batch_size: global batch size.
+      seed: seed of order and crops.
+      step: number of the step, from 0.
+      process_index: number of the block of rows.
+      process_count: number of blocks.
 
     Raises:
-      UserError: batch_size not a multiple of process_count, of 1 + unlabelled_per_labelled or of
-        repeats, or a label outside the classes.
+      UserError: if batch_size is not a multiple of process_count, of 1 + unlabelled_per_labelled or
+        of repeats, or a label is outside the classes.
     """
     rows = _rows(batch_size, process_index, process_count, config)
     unlabelled = config.unlabelled_per_labelled
@@ -125,25 +125,25 @@ def train_batches(
 ) -> Generator[Batch]:
     """Yields this process's rows of the batches start_step … num_steps - 1, read ahead.
 
-    Images that cannot be read have weight 0; the first ten are named in the log. Close the
-    iterator (or use it up) to stop its workers. A worker that is killed is started again. More
-    images than `config.max_bad_fraction` of the split, found unreadable by this process since
-    start_step, stop it; one is allowed unless the fraction is 0. Data in memory need no workers.
+    Unreadable images have weight 0; the first ten are logged by name. Close the iterator (or use it
+    up) to stop its workers. A killed worker is restarted. The iteration fails if this process finds
+    more unreadable images since start_step than `config.max_bad_fraction` of the split; one is
+    allowed unless the fraction is 0. Data in memory need no workers.
 
     Args:
       dataset: the training split.
-      config: rows without label, views of each example, workers, and unreadable images.
-      batch_size: the global one.
-      seed: decides order and crops.
+      config: unlabelled rows, views per example, workers, and unreadable images.
+      batch_size: global batch size.
+      seed: seed of order and crops.
       start_step: first step to yield, usually that of the restored state.
       num_steps: the step to stop before.
-      process_index: which block of rows.
-      process_count: how many blocks.
+      process_index: number of the block of rows.
+      process_count: number of blocks.
 
     Raises:
-      UserError: batch_size not a multiple of process_count, of 1 + unlabelled_per_labelled or of
-        repeats (at once); while iterating, too many unreadable images or a label outside the
-        classes (both exit code 65), or workers that end or hang again and again (74).
+      UserError: at once, if batch_size is not a multiple of process_count, of 1 +
+        unlabelled_per_labelled or of repeats. While iterating, if too many images are unreadable or
+        a label is outside the classes (exit code 65), or workers end or hang repeatedly (74).
     """
     rows = _rows(batch_size, process_index, process_count, config)
     unlabelled, fraction = config.unlabelled_per_labelled, config.max_bad_fraction
@@ -163,12 +163,11 @@ def staged_batches(
     num_steps: int,
     **fields: Any,
 ) -> Generator[Batch]:
-    """Yields what `train_batches` does, of one data set after another.
+    """Yields the batches of `train_batches` from one data set after another.
 
     Args:
-      stages: the step from which a data set is used, rising from 0, and the data set: the same
-        examples at several sizes.
-      config: see `train_batches`, as all others.
+      stages: pairs of first step, rising from 0, and data set: the same examples at several sizes.
+      config: see `train_batches`.
       start_step: see `train_batches`.
       num_steps: see `train_batches`.
       fields: see `train_batches`.
@@ -188,22 +187,23 @@ def eval_batches(
     process_count: int = 1,
     num_workers: int = 0,
 ) -> Generator[Batch]:
-    """Yields every example once, in order, without chance; the last global batch is padded.
+    """Yields every example once, in order, deterministically; the last global batch is padded.
 
-    Every process yields the same number of batches. Over all of them the rows with index >= 0
-    are the N examples; those among them with weight 0 could not be read, and the log says how
-    many. Close the iterator (or use it up) to stop its workers.
+    Every process yields the same number of batches. Over all processes the rows with index >= 0 are
+    the N examples. Rows with weight 0 among them are unreadable; their number is logged. Close the
+    iterator (or use it up) to stop its workers.
 
     Args:
       dataset: any split.
-      batch_size: the global one.
-      process_index: which block of rows.
-      process_count: how many blocks.
-      num_workers: processes that read and decode; 0 uses threads. Data in memory need neither.
+      batch_size: global batch size.
+      process_index: number of the block of rows.
+      process_count: number of blocks.
+      num_workers: number of processes that read and decode; 0 uses threads. Data in memory need
+        neither.
 
     Raises:
-      UserError: batch_size not a multiple of process_count (at once); while iterating, a label
-        outside the classes, or not one image that can be read (both exit code 65).
+      UserError: at once, if batch_size is not a multiple of process_count. While iterating, if a
+        label is outside the classes or no image is readable (both exit code 65).
     """
     rows = _rows(batch_size, process_index, process_count)
     make = functools.partial(_eval_step, dataset, batch_size, rows)
@@ -214,7 +214,7 @@ def eval_batches(
 def _rows(
     batch_size: int, process_index: int, process_count: int, config: BatchConfig = DEFAULTS
 ) -> np.ndarray:
-    """Returns the rows of the global batch that this process delivers, int [b]."""
+    """Returns the indices of this process's rows in the global batch, int [b]."""
     unlabelled, repeats = config.unlabelled_per_labelled, config.repeats
     if batch_size % (1 + unlabelled):
         raise UserError(
@@ -319,7 +319,7 @@ def _checked(
     num_workers: int,
     least: int = 0,
 ) -> Generator[Batch]:
-    """Makes the batches of the steps start … stop - 1; counts and checks in this process."""
+    """Makes the batches of the steps start … stop - 1; counts and checks them in this process."""
     if dataset.in_memory:
         made: Generator[tuple[Batch, Problems]] = (make(step) for step in range(start, stop))
     else:
@@ -335,7 +335,7 @@ def _checked(
 
 
 def _check_labels(dataset: Dataset, batch: Batch, least: int = 0) -> None:
-    """A label outside the classes gives a loss of 0 or NaN on the device, without an error."""
+    """Refuses a label outside the classes; on a device it would give a loss of 0 or NaN."""
     label = batch["label"]
     wrong = np.flatnonzero((label < least) | (label >= dataset.num_classes))
     if len(wrong):
@@ -348,11 +348,11 @@ def _check_labels(dataset: Dataset, batch: Batch, least: int = 0) -> None:
 
 
 class _Bad:
-    """The unreadable images found so far; each counts once, however often it comes round."""
+    """Counts the unreadable images; each counts once, even if it is read again."""
 
     def __init__(self, dataset: Dataset, limit: int | None):
         self.dataset = dataset
-        self.limit = limit  # None: evaluation, which stops only if nothing is readable
+        self.limit = limit  # None in evaluation, which fails only if nothing is readable
         self.seen: set[int] = set()
 
     def add(self, problems: Problems) -> None:

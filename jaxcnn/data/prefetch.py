@@ -1,9 +1,9 @@
-"""Batches made ahead of their use, in threads or in processes of their own.
+"""Makes batches ahead of their use, in threads or worker processes.
 
-Lane i of n makes the steps start + i, start + i + n, …, so the order is fixed and whoever reads
-takes turns. A lane is a thread; with workers it reads from a process what that makes (`worker`).
-A worker that is killed or hangs is started again at the step it was on. As a batch depends on its
-step alone, nothing else changes.
+Lane i of n makes the steps start + i, start + i + n, …, and the reader takes turns, so the order is
+fixed. A lane is a thread; with workers it reads the batches from a process (`worker`). A worker
+that is killed or hangs is restarted at its current step. A batch depends only on its step, so
+nothing else changes.
 """
 
 import logging
@@ -20,32 +20,32 @@ from jaxcnn.data import worker
 from jaxcnn.errors import EXIT_STUCK, UserError, printable
 
 Arrays = dict[str, np.ndarray]
-Problems = list[tuple[int, str]]  # index and reason of the images that could not be read
+Problems = list[tuple[int, str]]  # index and reason of unreadable images
 Make = Callable[[int], tuple[Arrays, Problems]]
 
-THREADS = 4  # without workers; Pillow decodes outside the interpreter's lock
-QUIET = 10.0  # seconds to wait for a batch before a line is said; then twice as long each time
-HUNG = 60.0  # seconds for one example before its worker is started again
+THREADS = 4  # without workers; Pillow decodes without the interpreter's lock
+QUIET = 10.0  # seconds of waiting before the first message; doubled each time
+HUNG = 60.0  # seconds for one example before its worker is restarted
 RESTARTS = 2  # of a worker within `SPAN` batches
 SPAN = 100
 _log = logging.getLogger("jaxcnn")
 
 
 class _End(NamedTuple):
-    """Why a lane has ended before its last step."""
+    """The error that ended a lane before its last step."""
 
     error: BaseException
 
 
 class Lane:
-    """A thread that makes every n-th batch, or reads it from a worker, one ahead of its use.
+    """A thread that makes every n-th batch, or reads it from a worker, one batch ahead.
 
     Args:
-      number: of the lane, from 0.
-      steps: to make.
-      make: step → a batch.
-      pickled: the same for a worker; None makes the batches in this thread.
-      describe: the file of an example.
+      number: number of the lane, from 0.
+      steps: steps to make.
+      make: step → batch.
+      pickled: `make` for a worker; None makes the batches in this thread.
+      describe: index → file of an example.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class Lane:
         self._thread.start()
 
     def next(self, step: int) -> tuple[Arrays, Problems]:
-        """Waits for the batch of a step, and says so if that takes long.
+        """Waits for the batch of a step; logs a message if that takes long.
 
         Raises:
-          UserError: the worker cannot be helped, or (exit code 74) an example cannot be read to
-            its end in this thread.
-          Exception: of `make`.
+          UserError: if the worker fails repeatedly, or (exit code 74) reading an example in this
+            thread does not end.
+          Exception: if `make` raised it.
         """
         began, said = time.monotonic(), QUIET
         while True:
@@ -104,11 +104,11 @@ class Lane:
             self._worker.kill()
 
     def join(self, seconds: float) -> None:
-        """Waits for the thread; one that hangs in a file stays until the process ends."""
+        """Waits for the thread; a thread that hangs in a file stays until the process ends."""
         self._thread.join(seconds)
 
     def _look_after(self, step: int) -> None:
-        """Ends a worker that reads one example for too long."""
+        """Kills a worker that reads one example for too long."""
         still = time.monotonic() - self.progress.moved
         if self._pickled is None:
             if still > HUNG * (1 + RESTARTS):
@@ -147,14 +147,14 @@ class Lane:
                 self._worker.close()
 
     def _from_worker(self, make: bytes) -> Iterator[tuple[Arrays, Problems]]:
-        """Reads the batches from a worker, and starts another one where it ends."""
-        ended: list[int] = []  # after how many batches
+        """Reads the batches from a worker; starts another worker if it ends."""
+        ended: list[int] = []  # numbers of batches after which a worker ended
         done = 0
         while done < len(self._steps) and not self._closed:
             self.progress.begin()
             self._hung = False
             self._worker = worker.Worker(make, self._steps[done:])
-            if self._closed:  # meanwhile
+            if self._closed:  # closed meanwhile
                 return
             try:
                 for batch in self._worker.batches(self.progress):
@@ -199,15 +199,16 @@ def prefetch(
     """Calls make(step) for start … stop - 1 in worker processes or threads, in order.
 
     Args:
-      make: returns arrays by name, and what could not be read; calls `worker.note` on the way.
+      make: returns arrays by name and a list of unreadable images; calls `worker.note` for
+        progress.
       start: the first step.
       stop: the step to stop before.
-      num_workers: processes; 0 uses threads of this one.
-      describe: the file of an example, for messages.
+      num_workers: number of processes; 0 uses threads of this one.
+      describe: index → file of an example, for messages.
 
     Raises:
-      UserError: while iterating: a worker ends or hangs again and again, or an example cannot be
-        read to its end (both exit code 74).
+      UserError: while iterating, if a worker ends or hangs repeatedly, or reading an example does
+        not end (both exit code 74).
     """
     if stop <= start:
         return

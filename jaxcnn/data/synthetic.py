@@ -1,7 +1,7 @@
-"""Made-up images with something to learn, for tests and for measuring speed.
+"""Synthetic images that a network can learn, for tests and speed measurements.
 
-Every class is a coarse pattern of 4×4 blocks; an image is half its class, half noise. A pixel is
-a function of (split, index, position) alone: no file, no seed, the same everywhere.
+Every class is a coarse pattern of 4×4 blocks; an image is half class pattern, half noise. A pixel
+depends only on (split, index, position), so the images are the same everywhere.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import numpy as np
 from jaxcnn.data.dataset import Dataset, Example, random_bits, split_holdout
 from jaxcnn.errors import UserError
 
-MEMORY_LIMIT = 256 * 2**20  # bytes; above this an image is made when it is asked for
+MEMORY_LIMIT = 256 * 2**20  # bytes; larger images are made when they are read
 _BLOCKS = 4
 
 
@@ -30,15 +30,15 @@ def load_synthetic(
     Training and test examples differ in their noise; example `i` has label `i % num_classes`.
 
     Args:
-      split: "train", "validation" (the part held out of training) or "test".
-      image_size: pixels.
-      channels: any number.
-      num_classes: how many patterns.
-      num_examples: in the training split and again in the test split.
-      holdout: training examples that become the validation split, the classes in proportion.
+      split: "train", "validation" (held out of training) or "test".
+      image_size: side in pixels.
+      channels: number of channels.
+      num_classes: number of patterns.
+      num_examples: number of training examples and also of test examples.
+      holdout: number of training examples for the validation split, stratified by class.
 
     Raises:
-      UserError: a size below 1, or a holdout that does not fit.
+      UserError: if a size is below 1, or the holdout does not fit.
     """
     for field, value in [("num_classes", num_classes), ("num_examples", num_examples)]:
         if value < 1:
@@ -86,12 +86,12 @@ def _draw(part: int, index: int, label: int, shape: tuple[int, int, int]) -> np.
 
 @functools.lru_cache(maxsize=2)
 def _noise(count: int) -> np.ndarray:
-    """Returns bytes below 128; an image takes a window of them, as drawing afresh is slow."""
+    """Returns bytes below 128; each image takes a window of them, because drawing is slow."""
     return _bytes((3, 0), count) >> 1
 
 
 def _bytes(key: tuple[int, int], count: int) -> np.ndarray:
-    # "<u8": the same bytes on a machine of the other byte order.
+    # "<u8" gives the same bytes on machines of either byte order.
     bits = random_bits(key, stream=3)
     return bits.random_raw(-(-count // 8)).astype("<u8").view(np.uint8)[:count]
 

@@ -1,7 +1,6 @@
-"""Data sets prepared by TensorFlow Datasets in ArrayRecord format, read without TensorFlow.
+"""Reads TensorFlow Datasets that were prepared in ArrayRecord format, without TensorFlow.
 
-Nothing is downloaded and the network is never touched: a data set that is not there is an error
-at once, with the way to prepare it.
+Nothing is downloaded. A missing data set is an error that explains how to prepare it.
 """
 
 import os
@@ -36,7 +35,7 @@ from jaxcnn.io import paths
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 READABLE = ("array_record",)
-# By jaxcnn.data.prepare, from the original files.
+# Data sets that jaxcnn.data.prepare makes from the original files.
 PREPARED_HERE = ("mnist", "fashion_mnist", "cifar10", "cifar100", "svhn", "imagenet2012")
 
 
@@ -51,24 +50,22 @@ def load_tfds(
     train_split: str = "train",
     test_split: str = "test",
 ) -> Dataset:
-    """Returns a prepared TFDS data set, its images decoded when they are asked for.
+    """Returns a prepared TFDS data set; its images are decoded when they are read.
 
     Args:
-      split: "train", "validation" (the part held out of training, drawn without regard to class)
-        or "test".
-      name: as in TFDS: "cifar10", with a config "imagenet_resized/32x32", with a version
-        "cifar10:3.0.2". Without a version the newest one found.
-      dir: the folder of TFDS; by default the environment's TFDS_DATA_DIR, else
-        ~/tensorflow_datasets.
+      split: "train", "validation" (held out of training, without regard to class) or "test".
+      name: name as in TFDS: "cifar10", with a config "imagenet_resized/32x32", with a version
+        "cifar10:3.0.2". The default is the newest version found.
+      dir: folder of TFDS; the default is TFDS_DATA_DIR, else ~/tensorflow_datasets.
       cropper: decodes one image to uint8 [size, size, channels].
-      holdout: training examples that become the validation split.
-      holdout_per_class: instead, how many of each class, for each part of `train_split`.
-      train_split: the TFDS split to train on, or several in the order of "train+extra".
+      holdout: number of training examples for the validation split.
+      holdout_per_class: alternatively, number per class for each part of `train_split`.
+      train_split: the TFDS split to train on, or several joined as "train+extra".
       test_split: the TFDS split to test on.
 
     Raises:
-      UserError: not prepared, prepared in another format than ArrayRecord, a split that does not
-        exist, or no image and class label among the features.
+      UserError: if the data set is not prepared in ArrayRecord format, a split is missing, or its
+        features have no image and class label.
     """
     if not name:
         raise UserError("data of kind 'tfds' needs data.name, such as cifar10")
@@ -101,16 +98,16 @@ def load_tfds(
 
 
 class _Records(NamedTuple):
-    """Encoded examples of one or several splits of TFDS, one behind the other.
+    """Encoded examples of one or several splits of TFDS, concatenated.
 
     Attributes:
-      name: of the data set.
-      splits: their names.
-      parts: of each split, its records by their positions.
-      starts: of each split, the index of its first example; then the number of all.
-      image_key: name of the image among the features.
-      label_key: name of the label.
-      class_names: one for each label.
+      name: name of the data set.
+      splits: names of the splits.
+      parts: records of each split, by position.
+      starts: index of the first example of each split, then the number of all examples.
+      image_key: name of the image feature.
+      label_key: name of the label feature.
+      class_names: one name per label.
     """
 
     name: str
@@ -122,7 +119,7 @@ class _Records(NamedTuple):
     class_names: tuple[str, ...]
 
     def _place(self, index: int) -> tuple[int, int]:
-        """Which split holds an example, and where."""
+        """Returns the number of the split that holds an example, and its position there."""
         part = bisect_right(self.starts, index) - 1
         return part, index - self.starts[part]
 
@@ -139,7 +136,7 @@ class _Records(NamedTuple):
     ) -> Example:
         try:
             record = self._record(index)
-        except Exception as error:  # a damaged file: what is raised depends on where it is cut
+        except Exception as error:  # the error for a damaged file depends on the damage
             raise UnreadableImageError(first_line(error)) from error
         label, classes = int(record[self.label_key]), len(self.class_names)
         if not 0 <= label < classes:
@@ -149,7 +146,7 @@ class _Records(NamedTuple):
     def label_of(self, index: int) -> int:
         try:
             return int(self._record(index)[self.label_key])
-        except Exception:  # as above; `read` says so when its turn comes
+        except Exception:  # `read` reports the same error
             return -1
 
     def contents(self, version: str) -> dict[str, Any]:
@@ -163,7 +160,7 @@ def _open(root: Path, folder: Path, name: str, splits: tuple[str, ...], field: s
     """Opens splits of a prepared data set.
 
     Raises:
-      UserError: a split that does not exist, which the field names, or no image and class label.
+      UserError: if a split does not exist (the message names the field), or has no image or label.
     """
     import tensorflow_datasets as tfds
 
@@ -179,7 +176,7 @@ def _open(root: Path, folder: Path, name: str, splits: tuple[str, ...], field: s
     features = builder.info.features
     image_key = _feature(features, tfds.features.Image, name)
     label_key = _feature(features, tfds.features.ClassLabel, name)
-    # The bytes stay encoded, so that crops are decoded once, at the size that is needed.
+    # The images stay encoded, so that they are decoded once, at the required size.
     decoders = {
         key: tfds.decode.SkipDecoding()
         for key, feature in features.items()
@@ -197,7 +194,7 @@ def data_root(dir: str = "") -> Path:
 
 
 def _find(root: Path, name: str) -> Path:
-    """Returns root/name[/config]/version, the newest version if none is named."""
+    """Returns root/name[/config]/version, by default the newest version."""
     path, _, version = name.partition(":")
     folder = root / path
     if ".." in Path(path).parts or Path(path).is_absolute():
@@ -231,7 +228,7 @@ def _versions(folder: Path) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """Returns the sorted content of a folder, if it is one."""
+    """Returns the sorted content of a folder; nothing if it is not one."""
     if not os.path.isdir(folder):
         return []
     try:
@@ -241,7 +238,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _check_format(folder: Path, name: str) -> None:
-    """Refuses what cannot be read at random places, before the slow import of TFDS."""
+    """Refuses formats without random access, before the slow import of TFDS."""
     info = read_info(folder)
     formats = [info["fileFormat"], *info["alternativeFileFormats"]]
     if not set(formats) & set(READABLE):

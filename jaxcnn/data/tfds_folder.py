@@ -1,8 +1,8 @@
-"""A folder of TFDS is looked at before TFDS opens it.
+"""Checks a folder of TFDS before TFDS opens it.
 
-TFDS imports the Python class that `features.json` names, waits for whatever has the name of a
-shard, and has an error of its own for every kind of damage. Here only TFDS's own features are let
-through, only regular files of the folder itself, and each damage is one line.
+TFDS imports the Python class that `features.json` names, waits for a file of any kind with a
+shard's name, and raises different errors for different damage. These checks accept only TFDS's own
+features and regular files of the folder itself, and report damage in one line.
 """
 
 import json
@@ -18,14 +18,14 @@ INFO, FEATURES = "dataset_info.json", "features.json"
 MOST_CLASSES = 1_000_000
 _NAME = re.compile(r"\w[\w.-]*")
 _FEATURE = re.compile(r"tensorflow_datasets\.core\.features\.(\w+\.)*[A-Z]\w*")
-_KEYS = ("pythonClassName", "python_class_name", "type")  # the protocol buffer's, its JSON's, older
+_KEYS = ("pythonClassName", "python_class_name", "type")  # proto, JSON, older
 
 
 def read_info(folder: Path) -> dict[str, Any]:
-    """Returns what dataset_info.json says, its names and numbers checked.
+    """Returns the content of dataset_info.json with checked names and numbers.
 
     Raises:
-      UserError: it is missing or not as TFDS writes it.
+      UserError: if the file is missing or not in TFDS's format.
     """
     try:
         info = read_json(folder / INFO)
@@ -46,11 +46,11 @@ def read_info(folder: Path) -> dict[str, Any]:
 
 
 def open_builder(folder: Path) -> Any:
-    """Returns TFDS's builder of a data set, which has read its description.
+    """Returns TFDS's builder of a data set, after reading its description.
 
     Raises:
-      UserError: something in the folder is no regular file, a feature is none of TFDS's own, or
-        the description is missing, damaged or of a newer TFDS.
+      UserError: if a file is not a regular one, a feature is not TFDS's own, or the description is
+        missing, damaged or of a newer TFDS.
     """
     read_info(folder)
     check_folder(folder)
@@ -58,7 +58,7 @@ def open_builder(folder: Path) -> Any:
 
     try:
         return tfds.builder_from_directory(str(folder))
-    except Exception as error:  # TFDS has a dozen
+    except Exception as error:  # TFDS raises a dozen kinds
         raise UserError(
             f"the description of the data set in {folder} cannot be read ({first_line(error)}):"
             " prepare it again, or pip install --upgrade tensorflow-datasets if it is newer"
@@ -69,7 +69,7 @@ def open_split(builder: Any, folder: Path, split: str, decoders: dict[str, Any])
     """Returns TFDS's random access to the records of a split.
 
     Raises:
-      UserError: a shard is missing, no regular file, or too short for its number of records.
+      UserError: if a shard is missing, not a regular file, or too short for its number of records.
     """
     try:
         info = builder.info.splits[split]
@@ -88,7 +88,7 @@ def open_split(builder: Any, folder: Path, split: str, decoders: dict[str, Any])
         raise UserError(
             f"{error.filename} is missing: prepare or copy the data set again"
         ) from None
-    except Exception as error:  # TFDS and ArrayRecord have their own
+    except Exception as error:  # TFDS and ArrayRecord raise their own
         raise UserError(
             f"the split {split} of the data set in {folder} cannot be read"
             f" ({first_line(error)}): prepare or copy it again"
@@ -96,11 +96,11 @@ def open_split(builder: Any, folder: Path, split: str, decoders: dict[str, Any])
 
 
 def class_names(label: Any, folder: Path, key: str) -> tuple[str, ...]:
-    """Returns the names of the classes of the ClassLabel feature at `key`, or their numbers.
+    """Returns the class names of the ClassLabel feature at `key`, or the class numbers.
 
     Raises:
-      UserError: none, more than a network can have, or a list of names that is not of the number
-        of classes: TFDS believes it, and its names belong to other classes.
+      UserError: if there are no classes, more than a network can have, or a number of names other
+        than the number of classes, which TFDS would assign to wrong classes.
     """
     count = label.num_classes or 0
     if not 1 <= count <= MOST_CLASSES:
@@ -124,15 +124,15 @@ def class_names(label: Any, folder: Path, key: str) -> tuple[str, ...]:
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line of what an error says, or its type."""
+    """Returns the first line of an error's message, or its type."""
     return next((line for line in map(str.strip, str(error).splitlines()) if line), repr(error))
 
 
 def check_folder(folder: Path) -> None:
-    """Refuses a folder with what is no regular file, or a feature that is none of TFDS's own.
+    """Refuses a folder with a file that is not regular, or a feature that is not TFDS's own.
 
     Raises:
-      UserError: naming it.
+      UserError: with the name of the file or feature.
     """
     _check_files(folder)
     _check_features(folder / FEATURES)
@@ -161,7 +161,7 @@ def _check_files(folder: Path) -> None:
 
 
 def _check_features(path: Path) -> None:
-    """Refuses a description with a class that TFDS would import from elsewhere."""
+    """Refuses a description that would make TFDS import a class from elsewhere."""
     try:
         waiting = [read_json(path)]
         if not isinstance(waiting[0], dict):

@@ -1,12 +1,12 @@
-"""What the test-time protocols look at, cut out on the host: squares, or whole images.
+"""Cuts out the views of test-time protocols on the host: squares or whole images.
 
-A scale is the short side, in pixels, that the image is brought to (Pillow, bilinear, antialiased
-when shrinking; the long side keeps the aspect). Boxes lie in the image at that scale. All views of
-an example are handed on as one row of bytes, so that a batch is one array whatever their sizes.
+A scale is the length in pixels to which the short side is resized (Pillow, bilinear, antialiased
+when shrinking; the aspect ratio is kept). Boxes are coordinates at that scale. All views of an
+example are stored in one row of bytes, so a batch is one array for any sizes.
 
-Whole images have as many shapes as there are aspects, and a network is compiled for each. So the
-long side is brought to whole twelfths of the short one, by 4 % of it at most: 4:3 and 3:2 stay as
-they are. Beyond four times the short side it is brought to that. Those of one aspect make batches.
+Whole images would need one compiled program per aspect ratio. Therefore the long side is rounded to
+1/12 of the short side, a change of at most 4 %: 4:3 and 3:2 are unchanged. It is limited to four
+times the short side. Images of the same aspect ratio form batches.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from jaxcnn.data.worker import note
 
 
 class Box(NamedTuple):
-    """A square: pixels from the left and the top of the image at its scale, and its side."""
+    """A square: left and top pixel in the image at its scale, and side."""
 
     left: int
     top: int
@@ -33,18 +33,18 @@ class Box(NamedTuple):
 TWELFTHS, LONGEST = 12, 48  # of the short side
 
 Aspect = tuple[int, int]
-"""Width and height, in twelfths of the short side."""
+"""Width and height, in 1/12 of the short side."""
 
 SQUARE: Aspect = (TWELFTHS, TWELFTHS)
 
 Boxes = Callable[[int, int, int], list[Box]]
 """(width and height of the image at its scale, side of the network's images) → boxes.
 
-Their number depends on nothing."""
+The number of boxes is constant."""
 
 
 def resized(size: tuple[int, int], short: int) -> tuple[int, int]:
-    """Returns (width, height) of an image whose short side has been brought to `short`."""
+    """Returns (width, height) of an image whose short side is resized to `short`."""
     width, height = size
     if width <= height:
         return short, int(short * height / width)
@@ -52,18 +52,18 @@ def resized(size: tuple[int, int], short: int) -> tuple[int, int]:
 
 
 def centre(width: int, height: int, side: int) -> Box:
-    """The middle square of a side."""
+    """Returns the central square with a given side."""
     return Box(round((width - side) / 2), round((height - side) / 2), side)
 
 
 def whole_square(width: int, height: int, size: int) -> list[Box]:
-    """The middle square of the whole short side."""
+    """Returns the central square with the whole short side."""
     del size
     return [centre(width, height, min(width, height))]
 
 
 def corners_and_centre(square: Box, size: int) -> list[Box]:
-    """Five boxes of `size` in a square: top left, top right, bottom left, bottom right, middle."""
+    """Returns five boxes of `size`: top left, top right, bottom left, bottom right, centre."""
     left, top, side = square
     far = side - size
     middle = centre(side, side, size)
@@ -72,12 +72,12 @@ def corners_and_centre(square: Box, size: int) -> list[Box]:
 
 
 def five_crops(width: int, height: int, size: int) -> list[Box]:
-    """Corners and centre of the middle square (AlexNet, §4.1: of its 256x256)."""
+    """Returns corners and centre of the central square (AlexNet, §4.1: of its 256x256)."""
     return corners_and_centre(whole_square(width, height, size)[0], size)
 
 
 def grid(width: int, height: int, size: int) -> list[Box]:
-    """5x5 boxes at even distances over the whole image (VGG, §3.2)."""
+    """Returns 5x5 evenly spaced boxes over the whole image (VGG, §3.2)."""
     across, down = (
         [round(i * (length - size) / 4) for i in range(5)] for length in (width, height)
     )
@@ -85,9 +85,9 @@ def grid(width: int, height: int, size: int) -> list[Box]:
 
 
 def squares_crops(width: int, height: int, size: int) -> list[Box]:
-    """Three squares: left, middle and right, or top, middle and bottom; six views of each.
+    """Returns six boxes of each of three squares: left, middle, right or top, middle, bottom.
 
-    Those are the corners, the centre, and the square itself (GoogLeNet, §7).
+    The six boxes are corners, centre, and the square itself (GoogLeNet, §7).
     """
     short = min(width, height)
     middle = whole_square(width, height, size)[0]
@@ -97,15 +97,14 @@ def squares_crops(width: int, height: int, size: int) -> list[Box]:
 
 @dataclasses.dataclass(frozen=True)
 class Views:
-    """From an image of any size to the bytes of all its views.
+    """Converts an image of any size to the bytes of all its views.
 
     Attributes:
       size: side of the network's images.
-      channels: of the images.
-      boxes: what is cut out at every scale; boxes of another side than `size` are brought to it.
-        None keeps the whole image.
+      channels: number of channels.
+      boxes: boxes to cut out at every scale, resized to `size`. None keeps the whole image.
       scales: short sides, in pixels.
-      aspect: of whole images.
+      aspect: aspect ratio of whole images.
     """
 
     size: int
@@ -116,7 +115,7 @@ class Views:
 
     @property
     def shapes(self) -> list[tuple[int, int, int]]:
-        """Number, height and width of the views of each scale."""
+        """Number, height and width of the views at each scale."""
         if self.boxes is None:
             across, down = self.aspect
             return [
@@ -130,12 +129,12 @@ class Views:
 
     @property
     def num_bytes(self) -> int:
-        """Length of the row of an example."""
+        """Length of an example's row of bytes."""
         return sum(map(math.prod, self.shapes)) * self.channels
 
     @property
     def cost(self) -> float:
-        """Pixels of an example, in images of the network's own size."""
+        """Number of pixels of an example, in units of one network input."""
         return self.num_bytes / (self.size * self.size * self.channels)
 
     def cut(self, image: np.ndarray) -> np.ndarray:
@@ -148,7 +147,8 @@ class Views:
           uint8 [num_bytes].
 
         Raises:
-          UnreadableImageError: so long and narrow that it would be huge at its scale.
+          UnreadableImageError: if the image is so long and narrow that it would be huge at its
+            scale.
         """
         if self.boxes is None:
             whole = [_resize(image, width, height) for _, height, width in self.shapes]
@@ -179,33 +179,33 @@ class Views:
 
 
 def aspect_of(width: int, height: int) -> Aspect:
-    """Returns the nearest aspect that images are brought to."""
+    """Returns an image's rounded aspect ratio."""
     short = min(width, height)
     across, down = (min(round(TWELFTHS * side / short), LONGEST) for side in (width, height))
     return across, down
 
 
 def aspects(dataset: Dataset, *, num_workers: int = 0) -> list[tuple[Aspect, np.ndarray]]:
-    """Returns the aspects of a split's whole images, and the positions of each, int [n], rising.
+    """Returns the aspect ratios of a split's images, and ascending indices of each, int [n].
 
-    Every image is read for that. One that cannot be read is put to the most frequent aspect.
+    This reads every image. An unreadable image gets the most frequent aspect ratio.
 
     Args:
       dataset: a split of images of any size.
-      num_workers: processes that read and decode; 0 uses threads.
+      num_workers: number of processes that read and decode; 0 uses threads.
     """
     everywhere = np.arange(dataset.num_examples)
     if dataset.images is not None:
         height, width = dataset.images.shape[1:3]
         return [(aspect_of(width, height), everywhere)]
-    size = 64  # images at once
+    size = 64  # images per batch
 
     def make(step: int) -> tuple[dict[str, np.ndarray], list]:
         part = range(step * size, min((step + 1) * size, dataset.num_examples))
         found = np.zeros((len(part), 2), np.int32)
         for row, index in enumerate(part):
             note(index)
-            with contextlib.suppress(UnreadableImageError):  # which is told when they are evaluated
+            with contextlib.suppress(UnreadableImageError):  # reported in the evaluation
                 height, width = dataset.read(index, None)[0].shape[:2]
                 found[row] = aspect_of(width, height)
         return {"aspect": found}, []
@@ -228,8 +228,8 @@ def with_views(dataset: Dataset, views: Views) -> Dataset:
     """Returns a split whose examples are rows of views.
 
     Args:
-      dataset: its images may be of any size.
-      views: the crops.
+      dataset: a split with images of any size.
+      views: views to cut out.
     """
 
     def read(index: int, rng: np.random.Generator | None) -> Example:
@@ -249,7 +249,7 @@ def with_views(dataset: Dataset, views: Views) -> Dataset:
 
 
 def _resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Brings uint8 [H, W, C], of any number of channels, to another size."""
+    """Resizes uint8 [H, W, C] with any number of channels."""
     if image.shape[:2] == (height, width):
         return image
     import PIL.Image

@@ -1,12 +1,12 @@
 """A process that makes batches and sends them through a pipe.
 
-The pipe is all that it shares with the process that started it: no memory and no file is left when
-either is killed, and a worker ends when its standard input is closed, which also kill -9 of the
-other process does. Signals are blocked in it from its first instruction: Ctrl-C and `timeout` reach
-a whole group, and only the process that uses the batches decides when to stop.
+The worker shares only the pipe with its parent, so no memory or file is left when either is killed.
+It ends when its standard input is closed, which also happens when the parent is killed by kill -9.
+It blocks signals from its first instruction: Ctrl-C and `timeout` signal a whole process group, but
+only the parent decides when to stop.
 
-A worker does not import the main script. What is sent to it is pickled by the process itself and
-never comes from a file.
+A worker does not import the main script. Its input is pickled by the parent itself and never comes
+from a file.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ START = (
 
 
 class EndedError(Exception):
-    """A worker is gone; `code` is that of its process, negative for a signal."""
+    """Raised when a worker has ended; `code` is its exit code, negative for a signal."""
 
     def __init__(self, code: int):
         reason = f"exit code {code}"
@@ -49,7 +49,7 @@ class EndedError(Exception):
 
 
 class Progress:
-    """Which example is being read, and since when (`time.monotonic`)."""
+    """The example that is being read, and its start time (`time.monotonic`)."""
 
     def __init__(self) -> None:
         self.example: int | None = None
@@ -60,17 +60,17 @@ class Progress:
         self.moved = time.monotonic()
 
     def read(self, example: int | None) -> None:
-        """Sets the example; the same one again is no progress."""
+        """Sets the example; setting the same one does not restart the timer."""
         if example != self.example:
             self.example = example
             self.begin()
 
 
-here = threading.local()  # `progress` of a thread that makes batches
+here = threading.local()  # holds `progress` of each thread that makes batches
 
 
 def note(example: int) -> None:
-    """Says which example is read next; for functions that make batches."""
+    """Records which example is read next; for functions that make batches."""
     progress: Progress | None = getattr(here, "progress", None)
     if progress is not None:
         progress.example = example
@@ -78,7 +78,7 @@ def note(example: int) -> None:
 
 
 def pickled(make: Callable[[int], Made]) -> bytes:
-    """Returns a function in the form that `Worker` takes."""
+    """Returns a pickled function for `Worker`."""
     import cloudpickle
 
     return cast(bytes, cloudpickle.dumps(make))
@@ -88,14 +88,14 @@ class Worker:
     """A process that makes the batches of some steps.
 
     Args:
-      make: see `pickled`.
-      steps: in order.
+      make: result of `pickled`.
+      steps: steps to make, in order.
     """
 
     def __init__(self, make: bytes, steps: range):
         command = [sys.executable, "-c", START, json.dumps(sys.path)]
         blocked = [getattr(signal, name) for name in BLOCKED if hasattr(signal, name)]
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)  # which the worker inherits
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)  # inherited by the worker
         try:
             self._process = subprocess.Popen(  # noqa: S603
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
@@ -109,12 +109,12 @@ class Worker:
         _enlarge(self._results)
 
     def kill(self) -> None:
-        """Ends the process at once; there is nothing in it to be lost."""
+        """Kills the process at once; it holds no unsaved state."""
         with contextlib.suppress(OSError):
             self._process.kill()
 
     def close(self) -> int:
-        """Ends the process if it still runs, and returns its code."""
+        """Ends the process if it still runs; returns its exit code."""
         self.kill()
         code = self._process.wait()
         for pipe in (self._given, self._results):
@@ -123,15 +123,15 @@ class Worker:
         return code
 
     def batches(self, progress: Progress) -> Iterator[Made]:
-        """Yields the batches as the worker makes them.
+        """Yields batches as the worker makes them.
 
         Args:
-          progress: receives the names of the files that the worker reads.
+          progress: receives the indices of the examples that the worker reads.
 
         Raises:
-          EndedError: the process is gone.
-          UserError: that `make` raised.
-          RuntimeError: with the traceback of anything else that it raised.
+          EndedError: if the process has ended.
+          UserError: if `make` raised it.
+          RuntimeError: if `make` raised another exception; the message holds its traceback.
         """
         given, results = self._given, self._results
         try:
@@ -154,9 +154,9 @@ class Worker:
 
 
 def main() -> None:
-    """Runs in the worker."""
+    """Runs the worker process."""
     results = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # what a library prints must not come between the batches
+    os.dup2(2, 1)  # a library's output must not mix with batches
     turn = threading.Lock()
     progress = here.progress = Progress()
 
@@ -164,7 +164,7 @@ def main() -> None:
         try:
             with turn:
                 _send(results, said, arrays or {})
-        except OSError:  # nobody reads
+        except OSError:  # no reader
             os._exit(0)
 
     def beat() -> None:
@@ -186,7 +186,7 @@ def main() -> None:
             threading.Thread(target=task, daemon=True).start()
         import cloudpickle
 
-        function = cloudpickle.loads(bytes(make))  # of the process that started this one
+        function = cloudpickle.loads(bytes(make))  # pickled by the parent
         for step in range(*json.loads(bytes(steps))):
             arrays, problems = function(step)
             send({"problems": problems}, arrays)
@@ -194,7 +194,7 @@ def main() -> None:
     except BaseException as error:
         text = str(error) if isinstance(error, UserError) else traceback.format_exc()
         send({"error": {"text": text, "code": getattr(error, "exit_code", None)}})
-    os._exit(0)  # without a word of the libraries' own
+    os._exit(0)  # without output of libraries
 
 
 def _error(text: str, code: int | None) -> Exception:
@@ -212,7 +212,7 @@ def _send(stream: Any, said: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
 
 
 def _receive(stream: IO[bytes]) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
-    """Reads one message; None at the end of the stream, or within a message that ends there."""
+    """Reads one message; returns None if the stream ends before or within it."""
     header = _receive_bytes(stream)
     if header is None:
         return None
@@ -234,7 +234,7 @@ def _receive_bytes(stream: IO[bytes]) -> bytearray | None:
 
 
 def _fill(stream: IO[bytes], into: memoryview) -> bool:
-    """Tells whether the stream had that many bytes."""
+    """Returns whether the stream had enough bytes."""
     while into:
         count = stream.readinto(into)  # type: ignore[attr-defined]
         if not count:
@@ -251,9 +251,9 @@ def _write(stream: Any, *parts: Any) -> None:
 
 
 def _enlarge(pipe: Any) -> None:
-    """A pipe of 64 KiB would change processes 150 times for a batch."""
+    """Enlarges a pipe; with 64 KiB a batch would need 150 context switches."""
     if sys.platform == "linux":
         import fcntl
 
-        with contextlib.suppress(OSError):  # more than a user may have
+        with contextlib.suppress(OSError):  # above the user's limit
             fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)

@@ -86,8 +86,7 @@ def initialize(coordinator: str, num_processes: int, process_id: int) -> None:
             return
         host, _, port = coordinator.rpartition(":")
         # Without a bind address the coordinator listens on every interface without authentication;
-        # a
-        # local run must stay local.
+        # a local run must stay local.
         local = host in ("127.0.0.1", "localhost", "[::1]")
         jax.distributed.initialize(
             coordinator,
