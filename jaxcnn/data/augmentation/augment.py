@@ -1,9 +1,9 @@
-"""Augmentation on the device: pure, jittable, one random key per example.
+"""Augments images on the device: pure, jittable functions with one random key per example.
 
-What happens to an example depends on its key alone, hence on (seed, epoch, index, repeat), not on
-its place in the batch or on the device that holds it. The order: `auto_augment`, colour
-jitter, photometric distortion, lighting, normalisation, padded crop, translation, flips, erasing.
-From the colours on it is that of fb.resnet.torch. Mixing, which needs two examples, is in `mixup`.
+The result depends only on the example's key, that is on (seed, epoch, index, repeat), and not on
+its place in the batch or its device. The order is: `auto_augment`, colour jitter, photometric
+distortion, lighting, normalisation, padded crop, translation, flips, erasing. The order after
+`auto_augment` follows fb.resnet.torch. `mixup` mixes two examples.
 """
 
 import dataclasses
@@ -18,16 +18,16 @@ from jaxcnn.data.augmentation.auto_augment import AUTO_AUGMENTS, GREY, photometr
 from jaxcnn.data.normalization import Statistics, preprocess
 from jaxcnn.errors import UserError
 
-ROOT = 1  # folded into the root key of a run, for all augmentation
+ROOT = 1  # folded into the run's root key for all augmentation
 
-# What each use of an example's key is folded with: switching one on leaves the others as they are.
+# Constants folded into an example's key, one per use: enabling one does not change the others.
 _JITTER, _LIGHTING, _CROP, _FLIP, _FLIP_DOWN, _TRANSLATE, _PHOTOMETRIC, _AUTO_AUGMENT, _ERASE = (
     range(9)
 )
 
 FILLS = ("mean", "noise")
 ERASE_ASPECT = (0.3, 1 / 0.3)
-TRIES = 10  # boxes drawn for an erased part; the first that fits is used
+TRIES = 10  # boxes drawn for erasing; the first one that fits is used
 
 # Principal components of ImageNet's RGB pixels in [0, 1], as published in fb.resnet.torch: the
 # variances along the components, by which AlexNet scales its noise, and the components as columns.
@@ -41,7 +41,7 @@ PCA_COMPONENTS = (
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig(spec.Section):
-    """Part of the section `data`: random changes of training images, in this order."""
+    """Part of the section `data`: random augmentations of training images, in this order."""
 
     auto_augment: str = spec.field(
         "none", "none | " + " | ".join(AUTO_AUGMENTS), spec.choice("none", *AUTO_AUGMENTS)
@@ -93,10 +93,10 @@ def example_keys(
     """Returns one typed key per example, [b].
 
     Args:
-      key: a typed key, the root of the run's augmentation.
+      key: typed root key of the run's augmentation.
       epoch: int [b].
-      index: int [b], the position in the split.
-      repeat: int [b] or one for all; tells apart several views of one example in one epoch.
+      index: int [b], index in the split.
+      repeat: int [b] or one for all; distinguishes views of one example in one epoch.
     """
 
     def one(epoch: jax.Array, index: jax.Array, repeat: jax.Array) -> jax.Array:
@@ -118,11 +118,11 @@ def normalize(
     Args:
       images: uint8 [b, H, W, C].
       mean: one number per channel, or a single one, for pixels in [0, 1].
-      std: as `mean`.
-      statistics: of the training split, instead of the mean or of both; see `normalization`.
+      std: one number per channel, or a single one.
+      statistics: statistics of the training split; see `normalization`.
 
     Raises:
-      UserError: mean or std has neither 1 nor C numbers, or the statistics are of other images.
+      UserError: if mean or std has neither 1 nor C numbers, or statistics have another shape.
     """
     return jax.vmap(lambda image: preprocess(image, mean, std, statistics))(_unit(images))
 
@@ -136,19 +136,19 @@ def augment(
     std: Sequence[float],
     statistics: Statistics | None = None,
 ) -> jax.Array:
-    """Returns randomly changed, normalised images, float32 [b, H, W, C].
+    """Returns augmented, normalised images, float32 [b, H, W, C].
 
     Args:
       images: uint8 [b, H, W, C].
-      keys: typed keys [b], from `example_keys`.
-      config: the changes.
-      mean: as in `normalize`.
-      std: as in `normalize`.
-      statistics: as in `normalize`.
+      keys: typed keys [b] from `example_keys`.
+      config: the augmentations.
+      mean: see `normalize`.
+      std: see `normalize`.
+      statistics: see `normalize`.
 
     Raises:
-      UserError: for a change of colours without three channels, a reflection wider than the image,
-        or mean, std or statistics that do not fit the images.
+      UserError: if colours change without three channels, a reflection is wider than the image, or
+        mean, std or statistics do not fit the images.
     """
     _, height, width, channels = images.shape
     _check_fits(config, height, width, channels)
@@ -206,10 +206,10 @@ def _check_fits(config: AugmentConfig, height: int, width: int, channels: int) -
 
 
 def _one_by_one(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """Maps a function with branches over rows; on a CPU only the branch that is taken costs time.
+    """Maps a function with branches over rows; on a CPU only the selected branch is computed.
 
-    `vmap` computes all branches of a `switch` for all rows, which is a tenth of the speed on a CPU
-    and little beside a network on an accelerator, where rows one by one would be slow.
+    `vmap` computes all branches of a `switch` for all rows. On a CPU this takes ten times as long.
+    On an accelerator it costs little beside a network, and rows one by one would be slow.
     """
 
     def mapped(*rows: jax.Array) -> jax.Array:
@@ -231,7 +231,7 @@ def _unit(images: jax.Array) -> jax.Array:
 
 
 def _shift(image: jax.Array, key: jax.Array, most: tuple[int, int], mode: str) -> jax.Array:
-    """Moves an image by up to `most` pixels up or down, and left or right."""
+    """Shifts an image vertically and horizontally by up to `most` pixels."""
     around = tuple((side, side) for side in (*most, 0))
     ends = 2 * jnp.asarray(most) + 1
     down, across = jax.random.randint(key, (2,), 0, ends)
@@ -241,18 +241,18 @@ def _shift(image: jax.Array, key: jax.Array, most: tuple[int, int], mode: str) -
 def box_mask(
     shape: tuple[int, ...], top: jax.Array, left: jax.Array, bottom: jax.Array, right: jax.Array
 ) -> jax.Array:
-    """True inside a box of an image, bools [H, W, 1]; bottom and right are not in it."""
+    """Returns booleans [H, W, 1], true inside a box; bottom and right are exclusive."""
     down = jnp.arange(shape[0])[:, None, None]
     across = jnp.arange(shape[1])[None, :, None]
     return ((down >= top) & (down < bottom)) & ((across >= left) & (across < right))
 
 
 def _erase(image: jax.Array, key: jax.Array, config: AugmentConfig) -> jax.Array:
-    """Replaces a box; where none of ten fits, nothing.
+    """Erases a box; does nothing if none of ten boxes fits.
 
-    Zhong et al., "Random Erasing Data Augmentation", 2017. The ratio of the sides lies between 0.3
-    and 1/0.3, uniform in its logarithm, as libraries draw it; noise is N(0, 1) of normalised
-    values, where the paper draws pixels from U(0, 255).
+    Zhong et al., "Random Erasing Data Augmentation", 2017. The aspect ratio is between 0.3 and
+    1/0.3, log-uniform as in other libraries. The noise is N(0, 1) in normalised values, while the
+    paper draws pixels from U(0, 255).
     """
     height, width, _ = image.shape
     chance, sizes, aspects, place, noise = jax.random.split(key, 5)
@@ -273,10 +273,10 @@ def _erase(image: jax.Array, key: jax.Array, config: AugmentConfig) -> jax.Array
 
 
 def _jitter(image: jax.Array, key: jax.Array, amount: float) -> jax.Array:
-    """Blends [H, W, 3] with black, with its mean grey and with its grey self.
+    """Blends [H, W, 3] with black, with its mean grey and with its grey image.
 
-    The original draws the order of the three. They commute, since the grey of a blend is the
-    blend of the greys and nothing is clipped, so they are done at once.
+    The original shuffles the three blends. They commute, because the grey of a blend is the blend
+    of the greys and nothing is clipped, so we apply them at once.
     """
     low, high = 1 - amount, 1 + amount
     brightness, contrast, saturation = jax.random.uniform(key, (3,), minval=low, maxval=high)
@@ -286,12 +286,12 @@ def _jitter(image: jax.Array, key: jax.Array, amount: float) -> jax.Array:
 
 
 def pca_lighting(image: jax.Array, key: jax.Array, std: float) -> jax.Array:
-    """Shifts an image along the principal components of ImageNet's colours, AlexNet's.
+    """Shifts an image along the principal components of ImageNet's colours (AlexNet).
 
-    Each component moves all pixels by its deviation times a draw from N(0, std²).
+    All pixels move along each component by its variance times a draw from N(0, std²).
 
     Args:
-      image: (H, W, 3), RGB in [0, 1]; values may leave it.
+      image: (H, W, 3), RGB in [0, 1]; the result may exceed this range.
       key: a typed key.
       std: 0.1 in the paper.
     """

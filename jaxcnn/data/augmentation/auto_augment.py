@@ -1,10 +1,10 @@
-"""Automatic augmentation: RandAugment and TrivialAugment, and photometric distortion.
+"""RandAugment, TrivialAugment and photometric distortion.
 
-Functions of one image, float32 [H, W, C] in [0, 1], and a typed key. RandAugment: Cubuk, Zoph,
-Shlens and Le, 2020, arXiv 1909.13719; TrivialAugment: Müller and Hutter, 2021, arXiv 2103.10158.
-Both draw from the 14 operations of AutoAugment, equally often; those of colour are Pillow's to the
-rounding of its bytes. Ours: a warp turns, shears and moves about the middle of the image, takes the
-nearest pixel, and fills with grey; one channel is a grey image.
+All are functions of one image, float32 [H, W, C] in [0, 1], and a typed key. RandAugment: Cubuk,
+Zoph, Shlens and Le, 2020, arXiv 1909.13719; TrivialAugment: Müller and Hutter, 2021, arXiv
+2103.10158. Both draw uniformly from AutoAugment's 14 operations; the colour operations equal
+Pillow's up to rounding to bytes. Our choices: warps rotate, shear and move about the centre of the
+image, take the nearest pixel, and fill with grey; one channel is a grey image.
 """
 
 import math
@@ -32,14 +32,14 @@ OPERATIONS = ("identity", *WARPS, *COLOURS)
 
 
 class Ranges(NamedTuple):
-    """What the strongest of each operation is.
+    """Largest strength of each operation.
 
     Attributes:
-      shear: pixels across for each pixel down.
-      translate: (share of the side, further pixels).
+      shear: horizontal pixels per vertical pixel.
+      translate: (share of the side, additional pixels).
       rotate: degrees.
-      enhance: distance of the factor of brightness, color, contrast and sharpness from 1.
-      bits: that posterize takes away.
+      enhance: largest difference from 1 of the factor of brightness, color, contrast and sharpness.
+      bits: number of bits that posterize removes.
     """
 
     shear: float
@@ -56,13 +56,13 @@ WIDE = Ranges(0.99, (0.0, 32.0), 135.0, 0.99, 6)
 def randaugment(
     image: jax.Array, key: jax.Array, operations: int = 2, magnitude: float = 9.0
 ) -> jax.Array:
-    """Applies operations drawn at random, all of one strength.
+    """Applies randomly drawn operations, all with the same strength.
 
     Args:
       image: float32 [H, W, C] in [0, 1].
       key: a typed key.
-      operations: N; how many, one after another.
-      magnitude: M; 10 is the end of AutoAugment's ranges, to either side at random.
+      operations: N, number of successive operations.
+      magnitude: M; 10 is the end of AutoAugment's ranges, in a random direction.
     """
     for number in range(operations):
         which, side = jax.random.split(jax.random.fold_in(key, number))
@@ -75,13 +75,13 @@ def randaugment(
 def trivialaugment(
     image: jax.Array, key: jax.Array, operations: int = 1, magnitude: float = 0.0
 ) -> jax.Array:
-    """Applies one operation of a strength drawn from 31, in the paper's wide ranges.
+    """Applies one operation with one of 31 random strengths, in the paper's wide ranges.
 
     Args:
       image: float32 [H, W, C] in [0, 1].
       key: a typed key.
-      operations: not used.
-      magnitude: not used.
+      operations: unused.
+      magnitude: unused.
     """
     del operations, magnitude
     which, side, strength = jax.random.split(key, 3)
@@ -103,10 +103,10 @@ def operate(
 
     Args:
       image: float32 [H, W, C] in [0, 1].
-      chosen: int, the operation's place.
-      level: of its strength, 1 being the end of its range.
-      sign: 1 or -1, for the operations with two sides.
-      ranges: the ends.
+      chosen: int, index of the operation.
+      level: strength; 1 is the end of the operation's range.
+      sign: 1 or -1, for operations with two directions.
+      ranges: ends of the ranges.
     """
     warp = jnp.where(chosen <= len(WARPS), chosen, 0)
     image = _warp(image, *_matrix(warp, sign * level, image.shape, ranges))
@@ -129,7 +129,7 @@ def operate(
 def _matrix(
     warp: jax.Array, amount: jax.Array, shape: Sequence[int], ranges: Ranges
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns where the pixels of the result come from: matrix (2, 2) and shift, of (y, x)."""
+    """Returns the map from result to source pixels: matrix (2, 2) and shift, of (y, x)."""
     eye, still = jnp.eye(2), jnp.zeros(2)
     share, pixels = ranges.translate
     angle = amount * math.radians(ranges.rotate)
@@ -157,7 +157,7 @@ def _warp(image: jax.Array, matrix: jax.Array, shift: jax.Array) -> jax.Array:
     source = jnp.einsum("ij,hwj->hwi", matrix, from_middle, precision="highest")
     y, x = jnp.moveaxis(jnp.round(source + (middle + shift)[None, None]).astype(int), -1, 0)
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    return jnp.where(inside[..., None], image[y, x], FILL)  # an index outside is clipped
+    return jnp.where(inside[..., None], image[y, x], FILL)  # indices outside are clipped
 
 
 def _blend(image: jax.Array, other: jax.Array, factor: jax.Array) -> jax.Array:
@@ -165,7 +165,7 @@ def _blend(image: jax.Array, other: jax.Array, factor: jax.Array) -> jax.Array:
 
 
 def _grey(image: jax.Array) -> jax.Array:
-    """Returns the luma, [H, W, 1]; of other than three channels their mean."""
+    """Returns the luma, [H, W, 1]; the mean if there are not three channels."""
     if image.shape[-1] != 3:
         return image.mean(axis=-1, keepdims=True)
     weights = jnp.asarray(GREY, jnp.float32).reshape(1, 1, 3)
@@ -173,7 +173,7 @@ def _grey(image: jax.Array) -> jax.Array:
 
 
 def _smooth(image: jax.Array) -> jax.Array:
-    """Pillow's SMOOTH: 5 in the middle, 1 around, over 13; the border stays."""
+    """Applies Pillow's SMOOTH: centre 5, neighbours 1, divided by 13; keeps the border."""
     height, width, _ = image.shape
     if min(height, width) < 3:
         return image
@@ -194,7 +194,7 @@ def _autocontrast(image: jax.Array) -> jax.Array:
 
 
 def _equalize(image: jax.Array) -> jax.Array:
-    """Makes each channel's values equally frequent, in Pillow's whole numbers."""
+    """Equalises each channel's histogram, in Pillow's integer arithmetic."""
 
     def one(values: jax.Array) -> jax.Array:
         counts = jnp.zeros(256, jnp.int32).at[values].add(1)
@@ -210,14 +210,14 @@ def photometric_distortion(image: jax.Array, key: jax.Array, strength: float = 1
     """Changes brightness, contrast, saturation and hue in random order.
 
     The idea is Howard's ("Some Improvements on Deep Convolutional Neural Network Based Image
-    Classification", 2013), which GoogLeNet's paper names; the amounts are those of the code that
-    was released with Inception: brightness ±32/255, contrast (about each channel's mean) and
-    saturation (against grey) by U(0.5, 1.5), hue ±0.2 of a turn. The result is clipped to [0, 1].
+    Classification", 2013), cited by GoogLeNet's paper. The amounts are those of the released
+    Inception code: brightness ±32/255, contrast (about each channel's mean) and saturation (against
+    grey) by U(0.5, 1.5), hue ±0.2 of a turn. The result is clipped to [0, 1].
 
     Args:
       image: float32 [H, W, 3] in [0, 1].
       key: a typed key.
-      strength: multiplies the amounts.
+      strength: factor for the amounts.
     """
     order, amounts = jax.random.split(key)
     order = jax.random.permutation(order, 4)
@@ -234,7 +234,7 @@ def photometric_distortion(image: jax.Array, key: jax.Array, strength: float = 1
 
 
 def _turn_hue(image: jax.Array, turns: jax.Array) -> jax.Array:
-    """Turns the hue of HSV and leaves value and chroma."""
+    """Rotates the hue of HSV; keeps value and chroma."""
     value, least = image.max(-1), image.min(-1)
     chroma = value - least
     red, green, blue = jnp.moveaxis(image, -1, 0)
@@ -245,7 +245,7 @@ def _turn_hue(image: jax.Array, turns: jax.Array) -> jax.Array:
         4 + (red - green) / divisor,
     )
     sextant = sextant + 6 * turns
-    # Each channel is a trapezoid of the hue: full for two sextants, none for two.
+    # Each channel is a trapezoid of the hue: 1 in two sextants, 0 in two.
     offsets = jnp.array([5.0, 3, 1])[:, None, None]
     phase = jnp.mod(offsets + sextant[None], 6)
     fall = jnp.clip(jnp.minimum(phase, 4 - phase), 0, 1)

@@ -1,10 +1,9 @@
-"""Mixup and CutMix: two images become one, with two labels and a share.
+"""Mixup and CutMix: combine two images, their labels and a share.
 
 The partners are neighbours: rows 2j and 2j + 1 of the batch. Every device, process and microbatch
-gets an even number of rows, so that what becomes of a row depends on (seed, step) alone; as the
-order of an epoch is random, a neighbour is as good a partner as any; of several views of an example
-(`data.repeats`) each has another neighbour, see `pipeline`. Each row draws its own share from its
-own key.
+has an even number of rows, so the result of a row depends only on (seed, step). The order of an
+epoch is random, so neighbours are random partners. With `data.repeats`, each view of an example has
+another neighbour; see `pipeline`. Each row draws its own share from its own key.
 
 Zhang, Cisse, Dauphin and Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", 2018, arXiv
 1710.09412, whose code draws one share for a batch; Yun et al., "CutMix", 2019, arXiv 1905.04899.
@@ -20,7 +19,7 @@ from jaxcnn.config import spec
 from jaxcnn.data.augmentation.augment import box_mask
 from jaxcnn.errors import UserError
 
-_USE = 32  # what an example's key is folded with; `augment` has the small numbers
+_USE = 32  # folded into an example's key; `augment` uses the smaller numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +36,11 @@ class MixupConfig(spec.Section):
 
 
 class Mixed(NamedTuple):
-    """A batch of mixed images; λ·label + (1 - λ)·partner is what a row shows.
+    """A batch of mixed images; the label of a row is λ·label + (1 - λ)·partner.
 
     Attributes:
       images: float32 [b, H, W, C].
-      partners: int32 [b], the labels of the partners.
+      partners: int32 [b], labels of the partners.
       shares: float32 [b], λ, the share of the row's own label.
     """
 
@@ -61,10 +60,10 @@ def mixup(
 def cutmix(
     image: jax.Array, partner: jax.Array, key: jax.Array, alpha: float
 ) -> tuple[jax.Array, jax.Array]:
-    """Pastes a box of the partner; returns the image and the share that is left of it.
+    """Pastes a box of the partner; returns the image and its remaining share.
 
-    The box has the image's aspect and the area 1 - λ, λ ~ Beta(alpha, alpha), about a point drawn
-    in the image; what would stand out is cut off, and the share is counted in pixels.
+    The box has the image's aspect ratio and the area 1 - λ, λ ~ Beta(alpha, alpha). Its centre is
+    drawn in the image; it is clipped to the image, and the share is counted in pixels.
     """
     height, width, _ = image.shape
     draw, place = jax.random.split(key)
@@ -85,19 +84,19 @@ def mixup_or_cutmix(
     keys: jax.Array,
     config: MixupConfig,
 ) -> Mixed:
-    """Mixes every row with its neighbour, or leaves it as it is.
+    """Mixes every row with its neighbour, or leaves it unchanged.
 
-    A row whose neighbour could not be read (weight 0) is left.
+    A row whose neighbour is unreadable (weight 0) is unchanged.
 
     Args:
       images: float32 [b, H, W, C], augmented and normalised; b is even.
       labels: int32 [b].
       weights: float32 [b].
       keys: typed keys [b] of the examples.
-      config: which mixing, and how much.
+      config: kind and amount of mixing.
 
     Raises:
-      UserError: for an odd number of rows.
+      UserError: if the number of rows is odd.
     """
     if len(labels) % 2:
         raise UserError(f"{len(labels)} rows on a device cannot be mixed in pairs: make them even")

@@ -1,1 +1,1 @@
-"""Image files: which they are, how they are decoded and cropped."""
+"""Image files: lists, decodes and crops them."""

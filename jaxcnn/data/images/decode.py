@@ -1,7 +1,7 @@
-"""Encoded image in, Pillow image of 8-bit grey or RGB out, upright: the one place that decodes.
+"""Decodes an encoded image to an upright Pillow image of 8-bit grey or RGB.
 
-Formats are named one by one, because others start programs (EPS starts Ghostscript) or bring large
-decoders along. Of a file with several images (animated GIF, multi-page TIFF) the first is read.
+Formats are listed one by one, because others start programs (EPS starts Ghostscript) or need large
+decoders. Of a file with several images (animated GIF, multi-page TIFF) the first is decoded.
 """
 
 import io
@@ -21,25 +21,25 @@ ENDINGS = (
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
 )
 READ = "JPEG, PNG, WebP, BMP, GIF, TIFF and PPM"
-IMAGE_BYTES = 512 << 20  # of a file: twice an RGB image at Pillow's limit of 89 million pixels
+IMAGE_BYTES = 512 << 20  # file size: twice an RGB image at Pillow's limit of 89 million pixels
 
-# Of damaged tags and of sizes, which are compared below, in two lines for each file.
+# Pillow's warnings about damaged tags and about sizes (checked below) would be two lines per file.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# Where Pillow looks for the tag.
+# Names under which Pillow stores the orientation tag.
 _TAGGED = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
-_ORIENTATION = 0x0112  # the tag of EXIF
-_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # of TIFF
+_ORIENTATION = 0x0112  # EXIF's orientation tag
+_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF
 
 
 def decode(data: bytes, channels: int) -> "Image":
-    """Returns an image as it is meant to be seen, of mode "L" (1 channel) or "RGB" (3).
+    """Returns an upright image of mode "L" (1 channel) or "RGB" (3).
 
-    Orientation tags are obeyed. Transparency is dropped. Grey values of 9 to 16 bits become the
-    nearest of 8, and floating-point values are taken from 0 (black) to 1 (white).
+    It applies orientation tags and drops transparency. Grey values of 9 to 16 bits are rounded to 8
+    bits; floating-point values are scaled from 0 (black) to 1 (white).
 
     Raises:
-      UnreadableImageError: see `open_image`; truncated, or values of no known range.
+      UnreadableImageError: see `open_image`; if truncated, or values have no known range.
     """
     image = open_image(data)
     try:
@@ -50,21 +50,21 @@ def decode(data: bytes, channels: int) -> "Image":
 
 
 def open_image(data: bytes) -> "Image":
-    """Reads the header only; pixels are decoded later.
+    """Reads only the header; pixels are decoded later.
 
     Raises:
-      UnreadableImageError: not an image of `FORMATS`, or larger than Pillow's safety limit.
+      UnreadableImageError: if the format is not in `FORMATS`, or above Pillow's safety limit.
     """
     import PIL.Image
     import PIL.ImageFile
 
-    PIL.ImageFile.LOAD_TRUNCATED_IMAGES = False  # or the missing part is grey, silently
+    PIL.ImageFile.LOAD_TRUNCATED_IMAGES = False  # otherwise the missing part is grey
     try:
         image = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
-    except Exception as error:  # Pillow's decoders raise a dozen types on damaged headers
+    except Exception as error:  # decoders raise a dozen types for damaged headers
         raise UnreadableImageError(reason(error)) from error
-    # Pillow warns at this limit and refuses at twice of it. The warning becomes an error by
-    # comparing again: `warnings.catch_warnings` is not safe among threads.
+    # Pillow warns at this limit and raises at twice the limit. We compare again to raise at the
+    # limit, because `warnings.catch_warnings` is not thread-safe.
     limit = PIL.Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
         raise UnreadableImageError(
@@ -74,13 +74,13 @@ def open_image(data: bytes) -> "Image":
 
 
 def orientation(image: "Image") -> int:
-    """Returns how an image is turned, 1 (upright) to 8, by its EXIF tag or XMP.
+    """Returns the orientation of an image, 1 (upright) to 8, by its EXIF tag or XMP.
 
-    For `upright`; from 5 on width and height change places. 1 for a tag that is damaged or has
-    another value, and for TIFF, which Pillow itself turns.
+    It is an argument of `upright`; from 5 on, width and height are swapped. Returns 1 if the tag is
+    damaged or has another value, and for TIFF, which Pillow itself rotates.
 
     Raises:
-      Exception: Pillow's, for a PNG that is damaged: its tag may stand behind the pixels.
+      Exception: from Pillow, for a damaged PNG, whose tag may follow the pixels.
     """
     if image.format not in ("JPEG", "MPO", "PNG", "WEBP"):
         return 1
@@ -90,13 +90,13 @@ def orientation(image: "Image") -> int:
         return 1
     try:
         turn = int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # a damaged tag: as viewers do, the image as it is stored
+    except Exception:  # damaged tag: as stored, like viewers
         return 1
     return turn if 1 <= turn <= 8 else 1
 
 
 def upright(image: "Image", turn: int) -> "Image":
-    """Returns a decoded image turned as `orientation` says."""
+    """Returns a decoded image rotated according to `orientation`."""
     if turn == 1:
         return image
     from PIL.Image import Transpose
@@ -115,15 +115,15 @@ def upright(image: "Image", turn: int) -> "Image":
 
 
 def convert(image: "Image", channels: int) -> "Image":
-    """Decodes; any mode becomes 8-bit grey or RGB.
+    """Decodes an image and converts any mode to 8-bit grey or RGB.
 
     Raises:
-      ValueError: numbers of no known range. Pillow has others for damaged pixels.
+      ValueError: if values have no known range. Pillow raises others for damaged pixels.
     """
     mode = "L" if channels == 1 else "RGB"
-    if image.mode == "F" or image.mode[0] == "I":  # convert() would clip them
+    if image.mode == "F" or image.mode[0] == "I":  # convert() would clip these values
         image = _from_numbers(image)
-    elif image.mode == "P":  # through RGBA, or a palette with transparency warns
+    elif image.mode == "P":  # via RGBA, because a palette with transparency warns
         image = image.convert("RGBA")
     if image.mode != mode:
         return image.convert(mode)
@@ -132,7 +132,7 @@ def convert(image: "Image", channels: int) -> "Image":
 
 
 def _from_numbers(image: "Image") -> "Image":
-    """From grey values of 16 bits or in floating point to 8 bits."""
+    """Converts grey values of 16 bits or floating point to 8 bits."""
     import PIL.Image
 
     of_tiff = getattr(image, "tag_v2", None)
@@ -147,19 +147,19 @@ def _from_numbers(image: "Image") -> "Image":
     if image.mode != "F":
         values = values / (2**bits - 1)
     low, high = values.min(), values.max()
-    if not (low >= -1e-3 and high <= 1 + 1e-3):  # also of values that are no numbers
+    if not (low >= -1e-3 and high <= 1 + 1e-3):  # also true for NaN
         raise ValueError(
             f"its values go from {low:.4g} to {high:.4g} and not from 0 to 1: convert it to 8 bits"
         )
-    if white_is_zero:  # which Pillow reads as if black were
+    if white_is_zero:  # Pillow ignores this inversion
         values = 1 - values
     return PIL.Image.fromarray(np.round(np.clip(values, 0, 1) * 255).astype(np.uint8))
 
 
 def reason(error: Any) -> str:
-    """Returns why an image cannot be read, in one line."""
+    """Returns the reason why an image cannot be read, in one line."""
     text = " ".join(str(error).split())
-    # Pillow names the memory buffer, which tells the reader nothing.
+    # Pillow's message names the memory buffer instead of the file.
     if "cannot identify image file" in text:
         return f"not an image of a kind that is read ({READ})"
     return f"{text or type(error).__name__}"

@@ -1,4 +1,4 @@
-"""Image files that belong to no data set: named one by one, or found below folders."""
+"""Reads image files that belong to no data set: given by name, or found below folders."""
 
 import logging
 import os
@@ -16,18 +16,18 @@ from jaxcnn.data.images.transforms import Cropper
 from jaxcnn.errors import UserError, printable
 from jaxcnn.io.safe_files import read_bytes
 
-THREADS = 4  # Pillow decodes outside the interpreter's lock
-NAMED = 10  # unreadable files in a message
+THREADS = 4  # Pillow decodes without the interpreter's lock
+NAMED = 10  # unreadable files listed in a message
 
 _log = logging.getLogger("jaxcnn")
 
 
 class ImageFiles(NamedTuple):
-    """Image files by their names.
+    """Paths of image files.
 
     Attributes:
-      files: that are there; whether they can be read is not known yet.
-      problems: name and reason of each path without images.
+      files: existing files, not yet checked.
+      problems: name and reason for each path without images.
     """
 
     files: list[Path]
@@ -35,13 +35,13 @@ class ImageFiles(NamedTuple):
 
 
 def find_images(paths: Sequence[Path]) -> ImageFiles:
-    """Returns files, and the images below folders, sorted; hidden ones are passed over.
+    """Returns the given files and the images below given folders, sorted, without hidden ones.
 
-    A file below a folder counts as in training, see `listing`; one that is named itself always
-    does, and `map_images` says what is wrong with it.
+    Files below a folder are selected by `listing`, as in training. Files that are given by name are
+    always returned; `map_images` reports errors in them.
 
     Raises:
-      UserError: if no path leads to a file; the problem of a single one does not stop the others.
+      UserError: if no path leads to a file; a single wrong path does not stop the others.
     """
     found: list[Path] = []
     problems: list[tuple[str, str]] = []
@@ -73,19 +73,19 @@ def map_images(
     cropper: Cropper,
     batch_size: int,
 ) -> Iterator[tuple[Path, np.ndarray | str]]:
-    """Yields each file with its row of what a function makes of the images, in order.
+    """Yields each file with its row of the function's output, in order.
 
-    For a file that cannot be read it is the reason, a text. The next batch is decoded while the
-    function computes one.
+    For an unreadable file it yields the reason, a text. The next batch is decoded while the
+    function computes.
 
     Args:
-      function: uint8 [b, size, size, channels] → an array [b, …], which may still be computed.
-      files: any number.
+      function: uint8 [b, size, size, channels] → array [b, …], which may still be computed.
+      files: any number of files.
       cropper: decodes one file, as in evaluation.
-      batch_size: b, which is always the same: rows without image are black.
+      batch_size: b; incomplete batches are padded with black images.
 
     Raises:
-      UserError: while iterating, if an image is not as the cropper wants it.
+      UserError: while iterating, if an image does not meet the cropper's requirements.
     """
     size = min(batch_size, len(files))
     shape = (size, cropper.size, cropper.size, cropper.channels)
@@ -112,11 +112,11 @@ def map_images(
 
 
 def say_problems(problems: Sequence[tuple[str, str]], total: int) -> None:
-    """Says at the end which images were left out: a warning, since the others were answered.
+    """Logs a warning about images that were left out.
 
     Args:
-      problems: names and reasons; nothing is said of none.
-      total: images there were, those of `problems` included.
+      problems: names and reasons; nothing is logged if empty.
+      total: number of images, including those in `problems`.
 
     Raises:
       UserError: if no image could be read.

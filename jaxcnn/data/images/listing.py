@@ -1,9 +1,9 @@
-"""Which files below a folder are images: one rule for training, prediction and preparation.
+"""Lists the images below a folder, by one rule for training, prediction and preparation.
 
-A file counts if its ending is one of `decode.ENDINGS`, in capitals or not, and it is a regular
-file or a link to one. Folders below are searched, links to folders followed; a folder that is met
-again, by links in a circle for example, is passed over. So is what is hidden. What is left out is
-counted, and `say_left_out` says so in one line.
+An image is a regular file, or a link to one, with an ending in `decode.ENDINGS` in any case.
+Subfolders are searched and links to folders are followed. Hidden files are skipped, and so is a
+folder that is reached again, for example by circular links. `say_left_out` logs the number of other
+files in one line.
 """
 
 import functools
@@ -22,18 +22,18 @@ from jaxcnn.io.safe_files import kind_of
 HIDDEN = "hidden"
 AGAIN = "links to a folder that is listed already"
 NO_LINK = "links to nothing"
-SHOWN = 6  # kinds and names in a line
-NO_NAME = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, no characters, line breaks
+SHOWN = 6  # kinds and names in one line of the log
+NO_NAME = ("Cc", "Cs", "Zl", "Zp")  # Unicode: control characters, surrogates, line breaks
 
 _log = logging.getLogger("jaxcnn")
 
 
 class Listing(NamedTuple):
-    """What is below a folder.
+    """Content of a folder and its subfolders.
 
     Attributes:
-      files: relative to the folder, sorted by the parts of their paths.
-      left_out: how many files are no images, by kind, such as "ending in .txt".
+      files: paths relative to the folder, sorted by their parts.
+      left_out: number of files that are not images, by kind, such as "ending in .txt".
       special: entries that are neither folders nor regular files, such as "cat/1.jpg is a FIFO".
     """
 
@@ -81,7 +81,7 @@ def scan(folder: str | Path) -> list[os.DirEntry[str]]:
     """Returns the entries of a folder, sorted by name.
 
     Raises:
-      UserError: if it cannot be listed.
+      UserError: if the folder cannot be listed.
     """
     try:
         with os.scandir(folder) as entries:
@@ -91,16 +91,16 @@ def scan(folder: str | Path) -> list[os.DirEntry[str]]:
 
 
 def subfolders(folder: str | Path) -> tuple[str, ...]:
-    """Returns the names of the folders in a folder, sorted, without hidden ones.
+    """Returns the sorted names of the subfolders of a folder, without hidden ones.
 
     Raises:
-      UserError: if it cannot be listed.
+      UserError: if the folder cannot be listed.
     """
     return tuple(entry.name for entry in scan(folder) if kind_of_entry(entry) == "folder")
 
 
 def kind_of_entry(entry: os.DirEntry[str]) -> str:
-    """Returns "image", "folder", or why an entry is neither."""
+    """Returns "image", "folder", or the reason why an entry is neither."""
     if entry.name.startswith("."):
         return HIDDEN
     try:
@@ -108,7 +108,7 @@ def kind_of_entry(entry: os.DirEntry[str]) -> str:
             return "folder"
         if not entry.is_file():
             return f"is {kind_of(entry.stat().st_mode)}"
-    except OSError:  # it vanishes, or is a link that leads to nothing or to itself
+    except OSError:  # it vanished, or is a link to nothing or to itself
         return NO_LINK
     name = entry.name.lower()
     if name.endswith(ENDINGS):
@@ -118,13 +118,13 @@ def kind_of_entry(entry: os.DirEntry[str]) -> str:
 
 
 def check_class_names(folder: str | Path, names: Sequence[str]) -> None:
-    """Refuses folders that cannot be names of classes.
+    """Refuses folder names that cannot be class names.
 
-    Lists of names have one a line, and two names that look the same are taken for one.
+    Lists have one name per line, and two names that look the same could be confused.
 
     Raises:
-      UserError: a name that is not UTF-8, has a control character or a line break, or is another
-        spelling of the same characters as a second one.
+      UserError: if a name is not UTF-8, has a control character or line break, or is another
+        spelling of the same characters as a second name.
     """
     for name in names:
         if any(unicodedata.category(character) in NO_NAME for character in name):
@@ -143,12 +143,12 @@ def check_class_names(folder: str | Path, names: Sequence[str]) -> None:
 
 
 def say_left_out(folder: str | Path, left_out: Counter[str], special: Sequence[str]) -> None:
-    """Says once in a process, in one line of the log, what below a folder is no image.
+    """Logs, once per process and in one line, the files below a folder that are not images.
 
-    Nothing is said of hidden files alone.
+    Nothing is logged if there are only hidden files.
 
     Args:
-      folder: whose files they are.
+      folder: folder of the files.
       left_out: see `Listing`.
       special: see `Listing`.
     """
@@ -163,12 +163,12 @@ def say_left_out(folder: str | Path, left_out: Counter[str], special: Sequence[s
 
 @functools.cache
 def say_once(line: str) -> None:
-    """Warns, once in a process, of what every pass over the data finds again."""
+    """Logs a warning once per process, because every pass over the data finds it again."""
     _log.warning(printable(line))
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:
-    """Returns what tells a folder from others, by whatever way it is reached; None if nothing."""
+    """Returns an identity of a folder that is the same by every path; None if it is missing."""
     try:
         status = os.stat(path)
     except OSError:

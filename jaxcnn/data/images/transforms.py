@@ -1,7 +1,7 @@
-"""Encoded image in, uint8 array of a fixed size out: decoding, cropping and resizing on the host.
+"""Converts an encoded image to a uint8 array of fixed size: decodes, crops, resizes on the host.
 
-Every crop is a box in the coordinates of the upright image, resampled to the target once (Pillow,
-bilinear, antialiased when shrinking). See `decode` for what is read of which file.
+Every crop is a box in the coordinates of the upright image, resampled once to the target size
+(Pillow, bilinear, antialiased when shrinking). `decode` defines which formats are read.
 """
 
 import dataclasses
@@ -53,25 +53,25 @@ class CropConfig(spec.Section):
 
 @dataclasses.dataclass(frozen=True)
 class Cropper:
-    """From an encoded image of any size to uint8 [size, size, channels].
+    """Converts an encoded image of any size to uint8 [size, size, channels].
 
     Attributes:
-      size: pixels of the result.
+      size: side of the result in pixels.
       channels: 1 or 3.
-      train: how an image is cropped when there is a random generator.
-        "resize": the whole image, whatever its aspect.
-        "random_resized": the GoogLeNet paper's: 8–100 % of the area, aspect 3/4–4/3.
-        "scale_jitter": VGG's: short side drawn from `scale_range`, then a random square.
-        "frame": the image in the middle of black, as LeNet-5 gets the digits of MNIST.
-        "none": the image has the right size already.
-      evaluate: the same without one; "center" takes the middle square of the image whose short
-        side has been brought to `resize`.
-      resize: pixels of the short side for "center"; 0 is size × 256/224.
-      scale_range: least and greatest short side for "scale_jitter", both included.
+      train: crop used when there is a random generator.
+        "resize": the whole image, whatever its aspect ratio.
+        "random_resized": as in GoogLeNet: 8–100 % of the area, aspect ratio 3/4–4/3.
+        "scale_jitter": as in VGG: short side drawn from `scale_range`, then a random square.
+        "frame": the image centred on black, as LeNet-5 does with MNIST digits.
+        "none": the image already has the right size.
+      evaluate: crop used without a generator; "center" resizes the short side to `resize` and takes
+        the central square.
+      resize: short side in pixels for "center"; 0 is size × 256/224.
+      scale_range: smallest and largest short side for "scale_jitter", inclusive.
 
     Raises:
-      UserError: an unknown crop, a channel count but 1 and 3, or a square larger than the side
-        that it is cut from.
+      UserError: if the crop is unknown, channels is not 1 or 3, or the square is larger than the
+        side that it is cut from.
     """
 
     size: int
@@ -106,18 +106,18 @@ class Cropper:
 
         Args:
           data: the encoded file.
-          rng: draws the crop of training; None takes the crop of evaluation.
-          name: the file, for messages.
+          rng: draws the training crop; None takes the evaluation crop.
+          name: name of the file, for messages.
 
         Raises:
-          UnreadableImageError: not an image, truncated, or larger than Pillow's safety limit.
-          UserError: the crop is "none" and the image has another size.
+          UnreadableImageError: if not an image, truncated, or above Pillow's safety limit.
+          UserError: if the crop is "none" and the image has another size.
         """
         return self.crop(open_image(data), rng, name)
 
     def crop(self, image: "Image", rng: np.random.Generator | None, name: str) -> np.ndarray:
-        """Decodes one image that Pillow has opened; see `__call__`."""
-        # Random crops may read a JPEG at a half, a quarter or an eighth; evaluation stays exact.
+        """Decodes and crops an image that Pillow has opened; see `__call__`."""
+        # Random crops may read a JPEG at 1/2, 1/4 or 1/8 of its size; evaluation stays exact.
         try:
             turn = orientation(image)
             box = self.box(image.size if turn < 5 else image.size[::-1], rng)
@@ -155,7 +155,7 @@ class Cropper:
         return self.evaluate if rng is None else self.train
 
     def box(self, image_size: tuple[int, int], rng: np.random.Generator | None) -> Box:
-        """Returns the part of an image of (width, height) pixels that is kept."""
+        """Returns the box to keep of an image of (width, height) pixels."""
         kind = self._kind(rng)
         if kind == "center":
             return _square(image_size, self.resize or round(self.size * 256 / 224), self.size)
@@ -171,9 +171,9 @@ class Cropper:
 def _square(
     image_size: tuple[int, int], short: int, size: int, across: float = 0.5, down: float = 0.5
 ) -> Box:
-    """The box of a size² crop after the short side has been brought to `short`.
+    """Returns the box of a size² crop from an image whose short side is resized to `short`.
 
-    `across` and `down` in [0, 1) choose the place; 0.5 is the middle.
+    `across` and `down` in [0, 1) set the position; 0.5 is the centre.
     """
     width, height = image_size
     if width <= height:
@@ -186,12 +186,12 @@ def _square(
         left = int(across * (new_width - size + 1))
         top = int(down * (new_height - size + 1))
     x, y = width / new_width, height / new_height
-    # min: the product may exceed the edge in the last digit, which Pillow refuses.
+    # min, because rounding may put the product beyond the edge, which Pillow refuses.
     return left * x, top * y, min((left + size) * x, width), min((top + size) * y, height)
 
 
 def _random_resized(image_size: tuple[int, int], size: int, rng: np.random.Generator) -> Box:
-    """Ten tries for a box of random area and aspect inside the image, else the middle square."""
+    """Draws up to ten boxes of random area and aspect ratio; falls back to the central square."""
     width, height = image_size
     for _ in range(TRIES):
         area, aspect, swap, across, down = rng.random(5)
@@ -208,10 +208,10 @@ def _random_resized(image_size: tuple[int, int], size: int, rng: np.random.Gener
 
 @dataclasses.dataclass(frozen=True)
 class WholeImage:
-    """From an encoded image to uint8 [H, W, channels] of its own size, which `views` cuts up.
+    """Converts an encoded image to uint8 [H, W, channels] of its own size, for `views`.
 
     Attributes:
-      size: of the images that the network will get.
+      size: side of the network's images.
       channels: 1 or 3.
     """
 
@@ -219,10 +219,10 @@ class WholeImage:
     channels: int = 3
 
     def __call__(self, data: bytes, rng: np.random.Generator | None, name: str) -> np.ndarray:
-        """Decodes one image, as a `Cropper` does; nothing is random.
+        """Decodes one image like `Cropper`, deterministically.
 
         Raises:
-          UnreadableImageError: not an image, truncated, or larger than Pillow's safety limit.
+          UnreadableImageError: if not an image, truncated, or above Pillow's safety limit.
         """
         del rng, name
         pixels = np.asarray(decode(data, self.channels))
@@ -230,15 +230,16 @@ class WholeImage:
 
 
 def _shrink_on_load(image: "Image", box: Box, size: int, turn: int) -> Box:
-    """Lets the JPEG decoder drop detail that the crop cannot show; returns the box to match.
+    """Makes the JPEG decoder reduce an image that the crop will shrink; returns the scaled box.
 
-    At least twice the target is kept, so that the antialiased resize still decides the result.
+    It keeps at least twice the target size, so that the antialiased resize still decides the
+    result.
 
     Args:
-      image: before it is decoded, as it is stored.
-      box: of the upright image.
-      size: pixels of the target's side.
-      turn: see `decode.orientation`.
+      image: image as stored, before it is decoded.
+      box: box in the upright image.
+      size: side of the target in pixels.
+      turn: result of `decode.orientation`.
     """
     if image.format != "JPEG":
         return box
@@ -249,10 +250,10 @@ def _shrink_on_load(image: "Image", box: Box, size: int, turn: int) -> Box:
     reduced = image.draft(None, (int(np.ceil(width * need)), int(np.ceil(height * need))))
     if reduced is None:
         return box
-    # From the exact size: the image's own is rounded up, which would shift the box.
+    # Use the exact size: the image's own is rounded up, which would shift the box.
     scale = reduced[1][2] / width
     left, top, right, bottom = (edge * scale for edge in box)
-    # The rest of a pixel, at the right and at the bottom, comes first where the image is turned.
+    # In a rotated image the partial pixel at the right and bottom comes first.
     rest = image.width - width * scale, image.height - height * scale
     across, down = rest if turn < 5 else rest[::-1]
     across, down = across * (turn in (2, 3, 6, 7)), down * (turn in (3, 4, 7, 8))

@@ -1,5 +1,5 @@
-"""From the files that a data set is published as to ArrayRecord, as TFDS lays it out.
+"""Converts published files of a data set to ArrayRecord in the layout of TFDS.
 
-`original` says what a reader gives (`idx`, `cifar`, `svhn`, `imagenet`, `folders`), `writer` what
-becomes of it, `workspace` how a killed run goes on; `tfrecord` is for what TFDS has prepared.
+Readers (`idx`, `cifar`, `svhn`, `imagenet`, `folders`) return an `original`; `writer` writes it,
+`workspace` lets a killed run continue; `tfrecord` converts data sets prepared by TFDS.
 """

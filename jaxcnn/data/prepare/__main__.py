@@ -38,14 +38,14 @@ READERS: dict[str, Callable[[Path], Original]] = {
     "imagenet2012": read_imagenet,
 }
 VERBS = (*READERS, "folder", "convert")
-SECONDS = 30.0  # between lines where there is no terminal
+SECONDS = 30.0  # between progress lines without a terminal
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Returns the command line.
+    """Parses the command line.
 
     Raises:
-      UserError: for a data set or flag that does not exist, or a value that it does not take.
+      UserError: if a data set or flag does not exist, or a value is not valid.
     """
     parser = cli.Parser(
         prog="python -m jaxcnn.data.prepare",
@@ -80,7 +80,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 @contextlib.contextmanager
 def shown_progress() -> Iterator[writer.Progress]:
-    """Gives what shows progress: bars on a terminal, elsewhere a line now and then."""
+    """Yields a progress function: bars on a terminal, occasional lines elsewhere."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as TimeLeft
 
@@ -106,7 +106,7 @@ def main(argv: Sequence[str]) -> int:
     """Prepares a data set; returns the exit code.
 
     Raises:
-      UserError: for whatever the user can put right.
+      UserError: for errors that the user can fix.
     """
     flags = parse(argv)
     root = data_root(flags.out)
@@ -126,7 +126,7 @@ def main(argv: Sequence[str]) -> int:
                     allow_bad=flags.allow_bad,
                     progress=progress,
                 )
-    except KeyboardInterrupt:  # without the handlers of a command
+    except KeyboardInterrupt:  # without a command's signal handlers
         preemption.tell("stopped; the same command continues")
         return 128 + signal.SIGINT
     except preemption.Stopped as stopped:

@@ -1,7 +1,7 @@
-"""CIFAR-10 and CIFAR-100: the binary archives, or the folder that they are unpacked to.
+"""Reads CIFAR-10 and CIFAR-100 from the binary archives, or from the unpacked folder.
 
-A record is one byte for each label, then 1,024 bytes each of red, green and blue. The python
-archives are pickles, which are programs, and are not read.
+A record is one byte per label, then 1,024 bytes each of red, green and blue. The python archives
+are not read: they are pickles, which can run programs.
 """
 
 import functools
@@ -56,19 +56,19 @@ def _open(
     splits: Files,
     names: Mapping[str, tuple[str, int]],
 ) -> Original:
-    """Returns a data set of CIFAR's binary files.
+    """Returns a data set from CIFAR's binary files.
 
     Args:
       source: archive or folder.
-      name: as in TFDS.
+      name: name in TFDS.
       description: one sentence.
-      archive: how it is published.
-      splits: the files of each.
-      names: for each label, in the order of the bytes of a record, the file with the names of its
-        classes and how many there are.
+      archive: name of the published archive.
+      splits: files of each split.
+      names: for each label, in the byte order of a record, the file with its class names and the
+        number of classes.
 
     Raises:
-      UserError: no such files, damaged ones, or the python archive.
+      UserError: if files are missing or damaged, or it is the python archive.
     """
     of_classes = [file for file, _ in names.values()]
     wanted = [file for files in splits.values() for file in files] + of_classes

@@ -1,4 +1,4 @@
-"""Original files, found in a folder or read out of an archive, which is never unpacked to disk."""
+"""Reads original files from a folder or an archive, which is never unpacked to disk."""
 
 import contextlib
 import gzip
@@ -15,7 +15,7 @@ from typing import IO, cast
 from jaxcnn.errors import UserError
 from jaxcnn.io.safe_files import kind_of, open_regular
 
-# Bytes of an archive or a file in memory, decompressed; the largest that we look for has 185 MB.
+# Largest decompressed size of an archive or file in memory; the largest published one has 185 MB.
 LARGEST = 512 << 20
 DAMAGE = (
     *(EOFError, OSError, ValueError, OverflowError, MemoryError, RuntimeError),
@@ -24,10 +24,10 @@ DAMAGE = (
 
 
 def find(source: Path, name: str) -> Path | None:
-    """Returns the file of that name in a folder or up to two below it, or None.
+    """Returns the file with a name in a folder or up to two levels below it, or None.
 
     Raises:
-      UserError: there are several.
+      UserError: if there are several.
     """
     found: list[Path] = []
     for pattern in (name, f"*/{name}", f"*/*/{name}"):
@@ -40,10 +40,10 @@ def find(source: Path, name: str) -> Path | None:
 
 
 def _is_file(path: Path) -> bool:
-    """Tells whether a path is a regular file or a link to one.
+    """Returns whether a path is a regular file or a link to one.
 
     Raises:
-      UserError: it is a FIFO, a socket or a device.
+      UserError: if it is a FIFO, a socket or a device.
     """
     try:
         kind = kind_of(path.stat().st_mode)
@@ -58,7 +58,7 @@ def check_source(source: Path) -> None:
     """Raises an error if a file is missing.
 
     Raises:
-      UserError: no such file or folder, or a FIFO, socket or device.
+      UserError: if it is missing, or a FIFO, socket or device.
     """
     if not os.path.exists(source):
         raise UserError(f"there is no {source}: set --source to the downloaded files")
@@ -68,17 +68,17 @@ def check_source(source: Path) -> None:
 def read_files(
     source: Path, names: Sequence[str], archive: str = ""
 ) -> tuple[dict[str, bytes], list[Path]]:
-    """Returns the content of those of the named files that are there, and the files on disk.
+    """Returns the content of the named files that exist, and the files on disk.
 
     Args:
-      source: a folder, or an archive (tar, also compressed, or zip) in which they lie anywhere.
-        In a folder they may end in .gz.
-      names: what they are called.
-      archive: the archive that they are published in, also looked for in the folder.
+      source: a folder, or an archive (tar, also compressed, or zip) that holds the files at any
+        place. In a folder they may end in .gz.
+      names: names of the files.
+      archive: name of the published archive, which is also searched in the folder.
 
     Raises:
-      UserError: nothing there, something damaged or cut short, or an archive with paths that leave
-        it.
+      UserError: if nothing is found, a file is damaged or cut short, or an archive has paths that
+        lead out of it.
     """
     check_source(source)
     if source.is_file():
@@ -98,12 +98,12 @@ def read_files(
 
 
 def read_archive(path: Path, names: Sequence[str]) -> dict[str, bytes]:
-    """Returns the content of the named files, wherever in the archive they lie.
+    """Returns the content of the named files at any place in the archive.
 
-    All of the archive is read, so that its checksums are compared.
+    The whole archive is read, so that its checksums are verified.
 
     Raises:
-      UserError: not an archive, damaged or cut short, or with paths that leave it.
+      UserError: if it is not an archive, damaged or cut short, or has paths that lead out of it.
     """
     try:
         with open_regular(path) as file:
@@ -116,7 +116,7 @@ def read_archive(path: Path, names: Sequence[str]) -> dict[str, bytes]:
 
 
 class Bounded:
-    """A stream of at most `LARGEST` bytes, whatever an archive says that its members have."""
+    """A stream of at most `LARGEST` bytes, whatever size an archive declares."""
 
     def __init__(self, path: Path, stream: IO[bytes]):
         self._path, self._stream, self._left = path, stream, LARGEST
@@ -125,7 +125,7 @@ class Bounded:
         """Returns the next bytes.
 
         Raises:
-          UserError: there are more than expected.
+          UserError: if there are more than `LARGEST`.
         """
         data = self._stream.read(size)
         self._left -= len(data)
@@ -141,7 +141,7 @@ def _read_zip(path: Path, file: IO[bytes], names: Sequence[str]) -> dict[str, by
             name = _name_inside(path, entry.filename)
             if name not in names or entry.is_dir():
                 continue
-            # Other kinds of compression give as much as there is, whatever size is asked for.
+            # Other compression methods return the whole content, whatever size is requested.
             if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise ValueError(f"{name} is compressed in a way that is not read")
             with archive.open(entry) as stream:
@@ -160,13 +160,13 @@ def _read_tar(path: Path, stream: Bounded, names: Sequence[str]) -> dict[str, by
             if content is None:
                 raise ValueError(f"{name} is a link or a device, not a file")
             _keep(found, path, name, content, member.size)
-    while stream.read(1 << 20):  # the checksum of gzip stands at the end
+    while stream.read(1 << 20):  # gzip's checksum is at the end
         pass
     return found
 
 
 def damaged(path: Path, error: Exception) -> UserError:
-    """Returns what to say of a file that cannot be read to its end."""
+    """Returns the error for a file that cannot be read to its end."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return UserError(f"{path} is damaged, truncated or a different file ({reason})")
 
@@ -196,7 +196,7 @@ def _decompressed(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _name_inside(archive: Path, name: str) -> str:
-    """The last part of a path in an archive, unless the path leads out of it."""
+    """Returns the last part of a path in an archive; refuses paths that lead out of it."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts:
         raise UserError(f"{archive} has a file {name!r}, outside the archive: download it again")

@@ -1,4 +1,4 @@
-"""Photographs in one folder per class, as `jaxcnn.data.folder` reads them."""
+"""Reads photographs in one folder per class, like `jaxcnn.data.folder`."""
 
 import functools
 import os
@@ -23,15 +23,15 @@ SPLITS = {"train": "train", "test": "test", **dict.fromkeys(VALIDATION_FOLDERS, 
 
 
 def read_folder(source: Path, name: str = "") -> Original:
-    """Returns the images below `source`/train, and test, val or validation where they are.
+    """Returns the images below `source`/train, and test, val or validation if they exist.
 
     Args:
       source: the folder that holds `train`.
-      name: of the data set; by default that of the folder.
+      name: name of the data set; the default is that of the folder.
 
     Raises:
-      UserError: no such folder, no images, a name that TFDS does not take, or a class that train
-        lacks.
+      UserError: if the folder is missing or has no images, a name is not valid in TFDS, or train
+        lacks a class.
     """
     check_source(source)
     name = name or re.sub(r"[^a-z0-9]+", "_", source.resolve().name.lower()).strip("_")

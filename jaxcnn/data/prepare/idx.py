@@ -1,7 +1,7 @@
-"""MNIST and Fashion-MNIST: four files in the IDX format, compressed or not.
+"""Reads MNIST and Fashion-MNIST: four files in the IDX format, compressed or not.
 
-IDX: two zero bytes, one for the type (8: unsigned bytes), one for the number of dimensions, then
-each dimension as 4 bytes, the highest first, then the values.
+IDX: two zero bytes, one byte for the type (8: unsigned bytes), one for the number of dimensions,
+  each dimension as 4 bytes in big-endian order, then the values.
 """
 
 import functools
@@ -54,10 +54,10 @@ def read_fashion_mnist(source: Path) -> Original:
 def _open(
     source: Path, *, name: str, description: str, homepage: str, classes: tuple[str, ...]
 ) -> Original:
-    """Returns a data set of IDX files.
+    """Returns a data set from IDX files.
 
     Raises:
-      UserError: no such files, or damaged ones.
+      UserError: if the files are missing or damaged.
     """
     wanted = [file for prefix in SPLITS.values() for file in _names(prefix)]
     content, paths = read_files(source, wanted)
@@ -104,12 +104,12 @@ def parse_idx(data: bytes, name: str, *, dimensions: int) -> np.ndarray:
     """Returns the values of an IDX file of unsigned bytes.
 
     Args:
-      data: the file, decompressed.
-      name: for messages.
-      dimensions: how many it should have.
+      data: decompressed content of the file.
+      name: name of the file, for messages.
+      dimensions: expected number of dimensions.
 
     Raises:
-      UserError: another format, or not as long as its dimensions say.
+      UserError: if the format is another, or the length does not match the dimensions.
     """
     start = 4 + 4 * dimensions
     if data[:4] != bytes((0, 0, 8, dimensions)) or len(data) < start:

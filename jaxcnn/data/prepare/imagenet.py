@@ -1,8 +1,8 @@
-"""ILSVRC2012: the two tar files, which stay packed; images are read at their places in them.
+"""Reads ILSVRC2012 from its two tar files, without unpacking them.
 
-The training tar holds a tar for each class, whose name is its WordNet id; classes are numbered by
-their sorted ids. The labels of the validation images are those of the devkit if it is there, or
-else the list that TFDS brings along.
+The training tar holds a tar per class, named after its WordNet id; classes are numbered by their
+sorted ids. The validation labels come from the devkit if it is there, otherwise from a list that
+TFDS ships.
 """
 
 import functools
@@ -28,15 +28,15 @@ VALIDATION = "ILSVRC2012_img_val.tar"
 DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 META = "meta.mat"
-META_BYTES = 64 << 20  # decompressed; it has 2 MB
-HEADER_BYTES = 1 << 20  # of a member of a tar
+META_BYTES = 64 << 20  # decompressed; the file has 2 MB
+HEADER_BYTES = 1 << 20  # of a tar member
 IDS_IN_ORDER = "validation_labels.txt"
 ARCHIVES = {"validation": VALIDATION, "train": TRAIN}  # the smaller one first
 PUBLISHED = {"train": 1_281_167, "validation": 50_000}
 
 
 class Member(NamedTuple):
-    """A file in a tar: its last name, where it begins, how long it is, and its class."""
+    """A file in a tar: last part of its name, offset, size and class."""
 
     name: str
     offset: int
@@ -48,11 +48,11 @@ def read_imagenet(source: Path) -> Original:
     """Returns ILSVRC2012.
 
     Args:
-      source: the folder of the tars, with the devkit or without; or a file, validation_labels.txt,
-        that has the WordNet id of every validation image, one a line.
+      source: folder of the tars, optionally with the devkit or validation_labels.txt, which has the
+        WordNet id of every validation image, one per line.
 
     Raises:
-      UserError: no tar, or a devkit that is not as published.
+      UserError: if a tar is missing, or the devkit is not the published one.
     """
     check_source(source)
     if source.is_file():
@@ -86,10 +86,10 @@ def read_imagenet(source: Path) -> Original:
 
 
 def validation_labels(source: Path, numbers: Mapping[str, int]) -> tuple[Sequence[int], list[Path]]:
-    """Returns the label of every validation image, 0 to 999, and the files that say so.
+    """Returns the label of every validation image, 0 to 999, and the files they come from.
 
     Raises:
-      UserError: a file that is damaged, incomplete or names other classes.
+      UserError: if a file is damaged, incomplete or names other classes.
     """
     if path := find(source, IDS_IN_ORDER):
         return _by_id(_content(path).decode("utf-8", "replace").split(), numbers, path), [path]
@@ -126,7 +126,7 @@ def _by_id(wnids: Sequence[str], numbers: Mapping[str, int], path: Path) -> list
 
 
 def _by_devkit(truth: bytes, meta: bytes, numbers: Mapping[str, int], path: Path) -> list[int]:
-    """The devkit numbers the classes otherwise: 1 to 1000 in the order of meta.mat."""
+    """Returns labels from the devkit, which numbers classes 1 to 1000 in the order of meta.mat."""
     try:
         synsets = read_mat(io.BytesIO(meta), META_BYTES)["synsets"]
         wnids = {
@@ -173,19 +173,19 @@ def _train(path: Path, numbers: Mapping[str, int]) -> Examples:
 
 
 def _members(file: IO[bytes], path: Path, end: int | None = None) -> Iterator[tuple[str, int, int]]:
-    """Yields last name, offset and size of the files of an uncompressed tar, by its headers.
+    """Yields last name, offset and size of the files in an uncompressed tar, from its headers.
 
     Args:
-      file: the file, at the beginning of the tar.
-      path: for messages.
-      end: where in the file the tar ends, if not with it.
+      file: the file, positioned at the beginning of the tar.
+      path: path for messages.
+      end: offset in the file where the tar ends, if it is not the end of the file.
     """
     inner = end is not None
     end = end or path.stat().st_size
     after = 0
     try:
         with tarfile.open(fileobj=cast(IO[bytes], Headers(file)), mode="r:") as tar:
-            # Past `end` stands what belongs to the tar outside of this one.
+            # Bytes past `end` belong to the outer tar.
             while (member := tar.next()) is not None and member.offset < end:
                 after = (
                     member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
@@ -208,7 +208,7 @@ def _members(file: IO[bytes], path: Path, end: int | None = None) -> Iterator[tu
 
 
 class Headers:
-    """A file that reads only headers, and refuses those that would fill the memory."""
+    """A file that reads only headers, and refuses headers that would fill the memory."""
 
     def __init__(self, file: IO[bytes]):
         self._file, self.seek, self.tell = file, file.seek, file.tell
@@ -217,7 +217,7 @@ class Headers:
         """Returns the next bytes.
 
         Raises:
-          tarfile.ReadError: no header has as many.
+          tarfile.ReadError: if more bytes are requested than a header has.
         """
         if size > HEADER_BYTES:
             raise tarfile.ReadError(f"it has a header of {size:,} bytes")
@@ -232,7 +232,7 @@ def _examples(path: Path, members: list[Member]) -> Examples:
         member = members[index]
         if member.size > IMAGE_BYTES:
             raise BadRecordError(f"it has {member.size:,} bytes, more than an image may have")
-        with path.open("rb", buffering=0) as file:  # threads must not share a position
+        with path.open("rb", buffering=0) as file:  # threads need their own position
             file.seek(member.offset)
             data = file.read(member.size)
         if len(data) != member.size:

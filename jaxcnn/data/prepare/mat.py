@@ -1,8 +1,8 @@
-"""MATLAB files of version 5, read with bounds: SciPy allocates whatever a file says that it holds.
+"""Reads MATLAB files of version 5 with limits, because SciPy allocates any declared size.
 
 A file is a header of 128 bytes and elements: type, number of bytes, content. A compressed element
-holds a matrix, which is an element again: flags with its class, dimensions, name, and values or
-further matrices. https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf
+holds a matrix, which is also an element: flags with its class, dimensions, name, and values or
+nested matrices. https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf
 """
 
 import math
@@ -18,11 +18,11 @@ CELL, STRUCT, CHAR, LAST_NUMBER = 1, 2, 4, 15
 NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8"}
 NUMBERS[13] = "u8"
 ENCODINGS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
-DEEPEST = 8  # matrices in matrices
+DEEPEST = 8  # nesting depth of matrices
 
 
 class Element(NamedTuple):
-    """Type, content, and where in the data the next one begins."""
+    """Type, content, and offset of the next element in the data."""
 
     kind: int
     content: memoryview
@@ -32,16 +32,16 @@ class Element(NamedTuple):
 def read_mat(file: IO[bytes], limit: int) -> dict[str, Any]:
     """Returns the matrices of a file by name.
 
-    Numbers are arrays, which share the memory of the file; a row of characters is a text, cells
-    are a list, and a structure array is a list of dictionaries.
+    Numbers are arrays that share the memory of the file, a row of characters is a string, cells are
+    a list, and a structure array is a list of dictionaries.
 
     Args:
-      file: at its beginning.
-      limit: bytes that all matrices may have together, decompressed.
+      file: the file, positioned at its beginning.
+      limit: largest total size of all decompressed matrices in bytes.
 
     Raises:
-      ValueError: another format, damage, more than `limit`, or a matrix of a kind that is not read
-        (complex, sparse, objects).
+      ValueError: if the file has another format, is damaged or exceeds `limit`, or a matrix is
+        complex, sparse or holds objects.
     """
     header = file.read(HEADER)
     if header[126:128] not in (b"IM", b"MI") or b"\1" not in header[124:126]:
@@ -52,7 +52,7 @@ def read_mat(file: IO[bytes], limit: int) -> dict[str, Any]:
         if len(tag) < 8:
             raise ValueError("it ends within an element")
         kind, size = struct.unpack(f"{order}II", tag)
-        if size > limit + limit // 100 + 1024:  # compressed, it may be a little longer
+        if size > limit + limit // 100 + 1024:  # compressed data may be slightly longer
             raise ValueError(f"it has a matrix of {size:,} bytes, more than the {limit:,} expected")
         data = file.read(size)
         if len(data) < size:
@@ -90,7 +90,7 @@ def _element(data: memoryview, at: int, order: str) -> Element:
     if len(data) < at + 8:
         raise ValueError("a matrix is truncated")
     kind, size = struct.unpack_from(f"{order}II", data, at)
-    if kind >> 16:  # up to four bytes stand in the place of their number
+    if kind >> 16:  # up to four bytes are stored in the tag
         kind, size, start, after = kind & 0xFFFF, kind >> 16, at + 4, at + 8
     else:
         start, after = at + 8, at + 8 + size + -size % 8
@@ -148,7 +148,7 @@ def _nested(
         text = bytes(names.content)
         parts = [text[start : start + width] for start in range(0, len(text), width)]
         fields = [part.split(b"\0")[0].decode("latin-1") for part in parts]
-    if count * len(fields) * 8 > len(data) - at:  # each has 8 bytes at least
+    if count * len(fields) * 8 > len(data) - at:  # each has at least 8 bytes
         raise ValueError(f"a matrix of {count:,} parts is truncated")
     rows = []
     for _ in range(count):

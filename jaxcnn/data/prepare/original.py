@@ -1,4 +1,4 @@
-"""What every reader of original files gives: numbered records, and how to read one of them."""
+"""The result of every reader of original files: numbered records with a read function."""
 
 import dataclasses
 import hashlib
@@ -13,19 +13,18 @@ DIGITS = tuple("0123456789")
 
 
 class BadRecordError(Exception):
-    """One record cannot be used; the message says why. The others are not affected."""
+    """Raised when one record is not usable; other records are not affected."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
     """One split of the original files.
 
-    Attributes:
-      keys: one for each example, all different; what TFDS orders them by.
-      read: the features of the example at a position, its image encoded. Called by several threads;
-        raises `BadRecordError` or OSError.
-      describe: the file or record of an example, for messages.
-      num_bytes: of all images, encoded; a guess where they are not yet.
+    keys: one key per example, all different, which determine the order in TFDS.
+    read: index → features of an example, with its encoded image. Called by several threads; raises
+      `BadRecordError` or OSError.
+    describe: index → file or record of an example, for messages.
+    num_bytes: total size of all encoded images; an estimate if they are not encoded yet.
     """
 
     keys: Sequence[int | str]
@@ -39,17 +38,17 @@ class Original:
     """A data set before it is prepared.
 
     Attributes:
-      name: as in TFDS.
-      version: as in TFDS.
+      name: name in TFDS.
+      version: version in TFDS.
       description: one sentence.
-      homepage: where it is from; "" if nowhere.
-      image_shape: height, width, channels; None where they differ.
-      encoding: "jpeg" if all images are; "" if they may be anything else.
-      labels: the class names of every label.
-      texts: the names of features that are text.
-      published: how many examples the splits have; none where that is not known beforehand.
-      splits: reads a split, or no more than its table of contents.
-      files: the files that it consists of, for a run that goes on to see that they are the same.
+      homepage: URL of the source; "" if there is none.
+      image_shape: height, width, channels; None if they differ.
+      encoding: "jpeg" if all images are JPEGs; "" otherwise.
+      labels: class names of every label.
+      texts: names of the text features.
+      published: number of examples per split; empty if it is not known beforehand.
+      splits: functions that read a split, or only its table of contents.
+      files: files of the data set; a continued run checks that they are the same.
     """
 
     name: str
@@ -81,14 +80,14 @@ def arrays(
     num_classes: Mapping[str, int],
     id_digits: int = 0,
 ) -> Examples:
-    """Returns examples that lie in memory, to be encoded as PNG; their keys are their numbers.
+    """Returns examples in memory, to be encoded as PNG; their keys are their numbers.
 
     Args:
-      split: its name.
+      split: name of the split.
       images: uint8 [n, H, W] or [n, H, W, 3].
       labels: integers [n] of each label.
-      num_classes: of each label.
-      id_digits: of the feature "id", "train_00017" for example; 0: there is none.
+      num_classes: number of classes of each label.
+      id_digits: number of digits of the feature "id", "train_00017" for example; 0 for no "id".
     """
 
     def describe(index: int) -> str:
@@ -104,7 +103,7 @@ def arrays(
             values["id"] = f"{split}_{index:0{id_digits}}"
         return values
 
-    # Photographs take about two thirds of their pixels, drawings less.
+    # Photographs compress to about two thirds of their pixels, drawings to less.
     return Examples(range(len(images)), read, describe, num_bytes=images.nbytes // 2)
 
 

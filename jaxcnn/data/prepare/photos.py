@@ -1,4 +1,4 @@
-"""Encoded photographs: every one is decoded once to see that it is whole, and kept as it is."""
+"""Checks encoded photographs by decoding each once; the files stay unchanged."""
 
 import io
 
@@ -6,7 +6,7 @@ from jaxcnn.data.dataset import UnreadableImageError
 from jaxcnn.data.images.decode import decode, open_image, reason
 from jaxcnn.data.prepare.original import BadRecordError
 
-JPEG_QUALITY = 100  # as TFDS writes those that it converts
+JPEG_QUALITY = 100  # the quality that TFDS uses for conversion
 
 
 def check(data: bytes) -> None:
@@ -15,12 +15,12 @@ def check(data: bytes) -> None:
 
 
 def as_jpeg(data: bytes) -> bytes:
-    """Returns a photograph as it is if it is a grey or RGB JPEG, and as an RGB JPEG otherwise.
+    """Returns a grey or RGB JPEG unchanged, and any other photograph as an RGB JPEG.
 
     ImageNet has 22 JPEGs in CMYK and a PNG among its JPEGs.
 
     Raises:
-      BadRecordError: it is not a whole image.
+      BadRecordError: if the image is damaged or truncated.
     """
     image_format, mode = _decode(data)
     if image_format == "JPEG" and mode in ("L", "RGB"):
@@ -34,7 +34,7 @@ def as_jpeg(data: bytes) -> bytes:
 
 
 def _decode(data: bytes) -> tuple[str | None, str]:
-    """Returns format and mode; a JPEG is decoded at an eighth, which reads all of it."""
+    """Returns format and mode; decodes a JPEG at 1/8 size, which still reads all of it."""
     try:
         image = open_image(data)
         found = image.format, image.mode
@@ -42,9 +42,9 @@ def _decode(data: bytes) -> tuple[str | None, str]:
             image.draft(image.mode, (image.width // 8 or 1, image.height // 8 or 1))
             image.load()
         else:
-            decode(data, channels=3)  # as in training, which refuses values of no known range
+            decode(data, channels=3)  # refuses unknown value ranges, as in training
     except UnreadableImageError as error:
         raise BadRecordError(str(error)) from error
-    except Exception as error:  # Pillow's decoders raise a dozen types on damaged files
+    except Exception as error:  # decoders raise a dozen types for damaged files
         raise BadRecordError(reason(error)) from error
     return found

@@ -1,7 +1,7 @@
-"""SVHN, cropped to 32x32: MATLAB files with images X [32, 32, 3, n] and labels y [n, 1], 1 to 10.
+"""Reads SVHN, cropped to 32x32: MATLAB files, images X [32, 32, 3, n], labels y [n, 1], 1 to 10.
 
-Label 10 is the digit 0. A file is decompressed as a whole, which takes twice its pixels for a
-moment: 3.3 GB of memory for the 531,131 extra images.
+Label 10 is the digit 0. A file is decompressed as a whole, which temporarily takes twice the size
+of its pixels: 3.3 GB of memory for the 531,131 extra images.
 """
 
 import functools
@@ -22,7 +22,7 @@ def read_svhn(source: Path) -> Original:
     """Returns SVHN, cropped.
 
     Raises:
-      UserError: none of the files is there.
+      UserError: if none of the files is there.
     """
     check_source(source)
     names = {split: f"{split}_32x32.mat" for split in PUBLISHED}
@@ -66,7 +66,7 @@ def _split(split: str, path: Path) -> Examples:
         )
     numbers = labels.reshape(-1).astype(np.int64)
     numbers = np.where((numbers >= 1) & (numbers <= 10), numbers % 10, -1)
-    # A view: the file keeps the pixels of one image together.
+    # A view: the pixels of one image are contiguous in the file.
     return arrays(
         split,
         np.moveaxis(images, -1, 0),

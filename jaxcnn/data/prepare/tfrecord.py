@@ -1,4 +1,4 @@
-"""From TFRecord to ArrayRecord, for what TFDS has prepared: the records stay as they are."""
+"""Converts data sets prepared by TFDS from TFRecord to ArrayRecord; the records are unchanged."""
 
 import json
 import os
@@ -21,14 +21,14 @@ def convert(
     """Writes the same data set as ArrayRecord; returns its folder.
 
     Args:
-      source: the folder with dataset_info.json, NAME/VERSION or NAME/CONFIG/VERSION; or one above
-        it, if it is the only one there.
-      root: the folder of TFDS to write to, another than the one that `source` is in.
-      progress: receives the number of records done.
+      source: folder with dataset_info.json, NAME/VERSION or NAME/CONFIG/VERSION; or a folder above
+        it, if that holds only one.
+      root: folder of TFDS to write to, not the one that contains `source`.
+      progress: receives the number of converted records.
 
     Raises:
-      UserError: no such data set, of another format, with shards that are missing or damaged; or
-        a disk that is full.
+      UserError: if the data set is missing or has another format, shards are missing or damaged, or
+        the disk is full.
     """
     source = _locate(source)
     info = _read_description(source)
@@ -111,10 +111,10 @@ def _shards(source: Path, name: str, split: dict[str, Any]) -> list[tuple[Path, 
 
 
 def _records(path: Path, expected: int) -> Iterator[bytes]:
-    """Yields the records of a file, each of which can be parsed.
+    """Yields the records of a file after checking that they can be parsed.
 
     Raises:
-      UserError: it is damaged, or has another number of records.
+      UserError: if the file is damaged, or has another number of records.
     """
     from grain.experimental import TFRecordIterDataset
     from tensorflow_datasets.proto import tf_example_pb2
@@ -126,7 +126,7 @@ def _records(path: Path, expected: int) -> Iterator[bytes]:
                 raise ValueError(f"record {count} is empty")
             count += 1
             yield record
-    except Exception as error:  # protobuf and struct have their own
+    except Exception as error:  # protobuf and struct raise their own
         raise UserError(f"{path} is damaged ({error}): prepare or copy it again") from error
     if count != expected:
         raise UserError(
@@ -135,7 +135,7 @@ def _records(path: Path, expected: int) -> Iterator[bytes]:
 
 
 def _copy_description(source: Path, target: Path, info: Note) -> None:
-    """All files but the shards; the format is what changes."""
+    """Copies all files except the shards; changes the format in the description."""
     for path in sorted(source.iterdir()):
         if path.suffix in (".json", ".txt") and path.name != DESCRIPTION:
             (target / path.name).write_bytes(read_bytes(path, JSON_BYTES))

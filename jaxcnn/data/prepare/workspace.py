@@ -1,4 +1,4 @@
-"""A prepared data set in the making: in a hidden folder beside its place, until it is whole.
+"""A data set in preparation, in a hidden folder beside its final place until it is complete.
 
   DATA_DIR/NAME/.VERSION.incomplete/   plan.json, lock, done/SHARD.json, data/SHARD
   DATA_DIR/NAME/VERSION                what data/ becomes, by one rename, at the end
@@ -25,10 +25,10 @@ Note = dict[str, Any]
 
 
 class Workspace:
-    """See `open_workspace`.
+    """The hidden folder of a data set; returned by `open_workspace`.
 
     Attributes:
-      data: the folder that becomes the data set.
+      data: folder that becomes the data set.
     """
 
     def __init__(self, hidden: Path, target: Path):
@@ -43,19 +43,19 @@ class Workspace:
             note = read_json(self._done / f"{shard}.json")
             size = (self.data / shard).stat().st_size
             return note["note"] if size == note["size"] else None
-        except (OSError, ValueError, KeyError, TypeError):  # it was not written to its end
+        except (OSError, ValueError, KeyError, TypeError):  # not completely written
             return None
 
     def write_shard(self, shard: str, records: Iterable[bytes], note: Note) -> None:
         """Writes one ArrayRecord file, whole or not at all.
 
         Args:
-          shard: the name of the file.
-          records: its records; they are read before `note` is.
-          note: what `done` returns afterwards.
+          shard: name of the file.
+          records: records of the file; they are read before `note`.
+          note: record of the shard that `done` returns afterwards.
 
         Raises:
-          UserError: the disk is full or not writable.
+          UserError: if the disk is full or not writable.
         """
         from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
@@ -63,7 +63,7 @@ class Workspace:
         written = 0
         writer = None
         try:
-            writer = _call(ArrayRecordWriter, str(partial), "group_size:1")  # one image at a time
+            writer = _call(ArrayRecordWriter, str(partial), "group_size:1")  # one image per group
             for record in records:
                 _call(writer.write, record)
                 written += 1
@@ -82,7 +82,7 @@ class Workspace:
             raise not_writable(self.data, error) from error
         finally:
             if writer is not None:
-                with contextlib.suppress(RuntimeError):  # after a failure it fails again
+                with contextlib.suppress(RuntimeError):  # raises again after a failure
                     writer.close()
 
     def commit(self) -> Path:
@@ -99,14 +99,14 @@ class Workspace:
 
 @contextlib.contextmanager
 def open_workspace(target: Path, plan: Note) -> Iterator[Workspace]:
-    """Holds the hidden folder of a data set that is to be at `target`.
+    """Locks the hidden folder of a data set that will be at `target`.
 
     Args:
-      target: DATA_DIR/NAME/VERSION, which is not there yet.
-      plan: what the shards follow from; another plan starts afresh.
+      target: DATA_DIR/NAME/VERSION, which does not exist yet.
+      plan: settings that determine the shards; another plan starts again.
 
     Raises:
-      UserError: another process prepares the same, or the folder is not writable.
+      UserError: if another process prepares the same, or the folder is not writable.
     """
     hidden = target.parent / f".{target.name}.incomplete"
     try:
@@ -134,7 +134,7 @@ def _take_up(hidden: Path, plan: Note) -> None:
     text = json.dumps(plan, sort_keys=True)
     try:
         kept = read_text(file)
-    except (OSError, ValueError):  # there is none, or none of ours
+    except (OSError, ValueError):  # no plan, or not a valid one
         kept = ""
     if kept != text:
         file.unlink(missing_ok=True)
@@ -148,14 +148,14 @@ def _take_up(hidden: Path, plan: Note) -> None:
 
 
 def check_space(folder: Path, num_bytes: int) -> None:
-    """Refuses to begin what cannot end.
+    """Refuses to start if the disk has too little space.
 
     Args:
-      folder: some of whose parents exist.
-      num_bytes: that are to be written.
+      folder: a folder that need not exist yet.
+      num_bytes: number of bytes to write.
 
     Raises:
-      UserError: the disk has less than that.
+      UserError: if the disk has less space.
     """
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free
@@ -168,7 +168,7 @@ def check_space(folder: Path, num_bytes: int) -> None:
 
 
 def _call(function: Any, *arguments: Any) -> Any:
-    """Calls ArrayRecord, which raises the system's errors as RuntimeErrors."""
+    """Calls ArrayRecord; converts its RuntimeErrors to OSErrors."""
     try:
         return function(*arguments)
     except RuntimeError as error:
@@ -176,7 +176,7 @@ def _call(function: Any, *arguments: Any) -> Any:
 
 
 def not_writable(path: Path, error: OSError) -> UserError:
-    """Returns what to say of a folder that takes no more."""
+    """Returns the error for a folder that is not writable."""
     return UserError(
         f"cannot write {path}: {error.strerror or error}; make room or set --out to another disk,"
         " and start again: what is written so far is kept",

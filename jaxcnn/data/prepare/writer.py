@@ -1,7 +1,7 @@
-"""From numbered examples to a folder of TFDS: shards of ArrayRecord and their description.
+"""Writes numbered examples as a TFDS folder: shards of ArrayRecord and their description.
 
-The examples of a split have the order that TFDS gives them, by the MD5 of the split's name and the
-key, so that `train[:90%]` is the same as of a data set that TFDS has prepared.
+The examples of a split are ordered as in TFDS, by the MD5 of the split's name and the key, so
+`train[:90%]` is the same as in a data set that TFDS has prepared.
 """
 
 import contextlib
@@ -18,23 +18,23 @@ from jaxcnn.data.prepare.workspace import Note, Workspace, check_space, not_writ
 from jaxcnn.errors import UserError
 from jaxcnn.io.safe_files import read_json
 
-SHARD_BYTES = 64 << 20  # the least, where a split has several
+SHARD_BYTES = 64 << 20  # smallest size if there are several shards
 MOST_SHARDS = 1024
-WINDOW = 512  # examples that are in memory at a time
-PART = 16  # of them, for one thread
-LISTED = 10  # bad records that a message names
-HOPELESS = 100  # bad records beyond those allowed, after which the rest is not tried
+WINDOW = 512  # examples in memory at a time
+PART = 16  # examples per thread task
+LISTED = 10  # bad records listed in a message
+HOPELESS = 100  # stop after this many bad records beyond those allowed
 
 
 class Progress(Protocol):
     """Progress while a split is written."""
 
     def __call__(self, split: str, done: int, total: int) -> None:
-        """`done` of `total` examples."""
+        """Reports that `done` of `total` examples are written."""
 
 
 class Written(NamedTuple):
-    """A split: the examples of each shard, the bytes of all records, and what was left out."""
+    """A split: examples per shard, bytes of all records, and records that were left out."""
 
     lengths: list[int]
     num_bytes: int
@@ -52,15 +52,15 @@ def prepare(
     """Writes a data set; returns its folder, root/name/version.
 
     Args:
-      original: what to write.
-      root: the folder of TFDS.
-      partial: take the splits that are there, of any number of examples.
-      allow_bad: how many records may be unusable; they are left out.
-      progress: is told what is done.
+      original: data set to write.
+      root: folder of TFDS.
+      partial: whether to write only the splits that exist, with any number of examples.
+      allow_bad: number of unusable records to leave out.
+      progress: called with the progress.
 
     Raises:
-      UserError: splits that are missing or have another number of examples than published, bad
-        records, or a disk that is full. What is written by then is taken up by the next call.
+      UserError: if a split is missing or has another number of examples than published, too many
+        records are bad, or the disk is full. The next call continues with what is written.
     """
     target = root / original.name / original.version
     check_free(target)
@@ -89,10 +89,10 @@ def prepare(
 
 
 def check_free(target: Path) -> None:
-    """Refuses to write where something is.
+    """Refuses to overwrite an existing folder.
 
     Raises:
-      UserError: what is there, and what to do.
+      UserError: if it exists; the message says what to do.
     """
     if target.exists():
         raise UserError(
@@ -111,7 +111,7 @@ def _format_hint(target: Path) -> str:
 
 
 def _pool() -> ThreadPoolExecutor:
-    """Threads: Pillow decodes and hashes without holding the interpreter."""
+    """Returns a pool of threads: Pillow decodes and hashes without the interpreter's lock."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return ThreadPoolExecutor(available or 1)
 
@@ -140,7 +140,7 @@ def _check_bad(bad: list[str], allowed: int) -> None:
 
 
 def order(split: str, examples: Examples) -> list[int]:
-    """Returns the positions of the examples in the order of TFDS."""
+    """Returns the indices of the examples in the order of TFDS."""
     salted = hashlib.md5(split.encode(), usedforsecurity=False)
 
     def digest(index: int) -> bytes:
@@ -152,7 +152,7 @@ def order(split: str, examples: Examples) -> list[int]:
 
 
 def shard_count(num_examples: int, num_bytes: int) -> int:
-    """Returns a power of two: shards of 64 MiB or more, at most 1024 of them, as TFDS has."""
+    """Returns a power of two: shards of at least 64 MiB, at most 1024 of them, as in TFDS."""
     count = 1
     while count < MOST_SHARDS and 2 * count <= min(num_examples, num_bytes // SHARD_BYTES):
         count *= 2
@@ -160,7 +160,7 @@ def shard_count(num_examples: int, num_bytes: int) -> int:
 
 
 def shard_name(name: str, split: str, number: int, count: int) -> str:
-    """Returns the name of a file as TFDS has it."""
+    """Returns the name of a shard file as in TFDS."""
     return f"{name}-{split}.array_record-{number:05}-of-{count:05}"
 
 
@@ -174,7 +174,7 @@ def _write_split(
     allow_bad: int,
     progress: Progress,
 ) -> Written:
-    """Writes the shards of a split that are not there yet, or left something out."""
+    """Writes missing shards of a split, and shards that had left out records."""
     positions = order(split, examples)
     total = len(positions)
     shards = shard_count(total, examples.num_bytes)
@@ -222,7 +222,7 @@ def _write_split(
 
 
 def _description(original: Original, folder: Path) -> tuple[Callable[[dict[str, Any]], bytes], Any]:
-    """Returns what turns features into a record, and the DatasetInfo without its splits."""
+    """Returns a function from features to a record, and the DatasetInfo without its splits."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.dataset_info import DatasetIdentity
     from tensorflow_datasets.core.example_serializer import ExampleSerializer
@@ -253,7 +253,7 @@ def _description(original: Original, folder: Path) -> tuple[Callable[[dict[str, 
 
     def serialize(values: dict[str, Any]) -> bytes:
         example = serializer.get_tf_example(features.encode_example(values))
-        return example.SerializeToString(deterministic=True)  # or every process has its own order
+        return example.SerializeToString(deterministic=True)  # else the order varies
 
     return serialize, info
 
