@@ -11,14 +11,21 @@ _NAMES = {
     "Objective": "jaxcnn.attribution.objective",
     "Sanity": "jaxcnn.attribution.sanity",
     "cam": "jaxcnn.attribution.class_activation_maps",
+    "cut_patches": "jaxcnn.attribution.patches",
+    "deconvnet": "jaxcnn.attribution.deconv",
+    "deconvnet_unit": "jaxcnn.attribution.deconv",
     "grad_cam": "jaxcnn.attribution.class_activation_maps",
     "grad_cam_plus_plus": "jaxcnn.attribution.class_activation_maps",
     "gradient_times_input": "jaxcnn.attribution.gradient",
+    "guided_backprop": "jaxcnn.attribution.guided",
+    "guided_backprop_unit": "jaxcnn.attribution.guided",
     "integrated_gradients": "jaxcnn.attribution.integrated",
     "largest_magnitude": "jaxcnn.attribution.gradient",
     "layer_cam": "jaxcnn.attribution.class_activation_maps",
     "maximize": "jaxcnn.attribution.activation_maximization",
     "maximize_pixels": "jaxcnn.attribution.activation_maximization",
+    "occlusion": "jaxcnn.attribution.occlude",
+    "occlusion_map": "jaxcnn.attribution.occlude",
     "pixel_gradient": "jaxcnn.attribution.gradient",
     "saliency": "jaxcnn.attribution.gradient",
     "sanity_check": "jaxcnn.attribution.sanity",
@@ -26,6 +33,7 @@ _NAMES = {
     "smoothgrad": "jaxcnn.attribution.smooth_grad",
     "spearman": "jaxcnn.attribution.similarity",
     "ssim": "jaxcnn.attribution.similarity",
+    "unit_boxes": "jaxcnn.attribution.patches",
     "vargrad": "jaxcnn.attribution.smooth_grad",
 }
 
@@ -36,14 +44,21 @@ __all__ = [
     "Objective",
     "Sanity",
     "cam",
+    "cut_patches",
+    "deconvnet",
+    "deconvnet_unit",
     "grad_cam",
     "grad_cam_plus_plus",
     "gradient_times_input",
+    "guided_backprop",
+    "guided_backprop_unit",
     "integrated_gradients",
     "largest_magnitude",
     "layer_cam",
     "maximize",
     "maximize_pixels",
+    "occlusion",
+    "occlusion_map",
     "pixel_gradient",
     "saliency",
     "sanity_check",
@@ -51,6 +66,7 @@ __all__ = [
     "smoothgrad",
     "spearman",
     "ssim",
+    "unit_boxes",
     "vargrad",
 ]
 
@@ -68,16 +84,20 @@ if TYPE_CHECKING:
         grad_cam_plus_plus,
         layer_cam,
     )
+    from jaxcnn.attribution.deconv import deconvnet, deconvnet_unit
     from jaxcnn.attribution.gradient import (
         gradient_times_input,
         largest_magnitude,
         pixel_gradient,
         saliency,
     )
+    from jaxcnn.attribution.guided import guided_backprop, guided_backprop_unit
     from jaxcnn.attribution.integrated import integrated_gradients
     from jaxcnn.attribution.objective import Objective
     from jaxcnn.attribution.sanity import Sanity, sanity_check
     from jaxcnn.attribution.score_weighted_maps import score_cam
+    from jaxcnn.attribution.occlude import occlusion, occlusion_map
+    from jaxcnn.attribution.patches import cut_patches, unit_boxes
     from jaxcnn.attribution.similarity import spearman, ssim
     from jaxcnn.attribution.smooth_grad import smoothgrad, vargrad
 else:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jaxcnn.analysis.graph import Graph, trace
 from jaxcnn.errors import UserError, nearest
 
 # What may be explained: functions of logits (N, K).
@@ -90,19 +91,33 @@ def check_classes(model: nn.Module, images: jax.Array, classes: Any) -> jax.Arra
     """
     if classes is None:
         return None
-    array = jnp.asarray(classes)
-    count = images.shape[0]
+    array = one_for_each("classes", classes, len(images))
+    known = getattr(model, "num_classes", 0)
+    if known and (wrong := outside(array, known)) is not None:
+        raise UserError(f"there is no class {wrong}: the network has {known}, from 0")
+    return array
+
+
+def one_for_each(name: str, numbers: Any, count: int) -> jax.Array:
+    """Returns a whole number for each image, int (N,).
+
+    Raises:
+      UserError: if they are neither one whole number nor `count` of them.
+    """
+    array = jnp.asarray(numbers)
     if array.shape not in ((), (count,)) or not jnp.issubdtype(array.dtype, jnp.integer):
         raise UserError(
-            f"classes are {array.dtype} {list(array.shape)}: give one whole number for each of"
+            f"{name} are {array.dtype} {list(array.shape)}: give one whole number for each of"
             f" {count} images, or one for all"
         )
-    known = getattr(model, "num_classes", 0)
-    if known and not isinstance(array, jax.core.Tracer):
-        wrong = [number for number in np.ravel(array).tolist() if not 0 <= number < known]
-        if wrong:
-            raise UserError(f"there is no class {wrong[0]}: the network has {known}, from 0")
     return jnp.broadcast_to(array, (count,))
+
+
+def outside(numbers: jax.Array, end: int) -> int | None:
+    """Returns the first number that is not in range(end), if their values are known by now."""
+    if isinstance(numbers, jax.core.Tracer):
+        return None
+    return next((one for one in np.ravel(numbers).tolist() if not 0 <= one < end), None)
 
 
 def check_score(score: str) -> None:
@@ -113,6 +128,11 @@ def check_score(score: str) -> None:
     """
     if score not in SCORES:
         raise UserError(f"no score {score!r}: {nearest(score, SCORES)}")
+
+
+def graph_of(model: nn.Module, variables: Any, images: jax.Array) -> Graph:
+    """Returns the graph of a network for images of this shape; nothing is computed."""
+    return trace(model, variables, jax.ShapeDtypeStruct(images.shape, images.dtype))
 
 
 def logits_of(model: nn.Module, variables: Any, images: jax.Array) -> jax.Array:
