@@ -12,29 +12,29 @@ _NAMES = {
     "Sanity": "jaxcnn.attribution.sanity",
     "cam": "jaxcnn.attribution.class_activation_maps",
     "cut_patches": "jaxcnn.attribution.patches",
-    "deconvnet": "jaxcnn.attribution.deconv",
-    "deconvnet_unit": "jaxcnn.attribution.deconv",
+    "deconvnet": "jaxcnn.attribution.backprop.deconv",
+    "deconvnet_unit": "jaxcnn.attribution.backprop.deconv",
     "grad_cam": "jaxcnn.attribution.class_activation_maps",
     "grad_cam_plus_plus": "jaxcnn.attribution.class_activation_maps",
-    "gradient_times_input": "jaxcnn.attribution.gradient",
-    "guided_backprop": "jaxcnn.attribution.guided",
-    "guided_backprop_unit": "jaxcnn.attribution.guided",
-    "integrated_gradients": "jaxcnn.attribution.integrated",
-    "largest_magnitude": "jaxcnn.attribution.gradient",
+    "gradient_times_input": "jaxcnn.attribution.backprop.gradient",
+    "guided_backprop": "jaxcnn.attribution.backprop.guided",
+    "guided_backprop_unit": "jaxcnn.attribution.backprop.guided",
+    "integrated_gradients": "jaxcnn.attribution.backprop.integrated",
+    "largest_magnitude": "jaxcnn.attribution.backprop.gradient",
     "layer_cam": "jaxcnn.attribution.class_activation_maps",
     "maximize": "jaxcnn.attribution.activation_maximization",
     "maximize_pixels": "jaxcnn.attribution.activation_maximization",
     "occlusion": "jaxcnn.attribution.occlude",
     "occlusion_map": "jaxcnn.attribution.occlude",
-    "pixel_gradient": "jaxcnn.attribution.gradient",
-    "saliency": "jaxcnn.attribution.gradient",
+    "pixel_gradient": "jaxcnn.attribution.backprop.gradient",
+    "saliency": "jaxcnn.attribution.backprop.gradient",
     "sanity_check": "jaxcnn.attribution.sanity",
     "score_cam": "jaxcnn.attribution.score_weighted_maps",
-    "smoothgrad": "jaxcnn.attribution.smooth_grad",
+    "smoothgrad": "jaxcnn.attribution.backprop.smooth_grad",
     "spearman": "jaxcnn.attribution.similarity",
     "ssim": "jaxcnn.attribution.similarity",
     "unit_boxes": "jaxcnn.attribution.patches",
-    "vargrad": "jaxcnn.attribution.smooth_grad",
+    "vargrad": "jaxcnn.attribution.backprop.smooth_grad",
 }
 
 __all__ = [
@@ -77,6 +77,16 @@ if TYPE_CHECKING:
         maximize,
         maximize_pixels,
     )
+    from jaxcnn.attribution.backprop.deconv import deconvnet, deconvnet_unit
+    from jaxcnn.attribution.backprop.gradient import (
+        gradient_times_input,
+        largest_magnitude,
+        pixel_gradient,
+        saliency,
+    )
+    from jaxcnn.attribution.backprop.guided import guided_backprop, guided_backprop_unit
+    from jaxcnn.attribution.backprop.integrated import integrated_gradients
+    from jaxcnn.attribution.backprop.smooth_grad import smoothgrad, vargrad
     from jaxcnn.attribution.class_activation_maps import (
         ClassMaps,
         cam,
@@ -84,22 +94,12 @@ if TYPE_CHECKING:
         grad_cam_plus_plus,
         layer_cam,
     )
-    from jaxcnn.attribution.deconv import deconvnet, deconvnet_unit
-    from jaxcnn.attribution.gradient import (
-        gradient_times_input,
-        largest_magnitude,
-        pixel_gradient,
-        saliency,
-    )
-    from jaxcnn.attribution.guided import guided_backprop, guided_backprop_unit
-    from jaxcnn.attribution.integrated import integrated_gradients
     from jaxcnn.attribution.objective import Objective
-    from jaxcnn.attribution.sanity import Sanity, sanity_check
-    from jaxcnn.attribution.score_weighted_maps import score_cam
     from jaxcnn.attribution.occlude import occlusion, occlusion_map
     from jaxcnn.attribution.patches import cut_patches, unit_boxes
+    from jaxcnn.attribution.sanity import Sanity, sanity_check
+    from jaxcnn.attribution.score_weighted_maps import score_cam
     from jaxcnn.attribution.similarity import spearman, ssim
-    from jaxcnn.attribution.smooth_grad import smoothgrad, vargrad
 else:
 
     def __getattr__(name: str) -> Any:

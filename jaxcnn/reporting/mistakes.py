@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcnn.attribution.backprop.gradient import saliency
 from jaxcnn.attribution.class_activation_maps import grad_cam
-from jaxcnn.attribution.gradient import saliency
 from jaxcnn.config import build_data
 from jaxcnn.data.dataset import UnreadableImageError
 from jaxcnn.errors import UserError

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxcnn.attribution.gradient import score_gradient
+from jaxcnn.attribution.backprop.gradient import score_gradient
 from jaxcnn.attribution.targets import check_classes, check_images, jit_with_model, likeliest
 from jaxcnn.errors import UserError, check_whole
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxcnn.attribution.gradient import score_gradient
+from jaxcnn.attribution.backprop.gradient import score_gradient
 from jaxcnn.attribution.targets import (
     check_classes,
     check_images,

@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 
 from jaxcnn import attribution, create_model
-from jaxcnn.attribution import integrated
+from jaxcnn.attribution.backprop import integrated
 from jaxcnn.errors import UserError
 from tests.attribution.small import Small, drawn, pictures
 

@@ -9,7 +9,7 @@ from flax import linen as nn
 from jaxcnn import attribution, create_model
 from jaxcnn.errors import UserError
 from jaxcnn.ops.pool import max_pool
-from tests.attribution.explicit import Passes
+from tests.attribution.backprop.explicit import Passes
 from tests.attribution.small import Small, drawn, pictures
 
 METHODS = {

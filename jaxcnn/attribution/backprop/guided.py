@@ -16,7 +16,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from jaxcnn.attribution.backward import UnitProjection, project_class, project_unit
+from jaxcnn.attribution.backprop.rules import UnitProjection, project_class, project_unit
 
 
 def guided_backprop(

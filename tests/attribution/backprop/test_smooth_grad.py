@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxcnn import attribution
-from jaxcnn.attribution import smooth_grad
+from jaxcnn.attribution.backprop import smooth_grad
 from jaxcnn.errors import UserError
 from tests.attribution.small import Small, drawn, pictures
 
