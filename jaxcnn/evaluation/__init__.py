@@ -1,1 +1,1 @@
-"""Evaluation: exact passes over a split, test-time views, reports."""
+"""Evaluation: exact passes over a split, test-time augmentation, reports."""

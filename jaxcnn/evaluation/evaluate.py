@@ -1,4 +1,4 @@
-"""Evaluates a checkpoint of a run, several runs together, or converted weights."""
+"""Evaluates a checkpoint of a run, an ensemble of runs, or converted weights."""
 
 import contextlib
 import itertools
@@ -34,15 +34,16 @@ from jaxcnn.training.state import TrainState
 
 
 class Opened(NamedTuple):
-    """A run whose checkpoint is evaluated.
+    """A run with the checkpoint to evaluate.
 
     Attributes:
-      config: of the workdir, with changes.
+      config: config of the workdir, with changes.
       dataset: the split.
       model: the network.
-      step: of the checkpoint.
-      state: the checkpoint, with new BatchNorm statistics if the config asks for them.
-      statistics: of the training images, where normalisation needs any.
+      step: step of the checkpoint.
+      state: state of the checkpoint, with recalibrated BatchNorm statistics if the config asks for
+        them.
+      statistics: statistics of the training images, if normalisation needs them.
       bias: a warning if the checkpoint was chosen on this split; "" otherwise.
     """
 
@@ -63,24 +64,23 @@ def run(
     changes: Mapping[str, Any] | None = None,
     report: Path | None = None,
 ) -> Results:
-    """Evaluates a checkpoint of a workdir, raw and averaged weights.
+    """Evaluates a checkpoint of a workdir: raw weights and, if kept, averaged weights.
 
     Args:
       directory: the workdir.
       checkpoint: "latest", "best" or a step.
       split: "test", "validation" or "train".
-      changes: fields of the sections `eval` and `data` that differ from the run's, by their names
-        (`eval.protocol`).
-      report: a folder to write its report to, of the averaged weights if the run keeps
-        them. It may have an earlier report of the same networks on the same split, which is
-        replaced; otherwise it must be empty, or not there yet.
+      changes: new values for fields of the sections `eval` and `data`, by name (`eval.protocol`).
+      report: folder for a report of the averaged weights if the run keeps them, else of the raw
+        weights. The folder must be missing, empty, or hold an earlier report of the same networks
+        on the same split, which is replaced.
 
     Returns:
-      `step`, then `<split>/<metric>` and, where the run keeps averages, `<split>/<metric>_ema`;
-      with a report also the calibration error, `<split>/ece`.
+      `step`, then `<split>/<metric>` and, for averaged weights, `<split>/<metric>_ema`; with a
+      report also the calibration error, `<split>/ece`.
 
     Raises:
-      UserError: no such workdir, checkpoint or split, or data that do not fit the network.
+      UserError: if the workdir, checkpoint or split is missing, or the data do not fit the network.
     """
     if report is not None:
         _prepare(report, [directory], split)
@@ -110,21 +110,21 @@ def run_ensemble(
 ) -> Results:
     """Evaluates the mean of the softmax probabilities of several runs on the same examples.
 
-    Each run sees them as its own config says, at its own size. Of a run that keeps averages the
-    averaged weights are taken.
+    Each run preprocesses the examples according to its own config. It uses averaged weights if it
+    keeps them.
 
     Args:
       directories: the workdirs.
-      checkpoint: see `run`, as all others.
+      checkpoint: see `run`.
       split: see `run`.
       changes: see `run`.
-      report: see `run`; it describes the ensemble.
+      report: see `run`; the report describes the ensemble.
 
     Returns:
-      `members`, `<split>/top1[<workdir>]` of each, `<split>/<metric>` of their mean.
+      `members`, `<split>/top1[<workdir>]` of each run, `<split>/<metric>` of the ensemble.
 
     Raises:
-      UserError: see `run`; also for data that differ.
+      UserError: see `run`; also if the runs' data differ.
     """
     if report is not None:
         _prepare(report, directories, split)
@@ -153,7 +153,7 @@ def run_ensemble(
 def _opened(
     directory: Path, checkpoint: str, split: str, changes: Mapping[str, Any] | None
 ) -> Iterator[Opened]:
-    """Restores a run, with the number formats of its config inside the context."""
+    """Restores a run; sets its number formats inside the context."""
     config = _changed(restore.read_config(directory, checkpoint), changes or {})
     with set_precision(config):
         dataset = build_data.load_test_data(config, split)
@@ -172,11 +172,10 @@ def _opened(
 
 
 def _changed(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
-    """Returns a run's config with other fields of its evaluation.
+    """Returns a run's config with changed fields of its evaluation.
 
     Raises:
-      UserError: for a field that there is not, or of another section: the run is what it was
-        trained as.
+      UserError: if the field does not exist or is in another section, which training has fixed.
     """
     values = values_of(config)
     differing = {name: value for name, value in changes.items() if values.get(name) != value}
@@ -196,10 +195,10 @@ def _weights(state: TrainState) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _prepare(report: Path, weights: Sequence[object], split: str) -> None:
-    """Makes the folder of a report before the work begins.
+    """Creates the folder of a report before the evaluation begins.
 
     Raises:
-      UserError: if something else is there already, or it cannot be made.
+      UserError: if it holds other files, or cannot be created.
     """
     if not distributed.is_main_process():
         return
@@ -222,7 +221,7 @@ def _report(
 
 
 def _described(config: RunConfig, weights: object, **more: Any) -> dict[str, Any]:
-    """Returns a network's part of the report: its origin and how it was tested."""
+    """Returns a network's entry in the report: its origin and test protocol."""
     test = build_data.make_test_protocol(config)
     scales = [] if test.views is None else list(test.views.scales)
     return {"weights": str(weights), **more, "protocol": test.name, "scales": scales}
@@ -240,7 +239,7 @@ def run_weights(config: RunConfig, *, split: str = "test", report: Path | None =
       `<split>/<metric>`.
 
     Raises:
-      UserError: no such weights or split, or weights that are not the whole of the network.
+      UserError: if weights or split are missing, or the weights are incomplete.
     """
     if report is not None:
         _prepare(report, [config.init_from], split)
@@ -276,10 +275,10 @@ def run_weights(config: RunConfig, *, split: str = "test", report: Path | None =
 
 
 def check_same_names(first: Sequence[str], names: Sequence[str], where: Path) -> None:
-    """Refuses members of an ensemble whose classes are others, or stand in another order.
+    """Refuses ensemble members with other classes or another order of classes.
 
     Raises:
-      UserError: naming the first class that differs.
+      UserError: if class names differ; the message has the first one.
     """
     if list(first) == list(names):
         return
@@ -294,13 +293,13 @@ def check_same_names(first: Sequence[str], names: Sequence[str], where: Path) ->
 def evaluate_state(
     evaluate: Evaluator, state: TrainState, split: str, feed: Callable[[], None] = lambda: None
 ) -> Results:
-    """Returns `<split>/<metric>`, and `<split>/<metric>_ema` where the state keeps averages.
+    """Returns `<split>/<metric>` and, if the state keeps averages, `<split>/<metric>_ema`.
 
     Args:
       evaluate: see `evaluator.make_evaluator`.
       state: replicated or not.
-      split: that is evaluated.
-      feed: see there.
+      split: name of the split.
+      feed: see `evaluator.make_evaluator`.
     """
     results = {}
     for suffix, variables in _weights(state):
@@ -317,7 +316,7 @@ def recalibrated(
 ) -> TrainState:
     """Returns the state with new BatchNorm statistics, if `recalibrate` is given.
 
-    They are those of the averages where the state keeps any, and else of the weights themselves.
+    They are the statistics of the averaged weights if the state keeps any, else of the raw weights.
     """
     if recalibrate is None:
         return state
@@ -335,10 +334,10 @@ def _check_classes(dataset: Dataset, where: Path, meta: dict[str, Any]) -> None:
 
 
 def check_number_of_classes(dataset: Dataset, meta: dict[str, Any], where: Path) -> None:
-    """Refuses data of another number of classes than a checkpoint was trained for.
+    """Refuses data with another number of classes than the checkpoint.
 
     Raises:
-      UserError: naming both.
+      UserError: if they differ; the message has both numbers.
     """
     if meta["num_classes"] != dataset.num_classes:
         raise UserError(
@@ -348,15 +347,15 @@ def check_number_of_classes(dataset: Dataset, meta: dict[str, Any], where: Path)
 
 
 def check_size(model: Any, variables: Any, dataset: Dataset) -> None:
-    """Refuses images of another size than those of training, where the network cannot take them.
+    """Refuses images of another size than in training, if the network requires a fixed size.
 
     Raises:
-      UserError: if their shape does not fit the parameters.
+      UserError: if the image shape does not fit the parameters.
     """
     images = jax.ShapeDtypeStruct((1, *dataset.image_shape), jnp.float32)
     try:
         jax.eval_shape(model.apply, variables, images)
-    except Exception as error:  # whatever layer meets the other shape first
+    except Exception as error:  # of any layer
         raise UserError(
             f"data.eval_image_size={dataset.image_shape[0]}: {type(model).__name__} takes images of"
             f" the size that it is trained on alone ({str(error).splitlines()[0]}); set it to 0"
@@ -364,13 +363,13 @@ def check_size(model: Any, variables: Any, dataset: Dataset) -> None:
 
 
 def check_train_size(model: Any, variables: Any, size: int, channels: int) -> None:
-    """Refuses to train a network on images of another size than its own, where that is no use.
+    """Refuses to train a network on images of an unsuitable size.
 
-    Parameters may be of one size, an auxiliary head's too; and dense layers whose map would be
-    smaller than the window that they are for would see a stretched one.
+    Parameters, also those of an auxiliary head, may require one size. Dense layers would get
+    stretched maps if their map were smaller than their window.
 
     Raises:
-      UserError: saying which.
+      UserError: if the size is unsuitable; the message has the reason.
     """
     images = jax.ShapeDtypeStruct((2, size, size, channels), jnp.float32)
     dense = hasattr(model, "fully_convolutional")
@@ -379,7 +378,7 @@ def check_train_size(model: Any, variables: Any, size: int, channels: int) -> No
     apply = partial(applied.apply, train=True, rngs=rngs, mutable=["batch_stats", "aux"])
     try:
         jax.eval_shape(apply, variables, images)
-    except Exception as error:  # whatever layer meets the other shape first
+    except Exception as error:  # of any layer
         raise UserError(
             f"data.size_schedule: a {type(model).__name__} cannot be trained at {size}x{size}"
             f" ({str(error).splitlines()[0]}); set it to (), or the size to one that it takes"

@@ -1,6 +1,6 @@
-"""One exact pass over a split: every example once, the padding of the last batch masked.
+"""Evaluates every example of a split exactly once, masking the padding of the last batch.
 
-Before the pass, BatchNorm's statistics may be recomputed.
+BatchNorm's statistics may be recalibrated before the pass.
 """
 
 import collections
@@ -32,14 +32,14 @@ Outputs = Callable[[Any], Iterator[dict[str, np.ndarray]]]
 
 
 class _Evaluation(NamedTuple):
-    """What an evaluation is made of.
+    """Arguments of an evaluation.
 
     Attributes:
       make_step: `make_eval_step` or `make_predict_step`.
       config: the whole config.
       model: the network.
       dataset: the split.
-      statistics: of the training split.
+      statistics: statistics of the training split.
     """
 
     make_step: Callable[..., Any]
@@ -53,10 +53,10 @@ class _Part(NamedTuple):
     """Examples of one shape.
 
     Attributes:
-      dataset: they alone.
-      positions: where they are in the split, int [n]; None is all of it.
-      batch_size: the global one.
-      step: (replicated variables, batch) → the outputs of a batch.
+      dataset: only these examples.
+      positions: their indices in the split, int [n]; None for the whole split.
+      batch_size: global batch size.
+      step: (replicated variables, batch) → outputs of a batch.
     """
 
     dataset: Dataset
@@ -75,17 +75,17 @@ def make_evaluator(
 ) -> Evaluator:
     """Returns (replicated variables, feed) → means over the split; compiled at the first call.
 
-    Results are `loss` (the main term of the objective), `nll` (cross entropy of the softmax of the
-    scores, nats), `top1` and `top5` (fractions), over the examples that can be read; see
-    `build.make_test_loss`. The function `feed` may be left out; it is called after every batch,
-    at the same ones on every process, and may raise to end the evaluation.
+    Results are `loss` (the main term of the objective), `nll` (cross-entropy of the softmax of the
+    scores, nats), `top1` and `top5` (fractions) over the readable examples; see
+    `build.make_test_loss`. The optional `feed` is called after every batch, on all processes at the
+    same batches, and may raise to end the evaluation.
 
     Args:
-      config: the whole config; the batch size is rounded up to the devices.
+      config: the whole config; the batch size is rounded up to a multiple of the devices.
       model: the network.
-      dataset: the split, of `build_data.load_test_data`.
-      statistics: of the training split; see `build_data.measure_statistics`.
-      show_progress: a bar on the terminal while it lasts.
+      dataset: the split, from `build_data.load_test_data`.
+      statistics: statistics of the training split; see `build_data.measure_statistics`.
+      show_progress: whether to show a progress bar on the terminal.
     """
     evaluation = _Evaluation(make_eval_step, config, model, dataset, statistics)
     outputs = _make_outputs(evaluation, show_progress)
@@ -111,10 +111,10 @@ def make_predictor(
     *,
     show_progress: bool = False,
 ) -> Callable[[Any], Predictions]:
-    """Returns (replicated variables) → the predictions for each readable example.
+    """Returns (replicated variables) → predictions for all readable examples.
 
     Args:
-      config: see `make_evaluator`, as all others.
+      config: see `make_evaluator`.
       model: see `make_evaluator`.
       dataset: see `make_evaluator`.
       statistics: see `make_evaluator`.
@@ -141,22 +141,22 @@ def make_predictor(
 def make_recalibrator(
     config: Any, model: Any, dataset: Dataset | None, statistics: Statistics | None = None
 ) -> Recalibrate | None:
-    """Returns (replicated variables, step, feed) → the same with new BatchNorm statistics.
+    """Returns (replicated variables, step, feed) → variables with new BatchNorm statistics.
 
-    They become the means over the `eval.recalibrate_batches` training batches from that step on,
-    without regard to what they were; with 0 there is nothing to do, and None is returned. So
-    averaged weights get the statistics of the network that they are, and not the average of those
-    of others (Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization",
-    2018, §3.2). For `feed` see `make_evaluator`.
+    The new statistics are the means over the `eval.recalibrate_batches` training batches from that
+    step on; the old ones are not used. Returns None if the number is 0. Averaged weights need this
+    because the average of other networks' statistics is not theirs (Izmailov et al., "Averaging
+    Weights Leads to Wider Optima and Better Generalization", 2018, §3.2). For `feed` see
+    `make_evaluator`.
 
     Args:
       config: the whole config.
       model: the network.
-      dataset: the training split; None is loaded if it is needed.
+      dataset: the training split; None loads it if it is needed.
       statistics: see `make_evaluator`.
 
     Raises:
-      UserError: if the network has no BatchNorm, or a batch does not divide over the devices.
+      UserError: if the network has no BatchNorm, or a batch cannot be split over the devices.
     """
     count = config.eval.recalibrate_batches
     if not count:
@@ -202,7 +202,7 @@ def _statistics_program(
     config: Any, model: Any, statistics: Statistics | None
 ) -> distributed.Program:
     """Returns (replicated variables, training batch) → BatchNorm's statistics of the batch."""
-    if getattr(model, "scan_units", False):  # whose units have no names inside the loop
+    if getattr(model, "scan_units", False):  # units in a scan have no names
         model = model.clone(scan_units=False)
     augment = build_data.make_augment(config)
     frozen = matcher(config.optimizer.freeze, "freeze") if config.optimizer.freeze else None
@@ -221,10 +221,10 @@ def _statistics_program(
 
 
 def _check_normalised(model: Any, image_shape: tuple[int, int, int], count: int) -> None:
-    """Refuses to measure the statistics of a network that has none.
+    """Refuses to recalibrate a network without BatchNorm.
 
     Raises:
-      UserError: naming the network.
+      UserError: with the name of the network.
     """
     images = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), images)
@@ -239,7 +239,7 @@ def _make_outputs(evaluation: _Evaluation, show_progress: bool) -> Outputs:
     """Returns (replicated variables) → outputs of a step for all batches of a split."""
     dataset, num_workers = evaluation.dataset, evaluation.config.data.num_workers
     protocol = build_data.make_test_protocol(evaluation.config)
-    applied(evaluation.model, protocol)  # what cannot be is refused at once
+    applied(evaluation.model, protocol)  # refuses unsupported protocols at once
     whole = _part(evaluation, dataset, None, protocol)
     views = protocol.views if protocol.dense else None
 
@@ -285,7 +285,7 @@ def _part(
 
 
 def _parts_by_aspect(evaluation: _Evaluation, protocol: Protocol, views: Views) -> list[_Part]:
-    """Returns the whole images of each aspect ratio, which has a program of its own."""
+    """Returns one part per aspect ratio of whole images; each has its own program."""
     parts = []
     for aspect, positions in aspects(
         evaluation.dataset, num_workers=evaluation.config.data.num_workers
@@ -297,7 +297,7 @@ def _parts_by_aspect(evaluation: _Evaluation, protocol: Protocol, views: Views) 
 
 
 def _run(parts: list[_Part], num_workers: int, variables: Any) -> Iterator[dict[str, np.ndarray]]:
-    """Yields the outputs of all batches; two run ahead, and more would take memory."""
+    """Yields the outputs of all batches; two run ahead, because more would need memory."""
     ahead: list[tuple[_Part, Any]] = []
     for part in parts:
         batches = eval_batches(
@@ -325,7 +325,7 @@ def _tracked(found: Iterator[Any], total: int, title: str) -> Iterator[Any]:
 
 
 def _fetched(part: _Part, output: Any) -> dict[str, np.ndarray]:
-    """Copies the results of a step, with the positions of its examples in the whole split."""
+    """Copies the results of a step to the host; adds the examples' indices in the whole split."""
     found = distributed.fetch(output)
     if part.positions is not None and "index" in found:
         found["index"] = np.where(found["index"] < 0, -1, part.positions[found["index"]])

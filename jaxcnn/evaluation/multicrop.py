@@ -1,30 +1,30 @@
-"""Test-time protocols: which views of an image a network sees, and how their scores become one.
+"""Test-time protocols: the views of an image that the network scores, and the mean of the scores.
 
-One rule for all: the softmax probabilities of the views and of their mirror images are averaged,
-and the logarithm of the mean is the score of a class. Dense evaluation takes the whole image, to
-which the network is applied as convolutions; where hidden dense layers have become some, it makes a
-map of scores, and is averaged over places either as probabilities or before the softmax. What ends
-in global average pooling averages places by itself.
+All protocols average the softmax probabilities of the views and of their mirror images; the score
+of a class is the logarithm of the mean. Dense evaluation applies the network as convolutions to the
+whole image. Networks with hidden dense layers then have a map of scores, which is averaged over
+places either as probabilities or before the softmax. Networks that end in global average pooling
+average places by themselves.
 
-  center             the crop of evaluation (`data.eval_crop`, `data.resize`), alone
-  flip               the same and its mirror image
-  ten_crop           corners and centre of the middle square, mirrored: 10. AlexNet, §4.1, averages
+  center             one evaluation crop (`data.eval_crop`, `data.resize`)
+  flip               the evaluation crop and its mirror image
+  ten_crop           corners and centre of the central square, mirrored: 10. AlexNet, §4.1, averages
                      the predictions of the softmax
   multi_crop         a grid of 5x5 crops over the whole image, mirrored, at 3 scales: 150. VGG, §3.2
                      and §4.3, averages softmax outputs
-  googlenet144       4 scales, 3 squares along the long side, of each 4 corners, the centre and the
-                     square itself brought to the crop's size, mirrored. GoogLeNet, §7, averages
-                     softmax probabilities
+  googlenet144       4 scales, 3 squares along the long side, in each square 4 corners, the centre
+                     and the square itself resized to the crop's size, mirrored. GoogLeNet, §7,
+                     averages softmax probabilities
   dense              the network as convolutions over the whole image, mirrored. VGG, §3.2,
                      averages the "class score map" over places and then the "soft-max class
-                     posteriors" of both images: here the softmax, which is that network's last
-                     layer, is taken at every place
+                     posteriors" of both images. We take the softmax at every place, because it
+                     is that network's last layer
   multi_scale_dense  the same at 5 scales, not mirrored. ResNet, §3.4, averages "scores" of scales,
-                     and does not say whether before the softmax; here each scale has one softmax,
-                     of the mean over its places
+                     and does not say whether before the softmax. We average the scores of a scale
+                     over places and then take one softmax per scale
 
-The papers' scales belong to crops of 224 pixels, and grow and shrink with the network's images. The
-aspects of whole images are rounded; see `data.views`.
+The papers' scales belong to crops of 224 pixels and are scaled with the network's image size. The
+aspect ratios of whole images are rounded; see `data.views`.
 """
 
 import dataclasses
@@ -43,18 +43,18 @@ from jaxcnn.training.schedules import length
 
 Scores = Callable[[dict[str, Any], jax.Array], jax.Array]  # (variables, uint8 rows) → [b, K]
 
-PUBLISHED_SIZE = 224  # pixels of the crops to which the scales of `PROTOCOLS` belong
+PUBLISHED_SIZE = 224  # crop size to which the scales of `PROTOCOLS` belong
 
 
 class Kind(NamedTuple):
     """A row of `PROTOCOLS`.
 
     Attributes:
-      boxes: the crops; None is the crop of evaluation, or the whole image.
-      scales: short sides for crops of 224 pixels; () is the one of the crop of evaluation.
-      mirrored: the mirror images count, too.
-      dense: the network is applied to whole images, larger than its own.
-      by_place: the softmax is taken at every place of a dense map, not of their mean.
+      boxes: the crops; None is the evaluation crop, or the whole image.
+      scales: short sides for crops of 224 pixels; () is that of the evaluation crop.
+      mirrored: whether mirror images are used too.
+      dense: whether the network is applied to whole images, larger than its own.
+      by_place: whether the softmax is taken at every place of a dense map, not after their mean.
     """
 
     boxes: Boxes | None = None
@@ -104,13 +104,13 @@ class EvalConfig(spec.Section):
 
 
 class Protocol(NamedTuple):
-    """How a network is tested.
+    """The views of an image and how a network scores them.
 
     Attributes:
-      name: of `PROTOCOLS`.
-      views: the crops that the host makes; None is the crop of evaluation.
-      mirrored: the mirror images count, too.
-      dense: the views are whole images, larger than the network's.
+      name: a key of `PROTOCOLS`.
+      views: the crops made on the host; None is the evaluation crop.
+      mirrored: whether mirror images are used too.
+      dense: whether the views are whole images, larger than the network's.
       by_place: see `Kind`.
     """
 
@@ -122,7 +122,7 @@ class Protocol(NamedTuple):
 
     @property
     def cost(self) -> float:
-        """Pixels that the host cuts out of an image, in images of the network's own size."""
+        """Number of pixels that the host cuts from an image, in units of one network input."""
         return 1.0 if self.views is None else self.views.cost
 
 
@@ -135,14 +135,14 @@ def make_protocol(
     """Returns a protocol for images of a size.
 
     Args:
-      name: of `PROTOCOLS`.
+      name: a key of `PROTOCOLS`.
       size: side of the network's images, in pixels.
-      channels: of the images.
-      scales: short sides in pixels; () takes the paper's for this size.
+      channels: number of channels.
+      scales: short sides in pixels; () uses the paper's scales for this size.
       resize: short side before the centre crop; 0 is size · 256/224.
 
     Raises:
-      UserError: for an unknown name, scales where none are chosen, or one smaller than the crop.
+      UserError: if the name is unknown, scales are not supported, or one is smaller than the crop.
     """
     if name not in PROTOCOLS:
         raise UserError(f"no eval.protocol {name!r}: {nearest(name, PROTOCOLS)}")
@@ -170,14 +170,14 @@ def make_protocol(
 
 
 def applied(model: nn.Module, protocol: Protocol) -> nn.Module:
-    """Returns the network as a protocol applies it, with the same variables.
+    """Returns the network that a protocol applies, with the same variables.
 
-    Under a dense protocol the hidden dense layers of a network that has some become convolutions.
-    What ends in global average pooling and a linear layer is applied as it is: its score of the
-    mean of all places is the mean of their scores.
+    Dense protocols convert hidden dense layers to convolutions. A network that ends in global
+    average pooling and a linear layer is unchanged: its score of the mean over places is the mean
+    of the scores at places.
 
     Raises:
-      UserError: if the network is of one size only, or the scales are too small for it.
+      UserError: if the network requires one size, or the scales are too small for it.
     """
     views = protocol.views
     if not protocol.dense or views is None:
@@ -212,19 +212,19 @@ def make_scores(
 ) -> Scores:
     """Returns (variables, images) → scores [b, K], at least float32.
 
-    With "center" they are the network's logits, otherwise logarithms of probabilities. Images are
-    uint8 [b, H, W, C], or [b, n] of `protocol.views`.
+    Scores are logits for "center", otherwise log-probabilities. Images are uint8 [b, H, W, C], or
+    [b, n] from `protocol.views`.
 
     Args:
       model: the network.
       normalize: see `data.augmentation.augment.normalize`.
       protocol: see `make_protocol`.
-      rows: images of its own size that the network takes at once, before they are mirrored: more
-        views are taken one portion after another. 0 is all of them.
+      rows: number of images of the network's size per call, before mirroring; more views are split
+        into several calls. 0 is all of them.
     """
     network = applied(model, protocol)
     views = protocol.views
-    # A network made convolutional averages what its classifier makes of all places.
+    # A network converted to convolutions averages its classifier's outputs over all places.
     by_place = protocol.by_place and network is not model
 
     def posteriors(variables: dict[str, Any], images: jax.Array) -> jax.Array:
@@ -271,7 +271,7 @@ def make_scores(
 
 
 def _mean(log_probabilities: jax.Array, axis: int) -> jax.Array:
-    """Logarithm of the mean probability along an axis."""
+    """Returns the logarithm of the mean probability along an axis."""
     total = jax.nn.logsumexp(log_probabilities, axis=axis)
     return total - jnp.log(jnp.asarray(log_probabilities.shape[axis], total.dtype))
 

@@ -1,4 +1,4 @@
-"""What a classifier's predictions on a split amount to: accuracy by class, confusion, calibration.
+"""Writes an evaluation report: accuracy by class, confusion matrix, calibration.
 
 Files of a report:
   report.json       the means, and the networks and data evaluated
@@ -29,19 +29,19 @@ from jaxcnn.io.safe_files import csv_cell, read_text
 from jaxcnn.training.metrics import top_k_hits
 
 SUMMARY = "report.json"
-BINS = 15  # of the calibration error, as in the paper
+BINS = 15  # for the calibration error, as in the paper
 
 _log = logging.getLogger("jaxcnn")
 
 
 class Predictions(NamedTuple):
-    """What is known of the examples of a split that can be read.
+    """Predictions for the readable examples of a split.
 
     Attributes:
-      indices: int [n], positions in the split, rising.
+      indices: int [n], indices in the split, ascending.
       labels: int [n].
       log_probabilities: float32 [n, K].
-      losses: [n], the main term of the objective, or None where there is none, as of an ensemble.
+      losses: [n], main term of the objective, or None if undefined, for example in an ensemble.
     """
 
     indices: np.ndarray
@@ -51,12 +51,12 @@ class Predictions(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """Examples by confidence, each an array [BINS]; empty bins have zeros.
+    """Statistics of examples by confidence, each an array [BINS]; empty bins have zeros.
 
     Attributes:
-      examples: their number.
-      accuracy: share of hits among them.
-      confidence: their mean probability of the predicted class.
+      examples: number of examples.
+      accuracy: share of correct predictions.
+      confidence: mean probability of the predicted class.
     """
 
     examples: np.ndarray
@@ -152,13 +152,13 @@ def write(
 ) -> None:
     """Writes the files of a report, each whole or not at all, report.json first.
 
-    Without matplotlib the figure is left out, and the log says so.
+    Without matplotlib the figure is omitted and a message is logged.
 
     Args:
-      folder: exists.
-      predictions: on the whole split.
-      class_names: one for each label.
-      facts: for report.json, beside the means; JSON.
+      folder: an existing folder.
+      predictions: predictions for the whole split.
+      class_names: one name per label.
+      facts: JSON for report.json, beside the means.
 
     Raises:
       UserError: if scores are not finite, or a file cannot be written.
@@ -188,7 +188,7 @@ def write(
 
 
 def check_finite(predictions: Predictions) -> None:
-    """Refuses predictions of which nothing can be said.
+    """Refuses predictions with scores that are not finite.
 
     Raises:
       UserError: if scores are not finite.
@@ -205,9 +205,9 @@ def belongs_to(folder: Path, weights: Sequence[str], split: str) -> bool:
     """Returns whether a folder has a report of the same networks on the same split.
 
     Args:
-      folder: any.
+      folder: any folder.
       weights: `weights` of the report's members.
-      split: as in its report.json.
+      split: name of the split in report.json.
     """
     try:
         facts = json.loads(read_text(folder / SUMMARY))

@@ -1,4 +1,4 @@
-"""Intervals of shares, and the comparison of two classifiers on the same examples."""
+"""Confidence intervals of shares, and the comparison of two classifiers on the same examples."""
 
 import math
 import statistics
@@ -12,13 +12,13 @@ LEVEL = 0.95  # of all intervals
 
 
 class Paired(NamedTuple):
-    """Two classifiers on the same examples.
+    """Counts of examples by the correctness of two classifiers.
 
     Attributes:
       both: examples that both classify correctly.
-      first: those that the first one alone does.
-      second: those that the second one alone does.
-      neither: those that none does.
+      first: examples that only the first one classifies correctly.
+      second: examples that only the second one classifies correctly.
+      neither: examples that neither classifies correctly.
     """
 
     both: int
@@ -40,10 +40,10 @@ class Paired(NamedTuple):
     def p_value(self) -> float:
         """Returns the two-sided p-value of McNemar's test in its exact form.
 
-        If both classifiers are equally good, each example on which they differ belongs to either of
-        them with probability 1/2. McNemar, "Note on the sampling error of the difference between
-        correlated proportions or percentages", 1947; the exact form is the binomial test. 1 where
-        they never differ.
+        If both classifiers are equally good, each example on which they differ is won by either
+        with probability 1/2. McNemar, "Note on the sampling error of the difference between
+        correlated proportions or percentages", 1947; the exact form is the binomial test. Returns 1
+        if they never differ.
         """
         from scipy import stats
 
@@ -51,14 +51,14 @@ class Paired(NamedTuple):
         return float(stats.binomtest(self.first, differing, 0.5).pvalue) if differing else 1.0
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """Returns the ends of an interval of the difference of the accuracies.
+        """Returns a confidence interval of the difference of the accuracies.
 
-        Wald's interval after half an example is added to each of the four counts. Agresti and Min,
+        Wald's interval after adding half an example to each of the four counts. Agresti and Min,
         "Simple improved confidence intervals for comparing matched proportions", Statistics in
         Medicine 24, 2005, §3.
 
         Args:
-          level: probability that it covers the true difference.
+          level: probability that the interval covers the true difference.
         """
         total = self.total + 2
         middle = (self.second - self.first) / total
@@ -68,12 +68,12 @@ class Paired(NamedTuple):
 
 
 def normal_quantile(level: float = LEVEL) -> float:
-    """Returns how many standard deviations hold a share `level` of a normal distribution: 1.96."""
+    """Returns z such that ±z standard deviations hold a share `level` of a normal: 1.96."""
     return statistics.NormalDist().inv_cdf((1 + level) / 2)
 
 
 def wilson(hits: int, count: int, level: float = LEVEL) -> tuple[float, float]:
-    """Returns the ends of Wilson's score interval of a share; (0, 1) of no examples.
+    """Returns Wilson's score interval of a share, or (0, 1) if there are no examples.
 
     Unlike Wald's it stays within [0, 1] and has a width at 0 and at 1. Wilson, "Probable inference,
     the law of succession, and statistical inference", Journal of the American Statistical
@@ -82,7 +82,7 @@ def wilson(hits: int, count: int, level: float = LEVEL) -> tuple[float, float]:
     Args:
       hits: 0 to `count`.
       count: independent examples.
-      level: probability that it covers the true share.
+      level: probability that the interval covers the true share.
     """
     if not count:
         return 0.0, 1.0
@@ -94,11 +94,11 @@ def wilson(hits: int, count: int, level: float = LEVEL) -> tuple[float, float]:
 
 
 def paired(first: np.ndarray, second: np.ndarray) -> Paired:
-    """Returns how often two classifiers are right together, alone, and not.
+    """Returns the counts of examples by the correctness of two classifiers.
 
     Args:
-      first: bool [n], whether the first one is right.
-      second: bool [n], of the same examples.
+      first: bool [n], whether the first one is correct.
+      second: bool [n], whether the second one is correct on the same examples.
 
     Raises:
       UserError: if the numbers of examples differ, or there are none.

@@ -1,6 +1,6 @@
-"""Functions on arrays, drop-in for their jax.lax or flax counterparts.
+"""Operations on arrays, drop-in replacements for their jax.lax or flax counterparts.
 
-The modules are loaded by the first use of their names.
+A module is loaded when one of its names is first used.
 """
 
 from typing import TYPE_CHECKING

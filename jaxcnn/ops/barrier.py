@@ -1,4 +1,4 @@
-"""Hints to XLA about what to compute once."""
+"""Prevents XLA:CPU from recomputing an array in every kernel that reads it."""
 
 import jax
 import jax.numpy as jnp
@@ -10,18 +10,18 @@ from jaxcnn.ops.switch import plain_xla
 
 @jax.named_scope("barrier")
 def materialize_on_cpu(x: jax.Array) -> jax.Array:
-    """Returns x; on the CPU no kernel that reads it computes it again.
+    """Returns x; kernels on the CPU that read the result do not recompute it.
 
-    XLA:CPU fuses what is cheap for each element into every kernel that reads it: the nine taps of a
-    depthwise convolution into the sums of a normalisation, a concatenation into all that follow in
-    a dense block. It drops `jax.lax.optimization_barrier` before it does so. A loop stops it: this
-    one has no turn, which shows at run time only.
+    XLA:CPU fuses cheap element-wise operations into every kernel that reads them: the nine taps of
+    a depthwise convolution into the sums of a normalisation, a concatenation into all readers in a
+    dense block. It removes `jax.lax.optimization_barrier` before fusion. A `while_loop` acts as a
+    fusion barrier. This one runs zero iterations, but XLA cannot prove that at compile time.
 
-    Accelerators keep the choice. Reverse mode passes gradients on as they are. Forward mode
-    (`jax.jvp`) needs `JAXCNN_OPS=xla` in the environment, which leaves the loop out.
+    Other platforms return x unchanged. Reverse mode passes gradients unchanged. Forward mode
+    (`jax.jvp`) needs `JAXCNN_OPS=xla` in the environment, which omits the loop.
 
     Args:
-      x: floating-point numbers.
+      x: floating-point array.
     """
     if plain_xla() or not x.size or is_explicit(x):
         return x
@@ -34,8 +34,8 @@ def _materialized(x: jax.Array) -> jax.Array:
 
 
 def _hidden(x: jax.Array) -> jax.Array:
-    # True of no number, infinite ones and NaN included. `debug_nans` does not stop at it, and XLA
-    # does not know that it is false, as it knows of `abs(x) < 0`.
+    # False for every number, also infinite ones and NaN. `debug_nans` does not stop here, and XLA
+    # cannot simplify this condition, unlike `abs(x) < 0`.
     first = x.ravel()[0]
     never = (first > 1) & (first < -1)
 

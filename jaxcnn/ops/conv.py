@@ -1,8 +1,8 @@
-"""The one boundary that every convolution of the zoo passes.
+"""The convolution function that all networks call.
 
-In a traced program it stays a function of its own (an inner `jit`, which XLA inlines): whatever
-counts multiply-adds finds the convolution as the network asked for it, while on the CPU faster
-formulas of the same numbers take its place without a network knowing.
+In a traced program it stays a separate function (an inner `jit`, which XLA inlines). Tools that
+count multiply-adds therefore find the original convolution, while on the CPU faster formulas with
+the same results replace it.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,9 +39,9 @@ def conv_general_dilated(
 ) -> jax.Array:
     """Convolves as `jax.lax.conv_general_dilated` does: same arguments, shapes, dtypes, errors.
 
-    On the CPU those of (N, H, W, C) images and (h, w, I, O) kernels are computed by formulas of
-    our own, equal to rounding. They compose with jit, vmap, pmap, `jax.grad` of any order, loops
-    and `jax.checkpoint`. Forward mode (`jax.jvp`, `jax.hessian`) needs `JAXCNN_OPS=xla` in the
+    On the CPU, convolutions of (N, H, W, C) images and (h, w, I, O) kernels use our own formulas,
+    equal up to rounding. They compose with jit, vmap, pmap, `jax.grad` of any order, loops and
+    `jax.checkpoint`. Forward mode (`jax.jvp`, `jax.hessian`) needs `JAXCNN_OPS=xla` in the
     environment, on any platform; see `jaxcnn.ops.switch`.
     """
     return _convolution(
@@ -62,13 +62,13 @@ def conv_general_dilated(
 
 def _lowered(lhs: jax.Array, rhs: jax.Array, **arguments: Any) -> jax.Array:
     reference: Lowering = partial(lax.conv_general_dilated, **arguments)
-    jax.eval_shape(reference, lhs, rhs)  # what JAX refuses is refused in its words
+    jax.eval_shape(reference, lhs, rhs)  # JAX raises its own errors here
     plain = plain_xla() or is_explicit(lhs, rhs)
     faster = None if plain else _faster_on_cpu(lhs, rhs, **arguments)
     return reference(lhs, rhs) if faster is None else _by_platform(faster, reference, lhs, rhs)
 
 
-# Defaults other than None of the options that no network here uses.
+# Default values, other than None, of options that our networks do not use.
 USUAL: dict[str, tuple[Any, ...]] = {"lhs_dilation": ((), (1, 1)), "batch_group_count": (1,)}
 
 
@@ -76,13 +76,13 @@ USUAL: dict[str, tuple[Any, ...]] = {"lhs_dilation": ((), (1, 1)), "batch_group_
 def _by_platform(
     on_cpu: Lowering, elsewhere: Lowering, lhs: jax.Array, rhs: jax.Array
 ) -> jax.Array:
-    """Convolves one way or the other.
+    """Convolves by the platform's formula.
 
-    The gradient, too, is chosen once a platform is known. Were it left to JAX, it would be chosen
-    while the program runs, and convolutions in such a choice take XLA:CPU 50 times as long.
+    The rule for the gradient also selects the formula once the platform is known. JAX would select
+    it at run time instead, and convolutions in such a conditional take XLA:CPU 50 times as long.
 
-    Accelerators convolve as XLA does and would need no such rule, which has no forward mode. But a
-    program is traced and differentiated before its platform is known, so they get it, too.
+    Accelerators use XLA's convolution and would not need this rule, which has no forward mode. But
+    a program is traced and differentiated before its platform is known, so it applies there too.
     """
     return lax.platform_dependent(lhs, rhs, cpu=on_cpu, default=elsewhere)
 
@@ -115,10 +115,10 @@ def _faster_on_cpu(
     feature_group_count: int,
     **rare: Any,
 ) -> Lowering | None:
-    """Chooses a formula by shape; None leaves layouts and options that no network here uses to XLA.
+    """Selects a formula by shape; None uses XLA, for layouts and options that no network here uses.
 
-    Milliseconds of the value and both gradients together, 16 images in float32, on one core with
-    AVX-512, jax 0.10.1, before `conv_cpu_grad`, whose own table says what ordinary ones gained:
+    Time in ms of value and both gradients together, 16 images in float32, on one core with AVX-512,
+    jax 0.10.1, before `conv_cpu_grad`, which has its own table for ordinary convolutions:
 
     | kernel                              | XLA   | here | PyTorch 2.13 |
     |-------------------------------------|------:|-----:|-------------:|
@@ -157,13 +157,13 @@ def _faster_on_cpu(
     if groups == 1 and (height, width) == (1, 1) and pads == ((0, 0), (0, 0)):
         return partial(conv_cpu.pointwise, window=window)
     if groups > 1 and depth == 1 and features == groups:
-        return lambda image, kernel: conv_cpu.depthwise(image, kernel, window)  # no keywords there
+        return lambda image, kernel: conv_cpu.depthwise(image, kernel, window)  # takes no keywords
     if groups > 1:
         return partial(conv_cpu.grouped, window=window, groups=groups)
     return partial(conv_cpu.ungrouped, window=window)
 
 
-# What traced programs show as `conv_general_dilated`, with a body of its own.
+# The name of this function in traced programs.
 _lowered.__name__ = "conv_general_dilated"
 _convolution = jax.jit(
     _lowered,
@@ -183,7 +183,7 @@ _convolution = jax.jit(
 
 
 def _hashable(argument: Any) -> Any:
-    """Returns lists and arrays, also within tuples, as tuples."""
+    """Converts lists and arrays, also within tuples, to tuples."""
     if isinstance(argument, np.ndarray | jax.Array):
         argument = np.asarray(argument).tolist()
     if isinstance(argument, list) or type(argument) is tuple:

@@ -1,9 +1,9 @@
-"""Convolutions as the CPU runs them fast: the same numbers from other formulas.
+"""Faster formulas for convolutions on the CPU, with the same results.
 
-XLA:CPU is fast in dense convolutions, products of matrices and element-wise loops. The rest it
-expands: the weight gradient of a grouped convolution becomes a dense one of all groups, and the
-sum of an array over its leading axes adds one number after another. The formulas here avoid that.
-They take images (N, H, W, C), kernels (h, w, C / groups, F) and how the kernel moves.
+XLA:CPU is fast at dense convolutions, matrix products and element-wise loops. It expands other
+operations: the weight gradient of a grouped convolution becomes a dense one of all groups, and the
+sum of an array over its leading axes adds one number after another. These formulas avoid that. They
+take images (N, H, W, C), kernels (h, w, C / groups, F) and a `Window`.
 """
 
 import math
@@ -18,12 +18,12 @@ from jaxcnn.ops.conv_cpu_grad import conv
 from jaxcnn.ops.reductions import sum_over_pixels, wide
 from jaxcnn.ops.windows import Window, taps
 
-# Multiply-adds beyond which a convolution in float64 is worth the compilation of its taps.
+# Number of multiply-adds above which float64 convolutions repay the compilation of `tap_by_tap`.
 LARGE_IN_DOUBLES = 2**28
 
 
 def ungrouped(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
-    """Convolves without groups, in the faster of two ways."""
+    """Convolves without groups, by the faster of two formulas."""
     pixels, channels = math.prod(window.outputs(image.shape)), min(kernel.shape[2:])
     most = 49 if channels >= 64 else 4 if channels >= 32 else 0
     if image.dtype == jnp.float64 and len(image) * pixels * kernel.size > LARGE_IN_DOUBLES:
@@ -33,15 +33,16 @@ def ungrouped(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
 
 
 def tap_by_tap(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
-    """Convolves without groups: a product of matrices for each tap, and their sum.
+    """Convolves without groups: the sum of one matrix product per tap.
 
-    XLA:CPU convolves maps of a few pixels slowly: it takes a hundred times as long at 2x2. In
-    float64 it has no library for convolutions but one for products: value and both gradients of
-    3x3, 512 channels, 14x14, 4 images took 2.59 and 0.23 s, of 64 to 128, 112x112, 6.8 and 2.8 s.
+    XLA:CPU convolves maps of a few pixels slowly: at 2x2 it takes a hundred times as long. For
+    float64 it has a library for products but none for convolutions. Value and both gradients took,
+    in XLA's form and in this one, 2.59 and 0.23 s for 3x3, 512 channels, 14x14, 4 images; 6.8 and
+    2.8 s for 64 to 128, 112x112.
     """
     sizes, count = window.outputs(image.shape), math.prod(window.shape)
     total = wide(jnp.zeros((image.shape[0], *sizes, kernel.shape[3]), image.dtype))
-    # Splits, not slices: the gradient of these would be a sum of whole kernels.
+    # Splits, not slices: the gradient of slices would be a sum of whole kernels.
     parts = jnp.split(kernel.reshape(count, *kernel.shape[2:]), count)
     for tap, part in zip(taps(image.shape, window), parts, strict=True):
         pixels = image[tap.pixels]
@@ -60,21 +61,21 @@ def pointwise(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
 
 
 def grouped(image: jax.Array, kernel: jax.Array, window: Window, groups: int) -> jax.Array:
-    """Convolves slices of the channels densely, and puts the results together.
+    """Convolves slices of the channels densely and concatenates the results.
 
-    A dense convolution of less than 16 channels takes about as long as one of 16: so narrow groups
-    are joined, with zeros in the kernel from one to the other.
+    A dense convolution of fewer than 16 channels takes about as long as one of 16. Narrow groups
+    are therefore joined, with zeros in the kernel between them.
     """
     width, joined = kernel.shape[2], groups
     while joined % 2 == 0 and joined * width > 16:
         joined //= 2
     parts = groups // joined
     split = kernel.reshape(*kernel.shape[:3], parts, joined, -1)
-    own = jnp.eye(joined, dtype=bool)[:, None, :, None]  # not a factor, which inf would make NaN
+    own = jnp.eye(joined, dtype=bool)[:, None, :, None]  # a factor of 0 would turn inf into NaN
     blocks = jnp.where(own, split.transpose(3, 0, 1, 2, 4, 5)[:, :, :, None], 0)
     blocks = blocks.reshape(parts, *kernel.shape[:2], joined * width, -1)
     images = jnp.split(image, parts, axis=-1)
-    # Splits, not slices: the gradient of these would be a sum of whole kernels.
+    # Splits, not slices: the gradient of slices would be a sum of whole kernels.
     kernels = (block[0] for block in jnp.split(blocks, parts))
     outputs = [conv(part, one, window) for part, one in zip(images, kernels, strict=True)]
     return jnp.concatenate(outputs, axis=-1)
@@ -82,18 +83,18 @@ def grouped(image: jax.Array, kernel: jax.Array, window: Window, groups: int) ->
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def depthwise(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
-    """Convolves each channel with one filter of its own: a sum of shifted products.
+    """Convolves each channel with its own filter: a sum of shifted products.
 
-    It has no forward mode (`jax.jvp`); see `jaxcnn.ops.switch`.
+    Forward mode (`jax.jvp`) is not supported; see `jaxcnn.ops.switch`.
     """
-    # A product that reads it flat would have the taps computed in loops that are not vectorised.
+    # Otherwise a product that reads it flat would compute the taps in loops without vectorisation.
     return materialize_on_cpu(_depthwise_forward(image, kernel, window)[0])
 
 
 def _depthwise_forward(
     image: jax.Array, kernel: jax.Array, window: Window
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    # What every tap reads must be there, or XLA computes it for each tap anew; likewise below.
+    # Store the input of all taps, because XLA would compute it again for each tap; also below.
     image = materialize_on_cpu(image)
     return _sum_of_taps(image, kernel, window), (image, kernel)
 

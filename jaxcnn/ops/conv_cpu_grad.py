@@ -1,6 +1,6 @@
-"""Ordinary convolutions on the CPU: XLA's forward pass, and gradients in the forms it runs fast.
+"""Ordinary convolutions on the CPU: XLA's forward pass, and gradients in forms that XLA runs fast.
 
-Milliseconds of 16 images in float32 on two cores with AVX-512, jax 0.10.1:
+Time in ms, 16 images in float32 on two cores with AVX-512, jax 0.10.1:
 
 | gradient of the kernel                  | as a convolution | of a spread image |
 |-----------------------------------------|-----------------:|------------------:|
@@ -44,8 +44,8 @@ FEW = 16  # channels
 def conv(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
     """Convolves without groups, as `jax.lax` does.
 
-    The gradients are made by the forms of this file. XLA:CPU makes them ordinary convolutions
-    itself, but not within `lax.scan`, `lax.cond` and the like, where its own take 26 times as long.
+    The gradients use the forms in this file. XLA:CPU itself converts them to ordinary convolutions,
+    but not within `lax.scan`, `lax.cond` and similar, where its own take 26 times as long.
     """
     return lax.conv_general_dilated(
         image,
@@ -60,7 +60,7 @@ def conv(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
 def _conv_forward(
     image: jax.Array, kernel: jax.Array, window: Window
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    image = materialize_on_cpu(image)  # transposed below, where it would be computed again
+    image = materialize_on_cpu(image)  # the transpose below would compute it again
     return conv(image, kernel, window), (image, kernel)
 
 
@@ -76,7 +76,7 @@ def _conv_backward(
 
 
 def _of_image(image: jax.Array, kernel: jax.Array, output: jax.Array, window: Window) -> jax.Array:
-    """Returns the gradient of the image, given that of the output."""
+    """Returns the gradient of the image from the gradient of the output."""
     pads = [
         (reach - before, length - 1 - moved + before)
         for length, before, reach, moved in _extents(image, output, window)
@@ -95,7 +95,7 @@ def _of_image(image: jax.Array, kernel: jax.Array, output: jax.Array, window: Wi
 def _extents(
     image: jax.Array, output: jax.Array, window: Window
 ) -> list[tuple[int, int, int, int]]:
-    """Returns for each axis: image's length, padding before, last tap, last place of the window."""
+    """Returns per axis: image length, padding before, last tap, last position of the window."""
     return [
         (
             image.shape[1 + axis],
@@ -110,8 +110,8 @@ def _extents(
 def _by_phases(image: jax.Array, kernel: jax.Array, output: jax.Array, window: Window) -> jax.Array:
     """Returns the gradient of the image in a strided convolution without dilation.
 
-    Every s-th pixel meets every s-th tap only, so these are convolutions of small kernels with
-    stride 1, whose results take turns.
+    Every s-th pixel uses only every s-th tap, so each phase is a convolution with a small kernel
+    and stride 1. The results of the phases are interleaved.
     """
     (down, right), pads = window.strides, window.pads
     sizes = [
@@ -138,10 +138,10 @@ def _by_phases(image: jax.Array, kernel: jax.Array, output: jax.Array, window: W
 def _phases_at_once(
     image: jax.Array, kernel: jax.Array, output: jax.Array, window: Window
 ) -> jax.Array:
-    """Returns what `_by_phases` does, by one convolution whose features are all phases.
+    """Returns the result of `_by_phases`, from one convolution whose features are all phases.
 
-    A convolution to a few channels takes about as long as one to `FEW`. The kernel is filled up
-    with zeros, so that all phases have as many taps.
+    A convolution to a few channels takes about as long as one to `FEW`. The kernel is padded with
+    zeros, so that all phases have equally many taps.
     """
     strides, pads = window.strides, window.pads
     more = [(0, -taps % stride) for taps, stride in zip(window.shape, strides, strict=True)]
@@ -164,9 +164,9 @@ def _phases_at_once(
 def _of_kernel(image: jax.Array, output: jax.Array, window: Window) -> jax.Array:
     """Returns the gradient of the kernel: the image convolved with the gradient of the output.
 
-    Image, output and steps are spread to every second column, which changes no number. XLA:CPU has
-    two libraries for convolutions, and spread images go to the one that is faster for kernels as
-    large as their image.
+    Image, output gradient and steps are spread to every second column, which changes no number.
+    XLA:CPU has two convolution libraries, and spread images use the one that is faster for kernels
+    as large as their image.
     """
     pads = [
         (before, reach + moved + 1 - length - before)

@@ -21,21 +21,21 @@ def local_response_norm(
 
     Args:
       x: (…, C).
-      size: n, channels in the sum, itself in the middle; floor(n/2) on either side.
-      k: added to the sum.
-      alpha: factor of the plain sum of squares.
+      size: n, number of channels in the sum, centred; floor(n/2) on either side.
+      k: constant added to the sum.
+      alpha: factor of the sum of squares.
       beta: exponent.
-      alpha_over_n: divide α by n, as Caffe and torch do.
+      alpha_over_n: whether to divide α by n, as in Caffe and torch.
 
     Returns:
-      The same shape and dtype.
+      Array of the same shape and dtype.
     """
     reach = size // 2
     wide = jnp.promote_types(x.dtype, jnp.float32)
     window = (1,) * (x.ndim - 1) + (2 * reach + 1,)
     pads = ((0, 0),) * (x.ndim - 1) + ((reach, reach),)
     squares = jnp.square(x.astype(wide))
-    # A NumPy zero: of a traced one JAX cannot tell that this is a sum, which has a gradient.
+    # NumPy's zero: with a traced one, JAX does not recognise a sum, which has a gradient.
     sums = jax.lax.reduce_window(
         squares, np.zeros((), wide), jax.lax.add, window, (1,) * x.ndim, pads
     )

@@ -1,4 +1,4 @@
-"""The product of few rows with a large matrix, as in the dense layers of AlexNet and VGG."""
+"""Multiplies few rows with a large matrix, as in the dense layers of AlexNet and VGG."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from jax import lax
 from jaxcnn.ops.sharding import is_explicit
 from jaxcnn.ops.switch import plain_xla
 
-LARGE = 2**22  # numbers of a matrix that is read from memory
-FEW = 64  # rows; more make the product itself the greater part
-CHUNK = 256  # of the matrix's rows
+LARGE = 2**22  # numbers in a matrix that is read from memory
+FEW = 64  # rows; with more, the product itself takes longer
+CHUNK = 256  # rows of the matrix per chunk
 
 
 def dot_general(
@@ -25,10 +25,10 @@ def dot_general(
 ) -> jax.Array:
     """Multiplies as `jax.lax.dot_general` does: same arguments, shapes, dtypes, errors.
 
-    A drop-in for `nn.Dense(dot_general=…)`. On the CPU the gradient of few rows that are multiplied
-    with a large matrix is made chunk by chunk of that, for 16 rows and 9216 x 4096 in 16 ms instead
-    of 27 (two cores, jax 0.10.1). Forward mode (`jax.jvp`) of such products needs `JAXCNN_OPS=xla`
-    in the environment, on any platform; see `jaxcnn.ops.switch`.
+    A drop-in for `nn.Dense(dot_general=…)`. On the CPU, for few rows and a large matrix, the
+    gradient is computed in chunks of the matrix: 16 ms instead of 27 for 16 rows and 9216 x 4096
+    (two cores, jax 0.10.1). Forward mode (`jax.jvp`) of such products needs `JAXCNN_OPS=xla` in the
+    environment, on any platform; see `jaxcnn.ops.switch`.
     """
     fits = (
         not plain_xla()
@@ -37,7 +37,7 @@ def dot_general(
         and lhs.dtype == rhs.dtype
         and not is_explicit(lhs, rhs)
         and jnp.issubdtype(lhs.dtype, jnp.floating)
-        and isinstance(lhs.shape[0], int)  # a program for any batch has a symbol there
+        and isinstance(lhs.shape[0], int)  # symbolic in a program for any batch size
         and lhs.shape[0] <= FEW
         and rhs.size >= LARGE
         and len(rhs) % CHUNK == 0

@@ -1,4 +1,4 @@
-"""Normalisation by the statistics of a batch, with a gradient that keeps little and sums fast."""
+"""Normalises by batch statistics, with a gradient that saves little memory and sums fast."""
 
 from functools import partial
 from typing import Any
@@ -20,12 +20,12 @@ def normalise(
 
     Args:
       x: (…, C).
-      mean: [C], as all that follow.
-      variance: see `mean`.
-      scale: γ.
-      bias: β.
+      mean: [C].
+      variance: [C].
+      scale: γ, [C].
+      bias: β, [C].
       epsilon: a number.
-      dtype: of the output.
+      dtype: dtype of the output.
     """
     slope = lax.rsqrt(variance + epsilon) * scale
     return ((x - _lift(mean, x)) * _lift(slope, x) + _lift(bias, x)).astype(dtype)
@@ -36,22 +36,21 @@ def batch_normalise(
 ) -> tuple[Array, Array, Array]:
     """Normalises each channel by its mean and variance over all pixels of the batch.
 
-    Ioffe and Szegedy, "Batch Normalization", 2015, arXiv 1502.03167, algorithm 1. Sums are taken
-    in at least float32. The backward pass keeps x as it is and values for each channel, nothing
-    else. Forward mode (`jax.jvp`) needs `JAXCNN_OPS=xla` in the environment, which leaves the
-    derivative to JAX.
+    Ioffe and Szegedy, "Batch Normalization", 2015, arXiv 1502.03167, algorithm 1. Sums are computed
+    in at least float32. The backward pass saves only x and values per channel. Forward mode
+    (`jax.jvp`) needs `JAXCNN_OPS=xla` in the environment, which uses JAX's derivative.
 
     Args:
       x: (…, C).
       scale: [C], γ.
       bias: [C], β.
       epsilon: added to the variance.
-      dtype: of the output.
+      dtype: dtype of the output.
       axis_name: a mapped axis over whose devices the statistics are averaged.
 
     Returns:
-      The output, and mean and variance [C] in at least float32. The variance is that of the
-      numbers themselves: their squared distance from the mean, divided by their count.
+      The output, and mean and variance [C] in at least float32. The variance is the biased one: the
+      squared distance from the mean, divided by the count.
     """
     arguments = x, scale, bias, epsilon, dtype, axis_name
     return _forward(*arguments)[0] if plain_xla() else _batch_normalise(*arguments)
@@ -85,7 +84,7 @@ def _backward(
     (x, mean, inverse, scale), (of_y, of_mean, of_variance) = saved, gradients
     of_bias = sum_over_pixels(lambda g: g, of_y)
     of_scale = inverse * sum_over_pixels(lambda g, x: g * (x - _lift(mean, x)), of_y, x)
-    # y moves with the statistics, too; those of several devices move by what all of them sum.
+    # The statistics depend on x too; on several devices they depend on all devices' sums.
     factor = inverse * scale
     by_mean, by_distance = _averaged(
         (of_mean - factor * of_bias, 2 * of_variance - factor * inverse * of_scale), axis_name
@@ -99,7 +98,7 @@ _batch_normalise.defvjp(_forward, _backward)
 
 
 def _lift(channels: Array, x: Array) -> Array:
-    """Returns values for each channel in as many axes as x has."""
+    """Returns per-channel values with as many axes as x."""
     return channels.reshape((1,) * (x.ndim - 1) + (-1,))
 
 

@@ -18,7 +18,7 @@ from jaxcnn.ops.sharding import is_explicit
 from jaxcnn.ops.switch import plain_xla
 from jaxcnn.ops.windows import Window, taps
 
-MANY_TAPS = 25  # a window of more is left to XLA
+MANY_TAPS = 25  # larger windows use XLA
 
 
 Padding = int | str | Sequence[Sequence[int]]
@@ -32,19 +32,19 @@ def max_pool(
     padding: Padding = 0,
     ceil_mode: bool = False,
 ) -> jax.Array:
-    """Takes the maximum over windows; what is padded never wins.
+    """Takes the maximum over windows; padding never wins.
 
-    What `flax.linen.max_pool` takes is taken and what it refuses is refused, in its words. Forward
-    mode (`jax.jvp`) needs `JAXCNN_OPS=xla` in the environment; see `jaxcnn.ops.switch`.
+    It accepts and refuses the same arguments as `flax.linen.max_pool`, with the same errors.
+    Forward mode (`jax.jvp`) needs `JAXCNN_OPS=xla` in the environment; see `jaxcnn.ops.switch`.
 
     Args:
       x: (N, H, W, C).
       window: (height, width).
       strides: (vertical, horizontal); None is 1.
-      padding: pixels on every side, or (before, after) for each axis, or "SAME" or "VALID" as
-        TensorFlow has them.
-      ceil_mode: keep a last window that only partly fits (Caffe, torch's `ceil_mode`), unless it
-        would start in the padding.
+      padding: pixels on every side, or (before, after) for each axis, or "SAME" or "VALID" as in
+        TensorFlow.
+      ceil_mode: whether to keep a last window that only partly fits (Caffe, torch's `ceil_mode`),
+        unless it would start in the padding.
 
     Returns:
       (N, H', W', C).
@@ -54,19 +54,19 @@ def max_pool(
 
 
 def winners(x: jax.Array, largest: jax.Array, window: Window) -> jax.Array:
-    """Returns which tap of each window holds the maximum, the first one of several.
+    """Returns which tap of each window holds the maximum; the first one if several do.
 
     Args:
       x: (N, H, W, C).
-      largest: the maxima, (N, H', W', C).
-      window: how it moves; at most 127 taps.
+      largest: maxima, (N, H', W', C).
+      window: shape and movement of the window; at most 127 taps.
 
     Returns:
       (N, H', W', C), int8: row * width + column within the window; the last tap for a window whose
       maximum is NaN.
     """
     last = math.prod(window.shape) - 1
-    found = jnp.full(largest.shape, last, jnp.float32)  # of the width of the images: one fast loop
+    found = jnp.full(largest.shape, last, jnp.float32)  # float32 like the images: one fast loop
     for number, values in reversed(list(enumerate(_shifted(x, window)))):
         found = jnp.where(values == largest, jnp.float32(number), found)
     return found.astype(jnp.int8)
@@ -74,14 +74,14 @@ def winners(x: jax.Array, largest: jax.Array, window: Window) -> jax.Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _max_pool(x: jax.Array, window: Window) -> jax.Array:
-    """Returns the maxima, on the CPU computed apart from what makes the images or reads them."""
+    """Returns the maxima; on the CPU they are not fused with operations before and after."""
     return materialize_on_cpu(_forward(x, window)[0])
 
 
 def _forward(x: jax.Array, window: Window) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """Returns the maxima, on CPU and GPU a chain of them, and what the backward pass needs."""
-    # The backward pass looks for the maxima among the same numbers: not computed again, where
-    # other kernels may round them otherwise.
+    """Returns the maxima, on CPU and GPU by a chain of maximums, and the residuals."""
+    # The backward pass compares these numbers with the maxima. They must not be recomputed, because
+    # other kernels may round them differently.
     x = materialize_on_cpu(x)
 
     def by_taps(x: jax.Array) -> jax.Array:
@@ -96,10 +96,10 @@ def _forward(x: jax.Array, window: Window) -> tuple[jax.Array, tuple[jax.Array, 
 def _backward(
     window: Window, saved: tuple[jax.Array, jax.Array], of_y: jax.Array
 ) -> tuple[jax.Array]:
-    """Gives the gradient of each output to the first of its equal maxima.
+    """Passes the gradient of each output to the first of its equal maxima.
 
-    XLA expands its own form to a scatter, pixel by pixel: a training step of VGG-16 took 111 ms
-    with it and 88 without, 256 images in bfloat16 on an H100.
+    XLA's own form expands to a scatter, pixel by pixel. A training step of VGG-16 took 111 ms with
+    it and 88 without, 256 images in bfloat16 on an H100.
     """
     forms: dict[str, Any] = {
         "cpu": _to_winners_on_cpu,
@@ -114,8 +114,8 @@ def _by_library(x: jax.Array, largest: jax.Array, of_y: jax.Array, window: Windo
     return jax.vjp(lambda x: _reference(x, window), x)[1](of_y)[0]
 
 
-# XLA must not find the winners anew for each tap: where it heeds no barrier, a question stops it
-# that only the running program can answer.
+# XLA must not recompute the winners for each tap. Where it ignores barriers, a condition whose
+# value is known only at run time prevents that.
 def _to_winners_on_gpu(
     x: jax.Array, largest: jax.Array, of_y: jax.Array, window: Window
 ) -> jax.Array:
@@ -129,7 +129,7 @@ def _to_winners_on_cpu(
     def last_taps(x: jax.Array, largest: jax.Array) -> jax.Array:
         return jnp.full(largest.shape, math.prod(window.shape) - 1, jnp.int8)
 
-    of_y = materialize_on_cpu(of_y)  # or it is computed for each tap anew
+    of_y = materialize_on_cpu(of_y)  # otherwise recomputed for each tap
     any_value = largest.ravel()[0]
     first = lax.cond(any_value == any_value, partial(winners, window=window), last_taps, x, largest)
     return materialize_on_cpu(_to_winners(first, of_y, x.shape, window))
@@ -138,11 +138,11 @@ def _to_winners_on_cpu(
 def _to_winners(
     first: jax.Array, of_y: jax.Array, image: Sequence[int], window: Window
 ) -> jax.Array:
-    """Returns the gradient to images of that shape, given which tap of each window won."""
+    """Returns the gradient for images of a shape, given the winning tap of each window."""
     zero = jnp.zeros((), of_y.dtype)
     parts = []
     for number, place in enumerate(np.ndindex(*window.shape)):
-        # Where the tap lies on the image: its edges may be negative, on the padding.
+        # Padding that places the tap's values on the image; negative edges cut off its padding.
         edges = [(0, 0, 0)]
         for axis, stride in enumerate(window.strides):
             start = place[axis] - window.pads[axis][0]
@@ -157,7 +157,7 @@ _max_pool.defvjp(_forward, _backward)
 
 
 def _shifted(x: jax.Array, window: Window) -> list[jax.Array]:
-    """Returns for each tap what it meets, (N, H', W', C), and -inf where it meets padding."""
+    """Returns the pixels under each tap, (N, H', W', C), with -inf in the padding."""
     sizes = window.outputs(x.shape)
     return [tap.spread(x[tap.pixels], sizes, -math.inf) for tap in taps(x.shape, window)]
 
@@ -175,23 +175,24 @@ def avg_pool(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> jax.Array:
-    """Takes the mean over windows; see `max_pool` for what it takes and refuses.
+    """Takes the mean over windows; see `max_pool` for valid arguments.
 
     Args:
       x: (N, H, W, C).
       window: (height, width).
       strides: see `max_pool`.
       padding: see `max_pool`.
-      ceil_mode: see `max_pool`; what it adds beyond the padding is never counted.
-      count_include_pad: divide by the window's size (torch's default) or by the number of pixels
-        of the image in it (TensorFlow).
+      ceil_mode: see `max_pool`; its additional pixels are never counted.
+      count_include_pad: whether to divide by the window's size (torch's default) or by the number
+        of image pixels in it (TensorFlow).
 
     Returns:
       (N, H', W', C).
     """
     moves = _window(x, window, strides, padding, ceil_mode)
     if count_include_pad and ceil_mode and padding:
-        # The zeros of the padding count, those of the ceil mode do not: make the former pixels.
+        # The zeros of the padding are counted, those of the ceil mode are not: pad with pixels
+        # first.
         given = _window(x, window, strides, padding, False).pads
         counted = tuple(
             (0, after - zeros) for (_, after), (_, zeros) in zip(moves.pads, given, strict=True)
@@ -202,7 +203,7 @@ def avg_pool(
 
     def by_library(x: jax.Array) -> jax.Array:
         means = nn.avg_pool(x, moves.shape, moves.strides, moves.pads, include)
-        # Flax divides by a number of pixels in float32, whatever x is.
+        # Flax divides by a float32 number of pixels for any dtype of x.
         return means.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else means
 
     if moves.strides != (1, 1) or not _is_usual(x, moves):
@@ -211,7 +212,7 @@ def avg_pool(
 
 
 def _by_taps(x: jax.Array, window: Window, count_include_pad: bool) -> jax.Array:
-    """Averages windows with stride 1: value and gradient of XLA:CPU's own take twice as long."""
+    """Averages windows with stride 1; value and gradient of XLA:CPU's form take twice as long."""
     sizes = window.outputs(x.shape)
     found = list(taps(x.shape, window))
     total = reduce(add, [tap.spread(wide(x[tap.pixels]), sizes, 0.0) for tap in found])
@@ -223,10 +224,10 @@ def _by_taps(x: jax.Array, window: Window, count_include_pad: bool) -> jax.Array
 
 @jax.named_scope("avg_pool")
 def adaptive_avg_pool(x: jax.Array, output_size: tuple[int, int]) -> jax.Array:
-    """Averages over bins that cover the map, as torch's `AdaptiveAvgPool2d`.
+    """Averages over bins that cover the map, like torch's `AdaptiveAvgPool2d`.
 
-    Bin i of n over a length L is [floor(i·L/n), ceil((i+1)·L/n)): bins overlap where n does not
-    divide L, and repeat pixels where n is larger.
+    Bin i of n over a length L is [floor(i·L/n), ceil((i+1)·L/n)): bins overlap if n does not divide
+    L, and repeat pixels if n is larger.
 
     Args:
       x: (N, H, W, C).
@@ -255,7 +256,7 @@ def _window(
     padding: Padding,
     ceil_mode: bool,
 ) -> Window:
-    """Returns how a window moves, once Flax has checked the arguments."""
+    """Returns the window after Flax has checked the arguments."""
     shape = tuple(window)
     steps = (1,) * len(shape) if strides is None else tuple(strides)
     if isinstance(padding, str) and ceil_mode:
@@ -276,7 +277,7 @@ def _window(
 
 
 def _whole_windows(length: int, k: int, stride: int, pads: tuple[int, int]) -> tuple[int, int]:
-    """Returns padding with which the last window of an axis fits."""
+    """Returns the padding with which the last window of an axis fits."""
     before, after = pads
     outputs = -(-(length + before + after - k) // stride) + 1
     if (outputs - 1) * stride >= length + before:
@@ -285,7 +286,7 @@ def _whole_windows(length: int, k: int, stride: int, pads: tuple[int, int]) -> t
 
 
 def _is_usual(x: jax.Array, window: Window) -> bool:
-    """Tells whether images and a window are what the formulas of this file are for."""
+    """Returns whether the formulas of this file support the images and the window."""
     return (
         not plain_xla()
         and not is_explicit(x)

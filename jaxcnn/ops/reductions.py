@@ -1,4 +1,4 @@
-"""Sums that XLA:CPU vectorises and spreads over threads: over the pixels of a batch, of squares."""
+"""Sums that XLA:CPU vectorises and spreads over threads: over pixels of a batch, of squares."""
 
 from collections.abc import Callable
 from functools import reduce
@@ -13,10 +13,10 @@ from jaxcnn.ops.barrier import materialize_on_cpu
 from jaxcnn.ops.sharding import is_explicit
 from jaxcnn.ops.switch import plain_xla
 
-SMALL = 2**16  # values whose sum takes 0.2 ms in any order: not worth a longer compilation
-TERMS = 14  # added at a time; more are slower again
-PARTS = 16  # of a flat array: what they start with is aligned
-JOINED = 2**18  # fewer values are copied to those of others sooner than compiled by themselves
+SMALL = 2**16  # values; their sum takes 0.2 ms in any order, less than a longer compilation
+TERMS = 14  # added at a time; more are slower
+PARTS = 16  # of a flat array, with aligned starts
+JOINED = 2**18  # copying fewer values to others is faster than compiling a kernel for them
 
 Term = Callable[..., jax.Array]
 
@@ -24,12 +24,12 @@ Term = Callable[..., jax.Array]
 def sum_over_pixels(term: Term, *arrays: jax.Array) -> jax.Array:
     """Sums term(*arrays) over all axes but the last, in at least float32.
 
-    On the CPU by additions of slices, which XLA vectorises and spreads over threads; it does
-    neither with the sum of an array over leading axes, which takes 7 times as long.
+    On the CPU it adds slices, which XLA vectorises and spreads over threads. XLA does neither for
+    the sum of an array over leading axes, which takes 7 times as long.
 
     Args:
-      term: makes an array of arrays, element by element; it gets them in at least float32, in
-        parts of that rank, and may use arrays (1, …, C) besides.
+      term: element-wise function of arrays. It gets parts of them, with the same rank, in at least
+        float32, and may also use arrays (1, …, C).
       *arrays: (…, C), all of the same shape.
     """
 
@@ -64,10 +64,10 @@ def _by_slices(term: Term, arrays: tuple[jax.Array, ...]) -> jax.Array:
 def norm(tree: Any) -> jax.Array:
     """Returns the Euclidean norm of all numbers of a tree, a scalar in at least float32.
 
-    On the CPU by additions of slices: XLA squares a large array into another, and adds up small
-    windows of that, which for 38 million numbers takes 80 ms, slices 4. The small arrays are put
-    together first: for Inception-ResNet v2 that leaves 260 of 2,100 kernels, and 1 of the 5 s that
-    they take to compile.
+    On the CPU it adds slices: XLA squares a large array into another and adds up small windows of
+    it, which takes 80 ms for 38 million numbers, slices take 4. Small arrays are concatenated
+    first, which for Inception-ResNet v2 leaves 260 of 2,100 kernels and 1 of the 5 s of their
+    compilation.
     """
     leaves = [wide(x) for x in jax.tree.leaves(tree)]
 
@@ -96,5 +96,5 @@ def norm(tree: Any) -> jax.Array:
 
 
 def wide(x: jax.Array) -> jax.Array:
-    """Returns x in at least float32, in which sums are taken."""
+    """Returns x in at least float32, the dtype for sums."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -1,4 +1,4 @@
-"""The switch that replaces every operation of this folder by its counterpart in plain XLA."""
+"""The switch that replaces every operation of this folder with plain XLA."""
 
 import functools
 import os
@@ -8,18 +8,18 @@ from jaxcnn.errors import UserError
 
 @functools.cache
 def plain_xla() -> bool:
-    """Tells whether the environment has `JAXCNN_OPS=xla`, which turns our own forms off.
+    """Returns whether the environment has `JAXCNN_OPS=xla`, which disables our own formulas.
 
-    Then every function of `jaxcnn.ops` is the formula of `jax.lax`, `jax.numpy` or Flax that it
-    stands for, without a derivative rule of its own. Values and gradients are equal to rounding.
-    Forward mode (`jax.jvp`, `jax.linearize`, `jax.jacfwd`, `jax.hessian`) works through every
-    network, and a bug that stays is not in our forms. The CPU is several times slower.
+    Every function of `jaxcnn.ops` then uses the formula of `jax.lax`, `jax.numpy` or Flax that it
+    replaces, without its own derivative rule. Values and gradients are equal up to rounding.
+    Forward mode (`jax.jvp`, `jax.linearize`, `jax.jacfwd`, `jax.hessian`) works for every network.
+    A bug that remains is not in our formulas. The CPU is several times slower.
 
-    The variable is read once, by the first operation of the process that is traced or run: set it
-    before. Unset or empty it leaves our forms on.
+    The variable is read once, when the first operation of the process is traced or run, so it must
+    be set before. Unset or empty means that our formulas are used.
 
     Raises:
-      UserError: for another value.
+      UserError: if the value is unknown.
     """
     value = os.environ.get("JAXCNN_OPS", "")
     if value not in ("", "xla"):

@@ -1,4 +1,4 @@
-"""Windows over images taken apart, tap by tap: loops that XLA:CPU vectorises."""
+"""Splits windows over images into taps, for loops that XLA:CPU vectorises."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from jax import lax
 
 
 class Window(NamedTuple):
-    """How a window moves over images.
+    """Shape and movement of a window over images.
 
     Attributes:
       shape: (height, width), in taps.
@@ -36,12 +36,12 @@ class Window(NamedTuple):
 
 
 class Tap(NamedTuple):
-    """One place of a window, and what it meets on images: nothing on the padding.
+    """One position in a window, and the pixels and outputs that it connects; padding has none.
 
     Attributes:
       place: (row, column) in the window.
-      pixels: index of the pixels under it, in images (N, H, W, C).
-      outputs: index of the outputs they belong to, in arrays (N, H', W', C).
+      pixels: index of its pixels in images (N, H, W, C).
+      outputs: index of their outputs in arrays (N, H', W', C).
     """
 
     place: tuple[int, ...]
@@ -49,7 +49,7 @@ class Tap(NamedTuple):
     outputs: tuple[slice, ...]
 
     def spread(self, x: jax.Array, outputs: Sequence[int], value: float) -> jax.Array:
-        """Returns x at its outputs among all (H', W'), and `value` where the tap meets padding."""
+        """Returns x placed in all outputs (H', W'), and `value` where the tap is in the padding."""
         around = [
             (part.start, length - part.stop, 0)
             for part, length in zip(self.outputs[1:], outputs, strict=True)
