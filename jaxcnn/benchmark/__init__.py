@@ -1,1 +1,1 @@
-"""How fast the networks and operations are beside those of other libraries, in one run."""
+"""Compares the speed of our networks and operations with other libraries, in one run."""

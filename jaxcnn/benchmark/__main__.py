@@ -23,10 +23,10 @@ AGAINST = ("none", "xla", "torch", "torchvision", "timm")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Returns the command line.
+    """Parses the command line.
 
     Raises:
-      UserError: for a flag that does not exist or a value that it does not take.
+      UserError: if a flag does not exist, or a value is not valid.
     """
     parser = cli.Parser(
         prog="python -m jaxcnn.benchmark",
@@ -72,16 +72,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         ("threads", 0, 4096),
     ):
         check_whole(f"--{name}", getattr(flags, name), least, most)
-    if not 0 <= flags.seconds <= 3600:  # nor NaN
+    if not 0 <= flags.seconds <= 3600:  # also refuses NaN
         raise UserError(f"--seconds={flags.seconds:g} is not a number from 0 to 3600")
     return flags
 
 
 def set_up(flags: argparse.Namespace) -> int:
-    """Makes the comparison fair before either library is loaded; returns the threads of each.
+    """Makes the comparison fair before a library is loaded; returns the threads of each.
 
     Raises:
-      UserError: if it is too late for that.
+      UserError: if a library is already loaded.
     """
     may_choose = hasattr(os, "sched_getaffinity")  # Linux
     cores = sorted(os.sched_getaffinity(0)) if may_choose else range(os.cpu_count() or 1)
@@ -91,7 +91,7 @@ def set_up(flags: argparse.Namespace) -> int:
         if not may_choose:
             raise UserError("--threads needs Linux: leave it out")
         os.sched_setaffinity(0, cores[: flags.threads])
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # torch needs some, too
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # torch needs memory too
     return flags.threads or len(cores)
 
 
@@ -99,7 +99,7 @@ def main(argv: Sequence[str]) -> None:
     """Measures and reports.
 
     Raises:
-      UserError: for whatever the user can put right.
+      UserError: for errors that the user can fix.
     """
     flags = parse(argv)
     threads = set_up(flags)
@@ -121,7 +121,7 @@ def main(argv: Sequence[str]) -> None:
         print(f"{number}/{len(names)} {name}", file=sys.stderr, flush=True)
         try:
             found.append(measure.measure(name, flags, threads))
-        except UserError as error:  # the others are measured all the same
+        except UserError as error:  # measures the others anyway
             print(f"{error}", file=sys.stderr, flush=True)
             failed = failed or error
             continue
@@ -137,8 +137,8 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    # torch's threads would spin while they wait, and on a small machine take the cores from
-    # themselves: up to ten times slower.
+    # torch's waiting threads would spin and, on a small machine, take the cores from its own work:
+    # up to ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     with cli.mistakes_in_one_line(debug="--debug" in sys.argv):
         main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""What the input feeds: JPEGs read, decoded and cropped, beside one thread alone and torch's."""
+"""Measures the input pipeline: JPEGs read, decoded and cropped, beside one thread and torch."""
 
 import contextlib
 import itertools
@@ -19,28 +19,28 @@ from jaxcnn.data.pipeline import BatchConfig, train_batches
 from jaxcnn.errors import UserError
 
 PHOTOS, WIDTH, HEIGHT, QUALITY = 64, 500, 375, 90  # ImageNet's usual size
-UNTIMED = 6  # batches of a turn for each core: what the first workers make while the last start
+UNTIMED = 6  # batches per core and turn, made by the first workers while the last ones start
 
-# Starts to make batches, more than a turn takes, and stops when it is closed.
+# Starts making batches, more than a turn takes, and stops when it is closed.
 Feed = Callable[[], contextlib.AbstractContextManager[Iterator[Any]]]
 
 
 def write_photos(folder: Path, count: int) -> None:
-    """Writes made-up JPEGs of two classes, as detailed as photographs (118 KB).
+    """Writes generated JPEGs of two classes, as detailed as photographs (118 KB).
 
     Args:
-      folder: is given `train`, one folder per class.
-      count: how many.
+      folder: folder in which `train` is created, with one folder per class.
+      count: number of files.
     """
     import PIL.Image
 
     generator = np.random.default_rng(0)
     across, down = np.fft.rfftfreq(WIDTH), np.fft.fftfreq(HEIGHT)
-    # The spectrum of natural images falls with the frequency.
+    # The spectrum of natural images decreases with the frequency.
     fall = 1 / np.maximum(np.hypot(across[None, :], down[:, None]), 1 / WIDTH)
     for number in range(count):
         noise = generator.normal(size=(3, HEIGHT, WIDTH))
-        noise[1:] = noise[0] + 0.3 * noise[1:]  # colours go along with brightness
+        noise[1:] = noise[0] + 0.3 * noise[1:]  # colours correlate with brightness
         smooth = np.fft.irfft2(np.fft.rfft2(noise) * fall, (HEIGHT, WIDTH))
         smooth *= 55 / smooth.std(axis=(1, 2), keepdims=True)
         pixels = np.clip(smooth + 118, 0, 255).astype(np.uint8).transpose(1, 2, 0)
@@ -52,16 +52,16 @@ def write_photos(folder: Path, count: int) -> None:
 def feeds(
     folder: Path, batch: int, size: int, cores: int, against: Sequence[str]
 ) -> dict[str, Feed]:
-    """Returns all that is measured, by name: batches of uint8 crops of `size`², ours first.
+    """Returns the feeds by name: batches of uint8 crops of `size`², ours first.
 
-    "one thread" reads, decodes and crops the same, without a pipeline.
+    "one thread" reads, decodes and crops the same images without a pipeline.
 
     Args:
       folder: see `write_photos`.
-      batch: images.
-      size: pixels of the crops.
-      cores: worker processes of each that has some.
-      against: with "torch" or "torchvision", its DataLoader, too.
+      batch: number of images.
+      size: side of the crops in pixels.
+      cores: number of worker processes of each feed that has workers.
+      against: with "torch" or "torchvision", torch's DataLoader is included.
     """
     dataset = load_folder("train", dir=str(folder), cropper=Cropper(size, train="random_resized"))
     found: dict[str, Feed] = {
@@ -121,22 +121,22 @@ def _torch(folder: Path, batch: int, size: int, workers: int) -> Iterator[Iterat
     try:
         yield batches
     finally:
-        batches.close()  # with whose iterator its workers end
+        batches.close()  # ends its workers too
 
 
 def measure(
     batch: int, size: int, cores: int, against: Sequence[str], rounds: int, seconds: float
 ) -> Measured:
-    """Measures what each feeds when nothing else is done.
+    """Measures the throughput of each feed alone.
 
-    Each starts anew for its turn, as what it reads ahead while it waits would be a gift.
+    Each is restarted for its turn, because batches read ahead while waiting would not be timed.
 
     Args:
-      batch: images.
-      size: pixels of the crops.
-      cores: that may be used, and worker processes of each that has some.
+      batch: number of images.
+      size: side of the crops in pixels.
+      cores: number of usable cores, and of worker processes of each feed that has workers.
       against: see `feeds`.
-      rounds: turns of each.
+      rounds: number of turns of each feed.
       seconds: least length of a turn.
     """
     with tempfile.TemporaryDirectory(prefix="jaxcnn-benchmark-") as folder:
@@ -148,12 +148,12 @@ def measure(
             for name, feed in found.items():
                 began = time.perf_counter()
                 with feed() as batches:
-                    next(batches)  # the first
+                    next(batches)  # the first batch
                     starts[name] = time.perf_counter() - began
                     for _ in range(UNTIMED * cores):
                         next(batches)
                     times[name].append(_seconds_per_batch(batches, seconds))
-    shared = f"one thread x {cores}"  # what all cores would do if nothing were lost
+    shared = f"one thread x {cores}"  # all cores without any loss
     times[shared] = [once / cores for once in times["one thread"]]
     starts[shared] = 0.0
     contenders = [Contender(name, lambda steps: None, starts[name]) for name in times]

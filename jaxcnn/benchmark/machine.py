@@ -1,4 +1,4 @@
-"""Measures the machine, and lists its processor, memory and versions."""
+"""Measures the machine's limits; lists its processor, memory and versions."""
 
 import importlib.metadata
 import os
@@ -18,7 +18,7 @@ class Roofline(NamedTuple):
 
     Attributes:
       bandwidth: bytes per second that a large copy reads and writes.
-      flops: floating-point operations per second of a large product of matrices.
+      flops: floating-point operations per second of a large matrix product.
     """
 
     bandwidth: float
@@ -26,13 +26,13 @@ class Roofline(NamedTuple):
 
 
 def measure_roofline(dtype: Any) -> Roofline:
-    """Measures both limits; a matter of seconds."""
+    """Measures both limits, within seconds."""
     large = distributed.platform() != "cpu"
     values = jnp.ones(2**28 if large else 2**26, jnp.float32)
     side = 8192 if large else 2048
-    # Equal numbers would flatter a GPU, which draws less power for them.
+    # Equal numbers would be too fast on a GPU, which draws less power for them.
     matrix = jax.random.normal(jax.random.key(0), (side, side), dtype)
-    # Over its own argument, or the time would be that of asking the system for memory.
+    # Donated argument: otherwise the system's memory allocation would be timed.
     copy = jax.jit(lambda x: -x, donate_argnums=0)
     product = jax.jit(lambda x: x @ x)
     return Roofline(
@@ -41,18 +41,18 @@ def measure_roofline(dtype: Any) -> Roofline:
 
 
 def _best(call: Callable[[jax.Array], jax.Array], x: jax.Array, again: Any = None) -> float:
-    """Returns the shortest time of a call, whose result is its next argument, or `again` is."""
+    """Returns the shortest time of a call; its next argument is its result, or `again`."""
     found = []
     for _ in range(6):
         start = time.perf_counter()
         result = jax.block_until_ready(call(x))
         found.append(time.perf_counter() - start)
         x = result if again is None else again
-    return min(found[1:])  # the first compiles
+    return min(found[1:])  # the first call compiles
 
 
 def describe(threads: int) -> dict[str, str]:
-    """Returns versions, processor, threads and the settings that decide the comparison."""
+    """Returns versions, processor, threads and the settings that affect the comparison."""
     found = {"python": platform.python_version(), "device": distributed.devices()[0].device_kind}
     for package in ("jax", "jaxlib", "flax", "torch", "torchvision", "timm"):
         try:

@@ -1,4 +1,4 @@
-"""One row of the benchmark: builds the contenders, checks that they agree, times them."""
+"""Measures one row of the benchmark: builds contenders, checks that they agree, times them."""
 
 import argparse
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from jaxcnn.benchmark.rounds import interleave
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.models import create_model, list_models
 
-STEPS = 5  # whose losses are compared
+STEPS = 5  # steps whose losses are compared
 
 
 def names(flags: argparse.Namespace) -> Sequence[str]:
-    """Returns the names of a list with commas; "all" is all operations. The input is one by itself.
+    """Returns the names in a comma-separated list; "all" is all operations, the input has one name.
 
     Raises:
-      UserError: for a name that does not exist, here or in the other library, or for torchvision if
-        the input needs it and it cannot be imported.
+      UserError: if a name does not exist here or in the other library, or the input needs
+        torchvision, which cannot be imported.
     """
     text, mode = flags.model, flags.mode
     if mode == "input":
@@ -39,17 +39,17 @@ def names(flags: argparse.Namespace) -> Sequence[str]:
 
 
 def libraries(flags: argparse.Namespace) -> Sequence[str]:
-    """Returns the torch libraries to look for a network in, in turn."""
+    """Returns the torch libraries in which a network is searched, in order."""
     if "torch" in flags.against:
         return ["torchvision", "timm"]
     return [other for other in flags.against if other != "xla"]
 
 
 def measure(name: str, flags: argparse.Namespace, threads: int) -> Measured:
-    """Measures a network, an operation or the input pipeline beside its contenders.
+    """Measures a network, an operation or the input pipeline, with its contenders.
 
     Raises:
-      UserError: if they do not compute the same.
+      UserError: if the contenders compute different results.
     """
     if flags.mode == "input":
         size = flags.size or 224

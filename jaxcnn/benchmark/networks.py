@@ -1,4 +1,4 @@
-"""Our networks as contenders: a training step or inference, compiled."""
+"""Compiles our networks as contenders: a training step or inference."""
 
 import dataclasses
 import time
@@ -25,13 +25,13 @@ LEARNING_RATE, MOMENTUM = 1e-3, 0.9
 
 
 class Work(NamedTuple):
-    """What every contender does.
+    """The work of every contender.
 
     Attributes:
       mode: "train" (forward, backward, SGD with momentum) or "infer".
       images: float32 (N, H, W, C).
       labels: int32 (N,).
-      dtype: of the computation, "float32" or "bfloat16"; parameters are float32.
+      dtype: dtype of the computation, "float32" or "bfloat16"; parameters are float32.
     """
 
     mode: str
@@ -41,13 +41,13 @@ class Work(NamedTuple):
 
 
 def make_work(name: str, mode: str, batch: int, size: int, dtype: str) -> Work:
-    """Returns made-up images for a network.
+    """Returns random images and labels for a network.
 
     Args:
-      name: of the registry.
+      name: a name in the registry.
       mode: see `Work`.
-      batch: images.
-      size: their height and width; 0 is the network's own.
+      batch: number of images.
+      size: height and width of images; 0 is the network's own.
       dtype: see `Work`.
     """
     height, width, channels = input_size(name)
@@ -63,27 +63,27 @@ def make_work(name: str, mode: str, batch: int, size: int, dtype: str) -> Work:
 
 
 def initialise(model: nn.Module, work: Work) -> Mapping[str, Any]:
-    """Returns variables drawn at random."""
+    """Returns randomly initialised variables."""
     images = jax.ShapeDtypeStruct((1, *work.images.shape[1:]), jnp.float32)
     return model.lazy_init(jax.random.key(0), images)
 
 
 def without_dropout(model: nn.Module) -> nn.Module:
-    """Returns the network with every rate of dropout at zero."""
+    """Returns the network with all dropout rates at zero."""
     fields = (field.name for field in dataclasses.fields(model))
     rates: dict[str, Any] = {name: 0.0 for name in fields if name.endswith("dropout_rate")}
     return model.clone(**rates)
 
 
 def with_library_convolutions(model: nn.Module) -> nn.Module:
-    """Returns the network with Flax's own convolution: the forms that XLA finds by itself."""
+    """Returns the network with Flax's own convolution, which XLA optimises by itself."""
     if not hasattr(model, "conv"):
         raise UserError(f"{type(model).__name__} takes no other convolution: --against=none")
     return model.clone(conv=partial(nn.Conv, padding=0))
 
 
 def make_step(model: nn.Module) -> Any:
-    """Returns the training step of a network; the batch has its images ready."""
+    """Returns the training step of a network; batches contain images that need no augmentation."""
     optimizer = Optimizer(
         partial(optax.sgd, momentum=MOMENTUM), optax.constant_schedule(LEARNING_RATE), None
     )
@@ -124,9 +124,9 @@ def start(
 def few_in_doubles(name: str, size: int) -> Work:
     """Returns a training step of four images in float64, whatever is timed.
 
-    In float32 some networks, such as MobileNet fresh from its initialisation, enlarge the rounding
-    of a step so much that after five no two implementations agree; with BatchNorm over a single
-    image Inception v3 does so in float64, too. They are the first of a batch of sixteen.
+    In float32 some networks, such as a freshly initialised MobileNet, amplify rounding errors so
+    much that after five steps no two implementations agree. With BatchNorm over a single image,
+    Inception v3 does so in float64 too. The images are the first of a batch of sixteen.
     """
     work = make_work(name, "train", 16, size, "float32")
     images, labels = work.images[:4].astype(np.float64), work.labels[:4]
@@ -134,7 +134,7 @@ def few_in_doubles(name: str, size: int) -> Work:
 
 
 def losses(model: nn.Module, variables: Mapping[str, Any], work: Work, steps: int) -> list[float]:
-    """Returns the losses of so many steps, computed in the dtype of the work."""
+    """Returns the losses of `steps` steps, computed in the dtype of the work."""
     found = []
     with jax.enable_x64(work.dtype == "float64"):
         exact = model.clone(dtype=jnp.dtype(work.dtype), param_dtype=jnp.dtype(work.dtype))
@@ -147,7 +147,7 @@ def losses(model: nn.Module, variables: Mapping[str, Any], work: Work, steps: in
 
 
 def contender(name: str, model: nn.Module, variables: Mapping[str, Any], work: Work) -> Contender:
-    """Compiles a network for its work, and does a first step."""
+    """Compiles a network for its work, and runs a first step."""
     began = time.perf_counter()
     if work.mode == "train":
         step, state, batch = start(model, variables, work)
@@ -176,6 +176,6 @@ def contender(name: str, model: nn.Module, variables: Mapping[str, Any], work: W
 
 
 def floating_operations(model: nn.Module, work: Work) -> float:
-    """Returns two for every multiply-add; training takes three times those of inference."""
+    """Returns two per multiply-add; training has three times the number of inference."""
     macs = count_macs(model, work.images.shape[1:])
     return 2.0 * macs * len(work.images) * (3 if work.mode == "train" else 1)

@@ -1,4 +1,4 @@
-"""Single operations as contenders: value and both gradients, ours, XLA's and torch's."""
+"""Compares single operations: value and both gradients, ours, XLA's and torch's."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -24,13 +24,13 @@ Arrays = tuple[np.ndarray, ...]
 
 
 class Operation(NamedTuple):
-    """An operation of the networks, in three libraries.
+    """One operation in three libraries.
 
     Attributes:
-      shapes: of the arguments: one image (H, W, C) of the batch, then parameters.
-      ours: of this package.
-      library: of jax.lax or Flax.
-      torch: (torch, its arguments) → output; images (N, C, H, W), kernels (O, I, H, W).
+      shapes: shapes of the arguments: one image (H, W, C) of the batch, then parameters.
+      ours: function of this package.
+      library: function of jax.lax or Flax.
+      torch: (torch, arguments) → output; images (N, C, H, W), kernels (O, I, H, W).
     """
 
     shapes: tuple[tuple[int, ...], ...]
@@ -70,7 +70,7 @@ def pooling(size: int, channels: int, window: int, stride: int, pad: int) -> Ope
 
 
 def normalisation(size: int, channels: int) -> Operation:
-    """Returns BatchNorm and ReLU, by the statistics of the batch."""
+    """Returns BatchNorm with batch statistics, and ReLU."""
 
     def norm(module: nn.Module, x: jax.Array, scale: jax.Array) -> jax.Array:
         variables = {"params": {"scale": scale, "bias": jnp.zeros_like(scale)}}
@@ -129,13 +129,13 @@ def _arrays(operation: Operation, batch: int) -> Arrays:
 
 
 def contenders(name: str, batch: int, dtype: str, against: Sequence[str]) -> list[Contender]:
-    """Returns the ways of doing an operation, all with their first step done and equal results.
+    """Returns the contenders of an operation after their first step and a check of equal results.
 
     Args:
-      name: of `OPERATIONS`.
-      batch: images.
+      name: a key of `OPERATIONS`.
+      batch: number of images.
       dtype: "float32" or "bfloat16".
-      against: "xla" and "torch", or nothing.
+      against: "xla" and "torch", or none.
 
     Raises:
       UserError: if their outputs differ.
@@ -173,7 +173,7 @@ def _in_jax(
 
     compiled = step.lower(*arguments).compile()
 
-    one_by_one = distributed.platform() == "cpu"  # as torch: a GPU has a queue
+    one_by_one = distributed.platform() == "cpu"  # like torch; a GPU has a queue
 
     def run(steps: int) -> Any:
         for _ in range(steps):

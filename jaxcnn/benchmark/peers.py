@@ -1,4 +1,4 @@
-"""torchvision's and timm's networks as contenders, each in the form that is fastest here."""
+"""torchvision's and timm's networks as contenders, each in its fastest form on this machine."""
 
 import copy
 import itertools
@@ -22,13 +22,13 @@ LAYOUTS = ("channels_last", "contiguous")
 
 
 class Peer(NamedTuple):
-    """A torch network and ours of the same weights.
+    """A torch network and ours with the same weights.
 
     Attributes:
       library: "torchvision" or "timm".
       network: the torch module.
       model: our network, without dropout.
-      variables: its weights.
+      variables: weights of our network.
     """
 
     library: str
@@ -38,21 +38,21 @@ class Peer(NamedTuple):
 
 
 def check_torch(threads: int) -> None:
-    """Gives torch the cores that XLA has; `UserError` if it is not installed."""
+    """Gives torch the same cores as XLA; raises `UserError` if it is not installed."""
     try:
         import torch
     except ImportError:
         raise UserError("torch is not installed: --against=none, or pip install torch") from None
     torch.set_num_threads(threads)
-    torch.backends.cudnn.benchmark = True  # tries its kernels, as XLA does
-    torch.set_float32_matmul_precision("high")  # on a GPU TF32, as XLA; convolutions have it
+    torch.backends.cudnn.benchmark = True  # tries its kernels, like XLA
+    torch.set_float32_matmul_precision("high")  # TF32 on a GPU, like XLA and torch's convolutions
 
 
 def their_name(name: str, libraries: Sequence[str]) -> tuple[str, str]:
-    """Returns the first of the libraries that has our network of that name, and its name there.
+    """Returns the first library that has the network of our name, and its name there.
 
     Raises:
-      UserError: if none has it.
+      UserError: if no library has it.
     """
     for library in libraries:
         theirs = [theirs for theirs, known in LIBRARIES[library].items() if known.model == name]
@@ -62,7 +62,7 @@ def their_name(name: str, libraries: Sequence[str]) -> tuple[str, str]:
 
 
 def find(name: str, libraries: Sequence[str], dtype: str) -> Peer:
-    """Returns the peer of our network of that name, and ours with the fields and weights of it.
+    """Returns the torch network of our name, and our network with its fields and weights.
 
     Raises:
       UserError: if no library has it, or the library is not installed.
@@ -75,7 +75,7 @@ def find(name: str, libraries: Sequence[str], dtype: str) -> Peer:
 
 
 def _create(library: str, name: str) -> Any:
-    """Returns the library's network, its weights at random, without dropout."""
+    """Returns the library's network with random weights, without dropout."""
     try:
         import torch
 
@@ -106,7 +106,7 @@ def _device() -> str:
 
 
 def _step(network: Any, work: Work, layout: str, compiled: bool) -> Callable[[], Any]:
-    """Returns what does one step and returns its loss or logits, a tensor."""
+    """Returns a function that runs one step and returns its loss or logits, a tensor."""
     import torch
 
     device = _device()
@@ -137,18 +137,18 @@ def _step(network: Any, work: Work, layout: str, compiled: bool) -> Callable[[],
 
 
 def losses(peer: Peer, work: Work, steps: int) -> list[float]:
-    """Returns the losses of so many steps."""
+    """Returns the losses of `steps` steps."""
     step = _step(peer.network, work, "contiguous", compiled=False)
     return [step().item() for _ in range(steps)]
 
 
 def contender(peer: Peer, work: Work, forms: Sequence[str]) -> Contender:
-    """Tries the forms in both layouts and returns the fastest, with a first step done.
+    """Times the forms in both layouts; returns the fastest one, after a first step.
 
     Args:
       peer: see `find`.
-      work: the work of one turn.
-      forms: of `FORMS`.
+      work: work of one turn.
+      forms: some of `FORMS`.
     """
     import torch
 
@@ -182,7 +182,7 @@ def contender(peer: Peer, work: Work, forms: Sequence[str]) -> Contender:
 
 
 def agree(ours: Sequence[float], theirs: Sequence[float], name: str) -> None:
-    """Raises `UserError` if the losses of two runs are not those of the same network."""
+    """Raises `UserError` if the losses of two runs are too different for the same network."""
     apart = float(np.max(np.abs(np.subtract(ours, theirs))))
     if not apart <= 1e-3:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What was measured, as a table for people and as JSON for programs."""
+"""Formats measurements as a table for people and as JSON for programs."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,14 @@ from jaxcnn.benchmark.rounds import Contender, ratio
 
 
 class Measured(NamedTuple):
-    """One network or operation, or the input.
+    """Measurements of one network or operation, or of the input.
 
     Attributes:
-      name: its name.
+      name: name of the row.
       batch: images per step.
-      contenders: ours first.
+      contenders: our contender first.
       times: seconds per step of each contender in each round.
-      flops: of a step, 0 for operations and the input.
+      flops: floating-point operations of a step, 0 for operations and the input.
     """
 
     name: str
@@ -29,8 +29,8 @@ class Measured(NamedTuple):
 def record(measured: Measured, roofline: Roofline | None) -> dict[str, Any]:
     """Returns the row as plain data.
 
-    Arithmetic is the share of the machine's matrix products that the multiply-adds of the network
-    take, memory the share of its bandwidth for the bytes that XLA counts, caches or not.
+    `arithmetic` is the share of the machine's matrix-product speed that the network's multiply-adds
+    use; `memory` is the share of its bandwidth that the bytes counted by XLA use, cached or not.
     """
     ours = measured.contenders[0]
     rows = {}
@@ -93,7 +93,7 @@ def table(measured: Sequence[Measured], roofline: Roofline | None) -> str:
 
 
 def _library(name: str) -> str:
-    """Returns the name without the form: all torch libraries are torch."""
+    """Returns the name without the form; all torch libraries are torch."""
     library = name.split(",")[0]
     return "torch" if library in ("torchvision", "timm") else library
 

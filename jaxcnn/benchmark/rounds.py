@@ -1,4 +1,4 @@
-"""Timing that a noisy machine cannot turn: rounds of A, B, A, B, …, and ratios within a round."""
+"""Times contenders on a noisy machine: rounds of A, B, A, B, …, and ratios within a round."""
 
 import statistics
 import time
@@ -9,15 +9,15 @@ import jax
 
 
 class Contender(NamedTuple):
-    """One way of doing the same work.
+    """One of several implementations of the same work.
 
     Attributes:
-      name: of the library, and how it was used.
-      run: does so many steps, and returns when they are done.
-      compile_s: seconds from the network to its first step, which is not timed; of the input to its
-        first batch.
-      memory: bytes at the peak of a step, or None where nothing reports it.
-      bytes_accessed: that a step reads and writes, or None.
+      name: name of the library, and its form.
+      run: runs a number of steps and waits until they are finished.
+      compile_s: seconds from the network to its first step, which is not timed; for the input, to
+        its first batch.
+      memory: bytes at the peak of a step, or None if unknown.
+      bytes_accessed: bytes that a step reads and writes, or None.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Contender(NamedTuple):
 
 
 class Ratio(NamedTuple):
-    """Times of one contender over those of another in the same rounds."""
+    """Ratios of one contender's times to another's in the same rounds."""
 
     median: float
     least: float
@@ -39,7 +39,7 @@ class Ratio(NamedTuple):
 
 
 def seconds_per_step(contender: Contender, steps: int) -> float:
-    """Runs so many steps and returns the seconds that each took."""
+    """Runs `steps` steps; returns the seconds per step."""
     start = time.perf_counter()
     contender.run(steps)
     return (time.perf_counter() - start) / steps
@@ -50,13 +50,13 @@ def interleave(
 ) -> dict[str, list[float]]:
     """Returns the seconds per step of every contender in every round.
 
-    A turn begins with a step that is not timed: after the turn of another library it took VGG-11
+    A turn begins with an untimed step: after another library's turn, the first step of VGG-11 took
     half as long again as the next.
 
     Args:
-      contenders: each has had its first step.
-      rounds: how many.
-      seconds: about how long each contender's turn is.
+      contenders: contenders after their first step.
+      rounds: number of rounds.
+      seconds: approximate length of a turn.
     """
     steps = {}
     for contender in contenders:
@@ -71,13 +71,13 @@ def interleave(
 
 
 def ratio(times: Sequence[float], others: Sequence[float]) -> Ratio:
-    """Returns how many times as long the first took, round by round."""
+    """Returns the ratios of the first times to the others, round by round."""
     found = [ours / theirs for ours, theirs in zip(times, others, strict=True)]
     return Ratio(statistics.median(found), min(found), max(found))
 
 
 def peak_memory(program: jax.stages.Compiled) -> int | None:
-    """Returns the bytes that a compiled program has at once: arguments, results and the rest."""
+    """Returns the peak bytes of a compiled program: arguments, results and temporaries."""
     sizes = program.memory_analysis()
     if sizes is None:
         return None

@@ -1,4 +1,4 @@
-"""Weights of other libraries, in and out."""
+"""Imports and exports weights of other libraries."""
 
 from jaxcnn.interop.exchange import from_torch, to_torch
 from jaxcnn.interop.weight_files import read_weights, write_weights

@@ -1,9 +1,9 @@
-"""The command that turns a library's weights file into a folder of ours.
+"""Command that converts a library's weights file to a folder of ours.
 
   python -m jaxcnn.interop.convert --library=torchvision --name=resnet50 \
       --source=resnet50.safetensors --out=weights/resnet50
 
-The folder is then evaluated and trained from with `--config.init_from`; see `jaxcnn.main`.
+`--config.init_from` evaluates this folder and trains from it; see `jaxcnn.main`.
 """
 
 import argparse
@@ -45,17 +45,17 @@ FLAGS: dict[str, dict[str, Any]] = {
 def convert(
     library: str, name: str, source: Path, folder: Path, overrides: Mapping[str, Any]
 ) -> list[str]:
-    """Writes the folder; returns what was done, a line each.
+    """Writes the folder; returns a report, one item per line.
 
     Args:
       library: "torchvision" or "timm".
       name: the library's name of the network.
-      source: its weights; see `read_weights`.
+      source: weights file; see `read_weights`.
       folder: must not exist, or be empty.
-      overrides: fields of our network, for a member that has no name of its own; plain values.
+      overrides: fields of our network, for variants without their own name; plain values.
 
     Raises:
-      UserError: for a file, name or field that is wrong, or weights of another network.
+      UserError: if a file, name or field is wrong, or the weights are of another network.
     """
     check_free(folder)
     plain = create_library_model(library, name)
@@ -119,7 +119,7 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
     """Returns the flags.
 
     Raises:
-      UserError: for a flag that does not exist, is missing or has no value.
+      UserError: if a flag does not exist, is missing or has no value.
     """
     parser = cli.Parser(prog="python -m jaxcnn.interop.convert", allow_abbrev=False)
     for flag, options in FLAGS.items():
@@ -132,7 +132,7 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """Returns ("stage_sizes", (2, 2)) for "stage_sizes=(2,2)"; what is no literal is text.
+    """Returns ("stage_sizes", (2, 2)) for "stage_sizes=(2,2)"; a value that is no literal is text.
 
     Raises:
       UserError: if there is no "=".

@@ -1,4 +1,4 @@
-"""A torch state and Flax variables, each made from the other."""
+"""Converts between torch states and Flax variables."""
 
 import logging
 import re
@@ -31,40 +31,40 @@ Path = tuple[str, ...]
 
 
 class _Place(NamedTuple):
-    """Where a leaf of our variables is in a torch state."""
+    """Place of one of our leaves in a torch state."""
 
     key: str
     rule: Rule
-    leaf: jax.ShapeDtypeStruct  # ours
-    shape: tuple[int, ...]  # torch's
+    leaf: jax.ShapeDtypeStruct  # our leaf
+    shape: tuple[int, ...]  # torch's shape
 
 
 def from_torch(
     state: Mapping[str, Any], library: str, name: str, **overrides: Any
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """Returns our network of a torch library's name, and its variables from that library's state.
+    """Returns our network for a torch library's name, and its variables from the library's state.
 
-    The number of classes and of input channels, and whether there are auxiliary heads, are read off
+    The number of classes and input channels, and whether there are auxiliary heads, are read from
     the state. Arrays are cast to the network's `param_dtype`. `num_batches_tracked` is ignored, and
     so is a prefix of the keys, such as `module.` or `model.backbone.`. With `num_classes=0` the
-    classifier is left out, and may be missing.
+    classifier is omitted and may be missing.
 
     Args:
       state: key → array; convolutions (O, I, H, W), dense layers (O, I), as in a `state_dict`.
       library: "torchvision" or "timm".
       name: the library's name of the network, such as "resnet50" or "mobilenetv1_100".
-      **overrides: fields of our network, for a member that has no name of its own
-        (`growth_rate=12, stage_sizes=(4, 4, 4), stem_features=24`) or another `dtype`.
+      **overrides: fields of our network, for variants without their own name (`growth_rate=12,
+        stage_sizes=(4, 4, 4), stem_features=24`) or another `dtype`.
 
     Returns:
       The module, and {"params": …, "batch_stats": …}.
 
     Raises:
-      UserError: for an unknown library, name or field, or a state that is not this network's; the
-        message lists what is missing, what is left over and what has another shape.
+      UserError: if the library, name or field is unknown, or the state is of another network; the
+        message lists missing, superfluous and differently shaped arrays.
     """
     chosen = find_network(library, name)
-    overrides.setdefault("parent", None)  # its variables are here: it is nobody's submodule
+    overrides.setdefault("parent", None)  # a top-level module
     state, dropped = without_prefix(state, library, name)
     if dropped:
         _log.warning("weights: the prefix %r of the keys is dropped", dropped)
@@ -98,12 +98,12 @@ def from_torch(
 
 
 def without_prefix(state: Mapping[str, Any], library: str, name: str) -> tuple[dict[str, Any], str]:
-    """Returns a state without what wrappers put in front of its keys, and that prefix.
+    """Returns a state without the prefix that wrappers add to its keys, and that prefix.
 
-    The prefix is what stands before the network's first convolution, where most keys have it.
+    The prefix precedes the network's first convolution and most other keys.
 
     Raises:
-      UserError: for an unknown library or name, or several networks in one state.
+      UserError: if the library or name is unknown, or the state has several networks.
     """
     chosen = find_network(library, name)
     stem = f"{_rules(_build(chosen, {'parent': None}), chosen)[0].key}.weight"
@@ -127,16 +127,16 @@ def to_torch(
 ) -> dict[str, np.ndarray]:
     """Returns the state from which `from_torch` makes these variables: its inverse.
 
-    The counters `num_batches_tracked` are left out; torch fills them in.
+    The counters `num_batches_tracked` are omitted; torch adds them.
 
     Args:
-      variables: of the network that `from_torch` returns for these names and overrides.
+      variables: variables of the network that `from_torch` returns for these names and overrides.
       library: see `from_torch`.
       name: see `from_torch`.
       **overrides: see `from_torch`.
 
     Raises:
-      UserError: for an unknown library, name or field, or variables of another network.
+      UserError: if the library, name or field is unknown, or the variables are of another network.
     """
     chosen = find_network(library, name)
     overrides.setdefault("parent", None)
@@ -162,25 +162,25 @@ def to_torch(
 def create_library_model(
     library: str, model: str, /, num_classes: int | None = None, **overrides: Any
 ) -> nn.Module:
-    """Returns our network as a library has the one of that name, not yet initialised.
+    """Returns our network with the fields of a library's network, not initialised.
 
     Args:
       library: see `from_torch`.
       model: the library's name of the network.
       num_classes: see `models.create_model`.
-      **overrides: fields on top of the library's.
+      **overrides: fields that replace the library's.
 
     Raises:
-      UserError: for an unknown library, name or field.
+      UserError: if the library, name or field is unknown.
     """
     return _build(find_network(library, model), overrides, num_classes)
 
 
 def find_network(library: str, name: str) -> Library:
-    """Returns what is known of a library's network.
+    """Returns the table entry of a library's network.
 
     Raises:
-      UserError: for an unknown library or name.
+      UserError: if the library or name is unknown.
     """
     if library not in LIBRARIES:
         raise UserError(f"no library {library!r}: {nearest(library, LIBRARIES)}")
@@ -191,7 +191,7 @@ def find_network(library: str, name: str) -> Library:
 
 
 def input_channels(variables: Mapping[str, Any], model: nn.Module, chosen: Library) -> int | None:
-    """Returns how many channels a network's images have; None if its stem is not there."""
+    """Returns the number of input channels; None if the variables have no stem."""
     stem = _rules(model, chosen)[0]
     for path, leaf in traverse_util.flatten_dict(dict(variables)).items():
         if np.ndim(leaf) == 4 and re.fullmatch(stem.path, "/".join(path[1:-1])):
@@ -216,7 +216,7 @@ def _rules(model: nn.Module, chosen: Library) -> Sequence[Rule]:
 
 
 def _length(state: Mapping[str, Any], key: str, axis: int) -> int | None:
-    """Returns the length of an axis; None if there is no such array, which is said later."""
+    """Returns the length of an axis; None if the array is missing, which is reported later."""
     shape = np.shape(state[key]) if key in state else ()
     return shape[axis] if axis < len(shape) else None
 
@@ -224,7 +224,7 @@ def _length(state: Mapping[str, Any], key: str, axis: int) -> int | None:
 def _places(
     model: nn.Module, rules: Sequence[Rule], channels: int | None, chosen: Library
 ) -> dict[Path, _Place]:
-    """Returns the place of every leaf of a network's variables; nothing is allocated."""
+    """Returns the place of every leaf of a network's variables, without allocating arrays."""
     height, width, usual = input_size(chosen.model)
     images = jax.ShapeDtypeStruct((1, height, width, channels or usual), jnp.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), images)
@@ -237,7 +237,7 @@ def _places(
 
 
 def _to_torch(leaf: Any, name: str, rule: Rule) -> Any:
-    """Turns the axes of a leaf into torch's order."""
+    """Transposes a leaf to torch's order of axes."""
     if name != "kernel":
         return leaf
     if leaf.ndim == 4:
@@ -249,7 +249,7 @@ def _to_torch(leaf: Any, name: str, rule: Rule) -> Any:
 
 
 def _to_flax(array: np.ndarray, place: _Place) -> np.ndarray:
-    """Turns the axes of a torch array into ours."""
+    """Transposes a torch array to our order of axes."""
     if len(place.leaf.shape) == 4:
         return array.transpose(2, 3, 1, 0)
     if place.rule.spatial is not None and array.ndim > 1:
@@ -261,7 +261,7 @@ def _to_flax(array: np.ndarray, place: _Place) -> np.ndarray:
 def _compare(
     expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]], what: str
 ) -> None:
-    """Raises `UserError` with every difference between two lists of names and shapes."""
+    """Raises `UserError` with all differences between two mappings of names to shapes."""
     complaints = {
         "missing": [key for key in expected if key not in given],
         "not used": [key for key in given if key not in expected],

@@ -1,8 +1,8 @@
-"""Our own folder of weights: what `jaxcnn.interop.convert` writes.
+"""Our folder format for weights, written by `jaxcnn.interop.convert`.
 
 folder/
   weights.npz    the variables, keys such as params/stem/conv/kernel
-  model.json     which network they are of, where they come from, and their SHA-256
+  model.json     the network, the source of the weights, and their SHA-256
 """
 
 import dataclasses
@@ -23,17 +23,17 @@ from jaxcnn.training.state import state_sha256
 
 WEIGHTS = "weights.npz"
 RECORD = "model.json"
-# Overrides in older records; what they said follows from the network's name and its weights.
+# Overrides in older records; the network's name and its weights imply them.
 FORMER_FIELDS = ("with_norm", "initialization")
 
 
 class Converted(NamedTuple):
-    """A library's network and weights, as a folder holds them.
+    """A library's network and weights, read from a folder.
 
     Attributes:
-      model: rebuilt from the library's table, so fields that are functions are what they were.
+      model: rebuilt from the library's table, because fields may be functions.
       variables: NumPy arrays.
-      record: what model.json says.
+      record: content of model.json.
     """
 
     model: nn.Module
@@ -42,10 +42,10 @@ class Converted(NamedTuple):
 
 
 def check_free(folder: Path) -> None:
-    """Checks that a folder may be written.
+    """Checks that a folder is missing or empty.
 
     Raises:
-      UserError: if something is there already.
+      UserError: if the folder has files.
     """
     if folder.is_dir() and not any(folder.iterdir()):
         return
@@ -63,20 +63,19 @@ def write_folder(
     overrides: Mapping[str, Any],
     source: str,
 ) -> dict[str, Any]:
-    """Writes a network's weights and what it is, whole or not at all; returns the record.
+    """Writes a network's weights and description, whole or not at all; returns the record.
 
     Args:
       folder: must not exist, or be empty.
-      model: of `from_torch`.
-      variables: of `from_torch`.
-      library: given to `from_torch`.
-      name: given to `from_torch`.
-      overrides: given to `from_torch`; plain values.
-      source: name of the file that the weights are from.
+      model: result of `from_torch`.
+      variables: result of `from_torch`.
+      library: argument of `from_torch`.
+      name: argument of `from_torch`.
+      overrides: arguments of `from_torch`; plain values.
+      source: name of the file that the weights come from.
 
     Raises:
-      UserError: if something is there already, it cannot be written, or an override is no plain
-        value.
+      UserError: if the folder has files or cannot be written, or an override is not a plain value.
     """
     for field, value in overrides.items():
         if not _is_plain(value):
@@ -107,10 +106,10 @@ def write_folder(
 
 
 def read_folder(folder: str | Path) -> Converted:
-    """Returns what `write_folder` wrote.
+    """Returns the content that `write_folder` wrote.
 
     Raises:
-      UserError: if it is no such folder, or its content is not what was written.
+      UserError: if it is not such a folder, or its content was changed.
     """
     folder = Path(folder)
     path = folder / RECORD
@@ -131,7 +130,7 @@ def read_folder(folder: str | Path) -> Converted:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} cannot be read ({error!r}): convert the weights again") from None
     flat = read_weights(folder / WEIGHTS)
-    if state_sha256(flat) != digest:  # it names leaves as the keys do
+    if state_sha256(flat) != digest:  # both use the same names of leaves
         raise UserError(
             f"{folder / WEIGHTS} is not what was written: its SHA-256 is not that of {RECORD};"
             " convert the weights again"
@@ -141,7 +140,7 @@ def read_folder(folder: str | Path) -> Converted:
 
 
 def _is_plain(value: Any) -> bool:
-    if type(value) in (tuple, list):  # a NamedTuple would come back as a tuple
+    if type(value) in (tuple, list):  # not a NamedTuple, which would become a tuple
         return all(map(_is_plain, value))
     return value is None or isinstance(value, (bool, int, float, str))
 

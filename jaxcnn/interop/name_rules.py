@@ -1,8 +1,7 @@
-"""How a torch library's name of a parameter follows from its path in our network.
+"""Rules that map a module's path in our network to a torch library's name.
 
-A rule reads a module's path in our network and writes torch's name of it. Numbers found in the path
-go into the name; the format of a field says what 1 is called there: `{0:0}` counts from 0, `{0:b}`
-from b.
+A rule matches a module's path and returns torch's name. Numbers in the path are inserted into the
+name. The format of a field is the name of number 1: `{0:0}` counts from 0, `{0:b}` from b.
 """
 
 import re
@@ -17,10 +16,10 @@ class Rule(NamedTuple):
 
     Attributes:
       path: regular expression of a whole path, such as `stage(\d+)/block(\d+)/conv(\d)`.
-      key: template of torch's name; fields are the groups of `path`.
-      spatial: (H, W) of the map in front of a dense layer that reads maps: torch orders its inputs
-        (C, H, W), we order them (H, W, C).
-      as_conv: torch has a convolution where we have a dense layer; `spatial` is its kernel's size.
+      key: template of torch's name; its fields are the groups of `path`.
+      spatial: (H, W) of the map before a dense layer: torch orders its inputs (C, H, W), we order
+        them (H, W, C).
+      as_conv: whether torch has a convolution for our dense layer; `spatial` is its kernel size.
     """
 
     path: str
@@ -33,13 +32,13 @@ class Library(NamedTuple):
     """A network of a torch library.
 
     Attributes:
-      model: our name of it.
-      fields: what distinguishes our network of that name from the library's.
-      rules: see `Rule`; or a function that makes them for a network, where names count layers. The
-        first is that of the first convolution, whose input has the channels of the images.
-      optional: parts that a state may have or not: prefix of torch's names → field that is true
-        where it has them.
-      renamed: patterns of old names and what they were replaced by.
+      model: our name of the network.
+      fields: fields of our network that must be set to equal the library's.
+      rules: see `Rule`; or network → rules, if names count layers. The first rule is for the first
+        convolution, whose input channels are those of the images.
+      optional: parts that a state may lack: prefix of torch's names → field that is true if the
+        state has them.
+      renamed: patterns of old names and their replacements.
     """
 
     model: str
@@ -50,7 +49,7 @@ class Library(NamedTuple):
 
 
 class _Index(int):
-    """A number of a path, which a template's format moves to where it counts from."""
+    """A number in a path; formatting it shifts it to the template's start."""
 
     def __format__(self, first: str) -> str:
         if not first or first.isdigit():
@@ -59,10 +58,10 @@ class _Index(int):
 
 
 def name_in_torch(rules: Sequence[Rule], path: str) -> tuple[str, Rule]:
-    """Returns torch's name of a module and the rule that gave it.
+    """Returns torch's name of a module and its rule.
 
     Raises:
-      KeyError: if no rule reads the path.
+      KeyError: if no rule matches the path.
     """
     for rule in rules:
         if found := re.fullmatch(rule.path, path):

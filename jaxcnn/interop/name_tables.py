@@ -1,4 +1,4 @@
-"""The networks of torchvision and timm, and one table of names for each family."""
+"""The networks of torchvision and timm, with one table of names per family."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ RESNET = (
     Rule(r"classifier", "fc"),
 )
 
-# timm has a 1x1 convolution where we have the classifier.
+# timm has a 1x1 convolution instead of our dense classifier.
 RESNETV2 = (
     Rule(r"stem/conv", "stem.conv"),
     Rule(r"stage(\d+)/block(\d+)/(norm|conv)(\d)", "stages.{0:0}.blocks.{1:0}.{2}{3}"),
@@ -33,7 +33,7 @@ DENSENET = (
     Rule(r"final_norm", "features.norm5"),
     Rule(r"classifier", "classifier"),
 )
-# Names of torchvision before 0.3: norm.1 where it is norm1 today.
+# Names of torchvision before 0.3: norm.1 instead of today's norm1.
 _OLD_DENSENET = ((r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2."),)
 
 MOBILENET = (
@@ -54,7 +54,7 @@ GOOGLENET = (
     Rule(r"stem/conv(\d)/norm", "conv{0}.bn"),
     Rule(r"stage(\d)/block(\d)/branch1/conv1/conv", "inception{0:3}{1:a}.branch1.conv"),
     Rule(r"stage(\d)/block(\d)/branch1/conv1/norm", "inception{0:3}{1:a}.branch1.bn"),
-    # The fourth branch begins with a pool, which is its number 0.
+    # The fourth branch begins with a pool, which has number 0.
     Rule(r"stage(\d)/block(\d)/branch4/conv1/conv", "inception{0:3}{1:a}.branch4.1.conv"),
     Rule(r"stage(\d)/block(\d)/branch4/conv1/norm", "inception{0:3}{1:a}.branch4.1.bn"),
     Rule(
@@ -81,7 +81,7 @@ ALEXNET = (
 
 
 def _vgg_features(network: Any) -> list[Rule]:
-    """Torch counts convolutions, BNs, ReLUs and pools."""
+    """Returns rules with torch's numbers, which count convolutions, BNs, ReLUs and pools."""
     rules, number = [], 0
     for i, size in enumerate(network.stage_sizes):
         for j in range(size):
@@ -102,7 +102,7 @@ def _vgg_torchvision(network: Any) -> list[Rule]:
 
 
 def _vgg_timm(network: Any) -> list[Rule]:
-    """The same numbers up to 224 pixels: above, timm's head slides over a map that we average."""
+    """Returns rules up to 224 pixels: above, timm's head slides over a map that we average."""
     return [
         *_vgg_features(network),
         Rule(r"fc6/dense", "pre_logits.fc1", spatial=network.pool_size, as_conv=True),
@@ -112,7 +112,7 @@ def _vgg_timm(network: Any) -> list[Rule]:
 
 
 def _conv_bn(*names: tuple[str, str]) -> list[Rule]:
-    """Rules for convolutions with BN that torch keeps as `conv` and `bn` under one name."""
+    """Returns rules for convolutions with BN, which torch names `conv` and `bn` in one module."""
     return [
         Rule(f"{path}/{ours}", f"{key}.{theirs}")
         for path, key in names
@@ -131,7 +131,7 @@ INCEPTION_V3 = (
         (r"stage2/reduction/branch2/conv(\d)", "Mixed_6a.branch3x3dbl_{0}"),
         (r"stage3/reduction/branch1/conv(\d)", "Mixed_7a.branch3x3_{0}"),
         (r"stage3/reduction/branch2/conv(\d)", "Mixed_7a.branch7x7x3_{0}"),
-        # Stage 1 begins with a module, Mixed_5b, the others with a reduction, Mixed_6a and 7a.
+        # Stage 1 begins with the module Mixed_5b, other stages with a reduction, Mixed_6a and 7a.
         (r"stage(\d)/block(\d)/branch1/conv1", "Mixed_{0:5}{1:b}.branch1x1"),
         (r"stage(\d)/block(\d)/branch4/conv1", "Mixed_{0:5}{1:b}.branch_pool"),
         (r"stage1/block(\d)/branch2/conv(\d)", "Mixed_5{0:b}.branch5x5_{1}"),
@@ -150,7 +150,7 @@ INCEPTION_V3 = (
 
 
 def _inception_v4(network: Any) -> list[Rule]:
-    """One count runs through the parts of the stem, the modules and the reductions."""
+    """Returns rules with one number for all parts of the stem, modules and reductions."""
     second = 6 + network.stage_sizes[0]
     third = second + 1 + network.stage_sizes[1]
     rules = _conv_bn(
@@ -210,7 +210,7 @@ def _inception_resnet_v2(network: Any) -> list[Rule]:
 
 
 def _same(names: str, rules: Any, fields: Any = None, **parts: Any) -> dict[str, Library]:
-    """Networks that the library calls as we do."""
+    """Returns networks whose name in the library is our name."""
     return {name: Library(name, fields or {}, rules, **parts) for name in names.split()}
 
 
@@ -218,7 +218,7 @@ _RESNET_NAMES = (
     "resnet18 resnet34 resnet50 resnet101 resnet152 wide_resnet50_2 wide_resnet101_2"
     " resnext50_32x4d resnext101_32x8d resnext101_64x4d"
 )
-# timm drops nothing unless asked, and starts ResNets with the last BN of every unit at zero.
+# timm has no dropout by default, and initialises the last BN of every ResNet unit with zeros.
 _NO_DROPOUT = {"dropout_rate": 0.0}
 _TIMM_RESNETS = _same(f"{_RESNET_NAMES} resnext101_32x4d", RESNET, {"zero_init_last": True})
 _RESNETV2 = {"stem_norm": False}
@@ -233,7 +233,7 @@ _RESNETV2S = {
 _DENSENETS = _same(
     "densenet121 densenet161 densenet169 densenet201", DENSENET, renamed=_OLD_DENSENET
 )
-# timm rounds the widths of other multipliers to multiples of eight; these need no rounding.
+# timm rounds widths to multiples of eight for other multipliers; these need no rounding.
 _MOBILENET = {
     "padding": "symmetric",
     "act": nn.relu6,
@@ -258,7 +258,7 @@ _VGG_NAMES = "vgg11 vgg13 vgg16 vgg19 vgg11_bn vgg13_bn vgg16_bn vgg19_bn"
 _VGGS = _same(_VGG_NAMES, _vgg_torchvision)
 _TIMM_VGGS = _same(_VGG_NAMES, _vgg_timm, _NO_DROPOUT)
 
-# Both count the padding in their average pools.
+# Both libraries count the padding in average pools.
 _INCEPTION_V3 = {"count_include_pad": True}
 _AUXLOGITS = {"AuxLogits": "aux_heads"}
 _INCEPTIONS = {

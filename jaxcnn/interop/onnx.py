@@ -1,12 +1,12 @@
-"""JAX functions as ONNX models: the part of JAX that evaluating a network of images takes.
+"""Converts JAX functions to ONNX, for the operations that evaluating a network uses.
 
-The function is traced for any number of images. What of it depends on no image is computed at once,
-each remaining operation becomes one ONNX operator or a few, and where a formula is chosen by
-platform the plain one is taken. ONNX convolves and pools channels first: transpositions stand
-around that, most of which a runtime removes. Other operations are refused by name.
+The function is traced for any number of images. Values that do not depend on images are computed at
+once. Each other operation becomes one or a few ONNX operators; a formula chosen by platform becomes
+the plain one. ONNX convolves and pools channels first, with transpositions around, most of which a
+runtime removes. Other operations raise an error with their name.
 
-Among converters that need no TensorFlow is jax2onnx, whose releases since 0.13.1 refuse the Orbax
-that training needs. This takes the package onnx alone.
+The alternative without TensorFlow is jax2onnx, but its releases since 0.13.1 are incompatible with
+the Orbax that training needs. This converter needs only the package onnx.
 """
 
 import math
@@ -20,12 +20,12 @@ from jax.extend import core
 from jaxcnn.errors import UserError
 
 OPSET = 18
-IR_VERSION = 8  # of that opset's time
+IR_VERSION = 8  # the version of that opset's time
 INLINED = ("jit", "pjit", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2")
 UNCHANGED = ("copy", "copy_p", "name", "optimization_barrier", "stop_gradient")
-ONES = ("lhs_dilation", "batch_group_count", "base_dilation", "window_dilation")  # or it is refused
+ONES = ("lhs_dilation", "batch_group_count", "base_dilation", "window_dilation")  # must be 1
 # fmt: off
-DIRECT = {  # operators of the same arguments
+DIRECT = {  # operators with the same arguments
     "abs": "Abs", "add": "Add", "add_any": "Add", "and": "And", "div": "Div", "eq": "Equal",
     "erf": "Erf", "exp": "Exp", "ge": "GreaterOrEqual", "gt": "Greater", "le": "LessOrEqual",
     "log": "Log", "logistic": "Sigmoid", "lt": "Less", "max": "Max", "min": "Min", "mul": "Mul",
@@ -36,12 +36,12 @@ DIRECT = {  # operators of the same arguments
 
 
 class Tensor(NamedTuple):
-    """A value that only the running model knows.
+    """A value that is known only when the model runs.
 
     Attributes:
-      name: in the graph.
-      shape: what it has there. An axis of JAX's array along which all is the same may have length 1
-        here: most ONNX operators broadcast, and the others get `Graph.full`.
+      name: name in the graph.
+      shape: shape in the graph. An axis of JAX's array with equal values may have length 1 here:
+        most ONNX operators broadcast, and others use `Graph.full`.
     """
 
     name: str
@@ -52,7 +52,7 @@ Value = np.ndarray | Tensor
 
 
 class Graph:
-    """Nodes and constants of an ONNX graph, while they are added."""
+    """An ONNX graph to which nodes and constants are added."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -74,7 +74,7 @@ class Graph:
         return Tensor(output, tuple(shape))
 
     def full(self, value: Value, shape: Sequence[Any]) -> Value:
-        """Returns a value in the whole shape that it has in JAX."""
+        """Returns a value expanded to its shape in JAX."""
         if value.shape == tuple(shape):
             return value
         count = self.node("Shape", [Tensor("images", ())], (1,), start=0, end=1)
@@ -83,7 +83,7 @@ class Graph:
         return self.node("Expand", [value, whole], shape)
 
     def reshape(self, value: Value, shape: Sequence[Any]) -> Value:
-        """Gives the same numbers another shape, in which one length at most is not known."""
+        """Reshapes a value; at most one length may be unknown."""
         if value.shape == tuple(shape):
             return value
         if not isinstance(value, Tensor):
@@ -117,16 +117,16 @@ def convert(
     dtype: Any,
     facts: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Returns a function as a serialised ONNX model of "images" → "logits".
+    """Returns a function as a serialised ONNX model from "images" to "logits".
 
     Args:
       function: images [n, *shape] → float32 [n, …].
-      shape: of one image.
-      dtype: of the images.
-      facts: kept in the model as `metadata_props`.
+      shape: shape of one image.
+      dtype: dtype of the images.
+      facts: stored in the model as `metadata_props`.
 
     Raises:
-      UserError: the function has an operation that is not known here.
+      UserError: if the function has an unsupported operation.
     """
     import onnx
     from onnx import helper
@@ -158,7 +158,7 @@ def convert(
 
 
 def evaluate(graph: Graph, jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> list:
-    """Runs a traced function on values, of which the unknown ones become nodes of the graph."""
+    """Evaluates a traced function; operations on unknown values become nodes of the graph."""
     known = dict(zip(jaxpr.constvars, map(np.asarray, consts), strict=True))
     known |= dict(zip(jaxpr.invars, arguments, strict=True))
 
@@ -177,7 +177,7 @@ def _run(graph: Graph, equation: Any, values: list[Any]) -> list[Any]:
         inner = params["call_jaxpr"] if "call_jaxpr" in params else params["jaxpr"]
         return evaluate(graph, getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), values)
     if name == "platform_index":
-        return [np.asarray(params["platforms"].index(None))]  # of the plain formula
+        return [np.asarray(params["platforms"].index(None))]  # the plain formula
     if name == "cond" and not isinstance(values[0], Tensor):
         branch = params["branches"][int(values[0])]
         return evaluate(graph, branch.jaxpr, branch.consts, values[1:])
@@ -198,14 +198,14 @@ def _run(graph: Graph, equation: Any, values: list[Any]) -> list[Any]:
 
 
 def _joint(values: Sequence[Value]) -> list[Any]:
-    """Returns the shape that values have together, as NumPy broadcasts them."""
+    """Returns the common shape to which NumPy broadcasts the values."""
     rank = max(len(value.shape) for value in values)
     shapes = [(1,) * (rank - len(value.shape)) + tuple(value.shape) for value in values]
     return [next((n for n in axis if n != 1), 1) for axis in zip(*shapes, strict=True)]
 
 
 class Operation(NamedTuple):
-    """What a rule gets: values of the arguments, their shapes in JAX and that of the output."""
+    """Arguments of a rule: values, their shapes in JAX, and the output's shape."""
 
     graph: Graph
     values: list[Any]
@@ -214,11 +214,11 @@ class Operation(NamedTuple):
     params: dict[str, Any]
 
     def whole(self, number: int = 0) -> Value:
-        """Returns an argument in the shape that it has in JAX."""
+        """Returns an argument expanded to its shape in JAX."""
         return self.graph.full(self.values[number], self.shapes[number])
 
     def becomes(self, operator: str, *inputs: Value, **fields: Any) -> Value:
-        """Adds the operator that makes the output."""
+        """Adds the operator that computes the output."""
         return self.graph.node(operator, inputs, self.shape, **fields)
 
 
@@ -226,7 +226,7 @@ Rule = Callable[[Operation], Value]
 
 
 def _broadcast_in_dim(op: Operation) -> Value:
-    """New axes have length 1; see `Tensor`."""
+    """Adds axes of length 1; see `Tensor`."""
     value, lengths = op.values[0], [1] * len(op.shape)
     for length, axis in zip(value.shape, op.params["broadcast_dimensions"], strict=True):
         lengths[axis] = length
@@ -255,7 +255,7 @@ def _dot_general(op: Operation) -> Value:
 
 
 def _formula(*steps: tuple[Any, ...]) -> Rule:
-    """Returns the rule of operators one after the other, with constants behind their argument."""
+    """Returns a rule of consecutive operators, with constants after their argument."""
 
     def rule(op: Operation) -> Value:
         x = op.values[0]
@@ -276,7 +276,7 @@ def _pad(op: Operation) -> Value:
 
 
 def _pool(operator: str, **more: Any) -> Rule:
-    """Returns the rule of windows that move over any axes but the first."""
+    """Returns a rule for windows that move over any axes but the first."""
 
     def rule(op: Operation) -> Value:
         names = ("window_dimensions", "window_strides", "padding")
@@ -286,14 +286,14 @@ def _pool(operator: str, **more: Any) -> Rule:
         fields = {"kernel_shape": kernel[moving].tolist(), "strides": strides[moving].tolist()}
         fields["pads"] = pads[moving].T.ravel().tolist()
 
-        def gathered(shape: Sequence[Any]) -> list[Any]:  # images, channels, where windows move
+        def gathered(shape: Sequence[Any]) -> list[Any]:  # images, channels, window axes
             first, *channels = (shape[axis] for axis in still)
             return [first, math.prod(channels), *(shape[axis] for axis in moving)]
 
         axes = [*still, *moving]
         x = op.graph.reshape(op.graph.transpose(op.whole(), axes), gathered(op.shapes[0]))
         x = op.graph.node(operator, [x], gathered(op.shape), **fields, **more)
-        if operator == "AveragePool":  # of the sum
+        if operator == "AveragePool":  # JAX has the sum
             x = op.graph.node("Mul", [x, np.asarray(kernel.prod(), np.float32)], x.shape)
         x = op.graph.reshape(x, [op.shape[axis] for axis in axes])
         return op.graph.transpose(x, np.argsort(axes))
@@ -306,7 +306,7 @@ def _reduction(operator: str) -> Rule:
 
 
 def _scatter_add(op: Operation) -> Value:
-    """Adds arrays to known places of the last axis."""
+    """Adds arrays at constant indices of the last axis."""
     places, axis = op.values[1], len(op.shape) - 1
     to = op.params["dimension_numbers"].scatter_dims_to_operand_dims
     if isinstance(places, Tensor) or to != (axis,):

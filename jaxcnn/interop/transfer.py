@@ -1,4 +1,4 @@
-"""Weights of one network into another: of the same body, or the arrays that a map names."""
+"""Transfers weights between networks with the same body, or the arrays that a map selects."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,13 +15,13 @@ Flat = dict[Path, Any]
 
 
 class Transferred(NamedTuple):
-    """What became of the weights; every text is for a person.
+    """Report of a transfer; every text is for people.
 
     Attributes:
-      copied: paths of the arrays that are as they were given.
-      changed: what was done to the stem.
-      new: heads that are as they were initialised, and why; or what the map does not name.
-      left_out: given heads that the network does not have; or what the map leaves.
+      copied: paths of the arrays that were copied unchanged.
+      changed: change of the stem.
+      new: heads that keep their initialisation, and why; or arrays that the map does not select.
+      left_out: given heads that the network does not have; or arrays that the map does not use.
     """
 
     copied: list[str]
@@ -35,30 +35,31 @@ def transfer(
     given: Mapping[str, Any],
     chosen: Mapping[Path, Path] | None = None,
 ) -> tuple[dict[str, Any], Transferred]:
-    """Returns fresh variables with given ones in their place, and what was done.
+    """Returns fresh variables with given ones copied into them, and a report.
 
-    Arrays of the same path and shape are copied, in the fresh ones' types. Two things may differ:
+    Arrays of the same path and shape are copied in the dtype of the fresh ones. Two parts may
+    differ:
 
-    The classifier and auxiliary heads may be missing on either side, or have another number of
+    The classifier and auxiliary heads may be missing in either network, or have another number of
     classes; such a layer stays fresh.
 
-    The first convolution may see grey images instead of colour or the reverse. Its kernel is then
-    the sum over the channels, or a third of itself for each: a grey image gives the same response
-    whether it comes in one channel or in three equal ones.
+    The first convolution may take grey instead of colour images or the reverse. Its kernel is then
+    summed over the channels, or divided by three for each channel. A grey image then has the same
+    response as one channel or as three equal ones.
 
-    With `chosen` the two may be any networks: its arrays are copied, and have to fit as they are;
-    all others stay fresh.
+    With `chosen` the networks may be any two: the chosen arrays are copied and must have the same
+    shapes; all others stay fresh.
 
     Args:
-      fresh: variables of the network that is to be trained: arrays, or their shapes and dtypes.
+      fresh: variables of the network to train: arrays, or their shapes and dtypes.
       given: variables of the network that the weights come from.
       chosen: see `choose`.
 
     Returns:
-      A tree like `fresh`: NumPy arrays where something was copied, fresh leaves elsewhere.
+      A tree like `fresh`: NumPy arrays for copied leaves, fresh leaves elsewhere.
 
     Raises:
-      UserError: listing what else does not fit.
+      UserError: if other arrays do not fit; the message lists them.
     """
     here, there = _flat(fresh), _flat(given)
     if chosen is not None:
@@ -96,15 +97,15 @@ def transfer(
 
 
 def choose(fresh: Mapping[str, Any], patterns: Sequence[str | tuple[str, str]]) -> dict[Path, Path]:
-    """Returns which arrays of a network come from elsewhere, each with its path there.
+    """Returns the arrays of a network that are copied, with their paths in the other network.
 
     Args:
       fresh: variables of the network.
-      patterns: regular expressions, searched in "stage1/conv1/kernel"; or pairs of one and what
-        takes the place of its match in the path there. The first that matches counts.
+      patterns: regular expressions, searched in "stage1/conv1/kernel"; or pairs of one and a
+        replacement, which gives the path in the other network. The first match is used.
 
     Raises:
-      UserError: for what is no such pattern, or matches nothing.
+      UserError: if a pattern is not valid, or matches nothing.
     """
     pairs, used, chosen = [], set(), {}
     for entry in patterns:
@@ -159,7 +160,7 @@ def _wrong(misfits: Mapping[str, list[str]]) -> str:
 
 
 def _modules(arrays: Iterable[Path], without: Iterable[Path]) -> list[str]:
-    """Returns one text of the modules that these arrays belong to, without those of others."""
+    """Returns a text with the modules of these arrays, except those of the other arrays."""
     gone = set(without)
     names = list(dict.fromkeys(_module(path) for path in arrays if path not in gone))
     return [_some(names)] if names else []
@@ -186,7 +187,7 @@ def _head(path: Path) -> str:
 
 
 def _fresh_heads(here: Flat, there: Flat) -> dict[str, str]:
-    """Returns the modules of heads that were not given, or for other classes, and what to say."""
+    """Returns head modules that are missing or for other classes, each with a description."""
     given = {_head(path) for path in there}
     new = {}
     for path, leaf in here.items():
@@ -197,7 +198,7 @@ def _fresh_heads(here: Flat, there: Flat) -> dict[str, str]:
             shape = there[path].shape
             if leaf.shape != shape and leaf.shape[:-1] == shape[:-1]:
                 new[module] = f"{module}: {leaf.shape[-1]} classes instead of {shape[-1]}"
-    # A kernel for other features is another network's, whatever its bias looks like.
+    # A kernel with other input features is of another network, even if its bias fits.
     for path, leaf in here.items():
         if path in there and leaf.shape[:-1] != there[path].shape[:-1]:
             new.pop(_module(path), None)
@@ -205,7 +206,7 @@ def _fresh_heads(here: Flat, there: Flat) -> dict[str, str]:
 
 
 def _stem(here: Flat, there: Flat) -> Path | None:
-    """Returns the one kernel that differs in the channels of images alone, if there is one."""
+    """Returns the path of the only kernel that differs just in image channels, or None."""
 
     def is_stem(ours: tuple[int, ...], theirs: tuple[int, ...]) -> bool:
         if not len(ours) == len(theirs) == 4 or {ours[2], theirs[2]} != {1, 3}:
@@ -217,7 +218,7 @@ def _stem(here: Flat, there: Flat) -> Path | None:
 
 
 def _other_channels(kernel: np.ndarray, channels: int) -> tuple[np.ndarray, str]:
-    """Returns a kernel (H, W, C, O) of as many input channels, and what was done."""
+    """Returns a kernel (H, W, C, O) converted to another number of channels, and a description."""
     if channels == 1:
         return kernel.sum(2, keepdims=True), f"summed over its {kernel.shape[2]} input channels"
     repeated = np.repeat(kernel / channels, channels, axis=2).astype(kernel.dtype)

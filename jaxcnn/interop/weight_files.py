@@ -1,6 +1,6 @@
-"""Weight files: safetensors, npz, and torch's own where torch is at hand.
+"""Reads and writes weight files: safetensors, npz, and torch's own if torch is installed.
 
-None of the readers runs code that a file brings along: pickled objects are refused.
+No reader runs code from a file: pickled objects are refused.
 """
 
 import os
@@ -17,7 +17,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import WEIGHT_BYTES, expanded_limit, open_regular, read_bytes, read_npz
 
-BFLOAT16 = np.dtype(jnp.bfloat16)  # no type of NumPy's: safetensors.numpy does not always know it
+BFLOAT16 = np.dtype(jnp.bfloat16)  # not a NumPy dtype; safetensors.numpy does not always know it
 SAFETENSORS_DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
@@ -33,23 +33,23 @@ SAFETENSORS_DTYPES: dict[str, np.dtype[Any]] = {
     "U8": np.dtype("u1"),
     "BOOL": np.dtype("?"),
 }
-# Before this version a crafted file could run code in spite of weights_only (CVE-2025-32434).
+# Before this version a crafted file could run code despite weights_only (CVE-2025-32434).
 SAFE_TORCH = (2, 6)
-# Entries of a training checkpoint that hold the weights, also one within another.
+# Entries of a training checkpoint that hold the weights, possibly nested.
 WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "net", "network")
-PREFIX = "module."  # of torch's DataParallel
+PREFIX = "module."  # from torch's DataParallel
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of a file by their keys, in the types that it has.
+    """Returns the arrays of a file by key, in the file's dtypes.
 
-    `.safetensors` needs the package safetensors; `.npz` nothing; `.pth`, `.pt` and `.bin` need
-    torch, which reads the tensors and nothing else. Of a torch checkpoint the entry `state_dict`,
-    `model` or the like is taken, and a prefix `module.` common to all keys is dropped.
+    `.safetensors` needs the package safetensors; `.npz` needs none; `.pth`, `.pt` and `.bin` need
+    torch, which reads only tensors. From a torch checkpoint the entry `state_dict`, `model` or
+    similar is used, and a prefix `module.` common to all keys is removed.
 
     Raises:
-      UserError: no such file, a package that is missing, an unknown kind of file, or one that is
-        damaged or holds anything but numbers.
+      UserError: if the file is missing, damaged, of an unknown kind or holds other objects than
+        numbers, or a package is missing.
     """
     path = Path(path)
     if path.is_dir():
@@ -60,7 +60,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     if reader is None:
         raise UserError(f"{path} is not a weights file by its name: {_choices(READERS)} are read")
     try:
-        with open_regular(path):  # before a reader asks for a library
+        with open_regular(path):  # before a package is required
             pass
         weights = reader(path)
         for key, array in weights.items():
@@ -69,7 +69,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
         raise UserError(f"cannot read {path}: {error}") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except Exception as error:  # zlib, zipfile, NumPy, torch: none has one class for damage
+    except Exception as error:  # zlib, zipfile, NumPy and torch have no common class
         raise UserError(
             f"cannot read {path}: it is damaged or no {path.suffix} file of arrays alone"
             f" ({_reason(error)}); fetch or write it again"
@@ -81,7 +81,8 @@ def write_weights(weights: Mapping[str, Any], path: str | Path) -> None:
     """Writes arrays to a `.safetensors` or `.npz` file, whole or not at all.
 
     Raises:
-      UserError: another kind of file, anything but numbers, or a place that cannot be written.
+      UserError: if the kind of file is unknown, an array is not numeric, or the file cannot be
+        written.
     """
     path = Path(path)
     writer = WRITERS.get(path.suffix)
@@ -118,10 +119,10 @@ def _write_safetensors(arrays: Mapping[str, np.ndarray], file: IO[bytes]) -> Non
         from safetensors.numpy import save
     except ImportError:
         raise _missing("safetensors") from None
-    file.write(save(dict(arrays)))  # save_file has an error of its own for a full disk
+    file.write(save(dict(arrays)))  # save_file raises its own error for a full disk
 
 
-# As numpy.savez, which cannot take every key ("file" is an argument of it).
+# Like numpy.savez, which does not accept every key ("file" is one of its arguments).
 
 
 def _write_npz(arrays: Mapping[str, np.ndarray], file: IO[bytes]) -> None:
@@ -148,11 +149,11 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
     try:
         with open_regular(path) as file, warnings.catch_warnings():
             limit = _check_archive(file)
-            warnings.simplefilter("ignore")  # of old kinds of pickle
+            warnings.simplefilter("ignore")  # about old kinds of pickle
             state = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, UserError):
         raise
-    except Exception as error:  # torch's own message recommends to run the code
+    except Exception as error:  # torch's own message recommends running the code
         raise UserError(
             f"it is damaged, or it brings code along, which is not run ({type(error).__name__}):"
             " save the state_dict alone, best as .safetensors, with the program that wrote it"
@@ -175,9 +176,9 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
 
 
 def _check_archive(file: IO[bytes]) -> int:
-    """Refuses an archive that expands without bound; returns the bytes that tensors may have."""
+    """Refuses an archive that expands without bound; returns the allowed bytes of tensors."""
     limit = expanded_limit(os.fstat(file.fileno()).st_size)
-    if zipfile.is_zipfile(file):  # before torch 1.6 there was another format
+    if zipfile.is_zipfile(file):  # before torch 1.6 the format was another
         with zipfile.ZipFile(file) as archive:
             total = sum(member.file_size for member in archive.infolist())
         if total > limit:
@@ -189,7 +190,7 @@ def _check_archive(file: IO[bytes]) -> int:
 def _from_tensor(tensor: Any) -> np.ndarray:
     tensor = tensor.detach()
     if str(tensor.dtype) == "torch.bfloat16":
-        return tensor.float().numpy().astype(BFLOAT16)  # exact: it is a shorter float32
+        return tensor.float().numpy().astype(BFLOAT16)  # exact: bfloat16 is a shorter float32
     return tensor.numpy()
 
 

@@ -1,1 +1,1 @@
-"""Files and paths of users and strangers, read and written with care."""
+"""Reads and writes files that may be damaged or hostile; handles users' paths."""

@@ -1,4 +1,4 @@
-"""Files that a run appends to, in a workdir that somebody else may have made or may take away."""
+"""Appends to files in a workdir that other users may have created or may remove."""
 
 import errno
 import os
@@ -9,11 +9,11 @@ from typing import IO
 
 
 def open_append(path: Path) -> IO[bytes]:
-    """Opens a file for reading and appending, which is made if missing.
+    """Opens a file for reading and appending; creates it if missing.
 
     Raises:
-      OSError: if it cannot be opened; also for whatever would lead the writer elsewhere: a link, a
-        file with a second name, a device.
+      OSError: if it cannot be opened, or would lead the writer elsewhere: a link, a file with a
+        second name, a device.
     """
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
@@ -31,10 +31,10 @@ def open_append(path: Path) -> IO[bytes]:
 
 
 def append(path: Path, content: bytes) -> None:
-    """Appends to a file: all of it or, if the disk is full, nothing.
+    """Appends the whole content to a file, or nothing if the disk is full.
 
     Raises:
-      OSError: if it cannot be written; see `open_append`.
+      OSError: if the file cannot be written; see `open_append`.
     """
     with open_append(path) as file:
         end = file.seek(0, os.SEEK_END)
@@ -49,12 +49,12 @@ def append(path: Path, content: bytes) -> None:
 
 
 def lines(path: Path, most: int) -> Iterator[bytes]:
-    """Yields the lines of a file; for one that is longer than `most` bytes, an empty line.
+    """Yields the lines of a file; a line longer than `most` bytes becomes an empty one.
 
-    A file that is missing, or is not a regular file, has none.
+    A file that is missing or not a regular file has no lines.
 
     Raises:
-      OSError: if it cannot be read.
+      OSError: if the file cannot be read.
     """
     if not path.is_file():
         return
@@ -67,7 +67,7 @@ def lines(path: Path, most: int) -> Iterator[bytes]:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Returns what distinguishes a file or folder from another one of the same name."""
+    """Returns an identity that distinguishes files or folders of the same name."""
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -76,10 +76,10 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def flush(paths: Iterable[Path]) -> None:
-    """Returns when files and folders are on the disk.
+    """Waits until files and folders are on the disk.
 
     Raises:
-      OSError: if one is not.
+      OSError: if writing one to the disk fails.
     """
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Writes files and folders that appear whole or not at all."""
 
 import contextlib
 import errno
@@ -18,15 +18,15 @@ PARTIAL: set[Path] = set()  # files and folders that are being written
 def replaced_file(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
     """Yields a binary file that becomes `path` at the end: whole or not at all.
 
-    It is opened at once, so what cannot be written is known before the work. Folders are made.
+    It is opened at once, so that a write error appears before the work. Folders are created.
 
     Args:
       path: a file; a link is replaced, not followed.
-      durable: bring the content to the disk before the file appears, which a power cut may else
-        leave empty.
+      durable: whether to flush the content to the disk before the file appears; otherwise a power
+        cut may leave it empty.
 
     Raises:
-      OSError: if it cannot be written.
+      OSError: if the file cannot be written.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
@@ -39,20 +39,20 @@ def replaced_file(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
                 flush([partial])
             partial.replace(path)
         finally:
-            with contextlib.suppress(OSError):  # of a full disk
+            with contextlib.suppress(OSError):  # the disk may be full
                 file.close()
 
 
 @contextlib.contextmanager
 def whole_file(path: Path, exit_code: int = EXIT_USAGE) -> Iterator[IO[bytes]]:
-    """Yields the file of `replaced_file`; what goes wrong is a mistake of the user.
+    """Yields the file of `replaced_file`; raises `UserError` if it cannot be written.
 
     Args:
       path: a file; a link is replaced, not followed.
-      exit_code: of the error, if it cannot be written.
+      exit_code: exit code of the error.
 
     Raises:
-      UserError: if it cannot be written.
+      UserError: if the file cannot be written.
     """
     try:
         with replaced_file(path) as file:
@@ -69,7 +69,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
       path: a folder that does not exist, or is empty.
 
     Raises:
-      UserError: if it cannot be written.
+      UserError: if the folder cannot be written.
     """
     try:
         with _partial(path) as partial:
@@ -82,9 +82,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _partial(path: Path) -> Iterator[Path]:
-    """Yields the name that a file or folder has until it is whole, and removes what is left of it.
+    """Yields the temporary name of a file or folder; removes what is left of it at the end.
 
-    The folder that it is in is made.
+    The parent folder is created.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -104,6 +104,6 @@ def _remove(path: Path) -> None:
 
 
 def remove_partial_files() -> None:
-    """Removes what is being written, for a process that ends without unwinding."""
+    """Removes unfinished files, for a process that ends without unwinding."""
     for path in PARTIAL:
         _remove(path)

@@ -1,4 +1,4 @@
-"""Paths as people write them: on command lines, in config files."""
+"""Expands paths from command lines and config files."""
 
 import os
 import stat
@@ -9,12 +9,12 @@ from jaxcnn.errors import UserError
 
 
 def expand(text: str) -> str:
-    """Returns a path whose leading `~` or `~user` is replaced by that home folder.
+    """Returns a path with a leading `~` or `~user` replaced by that home folder.
 
-    Any other text is returned as it is.
+    Any other text is returned unchanged.
 
     Raises:
-      UserError: for `~/…` or `~user/…` of a home folder that does not exist.
+      UserError: if the home folder of `~/…` or `~user/…` does not exist.
     """
     expanded = os.path.expanduser(text)
     if expanded == text and text.startswith("~") and "/" in text:
@@ -37,11 +37,11 @@ def expand_argument(argument: str) -> str:
 
 
 def cache_folder() -> Path | None:
-    """Returns the folder for compiled programs, made if missing.
+    """Returns the folder for compiled programs; creates it if missing.
 
-    It is below XDG_CACHE_HOME or ~/.cache. A user without a home folder that can be written, as in
-    many containers, gets one below the temporary folder, which nobody else can write: what lies
-    there is run. None if there is neither.
+    It is below XDG_CACHE_HOME or ~/.cache. A user without a writable home folder, as in many
+    containers, gets a folder below the temporary one that nobody else can write, because its files
+    are executed. Returns None if neither exists.
     """
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcnn" / "xla"

@@ -1,8 +1,8 @@
-"""Reading files that may not be what their names say, and writing names that may not be names.
+"""Reads files that may be damaged or hostile; writes names that may be any text.
 
-Regular files only, so that a FIFO or a device neither hangs the program nor fills the memory, and
-no more bytes than the reader expects. What reads raises `OSError`, with a reason in `strerror`, or
-`ValueError`, and nothing else.
+Only regular files are read, so that a FIFO or a device neither blocks the program nor fills the
+memory, and no more bytes than expected. The readers raise only `OSError`, with a reason in
+`strerror`, or `ValueError`.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from typing import IO, Any
 
 import numpy as np
 
-JSON_BYTES = 64 << 20  # of a description, a config or a list of names
-WEIGHT_BYTES = 4 << 30  # of the weights of a network: seven times those of the largest here
+JSON_BYTES = 64 << 20  # a description, a config or a list of names
+WEIGHT_BYTES = 4 << 30  # weights of a network: seven times those of our largest
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 SPECIAL = (
     (stat.S_ISFIFO, "a FIFO"),
@@ -41,16 +41,16 @@ def kind_of(mode: int) -> str:
 
 
 def open_regular(path: str | Path) -> IO[bytes]:
-    """Opens a regular file, or a link to one, for reading; never waits.
+    """Opens a regular file, or a link to one, for reading; never blocks.
 
     Raises:
-      OSError: it cannot be opened, or is a FIFO, socket, device or folder.
+      OSError: if it cannot be opened, or is a FIFO, socket, device or folder.
     """
-    _refuse_special(os.stat(path).st_mode, path)  # first, because to open some devices is to act
+    _refuse_special(os.stat(path).st_mode, path)  # before open, which affects some devices
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     descriptor = os.open(path, flags)
     try:
-        _refuse_special(os.fstat(descriptor).st_mode, path)  # it may have been replaced since
+        _refuse_special(os.fstat(descriptor).st_mode, path)  # the file may have been replaced
         return os.fdopen(descriptor, "rb")
     except BaseException:
         with contextlib.suppress(OSError):
@@ -62,13 +62,13 @@ def read_bytes(path: str | Path, limit: int) -> bytes:
     """Returns the content of a regular file of at most `limit` bytes.
 
     Raises:
-      OSError: see `open_regular`, or it is longer.
+      OSError: see `open_regular`; also if it is longer.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         _refuse_long(size, limit, path)
         data = file.read(size + 1)
-        if len(data) > size:  # it grows, or its file system does not tell its size
+        if len(data) > size:  # it grows, or its file system reports no size
             data += file.read(limit + 1 - size)
             _refuse_long(len(data), limit, path)
     return data
@@ -79,7 +79,7 @@ def read_text(path: str | Path, limit: int = JSON_BYTES) -> str:
 
     Raises:
       OSError: see `read_bytes`.
-      ValueError: it is not UTF-8.
+      ValueError: if it is not UTF-8.
     """
     return read_bytes(path, limit).decode("utf-8")
 
@@ -89,7 +89,7 @@ def read_json(path: str | Path, limit: int = JSON_BYTES) -> Any:
 
     Raises:
       OSError: see `read_bytes`.
-      ValueError: it is not UTF-8, not JSON, or nested too deep.
+      ValueError: if it is not UTF-8, not JSON, or nested too deeply.
     """
     try:
         return json.loads(read_text(path, limit))
@@ -100,22 +100,22 @@ def read_json(path: str | Path, limit: int = JSON_BYTES) -> Any:
 def expanded_limit(size: int) -> int:
     """Returns the bytes of arrays that a compressed file of `size` bytes may hold.
 
-    20 times as many and 64 MiB, and never more than 4 GiB. Weights and measurements hardly shrink
-    when they are compressed: what expands further is not worth its memory.
+    The limit is 20 times the size plus 64 MiB, at most 4 GiB. Weights and measurements hardly
+    shrink when compressed, so a larger expansion is refused.
     """
     return min(20 * size + (64 << 20), WEIGHT_BYTES)
 
 
 def read_npz(path: str | Path, limit: int | None = None) -> dict[str, np.ndarray]:
-    """Returns the arrays of an .npz file by their names, each checked against its header first.
+    """Returns the arrays of an .npz file by name; checks each header before reading.
 
     Args:
       path: the file.
-      limit: bytes that its arrays may have together; by default `expanded_limit`.
+      limit: largest total size of the arrays in bytes; the default is `expanded_limit`.
 
     Raises:
       OSError: see `open_regular`.
-      ValueError: it is damaged, encrypted, not as NumPy writes it, holds objects, or holds more
+      ValueError: if it is damaged, encrypted, not in NumPy's format, holds objects, or holds more
         than `limit`.
     """
     with open_regular(path) as file:
@@ -141,26 +141,26 @@ def _arrays(archive: zipfile.ZipFile, limit: int) -> Iterator[tuple[str, np.ndar
     for name, member in zip(names, members, strict=True):
         if member.flag_bits & 1:
             raise ValueError(f"{name} is encrypted")
-        # Others decompress as much as there is, whatever size is asked for.
+        # Other methods decompress everything, whatever size is requested.
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError(f"{name} is compressed in a way that NumPy does not write")
         with archive.open(member) as stream:
             _check_header(name, stream, member.file_size)
         with archive.open(member) as stream:
             array = np.lib.format.read_array(stream, allow_pickle=False)
-            if stream.read(1):  # the checksum is compared at the end
+            if stream.read(1):  # reading the end verifies the checksum
                 raise ValueError(f"{name} is longer than its array")
         yield name, array
 
 
 def _check_header(name: str, stream: IO[bytes], size: int) -> None:
-    """Refuses an array that its member of the archive cannot hold, before it is allocated."""
+    """Refuses an array larger than its archive member, before it is allocated."""
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     elif version == (2, 0):
         shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-    else:  # only names of fields that are not Latin-1 need another
+    else:  # only needed for field names outside Latin-1
         raise ValueError(f"{name} has version {version} of NumPy's format")
     if dtype.hasobject:
         raise ValueError(f"Object arrays, such as {name}, are programs and are not read")
@@ -173,10 +173,10 @@ def _check_header(name: str, stream: IO[bytes], size: int) -> None:
 
 
 def csv_cell(value: Any) -> Any:
-    """Returns what to write into a cell of a CSV file, which a spreadsheet must not compute.
+    """Returns the content of a CSV cell that no spreadsheet interprets as a formula.
 
-    A text that begins as a formula does gets a quote before it, as OWASP recommends ("CSV
-    Injection"); numbers, and texts that are numbers, stay as they are.
+    A text that begins like a formula gets a leading quote, as OWASP recommends ("CSV Injection").
+    Numbers, and texts that are numbers, are unchanged.
     """
     if not isinstance(value, str) or not value.startswith(FORMULA):
         return value

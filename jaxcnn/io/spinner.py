@@ -1,4 +1,4 @@
-"""What a command shows while it waits for something that prints nothing: a compiler, a disk."""
+"""Shows the elapsed time while a command waits for a compiler or a disk."""
 
 import contextlib
 import threading
@@ -6,19 +6,19 @@ import time
 from collections.abc import Callable, Iterator
 
 SHORT = 3.0  # seconds without a message
-FIRST, EVERY = 10.0, 60.0  # seconds before the first line and between others, without a terminal
+FIRST, EVERY = 10.0, 60.0  # seconds before the first line and between lines, without a terminal
 
 
 @contextlib.contextmanager
 def waiting(
     what: str, say: Callable[[str], None], live: Callable[[str], None] | None = None
 ) -> Iterator[None]:
-    """Says how long the context has taken, while it lasts and, if it was long, at its end.
+    """Shows how long the context takes, and at the end how long it took if that was long.
 
     Args:
-      what: is done, such as "compiling the training step".
-      say: takes a line that stays.
-      live: takes a line that replaces the one before, each second; None where there is no terminal.
+      what: name of the work, such as "compiling the training step".
+      say: prints a permanent line.
+      live: replaces the previous line, each second; None without a terminal.
     """
     begun = time.monotonic()
     done = threading.Event()

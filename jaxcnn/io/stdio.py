@@ -1,4 +1,4 @@
-"""Standard input, output and error of a command, whatever they are connected to."""
+"""Standard input, output and error of a command, for any connection."""
 
 import codecs
 import contextlib
@@ -12,7 +12,7 @@ PLAIN = {"…": "...", "→": "->", "×": "x", "±": "+-", "–": "-", "·": "."
 
 
 class OutputError(OSError):
-    """Standard output or standard error cannot be written."""
+    """Raised when standard output or standard error cannot be written."""
 
 
 class Stream(io.TextIOWrapper):
@@ -22,7 +22,7 @@ class Stream(io.TextIOWrapper):
         """Writes text.
 
         Raises:
-          OutputError: with the number of the system's error; of a closed pipe, EPIPE.
+          OutputError: with the system's error number; EPIPE for a closed pipe.
         """
         try:
             return super().write(text)
@@ -43,17 +43,17 @@ class Stream(io.TextIOWrapper):
 
 
 def prepare() -> None:
-    """Makes every text printable, and every one of the three streams one that is there.
+    """Makes every text printable; opens standard streams that are closed.
 
-    A stream that is closed is opened on nothing, before a file of ours gets its number. Characters
-    that the terminal's encoding does not have are replaced.
+    A closed stream is opened on the null device, before one of our files gets its number.
+    Characters outside the terminal's encoding are replaced.
     """
     codecs.register_error("plain", _plain)
     for number, mode in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
-            opened = os.open(os.devnull, mode)  # the lowest number that is free: this one
+            opened = os.open(os.devnull, mode)  # the lowest free number is this one
             if opened != number:
                 os.dup2(opened, number)
                 os.close(opened)
@@ -83,7 +83,7 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 
 
 def silence() -> None:
-    """Sends what is still buffered for standard output nowhere: it cannot be written."""
+    """Discards buffered standard output, which cannot be written."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     with contextlib.suppress(OSError, ValueError):
         os.dup2(nowhere, sys.stdout.fileno())
@@ -91,5 +91,5 @@ def silence() -> None:
 
 
 def is_live(stream: TextIO) -> bool:
-    """Tells whether a stream is a terminal on which a line can be replaced."""
+    """Returns whether a stream is a terminal on which a line can be replaced."""
     return stream.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")

@@ -1,4 +1,4 @@
-"""Small Flax modules and constructors that several papers share."""
+"""Flax modules and constructors that several networks share."""
 
 from jaxcnn.layers.conv import Conv, ConvNormAct, Dense, symmetric_padding
 from jaxcnn.layers.head import (

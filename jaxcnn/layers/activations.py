@@ -1,8 +1,7 @@
-"""Activations, by name: what the field `act` of a network may be.
+"""Activations by name: the values of the field `act` of a network.
 
-Every one is a function of an array. `prelu` and `rrelu` make a small module in the module that
-calls them, so they work wherever that is one (within `__call__` of a network, not outside); alone,
-they are the modules `PReLU` and `RReLU`.
+Each is a function of an array. `prelu` and `rrelu` create a submodule of the calling module, so
+they work only within a module's `__call__`. Their stand-alone modules are `PReLU` and `RReLU`.
 """
 
 from collections.abc import Sequence
@@ -17,11 +16,11 @@ from jaxcnn.layers.conv import Activation, Constructor, Conv
 
 
 class PReLU(nn.Module):
-    """max(x, 0) + a·min(x, 0), the slope a learned for each channel (He et al., arXiv 1502.01852).
+    """max(x, 0) + a·min(x, 0) with a learned slope a per channel (He et al., arXiv 1502.01852).
 
-    Maps (…, C) to (…, C). The parameter is `slope` (C,), in at least float32. The paper does not
-    decay it; where a recipe decays all weights, `optimizer.decay_mask=("^(?!.*slope$)",)` leaves
-    it out.
+    Maps (…, C) to (…, C). The parameter is `slope` (C,), in at least float32. The paper applies no
+    weight decay to it; `optimizer.decay_mask=("^(?!.*slope$)",)` excludes it if a recipe decays all
+    weights.
     """
 
     initial_slope: float = 0.25
@@ -36,11 +35,11 @@ class PReLU(nn.Module):
 
 
 class RReLU(nn.Module):
-    """max(x, 0) + a·min(x, 0), a drawn from U(lower, upper) (Xu et al., arXiv 1505.00853).
+    """max(x, 0) + a·min(x, 0) with a drawn from U(lower, upper) (Xu et al., arXiv 1505.00853).
 
-    A slope is drawn for each element if `apply` was given an rng `dropout`, as it is in training;
-    else all are (lower + upper) / 2. So is torch's; the paper draws 1/a from U(3, 8), and divides
-    by 5.5 at test.
+    In training, when `apply` has an rng `dropout`, a slope is drawn for each element; otherwise all
+    slopes are (lower + upper) / 2. torch does the same; the paper draws 1/a from U(3, 8), and
+    divides by 5.5 at test.
     """
 
     lower: float = 1 / 8
@@ -50,7 +49,7 @@ class RReLU(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Returns the activated array, of the same shape."""
         slope: Any = (self.lower + self.upper) / 2
-        # `init` draws nothing, so that the outputs of `init_with_output` are those of evaluation.
+        # `init` draws nothing, so that `init_with_output` returns the same outputs as evaluation.
         if self.has_rng("dropout") and not self.is_initializing():
             key = self.make_rng("dropout")
             slope = jax.random.uniform(key, x.shape, x.dtype, self.lower, self.upper)
@@ -63,12 +62,12 @@ def prelu(x: jax.Array) -> jax.Array:
 
 
 def rrelu(x: jax.Array) -> jax.Array:
-    """Applies an `RReLU` of the calling module: random where an rng `dropout` is given."""
+    """Applies an `RReLU` of the calling module: random if there is an rng `dropout`."""
     return RReLU()(x)
 
 
 def scaled_tanh(x: jax.Array) -> jax.Array:
-    """1.7159·tanh(2x/3), LeNet-5's: ±1 go to ±1, where its curvature is greatest."""
+    """Returns LeNet-5's 1.7159·tanh(2x/3), which maps ±1 to ±1, the points of largest curvature."""
     return 1.7159 * jnp.tanh(2 / 3 * x)
 
 
@@ -87,10 +86,10 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def activation(name: str) -> Activation:
-    """Returns an activation of `ACTIVATIONS`.
+    """Returns the activation of a name in `ACTIVATIONS`.
 
     Raises:
-      UserError: for a name that does not exist.
+      UserError: if the name does not exist.
     """
     if name not in ACTIVATIONS:
         raise UserError(f"no activation {name!r}: {nearest(name, ACTIVATIONS)}")
@@ -98,10 +97,10 @@ def activation(name: str) -> Activation:
 
 
 def maxout(x: jax.Array, pieces: int) -> jax.Array:
-    """Takes the maximum over each `pieces` channels beside each other: (…, pieces·C) to (…, C).
+    """Takes the maximum over groups of `pieces` adjacent channels: (…, pieces·C) to (…, C).
 
     Raises:
-      UserError: if they do not divide the channels.
+      UserError: if `pieces` does not divide the number of channels.
     """
     channels = x.shape[-1]
     if pieces < 1 or channels % pieces:
@@ -112,7 +111,7 @@ def maxout(x: jax.Array, pieces: int) -> jax.Array:
 class Maxout(nn.Module):
     """Maximum of `pieces` linear functions (Goodfellow et al., arXiv 1302.4389).
 
-    Maps (…, C) to (…, features). The parameters are those of `dense`, with pieces·features units.
+    Maps (…, C) to (…, features). The parameters are those of `dense` with pieces·features units.
 
     Attributes:
       dense: constructor of the linear layer; a partial of `nn.Dense` sets dtypes and initialisers.
@@ -131,11 +130,11 @@ class Maxout(nn.Module):
 class MaxoutConv(nn.Module):
     """Maximum of `pieces` convolutions, at every pixel.
 
-    Maps (N, H, W, C) to (N, H', W', features). The parameters are those of `conv`, with
+    Maps (N, H, W, C) to (N, H', W', features). The parameters are those of `conv` with
     pieces·features filters.
 
     Attributes:
-      conv: constructor of the convolution; a partial of `Conv` sets strides, padding and the rest.
+      conv: constructor of the convolution; a partial of `Conv` sets strides, padding and so on.
     """
 
     features: int

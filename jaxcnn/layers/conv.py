@@ -1,4 +1,4 @@
-"""Convolution, its padding, its transpose, and the conv-norm-activation triple."""
+"""Convolution, padding, transposed convolution, and the conv-norm-activation triple."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,13 +12,13 @@ from jaxcnn.errors import UserError, nearest
 from jaxcnn.ops.conv import conv_general_dilated
 from jaxcnn.ops.matmul import dot_general
 
-# A module class, or a partial of one, to be called with the arguments that are still open.
+# A module class, or a partial of one, that is called with the remaining arguments.
 Constructor = Callable[..., Any]
 Activation = Callable[[jax.Array], jax.Array]
 
-# No padding unless asked for. Flax's own default, SAME, pads a stride-2 convolution by (0, 1) at
-# even sizes where the papers and their released code pad by (1, 1): forgotten padding should be
-# a wrong shape, not a slightly different network.
+# No padding by default. Flax's default, SAME, pads a stride-2 convolution by (0, 1) at even sizes
+# where the papers and their released code pad by (1, 1). Forgotten padding should give a wrong
+# shape instead of a slightly different network.
 Conv = partial(nn.Conv, padding=0, conv_general_dilated=conv_general_dilated)
 Dense = partial(nn.Dense, dot_general=dot_general)  # for hidden layers of thousands of features
 
@@ -26,14 +26,14 @@ Dense = partial(nn.Dense, dot_general=dot_general)  # for hidden layers of thous
 def symmetric_padding(
     kernel_size: Sequence[int], dilation: int | Sequence[int] = 1
 ) -> tuple[tuple[int, int], ...]:
-    """Returns the padding, equal on both sides, with which stride 1 keeps the map size.
+    """Returns the symmetric padding with which stride 1 keeps the map size.
 
     Args:
-      kernel_size: one odd number for each spatial axis.
-      dilation: distance between taps, for all axes or for each.
+      kernel_size: one odd number per spatial axis.
+      dilation: distance between taps, for all axes or per axis.
 
     Raises:
-      ValueError: if a kernel size is even, for which no such padding exists.
+      ValueError: if a kernel size is even; no such padding exists for it.
     """
     if any(k % 2 == 0 for k in kernel_size):
         raise ValueError(f"no symmetric padding keeps the size under kernel {tuple(kernel_size)}")
@@ -47,20 +47,20 @@ MODES = ("full", "same", "valid")
 def mode_padding(
     mode: str, kernel_size: Sequence[int], dilation: int | Sequence[int] = 1
 ) -> tuple[tuple[int, int], ...]:
-    """Returns the padding (before, after) of a mode of convolution, for each spatial axis.
+    """Returns the padding (before, after) of a convolution mode, for each spatial axis.
 
-    With stride 1 and dilation 1 a kernel k makes of n pixels n + k - 1 in mode "full" (every
-    window that meets the image), n in "same", n - k + 1 in "valid" (every window within it). Taps
-    at a distance d reach as far as a kernel of d·(k - 1) + 1. Where "same" cannot pad equally, for
-    an odd d·(k - 1), the larger part is behind, as in TensorFlow.
+    With stride 1 and dilation 1, a kernel k maps n pixels to n + k - 1 in mode "full" (every window
+    that overlaps the image), n in "same", n - k + 1 in "valid" (every window within the image). A
+    kernel with taps at distance d spans d·(k - 1) + 1 pixels. If "same" cannot pad equally, because
+    d·(k - 1) is odd, the larger part is at the end, as in TensorFlow.
 
     Args:
       mode: one of `MODES`.
-      kernel_size: a number for each spatial axis.
-      dilation: distance between taps, for all axes or for each.
+      kernel_size: one number per spatial axis.
+      dilation: distance between taps, for all axes or per axis.
 
     Raises:
-      UserError: for a mode that does not exist.
+      UserError: if the mode does not exist.
     """
     if mode not in MODES:
         raise UserError(f"no mode of convolution {mode!r}: {nearest(mode, MODES)}")
@@ -76,19 +76,19 @@ def _per_axis(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
 
 
 class ConvTranspose(nn.Module):
-    """The transpose of a convolution: each pixel lays a copy of the kernel, times its value.
+    """Transposed convolution: adds a copy of the kernel, times its value, for each pixel.
 
-    Maps (N, H, W, C) to (N, H', W', features), H' = (H - 1)·s + d·(k - 1) + 1 - 2p: the size from
-    which `Conv` of the same kernel size, strides, padding and dilation comes to H. With the kernel
-    of that convolution, its input and output channels exchanged, and without a bias, it is the
+    Maps (N, H, W, C) to (N, H', W', features), H' = (H - 1)·s + d·(k - 1) + 1 - 2p: the size that
+    `Conv` with the same kernel size, strides, padding and dilation maps to H. With that
+    convolution's kernel, input and output channels exchanged, and without a bias, it is the
     transpose of the linear map. Parameters: `kernel` (k, k, C, features) and `bias`.
 
     Attributes:
-      padding: of the convolution: pixels on every side, or (before, after) for each axis. Where a
-        strided one leaves rows out, less behind brings them back: 3x3/2 with ((1, 0), (1, 0)) makes
-        16 pixels of 8.
+      padding: of the convolution: pixels on every side, or (before, after) for each axis. If a
+        strided convolution skips the last rows, less padding at the end restores them: 3x3/2 with
+        ((1, 0), (1, 0)) makes 16 pixels of 8.
       kernel_dilation: distance between taps.
-      dtype: of the computation; None is that of input and parameters.
+      dtype: dtype of the computation; None infers it from input and parameters.
     """
 
     features: int
@@ -104,7 +104,7 @@ class ConvTranspose(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns the maps; see the class."""
+        """Returns the maps."""
         axes = len(self.kernel_size)
         dilation = _per_axis(self.kernel_dilation, axes)
         pads = ((self.padding,) * 2,) * axes if isinstance(self.padding, int) else self.padding
@@ -117,7 +117,8 @@ class ConvTranspose(nn.Module):
             else None
         )
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        # Laying copies is sliding over the input with zeros between its pixels, kernel mirrored.
+        # Equivalent to a convolution with the mirrored kernel over the input with zeros between
+        # pixels.
         y = conv_general_dilated(
             x,
             jnp.flip(kernel, range(axes)),
@@ -139,8 +140,8 @@ class ConvNormAct(nn.Module):
 
     Attributes:
       padding: as in `nn.Conv`; None is `symmetric_padding(kernel_size)`.
-      norm: None leaves it out.
-      act: None leaves it out.
+      norm: None omits it.
+      act: None omits it.
     """
 
     features: int
@@ -153,7 +154,7 @@ class ConvNormAct(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns the activated maps; see the class."""
+        """Returns the activated maps."""
         padding = symmetric_padding(self.kernel_size) if self.padding is None else self.padding
         x = self.conv(
             self.features, self.kernel_size, strides=self.strides, padding=padding, name="conv"

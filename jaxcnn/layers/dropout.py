@@ -1,4 +1,4 @@
-"""Dropout that also takes images sharded over a mesh with explicit axes."""
+"""Dropout that supports images sharded over a mesh with explicit axes."""
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +8,11 @@ from jaxcnn.ops.sharding import is_explicit
 
 
 class Dropout(nn.Dropout):
-    """Flax's `Dropout`: same fields, draws and values.
+    """Flax's `Dropout` with the same fields, draws and values.
 
-    Under `jax.set_mesh` with explicit axes, Flax draws a replicated mask and cannot lay it over
-    sharded inputs. Here it is sharded as they are. (Flax's method is not called: whoever intercepts
-    or captures calls would see two.)
+    Under `jax.set_mesh` with explicit axes, Flax draws a replicated mask and cannot apply it to
+    sharded inputs. This mask has the sharding of the inputs. (It does not call Flax's method,
+    because interceptors and captures would see two calls.)
     """
 
     @nn.compact

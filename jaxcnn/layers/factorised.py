@@ -1,4 +1,4 @@
-"""Large convolutions as several small ones, by name: what the field `conv` of a network may be."""
+"""Large convolutions as several small ones, by name: values of the field `conv` of a network."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -13,20 +13,20 @@ from jaxcnn.layers.conv import Activation, Constructor, Conv
 
 
 class Factorised(nn.Module):
-    """k×k as smaller convolutions with the same receptive field and an activation between them.
+    """k×k as smaller convolutions with the same receptive field and activations between them.
 
-    "Rethinking the Inception Architecture", 2015, §3.1 and §3.2: as (k-1)/2 of 3×3, `conv1` and so
-    on, or, asymmetric, as 1×k and k×1. All have `features` maps; the paper found activations
-    between them better than none. What is no larger than 3×3 stays (asymmetric: than 1×1). Takes
-    the arguments that networks give to `Conv` and maps (N, H, W, C) to (N, H', W', features).
+    "Rethinking the Inception Architecture", 2015, §3.1 and §3.2: (k-1)/2 convolutions 3×3, named
+    `conv1` and so on, or, asymmetric, 1×k and k×1. Each has `features` maps; in the paper,
+    activations between them were better than none. Kernels up to 3×3 are unchanged (asymmetric: up
+    to 1×1). Takes the same arguments as `Conv` and maps (N, H, W, C) to (N, H', W', features).
 
     Attributes:
       padding: 0, or one number (before, after) for each axis.
-      asymmetric: 1×k and k×1.
-      feature_group_count: of every factor.
+      asymmetric: whether to use 1×k and k×1.
+      feature_group_count: number of groups of every factor.
 
     Raises:
-      UserError: for an even kernel size, or padding of another form.
+      UserError: if the kernel size is even, or the padding has another form.
     """
 
     features: int
@@ -44,7 +44,7 @@ class Factorised(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns the maps, not activated."""
+        """Returns the maps, without a final activation."""
         high, wide = self.kernel_size
         pads = ((self.padding,) * 2,) * 2 if isinstance(self.padding, int) else self.padding
         if isinstance(pads, str) or high % 2 == 0 or wide % 2 == 0:
@@ -63,7 +63,7 @@ class Factorised(nn.Module):
         last = len(factors) - 1
         (top, bottom), (left, right) = pads
         for i, (tall, broad) in enumerate(factors):
-            # Every factor keeps the size as long as there is padding to give.
+            # Every factor keeps the size until the padding is used up.
             up, down = min(tall // 2, top), min(tall // 2, bottom)
             before, after = min(broad // 2, left), min(broad // 2, right)
             top, bottom, left, right = top - up, bottom - down, left - before, right - after
@@ -92,10 +92,10 @@ CONVOLUTIONS: dict[str, Constructor] = {
 
 
 def convolution(name: str) -> Constructor:
-    """Returns a constructor of convolutions by its name.
+    """Returns the convolution constructor of a name.
 
     Raises:
-      UserError: for a name that does not exist.
+      UserError: if the name does not exist.
     """
     if name not in CONVOLUTIONS:
         raise UserError(f"no convolution {name!r}: {nearest(name, CONVOLUTIONS)}")

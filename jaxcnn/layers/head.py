@@ -1,4 +1,4 @@
-"""What stands behind a stage: pooling, input of dense layers, classifiers, auxiliary logits."""
+"""Layers after the last stage: pooling, input of dense layers, classifiers, auxiliary logits."""
 
 from typing import Any
 
@@ -18,12 +18,12 @@ def global_average_pool(x: jax.Array) -> jax.Array:
 
 
 def flat_maps(x: jax.Array, size: tuple[int, int], fully_convolutional: bool = False) -> jax.Array:
-    """Returns what the first dense layer sees of the last maps (N, H, W, C).
+    """Returns the first dense layer's input from the last maps (N, H, W, C).
 
-    That is (N, size[0]·size[1]·C): the maps averaged to `size`. Fully convolutional it is every
-    window of that size, (N, H', W', size[0]·size[1]·C) with H' = H - size[0] + 1, its numbers in
-    the same order: dense layers on them are the convolution that they are made into in Simonyan and
-    Zisserman, "Very Deep Convolutional Networks", 2014, §3.2, with the same parameters.
+    This is (N, size[0]·size[1]·C): the maps averaged to `size`. If fully convolutional, it is every
+    window of that size, (N, H', W', size[0]·size[1]·C) with H' = H - size[0] + 1, in the same
+    order. Dense layers on these windows equal the convolutions of Simonyan and Zisserman, "Very
+    Deep Convolutional Networks", 2014, §3.2, with the same parameters.
 
     Raises:
       UserError: if the maps are smaller than the window.
@@ -47,12 +47,12 @@ def classifier(
     param_dtype: Any,
     kernel_init: nn.initializers.Initializer = torch_uniform,
 ) -> nn.Dense:
-    """Returns the linear layer `classifier`, to be called on features (N, C).
+    """Returns the linear layer `classifier`, to be applied to features (N, C).
 
-    It computes in at least float32, so a bfloat16 network has float32 logits. The bias starts at
-    zero, the weights by `kernel_init`, or at U(±1/sqrt(C)) as in torch.
+    It computes in at least float32, so a bfloat16 network has float32 logits. The bias is
+    initialised with zeros, the weights by `kernel_init`, by default U(±1/sqrt(C)) as in torch.
 
-    With a squared error it is linear regression, here onto one number:
+    With a squared error it is linear regression, here with one output:
 
     >>> from jaxcnn.training.losses import squared_error
     >>> features, targets = jnp.array([[1.0, 2.0], [3.0, 1.0]]), jnp.array([[7.0], [9.0]])
@@ -72,10 +72,10 @@ def classifier(
 
 @jax.named_scope("minus_distances")
 def minus_distances(x: jax.Array, centres: npt.ArrayLike) -> jax.Array:
-    """Returns logits (N, K) of radial basis functions, at least float32: -Σ_j (x_j - c_kj)².
+    """Returns radial basis function logits (N, K), at least float32: -Σ_j (x_j - c_kj)².
 
-    LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998, eq. 7; there the
-    smallest distance wins, here the largest logit, as of any classifier.
+    LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998, eq. 7. The paper
+    selects the smallest distance; here it is the largest logit, as in any classifier.
 
     Args:
       x: (N, C).
@@ -84,17 +84,17 @@ def minus_distances(x: jax.Array, centres: npt.ArrayLike) -> jax.Array:
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     c = jnp.asarray(centres, x.dtype)
     # (x - c)² = x² - 2xc + c². Accelerators would round the factors of the product to bfloat16 or
-    # TensorFloat-32, which a small difference of large squares does not survive.
+    # TensorFloat-32, which is too coarse for a small difference of large squares.
     products = jnp.matmul(x, c.T, precision=jax.lax.Precision.HIGHEST)
     return 2 * products - jnp.sum(x**2, axis=-1, keepdims=True) - jnp.sum(c**2, axis=-1)[None]
 
 
 def sow_auxiliary(module: nn.Module, name: str, logits: jax.Array) -> None:
-    """Puts an auxiliary head's logits into collection `aux`, if the caller made it mutable."""
+    """Adds an auxiliary head's logits to the collection `aux`, if the caller made it mutable."""
     if not module.is_initializing():
         module.sow("aux", name, logits, reduce_fn=lambda _, new: new, init_fn=lambda: None)
 
 
 def runs_auxiliary(module: nn.Module, train: bool) -> bool:
-    """Tells whether auxiliary heads run: in training, at initialisation, where `aux` is mutable."""
+    """Returns whether auxiliary heads run: in training or initialisation, if `aux` is mutable."""
     return train or module.is_initializing() or module.is_mutable_collection("aux")

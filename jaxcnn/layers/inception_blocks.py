@@ -1,11 +1,11 @@
-"""Modules of several branches, as the Inception papers tabulate them.
+"""Multi-branch modules, described by tables as in the Inception papers.
 
-A table is a `Fork`: branches on one input, each a sequence of `Layer`s, pooling functions and
-further forks. Where a figure says "1x1 and 3x3 beside an average pool and 1x1",
+A table is a `Fork`: branches with the same input, each a sequence of `Layer`s, pooling functions
+and nested forks. A figure with "1x1 and 3x3 beside an average pool and 1x1" has the table
 
     fork([Layer(64), Layer(96, 3)], [AVERAGE, Layer(32)])
 
-is its table, and `Branches(table, conv, norm, act)` the module.
+and its module is `Branches(table, conv, norm, act)`.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,9 +27,9 @@ class Layer(NamedTuple):
     """Convolution, BN, activation.
 
     Attributes:
-      kernel_size: of a square, or (height, width).
-      padding: pixels on every side, or "SAME" as TensorFlow has it; None is as many pixels as keep
-        the size, but for the strides.
+      kernel_size: side of a square kernel, or (height, width).
+      padding: pixels on every side, or "SAME" as in TensorFlow; None keeps the size, apart from
+        strides.
     """
 
     features: int
@@ -39,23 +39,23 @@ class Layer(NamedTuple):
 
 
 class Fork(NamedTuple):
-    """Branches on the same input, in the order in which their channels are joined."""
+    """Branches with the same input; their channels are concatenated in order."""
 
     branches: tuple[tuple[Step, ...], ...]
 
 
 def fork(*branches: Sequence[Step]) -> Fork:
-    """Returns the table of these branches; a branch of one step is a sequence, too."""
+    """Returns the table of these branches; a branch of one step is also a sequence."""
     return Fork(tuple(tuple(branch) for branch in branches))
 
 
-# The two pools of most modules. Only pixels of the map count in the average, as in TensorFlow.
+# The pool of most modules. Only pixels of the map count in the average, as in TensorFlow.
 AVERAGE = partial(avg_pool, window=(3, 3), strides=(1, 1), padding=1, count_include_pad=False)
 MAX = partial(max_pool, window=(3, 3), strides=(2, 2))
 
 
 class Chain(nn.Module):
-    """Steps one after another: `conv1`, `conv2`, `fork3`, …, pools without a name or number."""
+    """Consecutive steps: `conv1`, `conv2`, `fork3`, …; pools have no name or number."""
 
     steps: Sequence[Step]
     conv: Constructor
@@ -64,7 +64,7 @@ class Chain(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps (N, H, W, C) to what the last step puts out."""
+        """Maps (N, H, W, C) to the output of the last step."""
         handed_down: dict[str, Any] = {"conv": self.conv, "norm": self.norm, "act": self.act}
         number = 0
         for step in self.steps:
@@ -88,7 +88,7 @@ class Chain(nn.Module):
 
 
 class Branches(nn.Module):
-    """`branch1`, `branch2`, … of a table, on the same input; their channels joined in order."""
+    """`branch1`, `branch2`, … of a table, with the same input; concatenates channels in order."""
 
     table: Fork
     conv: Constructor
@@ -97,11 +97,11 @@ class Branches(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps (N, H, W, C) to (N, H', W', C'); every branch must come to the same H' and W'."""
+        """Maps (N, H, W, C) to (N, H', W', C'); all branches must have the same H' and W'."""
         return self.join(x)
 
     def join(self, x: jax.Array) -> jax.Array:
-        """Returns the branches' channels; for `__call__` of a subclass that goes on from there."""
+        """Returns the branches' concatenated channels; for subclasses that add further layers."""
         outputs = [
             Chain(branch, self.conv, self.norm, self.act, name=f"branch{i + 1}")(x)
             for i, branch in enumerate(self.table.branches)

@@ -1,4 +1,4 @@
-"""Joins of several paths, some of which are dropped for a mini-batch."""
+"""Joins several paths, of which some are dropped for a mini-batch."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ import jax.numpy as jnp
 
 
 def draw_live_inputs(key: jax.Array, num_inputs: int, rate: float | jax.Array) -> jax.Array:
-    """Returns which inputs of a join live, booleans (num_inputs,), never none.
+    """Draws which inputs of a join are kept; returns booleans (num_inputs,), at least one true.
 
-    Each is dropped with probability `rate`; if that drops all, one of them is kept, any as likely
-    as the others.
+    Each input is dropped with probability `rate`. If all are dropped, a uniformly drawn one is
+    kept.
     """
     dropping, rescuing = jax.random.split(key)
     live = ~jax.random.bernoulli(dropping, rate, (num_inputs,))
@@ -19,11 +19,11 @@ def draw_live_inputs(key: jax.Array, num_inputs: int, rate: float | jax.Array) -
 
 
 def join_mean(inputs: Sequence[jax.Array], live: jax.Array | None = None) -> jax.Array:
-    """Averages the live inputs, element by element; nothing of the others passes, nor a gradient.
+    """Averages the live inputs element by element; other inputs pass no value and no gradient.
 
     Args:
       inputs: arrays of one shape.
-      live: booleans (len(inputs),), at least one of them true; None is all of them.
+      live: booleans (len(inputs),), at least one of them true; None uses all.
     """
     if live is None:
         return sum(inputs[1:], inputs[0]) / len(inputs)

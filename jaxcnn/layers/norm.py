@@ -1,4 +1,4 @@
-"""Batch normalisation, and how a network sets any normalisation once, before handing it down."""
+"""Batch normalisation; helpers that configure a normalisation once for all blocks."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -16,12 +16,12 @@ from jaxcnn.ops.norm import batch_normalise, normalise
 
 
 class BatchNorm(nn.BatchNorm):
-    """Flax's `BatchNorm`: same fields, variables and values, with a faster backward pass.
+    """Flax's `BatchNorm` with the same fields, variables and values, and a faster backward pass.
 
-    The backward pass keeps the input in its own dtype instead of float32 copies, and uses the sums
+    The backward pass saves the input in its own dtype instead of float32 copies, and uses the sums
     of `jaxcnn.ops.reductions`. In training, forward mode (`jax.jvp`) needs `JAXCNN_OPS=xla` in the
-    environment; see `jaxcnn.ops.switch`. With a mask, groups of devices, another axis than the
-    last, or without scale or bias it is Flax's own.
+    environment; see `jaxcnn.ops.switch`. It uses Flax's code with a mask, groups of devices, an
+    axis other than the last, or without scale or bias.
     """
 
     @nn.compact
@@ -75,24 +75,24 @@ def batch_norm(
     dtype: Any,
     param_dtype: Any,
 ) -> Constructor:
-    """Returns `norm` with everything set that blocks should not know of.
+    """Returns `norm` with all arguments set that blocks need not know.
 
-    Each argument goes to a `norm` that has a field of that name: GroupNorm and LayerNorm have no
-    momentum. What a partial sets itself stays as it is. Statistics are kept and computed in at
-    least float32, whatever `dtype` is.
+    Each argument is passed only if `norm` has a field of that name: GroupNorm and LayerNorm have no
+    momentum. Arguments that a partial sets are kept. Statistics are stored and computed in at least
+    float32, whatever `dtype` is.
 
     Args:
-      norm: `BatchNorm` or any normalisation of Flax, or a partial
-        (`partial(BatchNorm, axis_name="batch")` averages the statistics over the devices of that
-        axis, `partial(nn.GroupNorm, num_groups=8)`). None normalises nothing.
-      train: normalise by the statistics of the batch and update the running ones.
+      norm: `BatchNorm`, any normalisation of Flax, or a partial of one (`partial(BatchNorm,
+        axis_name="batch")` averages the statistics over the devices of that axis,
+        `partial(nn.GroupNorm, num_groups=8)`). None is the identity.
+      train: whether to normalise by batch statistics and update the running ones.
       momentum: decay of the running average (torch's momentum is one minus this).
       epsilon: added to the variance.
-      dtype: of the output.
-      param_dtype: of scale and bias.
+      dtype: dtype of the output.
+      param_dtype: dtype of scale and bias.
 
     Raises:
-      UserError: for what is no constructor of a normalisation.
+      UserError: if `norm` is not the constructor of a normalisation.
     """
     if norm is None:
         return _no_norm
@@ -104,8 +104,8 @@ def batch_norm(
         "param_dtype": param_dtype,
     }
     if jnp.promote_types(param_dtype, jnp.float32) == jnp.float64:
-        # Flax would start the running statistics in float32 and turn them into float64 at the
-        # first update, a change of type that `lax.scan` refuses and that loses precision once.
+        # Flax would initialise the running statistics in float32 and convert them to float64 at the
+        # first update. `lax.scan` refuses this change of type, and it loses precision once.
         settings["force_float32_reductions"] = False
     parameters = _parameters(norm)
     needed = [
@@ -128,26 +128,26 @@ NORMALIZATIONS: dict[str, Constructor | None] = {
     "none": None,
     "batch_norm": BatchNorm,
     "layer_norm": nn.LayerNorm,
-    "group_norm": nn.GroupNorm,  # of 32 groups
+    "group_norm": nn.GroupNorm,  # with 32 groups
 }
 
 
 def normalization(name: str) -> Constructor | None:
-    """Returns a constructor of `NORMALIZATIONS`; None for "none".
+    """Returns the constructor of a name in `NORMALIZATIONS`; None for "none".
 
     Raises:
-      UserError: for a name that does not exist.
+      UserError: if the name does not exist.
     """
-    if name.lower() not in NORMALIZATIONS:  # None, as Python writes it, is "none"
+    if name.lower() not in NORMALIZATIONS:  # Python's None is printed as "None"
         raise UserError(f"no normalisation {name!r}: {nearest(name, NORMALIZATIONS)}")
     return NORMALIZATIONS[name.lower()]
 
 
 def zero_scale(norm: Constructor, name: str) -> nn.Module:
-    """Returns a normalisation whose scale starts at zero.
+    """Returns a normalisation whose scale is initialised with zeros.
 
     Raises:
-      UserError: if it has no scale.
+      UserError: if the normalisation has no scale.
     """
     given = norm.keywords if isinstance(norm, partial) else {}
     if not _takes(norm, "scale_init") or not given.get("use_scale", True):
@@ -159,7 +159,7 @@ def zero_scale(norm: Constructor, name: str) -> nn.Module:
 
 
 def is_batch_norm(norm: Constructor | None) -> bool:
-    """Tells whether a constructor makes Flax's BatchNorm, or a kind of it."""
+    """Returns whether a constructor creates Flax's BatchNorm or a subclass of it."""
     kind = norm.func if isinstance(norm, partial) else norm
     return isinstance(kind, type) and issubclass(kind, nn.BatchNorm)
 
@@ -176,10 +176,10 @@ def _no_norm(name: str | None = None) -> Callable[[jax.Array], jax.Array]:
 
 
 def _parameters(norm: Any) -> Mapping[str, inspect.Parameter]:
-    """Returns the parameters that are still open, or have a value, of a constructor.
+    """Returns a constructor's parameters, those with and without a value.
 
     Raises:
-      UserError: if it cannot be called.
+      UserError: if it is not callable.
     """
     if not callable(norm):
         raise UserError(f"norm={norm!r} cannot be called: {_WANTED}")
@@ -199,20 +199,20 @@ def _name(norm: Any) -> str:
 
 
 def by_batch_statistics(kept: Callable[[str], bool]) -> Callable[..., Any]:
-    """Returns an interceptor (`nn.intercept_methods`): norms measure in evaluation.
+    """Returns an interceptor (`nn.intercept_methods`) that measures statistics in evaluation.
 
-    They normalise by the statistics of the batch, as in training, and leave these as they are in
-    `batch_stats`, which must be mutable, instead of moving an average towards them. Dropout and
-    everything else are as in evaluation.
+    Norms normalise by batch statistics, as in training. They write these unaveraged to
+    `batch_stats`, which must be mutable. Dropout and all other layers run in evaluation mode.
 
     Args:
-      kept: tells by the name of a statistic, "stem/norm/mean", which norms go on as in evaluation.
+      kept: name of a statistic, "stem/norm/mean" → whether its norm stays in evaluation mode.
     """
 
     def intercept(method: Any, args: Any, kwargs: Any, context: Any) -> Any:
         module = context.module
         if isinstance(module, nn.BatchNorm) and not kept("/".join((*module.path, "mean"))):
-            # A module is made anew for each call of the network; nobody else has this one.
+            # Flax creates a new module for each call of the network, so no other code uses this
+            # one.
             object.__setattr__(module, "use_running_average", False)
             object.__setattr__(module, "momentum", 0.0)
         return method(*args, **kwargs)
@@ -223,17 +223,18 @@ def by_batch_statistics(kept: Callable[[str], bool]) -> Callable[..., Any]:
 def by_running_statistics(chosen: Callable[[str], bool]) -> Callable[..., Any]:
     """Returns an interceptor (`nn.intercept_methods`): chosen norms use their running statistics.
 
-    They normalise as in evaluation, whatever the network is told, and update nothing.
+    These norms run in evaluation mode, whatever the network's mode, and update nothing.
 
     Args:
-      chosen: tells by the name of a statistic, "stem/norm/mean".
+      chosen: name of a statistic, "stem/norm/mean" → whether its norm is chosen.
     """
 
     def intercept(method: Any, args: Any, kwargs: Any, context: Any) -> Any:
         module = context.module
         training = getattr(module, "use_running_average", None) is False
         if training and chosen("/".join((*module.path, "mean"))):
-            # A module is made anew for each call of the network; nobody else has this one.
+            # Flax creates a new module for each call of the network, so no other code uses this
+            # one.
             object.__setattr__(module, "use_running_average", True)
         return method(*args, **kwargs)
 

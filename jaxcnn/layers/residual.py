@@ -1,4 +1,4 @@
-"""What residual networks share: stem, a unit around any branch, its shortcut, a stage of units."""
+"""Shared parts of residual networks: stem, residual unit, shortcut, stage."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -13,14 +13,14 @@ from jaxcnn.layers.scan import apply_scanned
 from jaxcnn.layers.shortcut import average_and_pad, subsample_and_pad
 from jaxcnn.ops.pool import max_pool
 
-# (unit, input, draw) → what the unit adds to its shortcut, which depends on a scalar of the unit's.
+# (unit, input, draw) → the branch's contribution to the sum, which depends on the unit's scalar.
 Drop = Callable[["ResidualUnit", jax.Array, Any], jax.Array]
 
 SHORTCUTS = ("A", "B", "C", "none", "average")
 
 
 def check_shortcut(shortcut: str, known: Sequence[str], zero_init_last: bool) -> None:
-    """Raises `UserError` for a shortcut that does not exist, or with which nothing is learnt."""
+    """Raises `UserError` if the shortcut does not exist, or makes learning impossible."""
     if shortcut not in known:
         raise UserError(f"no shortcut {shortcut!r}: {nearest(shortcut, known)}")
     if shortcut == "none" and zero_init_last:
@@ -33,18 +33,19 @@ def check_shortcut(shortcut: str, known: Sequence[str], zero_init_last: bool) ->
 class ResidualUnit(nn.Module):
     """residual; + shortcut; ReLU.
 
-    The branch is a method of its own, so that a unit may do with it what it likes (leave it out,
-    scale it) and subclasses say only what the branch is. Called within `__call__`, its layers are
-    the unit's own: `conv1`, `norm1`, … and `proj` for a projecting shortcut.
+    The branch is a separate method, so that a unit may drop or scale it and subclasses define only
+    the branch. It is called within `__call__`, so its layers belong to the unit: `conv1`, `norm1`,
+    … and `proj` for a projection shortcut.
 
     Attributes:
-      features: the stage's width; the unit puts out `expansion` times as many channels.
-      strides: of the whole unit.
+      features: width of the stage; the unit's output has `expansion` times as many channels.
+      strides: strides of the whole unit.
       shortcut: one of `SHORTCUTS`; see `ResNet`.
-      zero_init_last: start the scale of the last BN at zero, the unit as its shortcut.
-      cardinality: groups of a bottleneck's 3x3.
-      base_width: width of each group where `features` is 64; see `ResNet`.
-      drop: (unit, x, draw) → the branch, in place of `residual(x)`; None leaves that as it is.
+      zero_init_last: whether to initialise the scale of the last BN with zeros, the unit as its
+        shortcut.
+      cardinality: number of groups of a bottleneck's 3x3.
+      base_width: width of each group if `features` is 64; see `ResNet`.
+      drop: (unit, x, draw) → the branch, instead of `residual(x)`; None uses `residual(x)`.
       draw: scalar for `drop`.
     """
 
@@ -71,7 +72,7 @@ class ResidualUnit(nn.Module):
         return self.act(y)
 
     def branch(self, x: jax.Array) -> jax.Array:
-        """Returns `residual(x)`, or what `drop` makes of it."""
+        """Returns `residual(x)`, or the result of `drop`."""
         return self.residual(x) if self.drop is None else self.drop(self, x, self.draw)
 
     def residual(self, x: jax.Array) -> jax.Array:
@@ -79,12 +80,12 @@ class ResidualUnit(nn.Module):
         raise NotImplementedError
 
     def keeps(self, x: jax.Array) -> bool:
-        """Tells whether the shortcut is the input as it is."""
+        """Returns whether the shortcut is the identity."""
         same_shape = self.strides == 1 and x.shape[-1] == self.expansion * self.features
         return same_shape and self.shortcut != "C"
 
     def skip(self, x: jax.Array, norm: Constructor | None) -> jax.Array:
-        """Returns the input in the shape of the branch's output; `norm` follows a projection."""
+        """Returns the input with the shape of the branch's output; `norm` follows a projection."""
         features = self.expansion * self.features
         if self.keeps(x):
             return x
@@ -103,12 +104,12 @@ class ResidualUnit(nn.Module):
         )(x)
 
     def last_norm(self, name: str) -> nn.Module:
-        """Returns the BN that ends the branch."""
+        """Returns the BN at the end of the branch."""
         return zero_scale(self.norm, name) if self.zero_init_last else self.norm(name=name)
 
     @property
     def group_features(self) -> int:
-        """Width of one group of a bottleneck, which has `cardinality` of them."""
+        """Width of each of a bottleneck's `cardinality` groups."""
         features = self.features * self.base_width // 64
         if features < 1:
             raise UserError(
@@ -123,7 +124,7 @@ class ResidualUnit(nn.Module):
         return self.cardinality * self.group_features
 
     def check_ungrouped(self) -> None:
-        """Raises `UserError` if the fields of a bottleneck are set, for a unit that is none."""
+        """Raises `UserError` if a unit without a bottleneck has fields of bottlenecks set."""
         if (self.cardinality, self.base_width) != (1, 64):
             raise UserError(
                 f"{type(self).__name__} has no inner width: cardinality and base_width go with a "
@@ -132,16 +133,16 @@ class ResidualUnit(nn.Module):
 
 
 def stem(images: jax.Array, features: int, *, cifar: bool, **layers: Any) -> jax.Array:
-    """Applies `stem` of the calling module: 7x7/2, BN, ReLU, 3x3/2 max-pool.
+    """Applies the calling module's `stem`: 7x7/2, BN, ReLU, 3x3/2 max-pool.
 
     Args:
       images: (N, H, W, C).
-      features: of the convolution.
-      cifar: 3x3, BN, ReLU instead, for small images.
+      features: number of features of the convolution.
+      cifar: whether to use 3x3, BN, ReLU instead, for small images.
       **layers: `conv`, `norm` and `act`; see `ConvNormAct`.
 
     Returns:
-      (N, ceil(H/4), ceil(W/4), features); (N, H, W, features) of the small form.
+      (N, ceil(H/4), ceil(W/4), features), or (N, H, W, features) with `cifar`.
     """
     if cifar:
         return ConvNormAct(features, (3, 3), **layers, name="stem")(images)
@@ -150,12 +151,12 @@ def stem(images: jax.Array, features: int, *, cifar: bool, **layers: Any) -> jax
 
 
 class Stage(nn.Module):
-    """Units of one width, `block1`, `block2`, …; the first takes the stage's stride.
+    """Units of one width, `block1`, `block2`, …; the first one has the stage's stride.
 
     Attributes:
-      first: constructor of the first unit, where it is another than that of the rest.
-      draws: `draw` of each unit, an array [num_blocks]; None where units have none.
-      scan: run the units behind the first as a loop; see `ResNet`.
+      first: constructor of the first unit, if it differs from the others.
+      draws: `draw` of each unit, an array [num_blocks]; None if units have none.
+      scan: whether to run the units after the first in a loop; see `ResNet`.
     """
 
     block: Constructor
@@ -168,7 +169,7 @@ class Stage(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), C') of the block."""
+        """Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), C'), C' from the block."""
         first = self.block if self.first is None else self.first
         draws = [None] * self.num_blocks if self.draws is None else self.draws
         x = first(self.features, strides=self.strides, draw=draws[0], name="block1")(x)

@@ -1,4 +1,4 @@
-"""Equal submodules in a loop, which compiles one of them instead of all."""
+"""Runs equal submodules in a loop, so that XLA compiles one of them instead of all."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,14 +17,14 @@ def apply_scanned(
 ) -> jax.Array:
     """Applies the submodules `names` of a module one after another, by `jax.lax.scan`.
 
-    Their variables stay where they are and are stacked for the time of the call; those that the
-    submodules change are written back. Inner values cannot be captured, and there are no rngs.
+    Their variables keep their names and are stacked during the call; changed variables are written
+    back. Intermediate values cannot be captured, and there are no rngs.
 
     Args:
-      parent: the module, initialised and bound, from its `__call__`.
-      unit: makes an unbound submodule of what `each` has for it.
-      names: of submodules whose variables have the same names, shapes and dtypes.
-      x: of the first submodule; what they return has its shape and dtype.
+      parent: the initialised and bound module, from its `__call__`.
+      unit: element of `each` → an unbound submodule.
+      names: submodules whose variables have the same names, shapes and dtypes.
+      x: input of the first submodule; outputs have the same shape and dtype.
       each: tree of arrays [len(names), …], or None.
     """
     updated = _updated(parent)
@@ -41,27 +41,27 @@ def apply_scanned(
 def grow_scanned(
     parent: nn.Module, unit: Callable[[], nn.Module], names: Sequence[str], x: jax.Array
 ) -> jax.Array:
-    """Applies submodules each of which sees x and the outputs of all before it, as channels.
+    """Applies submodules whose input is x and all previous outputs, concatenated as channels.
 
-    As `apply_scanned`, but the variables may grow from one to the next, with the channels: they are
-    filled up with zeros to the largest, and channels that are not there yet are zeros. So the
-    submodules must be such that channels whose variables are zeros change no output; and the loop
-    computes about twice what the layers in a row do.
+    It works like `apply_scanned`, but the variables may grow with the channels. They are padded
+    with zeros to the largest size, and channels of later outputs are zeros. In these submodules,
+    channels whose variables are zeros must not change the output. The loop computes about twice as
+    much as separate layers.
 
     Args:
-      parent: the module, initialised and bound, from its `__call__`.
-      unit: makes an unbound submodule.
-      names: of submodules.
+      parent: the initialised and bound module, from its `__call__`.
+      unit: returns an unbound submodule.
+      names: names of submodules.
       x: (…, C).
 
     Returns:
-      x and the outputs, (…, C + those of the outputs).
+      x and the outputs, (…, C + channels of the outputs).
     """
     updated, stacked = _updated(parent), _stacked(parent, names)
     first = {kind: parent.variables[kind][names[0]] for kind in stacked}
     output = jax.eval_shape(lambda: unit().apply(first, x, mutable=updated)[0])
     grown = output.shape[-1]
-    seen = x.shape[-1] + (len(names) - 1) * grown  # by the last
+    seen = x.shape[-1] + (len(names) - 1) * grown  # input channels of the last one
     rest = jnp.zeros((*x.shape[:-1], len(names) * grown), x.dtype)
 
     def apply_unit(x: jax.Array, of_unit: tuple[Any, jax.Array]) -> tuple[jax.Array, Any]:
@@ -81,7 +81,7 @@ def _updated(parent: nn.Module) -> list[str]:
 
 
 def _stacked(parent: nn.Module, names: Sequence[str]) -> dict[str, Any]:
-    """Returns the variables of submodules along a new first axis, all as large as the last's."""
+    """Returns submodules' variables stacked along a new first axis, padded to the last's size."""
 
     def stack(*leaves: jax.Array) -> jax.Array:
         sizes = leaves[-1].shape
@@ -96,7 +96,7 @@ def _stacked(parent: nn.Module, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _put_back(parent: nn.Module, names: Sequence[str], changed: Any) -> None:
-    """Gives submodules what a loop changed, in the shapes that they have."""
+    """Writes variables that a loop changed back to the submodules, in their own shapes."""
     for kind, of_units in changed.items():
         for i, name in enumerate(names):
 

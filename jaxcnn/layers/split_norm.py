@@ -1,4 +1,4 @@
-"""Batch normalisation for batches of which only some rows have labels."""
+"""Batch normalisation for batches in which only some rows have labels."""
 
 from functools import partial
 from typing import Any
@@ -9,7 +9,7 @@ from flax import linen as nn
 
 
 def per_channel(values: jax.Array, x: jax.Array) -> jax.Array:
-    """Gives values (C,) the rank of x (N, ..., C)."""
+    """Reshapes values (C,) to the rank of x (N, ..., C)."""
     return values.reshape((1,) * (x.ndim - values.ndim) + values.shape)
 
 
@@ -18,15 +18,15 @@ def _per_row(rows: jax.Array, x: jax.Array) -> jax.Array:
 
 
 class SplitBatchNorm(nn.Module):
-    """Batch normalisation without scale and bias, of labelled and unlabelled rows by themselves.
+    """Batch normalisation without scale and bias, separate for labelled and unlabelled rows.
 
     Attributes:
-      use_running_average: normalise by the running statistics.
+      use_running_average: whether to normalise by the running statistics.
       momentum: decay of the running statistics.
       epsilon: added to variances.
-      dtype: of the output; statistics are kept and computed in at least float32.
-      param_dtype: float64 keeps the statistics in it, too.
-      axis_name: of mapped devices over which statistics are taken.
+      dtype: dtype of the output; statistics are stored and computed in at least float32.
+      param_dtype: float64 stores the statistics in float64 too.
+      axis_name: mapped axis of devices over which statistics are computed.
     """
 
     use_running_average: bool
@@ -37,7 +37,7 @@ class SplitBatchNorm(nn.Module):
     axis_name: str | None = None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalises all rows (N, ..., C) alike."""
+        """Normalises all rows (N, ..., C) together."""
         return self.normalize(x, None, update=True)[0]
 
     @nn.compact
@@ -48,9 +48,9 @@ class SplitBatchNorm(nn.Module):
 
         Args:
           x: (N, ..., C).
-          labelled: bools [N]; None if all are alike.
-          update: move the running statistics towards those of the unlabelled rows (of all, if there
-            are none).
+          labelled: booleans [N]; None normalises all rows together.
+          update: whether to move the running statistics towards those of the unlabelled rows (of
+            all rows if none is unlabelled).
         """
         kept = jnp.promote_types(self.param_dtype, jnp.float32)
         zeros, ones = partial(jnp.zeros, dtype=kept), partial(jnp.ones, dtype=kept)
@@ -73,7 +73,7 @@ class SplitBatchNorm(nn.Module):
         return z, mean, jnp.sqrt(var + self.epsilon)
 
     def moments(self, x: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Returns mean and variance (C,) of rows (bools [N]), or of all where there are none."""
+        """Returns mean and variance (C,) of rows (booleans [N]), or of all if none is selected."""
 
         def over_devices(total: jax.Array) -> jax.Array:
             mapped = self.axis_name is not None and not self.is_initializing()
@@ -92,6 +92,6 @@ class SplitBatchNorm(nn.Module):
         return center, mean(jnp.square(x - per_channel(center, x)))
 
     def standardize(self, x: jax.Array, mean: jax.Array, var: jax.Array) -> jax.Array:
-        """Returns rows with mean zero and variance one, if theirs were these."""
+        """Returns rows scaled to mean zero and variance one, given their mean and variance."""
         factor = jax.lax.rsqrt(var + self.epsilon)
         return ((x - per_channel(mean, x)) * per_channel(factor, x)).astype(self.dtype)
