@@ -1,1 +1,1 @@
-"""Configs: fields with their defaults, the papers' recipes, and the objects built from them."""
+"""Configs: fields with defaults, the papers' recipes, and factories that build objects."""

@@ -1,6 +1,6 @@
-"""Where the config stops: each factory unpacks its sections into plain arguments.
+"""Factories that convert config sections to plain arguments.
 
-Those of the data are in `build_data`.
+`build_data` has the factories of the data.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from jaxcnn.training import optim
 from jaxcnn.training.losses import HeadLoss, Objective, make_head_loss, make_objective
 from jaxcnn.training.schedules import Plan, length_in_steps, size_stages
 
-# Fields of networks that are functions and can be set by name.
+# Network fields that are functions and can be set by name.
 BY_NAME: dict[str, Callable[[str], Any]] = {
     "act": activation,
     "classifier_init": initializer,
@@ -43,11 +43,11 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float
 
 
 def make_model(config: RunConfig, num_classes: int) -> nn.Module:
-    """Returns the network of the section `model`, with BatchNorm as `train.sync_bn` has it.
+    """Returns the network of the section `model`, with BatchNorm according to `train.sync_bn`.
 
     Raises:
-      UserError: for an unknown name, field or dtype, or a network that makes nothing of unlabelled
-        rows if there are any.
+      UserError: if a name, field or dtype is unknown, or the data have unlabelled rows that the
+        network cannot use.
     """
     section = config.model
     if section.dtype not in DTYPES:
@@ -74,14 +74,14 @@ def make_model(config: RunConfig, num_classes: int) -> nn.Module:
 
 
 def _overrides(section: ModelConfig, plain: nn.Module) -> dict[str, Any]:
-    """Returns the fields that a config changes, with functions for their names.
+    """Returns the fields that a config changes, with names replaced by functions.
 
     Args:
-      section: `model` of the config.
+      section: section `model` of the config.
       plain: the network without overrides.
 
     Raises:
-      UserError: for a name that does not exist, or a field that has no names or is none.
+      UserError: if a name or field does not exist, or the field takes no names.
     """
     overrides = dict(section.overrides)
     for field, value in overrides.items():
@@ -108,10 +108,10 @@ def _overrides(section: ModelConfig, plain: nn.Module) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def network_of(config: RunConfig) -> Iterator[None]:
-    """Gives a context in which a network fails in one line if its overrides make it impossible.
+    """Returns a context in which a layer's error is raised as one line about the overrides.
 
     Raises:
-      UserError: whatever layer met the value that it cannot have.
+      UserError: if a layer cannot have a value.
     """
     try:
         yield
@@ -136,7 +136,7 @@ def network_of(config: RunConfig) -> Iterator[None]:
 
 
 def _synchronised(norm: Any) -> Any:
-    """Returns a constructor of BatchNorm that measures over all devices."""
+    """Returns a BatchNorm constructor with statistics over all devices."""
     kind = norm.func if isinstance(norm, partial) else norm
     if not is_batch_norm(norm) and kind is not SplitBatchNorm:
         raise UserError(
@@ -147,12 +147,12 @@ def _synchronised(norm: Any) -> Any:
 
 
 def takes_labelled(model: nn.Module) -> bool:
-    """Tells whether a network wants to know which rows of a training batch have labels."""
+    """Returns whether a network takes `labelled`, the labelled rows of a training batch."""
     return "labelled" in inspect.signature(type(model).__call__).parameters
 
 
 def _named(field: str, make: Callable[[str], Any], name: str) -> Any:
-    """Returns what a name stands for; a mistake in it is one of the field."""
+    """Returns the function of a name; adds the field to the error if there is none."""
     try:
         return make(name)
     except UserError as error:
@@ -163,16 +163,16 @@ def make_loss(config: RunConfig) -> Objective:
     """Returns the objective of the section `loss`.
 
     Raises:
-      UserError: for an unknown loss, or fields that do not go together.
+      UserError: if the loss is unknown, or fields exclude each other.
     """
     return make_objective(config.loss, mixed=uses_mixup(config))
 
 
 def make_test_loss(config: RunConfig) -> HeadLoss | None:
-    """Returns the main term of the objective, for evaluations by the protocol of the config.
+    """Returns the main term of the objective for the config's test protocol, or None.
 
-    The scores of several views are logarithms of mean probabilities. Cross entropy takes them; the
-    other losses are of logits, and None is returned.
+    The scores of several views are logarithms of mean probabilities. Cross-entropy supports them;
+    other losses need logits, so None is returned.
 
     Raises:
       UserError: see `losses.make_head_loss`.
@@ -184,13 +184,13 @@ def make_test_loss(config: RunConfig) -> HeadLoss | None:
 
 
 def make_plan(config: RunConfig, num_examples: int) -> Plan:
-    """Returns the lengths of a run over so many training examples, in steps.
+    """Returns the lengths of a run in steps, for a number of training examples.
 
-    An epoch is a pass over all of them. If only some have labels, it is a pass of the rows without
-    label (see `data.pipeline`), or over the labelled examples where there are no such rows.
+    An epoch is a pass over all examples. If only some have labels, it is a pass over the unlabelled
+    rows (see `data.pipeline`), or over the labelled examples if there are no unlabelled rows.
 
     Raises:
-      UserError: for lengths that cannot be read, or a run of no length or too many steps.
+      UserError: if a length is not valid, or the run has no steps or too many.
     """
     batch, unlabelled = config.train.batch_size, config.data.unlabelled_per_labelled
     if unlabelled:
@@ -208,7 +208,7 @@ def make_plan(config: RunConfig, num_examples: int) -> Plan:
     )
     if not length:
         raise UserError("train.length must be positive, for example 8epochs")
-    total = -int(-length // 1)  # the last step is the first one that reaches the length
+    total = -int(-length // 1)  # first step that reaches the length
     if total >= 2**31:  # steps are int32
         raise UserError(f"train.length={config.train.length} is {total:,} steps: 2,147,483,647 fit")
     log, evaluate, save = periods
@@ -218,10 +218,10 @@ def make_plan(config: RunConfig, num_examples: int) -> Plan:
 
 
 def _sizes(config: RunConfig, total: int) -> tuple[tuple[int, int], ...]:
-    """Returns `Plan.sizes` of a run of `total` steps.
+    """Returns `Plan.sizes` for a run of `total` steps.
 
     Raises:
-      UserError: for a schedule of sizes that cannot be, or cannot be with these data.
+      UserError: if the schedule of sizes is not valid, or these data do not support it.
     """
     section = config.data
     if not section.size_schedule:

@@ -1,4 +1,4 @@
-"""Where the config of the data stops: each factory unpacks its section into plain arguments."""
+"""Factories for the data: convert the config's section `data` to plain arguments."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,11 +20,11 @@ from jaxcnn.training.schedules import Plan
 def load_data(config: RunConfig, split: str, whole_images: bool = False) -> Dataset:
     """Returns a split, "train", "validation" or "test", of the section `data`.
 
-    Of the training split only `data.labelled` examples have labels, which the run's seed draws.
-    `whole_images` are not cropped, for `data.views`.
+    In the training split only `data.labelled` examples, drawn by the run's seed, have labels.
+    `whole_images` are not cropped; `data.views` needs them.
 
     Raises:
-      UserError: if the data are missing or not as described.
+      UserError: if the data are missing or do not match the config.
     """
     dataset = data.load_split(config.data, split, whole_images=whole_images)
     if split == "train" and config.data.labelled:
@@ -33,14 +33,14 @@ def load_data(config: RunConfig, split: str, whole_images: bool = False) -> Data
 
 
 def load_stages(config: RunConfig, dataset: Dataset, plan: Plan) -> list[tuple[int, Dataset]]:
-    """Returns (steps before, training split at the size of the stage) of all stages of a run.
+    """Returns (earlier steps, training split at the stage's image size) for all stages of a run.
 
-    The short sides of "scale_jitter" change in proportion.
+    The short sides of "scale_jitter" are scaled in proportion.
 
     Args:
       config: the whole config.
       dataset: the training split at its own size.
-      plan: of the run.
+      plan: lengths of the run.
     """
 
     def at(size: int) -> Dataset:
@@ -55,10 +55,10 @@ def load_stages(config: RunConfig, dataset: Dataset, plan: Plan) -> list[tuple[i
 
 
 def make_test_protocol(config: RunConfig) -> Protocol:
-    """Returns the protocol of the section `eval`, for images as `data` has them.
+    """Returns the test protocol of the section `eval`, for images of the section `data`.
 
     Raises:
-      UserError: for an unknown name, or scales that do not fit.
+      UserError: if the name is unknown, or the scales do not fit.
     """
     return make_protocol(
         config.eval.protocol,
@@ -70,7 +70,7 @@ def make_test_protocol(config: RunConfig) -> Protocol:
 
 
 def load_test_data(config: RunConfig, split: str) -> Dataset:
-    """Returns a split as the evaluator wants it: whole images where the protocol cuts out views.
+    """Returns a split for the evaluator: whole images if the protocol cuts out views.
 
     Raises:
       UserError: see `load_data` and `make_test_protocol`.
@@ -79,21 +79,21 @@ def load_test_data(config: RunConfig, split: str) -> Dataset:
 
 
 def during_training(config: RunConfig) -> RunConfig:
-    """Returns a run's config with the protocol of the evaluations on its way: one crop."""
+    """Returns a run's config with the protocol for evaluation during training: one crop."""
     return changed(config, {"eval.protocol": "center", "eval.scales": ()})
 
 
 def validation_split(config: RunConfig) -> str:
-    """Returns the split that is evaluated during training: "validation" if there is one."""
+    """Returns the split evaluated during training: "validation" if it exists, else "test"."""
     return "validation" if data.has_validation(config.data) else "test"
 
 
 def load_reported(config: RunConfig, validation: Dataset) -> Dataset:
-    """Returns the split of the result: "test", or "validation" where that is all there is.
+    """Returns the reported split: "test", or "validation" if there is no test split.
 
     Args:
       config: the whole config.
-      validation: the split of `validation_split`.
+      validation: the split named by `validation_split`.
 
     Raises:
       UserError: see `load_data`.
@@ -107,12 +107,12 @@ def load_reported(config: RunConfig, validation: Dataset) -> Dataset:
 
 
 def eval_size(config: RunConfig) -> int:
-    """Returns height and width of the images of evaluation."""
+    """Returns height and width of evaluation images."""
     return config.data.eval_image_size or config.data.image_size
 
 
 def measure_statistics(config: RunConfig, dataset: Dataset) -> normalization.Statistics | None:
-    """Returns what `data.preprocess` has to know of the training split, if anything.
+    """Returns the statistics of the training split that `data.preprocess` needs, or None.
 
     Raises:
       UserError: see `normalization.measure`.
@@ -128,8 +128,8 @@ def make_augment(
 ) -> Callable[..., jax.Array]:
     """Returns (uint8 images, keys, *, statistics) → images, for training.
 
-    A compiled function gives `statistics` in the call and has them as an argument: those that are
-    given here become part of its program.
+    A compiled function should pass `statistics` in the call, which makes them an argument of the
+    program. Statistics given here become constants of the program.
     """
     section = config.data
     return partial(
@@ -141,7 +141,7 @@ def make_mixup(config: RunConfig) -> Callable[..., mixup.Mixed] | None:
     """Returns (images, labels, weights, keys) → mixed images, or None.
 
     Raises:
-      UserError: for images without label, which have nothing to mix.
+      UserError: if images have no labels to mix.
     """
     if not uses_mixup(config):
         return None
@@ -154,7 +154,7 @@ def make_mixup(config: RunConfig) -> Callable[..., mixup.Mixed] | None:
 
 
 def uses_mixup(config: RunConfig) -> bool:
-    """Tells whether images are mixed with each other."""
+    """Returns whether images are mixed with each other."""
     return bool(config.data.mixup or config.data.cutmix)
 
 
@@ -168,10 +168,10 @@ def make_normalize(
 def make_cropper(config: RunConfig) -> Cropper:
     """Returns encoded image → uint8 [image_size, image_size, channels], as in evaluation.
 
-    An image of another size than a data set without crop has is brought to it, as by "resize".
+    If a data set has no crop, images of another size are resized, as by "resize".
 
     Raises:
-      UserError: for a size or a channel count that images cannot have.
+      UserError: if the size or the channel count is not valid for images.
     """
     section = config.data
     crop = "resize" if section.eval_crop == "none" else section.eval_crop

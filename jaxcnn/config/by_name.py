@@ -1,4 +1,4 @@
-"""The config file of `--config=NAME:DATASET`: a recipe by its name, from any directory."""
+"""Config file for `--config=NAME:DATASET`: returns a recipe by name, from any directory."""
 
 from ml_collections import ConfigDict
 
@@ -6,6 +6,6 @@ from jaxcnn.config import recipes
 
 
 def get_config(text: str) -> ConfigDict:
-    """Returns the recipe of a text such as "resnet18" or "resnet18:folder"."""
+    """Returns the recipe for a text such as "resnet18" or "resnet18:folder"."""
     name, _, dataset = text.partition(":")
     return recipes.recipe(name, dataset or "digits")

@@ -1,7 +1,7 @@
-"""A config as ConfigDict, for recipes and the command line, and as JSON; `freeze` makes it typed.
+"""Converts configs between ConfigDict (recipes, command line), JSON and the typed `RunConfig`.
 
-Fields and their defaults are declared in `schema`. Lengths are texts such as "90epochs",
-"64000steps" or "never". Learning rates are given for `schedule.reference_batch`.
+`schema` declares the fields and their defaults. Lengths are texts such as "90epochs", "64000steps"
+or "never". Learning rates are given for `schedule.reference_batch`.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ LOG = logging.getLogger("jaxcnn")
 
 
 def base_config() -> ConfigDict:
-    """Returns every field of `schema.RunConfig` with its default, for recipes to change."""
+    """Returns every field of `schema.RunConfig` with its default; recipes change it."""
     return _mutable(RunConfig())
 
 
@@ -37,16 +37,16 @@ def _mutable(section: Any) -> ConfigDict:
 
 
 def freeze(config: ConfigDict) -> RunConfig:
-    """Returns a config as immutable data, its values checked.
+    """Returns a config as immutable data, after checking its values.
 
     Raises:
-      UserError: naming the first wrong value and the values that are allowed.
+      UserError: if a value is wrong; the message has the first one and the allowed values.
     """
     return schema.changed(RunConfig(), flatten(config))
 
 
 def flatten(config: ConfigDict) -> dict[str, Any]:
-    """Returns the values of a config by their full names, `train.length` for example."""
+    """Returns the values of a config by full name, such as `train.length`."""
     flat = flax.traverse_util.flatten_dict(config.to_dict(), keep_empty_nodes=True, sep=".")
     empty = flax.traverse_util.empty_node
     return {field: {} if value is empty else _tuples(value) for field, value in flat.items()}
@@ -56,7 +56,7 @@ def set_field(config: ConfigDict, name: str, value: Any) -> None:
     """Sets a field by its full name.
 
     Raises:
-      UserError: if there is no such field; `model.overrides` takes any.
+      UserError: if the field does not exist; `model.overrides` accepts any.
     """
     *sections, last = name.split(".")
     for number, section in enumerate(sections):
@@ -72,18 +72,18 @@ def set_field(config: ConfigDict, name: str, value: Any) -> None:
         config[last] = value
 
 
-get_config = base_config  # for the command line, where a workdir says the rest
+get_config = base_config  # for command lines whose config is in a workdir
 
 
 def from_saved(saved: dict[str, Any]) -> RunConfig:
-    """Returns the config of a workdir; fields that it does not have yet get their defaults.
+    """Returns the config of a workdir, with defaults for fields that it does not have.
 
-    Fields with a former name get their present one (`renamed`). Other fields that this version does
-    not have are left out, which the log says.
+    Former names of fields are converted (`renamed`). Other fields unknown to this version are
+    dropped with a log message.
 
     Raises:
-      UserError: for a value that a field cannot have.
-      TypeError: for a section that is none.
+      UserError: if a value is not valid.
+      TypeError: if a section is not a dictionary.
     """
     unknown = unknown_fields(saved)
     if unknown:
@@ -100,12 +100,12 @@ def from_saved(saved: dict[str, Any]) -> RunConfig:
 
 
 def unknown_fields(saved: dict[str, Any]) -> dict[str, Any]:
-    """Returns the fields of a saved config that do not exist, by their full names.
+    """Returns the fields of a saved config that do not exist, by full name.
 
-    A former name of a field is none of them.
+    Former names of fields are not included.
 
     Raises:
-      TypeError: for a section that is none.
+      TypeError: if a section is not a dictionary.
     """
     return dict(_unknown(RunConfig, with_new_names(saved), ""))
 
@@ -127,11 +127,11 @@ def _unknown(section: Any, values: Any, prefix: str) -> Iterator[tuple[str, Any]
 def _tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _tuples(item) for key, item in value.items()}
-    if hasattr(value, "_fields"):  # a NamedTuple, as the rows of the Inception networks
+    if hasattr(value, "_fields"):  # a NamedTuple, as in the rows of the Inception networks
         return value
     return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def to_saved(config: RunConfig) -> dict[str, Any]:
-    """Returns a config as JSON values (tuples become lists)."""
+    """Returns a config as JSON values; tuples become lists."""
     return json.loads(json.dumps(dataclasses.asdict(config)))

@@ -1,4 +1,4 @@
-"""Data sets by name: what a config says of each, the same for all networks."""
+"""Data sets by name: their config fields, which are the same for all networks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +45,7 @@ def _small_tfds(
     return preset
 
 
-# Training examples that are held out, as split "validation", of runs that change by evaluations.
+# Number of training examples held out as split "validation", for runs that depend on evaluations.
 HOLDOUTS = {
     "digits": 144,
     "synthetic": 256,
@@ -71,7 +71,7 @@ DATASETS: dict[str, Callable[[ConfigDict], None]] = {
 
 
 def data_label(config: RunConfig) -> str:
-    """Returns the data part of the default workdir's name: the data set, or its folder."""
+    """Returns the data part of the default workdir name: the data set or its folder."""
     section = config.data
     if section.kind == "folder" and section.dir:
         return Path(paths.expand(section.dir)).resolve().name or config.dataset

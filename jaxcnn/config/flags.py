@@ -1,4 +1,4 @@
-"""The flags of commands that take a config, and one-line messages for mistakes in them."""
+"""Flags of commands that take a config, and one-line errors for wrong flags."""
 
 import difflib
 import re
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jaxcnn.config.schema import RunConfig
 
 FLAGS = flags.FLAGS
-# Flags of other programs, and the fields that they are here.
+# Flags of other programs, and our fields with the same meaning.
 FIELDS = {
     "batch": "train.batch_size",
     "epochs": "train.length=20epochs",
@@ -34,14 +34,14 @@ FIELDS = {
 
 
 def define_flags() -> None:
-    """Defines the flags of all commands; importing a module defines none."""
+    """Defines the flags of all commands; importing a module defines no flags."""
     config_flags.DEFINE_config_file(
         "config",
         None,
         "A file of configs/ or its bare name, with :DATASET behind it for another of its data sets."
         " Any field can be set: --config.train.batch_size=128.",
         lock_config=False,
-        accept_new_attributes=True,  # so that a misspelt field gets our answer, not a traceback
+        accept_new_attributes=True,  # a misspelt field gets our error, not a traceback
     )
     flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
@@ -50,13 +50,13 @@ BY_NAME = str(Path(__file__).with_name("by_name.py"))
 
 
 def config_name() -> str:
-    """Returns the name of the config file, without its ending and data set."""
+    """Returns the name of the config file, without its extension and data set."""
     path = config_flags.get_config_filename(FLAGS["config"]).removeprefix(f"{BY_NAME}:")
     return Path(path.split(":")[0]).stem
 
 
 def _file_of(argument: str) -> str:
-    """Returns `--config=NAME:DATASET` as the file that makes such configs; others as they are."""
+    """Returns the file for `--config=NAME:DATASET`; other arguments unchanged."""
     match = re.fullmatch(r"--config=([a-z0-9_]+)(:.*)?", argument)
     if match is None or Path(match[1]).exists():
         return argument
@@ -67,13 +67,13 @@ def parse_flags(argv: list[str]) -> list[str]:
     """Parses the command line.
 
     Raises:
-      UserError: unknown flags, values of a wrong type, a config file that cannot be read.
+      UserError: if a flag is unknown, a value has a wrong type, or a config file cannot be read.
     """
-    # One form of the several that absl takes; where the values of fields are found is sys.argv.
+    # Rewrites sys.argv, where ml_collections looks for field values, in one of the forms of absl.
     sys.argv[:] = argv = list(map(_file_of, joined(argv)))
     evaluates_run = "--mode=evaluate" in argv and any(a.startswith("--workdir=") for a in argv)
     try:
-        if evaluates_run:  # its config is in the workdir, and the flag's is a place for its changes
+        if evaluates_run:  # its config is in the workdir; the flag holds only changes
             FLAGS.set_default("config", str(Path(__file__).with_name("config_dict.py")))
         rest = FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
@@ -81,19 +81,19 @@ def parse_flags(argv: list[str]) -> list[str]:
     except flags.Error as error:
         if own := _mistake_within(error):
             raise own from None
-        text = str(error)  # with the whole traceback, if a config file raised a ValueError
+        text = str(error)  # contains the traceback if a config file raised a ValueError
         text = text.splitlines()[-1] if "Traceback" in text else " ".join(text.split())
         raise UserError(text) from error
     except UserError as error:
         raise _mistake_within(error) or error from None
     except FileNotFoundError as error:
         file = next((flag[9:] for flag in argv if flag.startswith("--config=")), "")
-        if Path(path := file.split(":")[0]).exists():  # the config file itself misses another
+        if Path(path := file.split(":")[0]).exists():  # the config file itself lacks another file
             missing = error.filename or error
             raise UserError(f"cannot read --config={file}: there is no {missing}") from error
         raise UserError(f"there is no config file {path!r}: {_files(Path(path))}") from None
-    except Exception as error:  # whatever the config file, which is a program, raises
-        cause = error.args[0] if isinstance(error, KeyError) else error  # KeyError shows its repr
+    except Exception as error:  # a config file is a program and may raise anything
+        cause = error.args[0] if isinstance(error, KeyError) else error  # KeyError shows a repr
         if isinstance(error, OSError) and error.strerror:
             cause = f"{error.strerror} ({error.filename})"
         reason = str(cause).strip().splitlines() or [""]
@@ -111,7 +111,7 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 
 def joined(argv: list[str]) -> list[str]:
-    """Returns a command line whose flags are all of the form "--name=value"."""
+    """Returns a command line with all flags in the form "--name=value"."""
     result, rest = argv[:1], argv[1:]
     while rest:
         match = re.fullmatch(r"--?([A-Za-z][\w.]*)(=.*)?", rest[0], re.DOTALL)
@@ -127,7 +127,7 @@ def joined(argv: list[str]) -> list[str]:
 
 
 def _instead(name: str) -> str:
-    """Returns what to write instead of a flag that there is not."""
+    """Returns a suggestion for a flag that does not exist."""
     from jaxcnn.config.renamed import RENAMED
     from jaxcnn.config.schema import CHECKS
 
@@ -145,14 +145,14 @@ def _instead(name: str) -> str:
 
 
 def _files(path: Path) -> str:
-    """Returns the config files that may be meant."""
+    """Returns a suggestion of similar config files."""
     folder = path.parent if path.parent.is_dir() else Path("configs")
     names = [file.stem for file in folder.glob("*.py")] if folder.is_dir() else []
     return nearest(path.stem, names) if names else "see configs/"
 
 
 def _mistake_within(error: BaseException | None) -> UserError | None:
-    """Returns the mistake that a config file raised, which ml_collections and absl wrap."""
+    """Returns the error that a config file raised, from inside ml_collections' and absl's."""
     found = None
     while error is not None:
         found = error if isinstance(error, UserError) else found
@@ -161,10 +161,10 @@ def _mistake_within(error: BaseException | None) -> UserError | None:
 
 
 def read_config() -> "RunConfig":
-    """Returns the config of the command line, its fields checked and its own network imported.
+    """Returns the config of the command line; checks its fields and imports the user's network.
 
     Raises:
-      UserError: no such file, a field that it does not have, or a network that cannot be imported.
+      UserError: if the file or a field does not exist, or the network cannot be imported.
     """
     if FLAGS.config is None:
         raise UserError("--config is missing: for example --config=configs/densenet121.py")
@@ -182,11 +182,11 @@ def read_config() -> "RunConfig":
 
 
 def run(main: Callable[[list[str]], Any], define: Callable[[], None]) -> NoReturn:
-    """Runs a command; a mistake of the user ends in one line and its exit code.
+    """Runs a command; a `UserError` ends it with one line and an exit code.
 
     Args:
-      main: receives the rest of the command line.
-      define: defines the flags that are the command's own.
+      main: called with the remaining command line.
+      define: defines the command's own flags.
     """
     define_flags()
     define()

@@ -1,10 +1,10 @@
-"""Writes the files of configs/, one for each network.
+"""Writes the files in configs/, one per network.
 
 python -m jaxcnn.config.generate configs
 
-A file is a call of `recipe` and a docstring of what is known of the network: title, paper, error,
-counts (all of `models/published.json`) and the commands of its recipes. Run the command after a
-change of either; a test compares. Files of `HAND_WRITTEN` are left as they are.
+A file has a call of `recipe` and a docstring about the network: title, paper, error, counts (all
+from `models/published.json`) and the commands of its recipes. Run the command after changing a
+network or recipe; a test compares the files. Files of `HAND_WRITTEN` are not changed.
 """
 
 import sys
@@ -18,9 +18,9 @@ from jaxcnn.config import datasets
 from jaxcnn.config.recipes import NETWORKS, recipe, recipe_file, recipes_of
 from jaxcnn.models.published import networks, papers
 
-# They have measurements or a second source that no other network has.
+# They have their own measurements or a second source.
 HAND_WRITTEN = ("ladder", "ladder_conv_large_gamma", "resnet50_modern")
-SECOND_RECIPE = "resnet50_modern"  # beside that of the paper
+SECOND_RECIPE = "resnet50_modern"  # in addition to the paper's recipe
 WIDTH = 100  # columns
 TESTED = {
     "ten_crop": "on ten crops",
@@ -38,7 +38,7 @@ BENCHMARKS = {
 
 
 def files() -> dict[str, str]:
-    """Returns the text of each generated file by its name without ending."""
+    """Returns the text of each generated file, by name without extension."""
     stems = {network: stem for stem, network in NETWORKS.items() if stem != SECOND_RECIPE}
     named = {stems.get(network, network): network for network in networks()}
     return {
@@ -47,10 +47,10 @@ def files() -> dict[str, str]:
 
 
 def text(stem: str, network: str) -> str:
-    """Returns the file of a network, `configs/<stem>.py`.
+    """Returns the text of a network's file, `configs/<stem>.py`.
 
     Raises:
-      UserError: for a network without a recipe.
+      UserError: if the network has no recipe.
     """
     row = networks()[network]
     paper = papers()[row["paper"]]
@@ -82,11 +82,11 @@ def _filled(paragraph: str) -> str:
 
 
 def _error(row: dict[str, Any]) -> str:
-    """Returns the published error and how it was measured."""
+    """Returns the published error and its test protocol."""
     top1, top5, dataset = row["top1_err"], row["top5_err"], row["dataset"]
     if top1 is None and top5 is None:
         return f"{dataset} error: none is published."
-    if isinstance(top1, dict):  # by the size of the images
+    if isinstance(top1, dict):  # by image size
         first, *others = (f"{error} % at {size}" for size, error in top1.items())
         return f"{dataset} error, top-1: {first} ({', '.join(others)}), {row['crop_protocol']}."
     kinds = "" if top5 is None else ", top-1 / top-5"
@@ -110,14 +110,14 @@ def _tested(stem: str, row: dict[str, Any]) -> str:
 
 
 def _benchmark(stem: str, row: dict[str, Any]) -> str:
-    """Returns the data set of the published error, or digits where there is no recipe for it."""
+    """Returns the data set of the published error, or digits if it has no recipe."""
     published = recipes_of(stem).published
     name = BENCHMARKS[row["dataset"]]
     return name if name in published else "digits"
 
 
 def _counts(row: dict[str, Any]) -> str:
-    """Returns parameters, multiply-adds and, where one is known, the least size of images."""
+    """Returns parameters, multiply-adds and, if known, the smallest image size."""
     others = [
         f"{count:,} with {classes} classes"
         for classes, count in (row["params_by_classes"] or {}).items()
@@ -133,7 +133,7 @@ def _counts(row: dict[str, Any]) -> str:
 
 
 def _digits(stem: str) -> str:
-    """Returns what the recipe for digits is: size, length, fields of the network."""
+    """Returns a description of the recipe for digits: size, length, network fields."""
     config: ConfigDict = recipe(stem)
     side = config.data.image_size
     fields = [f"{name}={value}" for name, value in sorted(config.model.overrides.to_dict().items())]
@@ -143,7 +143,7 @@ def _digits(stem: str) -> str:
 
 
 def _commands(stem: str) -> list[str]:
-    """Returns the commands, and the line of the data sets that have a recipe of ours."""
+    """Returns the commands, and a line with the data sets of our own recipes."""
     offered = recipes_of(stem)
     command = f"python -m jaxcnn.main --config=configs/{stem}.py"
     lines = [(command, "offline digits")]
@@ -180,7 +180,7 @@ def stale(folder: Path, wanted: dict[str, str]) -> list[Path]:
 
 
 def main(argv: list[str]) -> None:
-    """Writes the files that are stale to the folder that the command line names."""
+    """Writes stale files to the folder given on the command line."""
     if len(argv) != 2 or not Path(argv[1]).is_dir():
         sys.exit("write: python -m jaxcnn.config.generate configs")
     wanted = files()

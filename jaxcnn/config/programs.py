@@ -1,4 +1,4 @@
-"""The pure functions of a run, made of its config and data."""
+"""Builds the pure functions of a run from its config and data."""
 
 import dataclasses
 from collections.abc import Callable
@@ -24,15 +24,15 @@ from jaxcnn.training.steps import Batch, Metrics, StepParts, make_train_step, ma
 
 
 class Programs(NamedTuple):
-    """What a run computes: the same for all its seeds.
+    """The functions of a run, shared by runs with other seeds.
 
     Attributes:
       model: the network.
       optimizer: see `build.make_optimizer`.
-      train_step: (replicated state, batch) → the same and metrics, of one step or of the stacked
-        `train.steps_per_call`; see `distributed.pmap_train_step`.
+      train_step: (replicated state, batch) → (state, metrics), for one step or for
+        `train.steps_per_call` stacked steps; see `distributed.pmap_train_step`.
       evaluate: see `evaluator.make_evaluator`.
-      initial: makes the state at step 0; see `state.initial_state`.
+      initial: creates the state at step 0; see `state.initial_state`.
     """
 
     model: nn.Module
@@ -57,12 +57,12 @@ def make_programs(
     Args:
       config: see `config_dict.base_config`.
       dataset: the training split.
-      validation: the split that is evaluated during training, by the crop of evaluation.
-      plan: lengths, in steps.
-      statistics: of the training split; see `build_data.measure_statistics`.
+      validation: the split evaluated during training, with the evaluation crop.
+      plan: lengths of the run in steps.
+      statistics: statistics of the training split; see `build_data.measure_statistics`.
 
     Raises:
-      UserError: for a network, optimizer, loss or augmentation that cannot be.
+      UserError: if the network, optimizer, loss or augmentation is not valid.
     """
     with build.network_of(config):
         model = averages.fit(build.make_model(config, dataset.num_classes), config, plan.total)
@@ -94,7 +94,7 @@ def make_programs(
 
     evaluate = make_evaluator(build_data.during_training(config), model, validation, statistics)
     with build.network_of(config):
-        applied(model, build_data.make_test_protocol(config))  # what cannot be tested is not begun
+        applied(model, build_data.make_test_protocol(config))  # refuses a run that cannot be tested
         initial = initial_state(model, optimizer, dataset.image_shape, config.train.ema_decay > 0)
     check_memory(initial.state_shape)
     if validation.image_shape != dataset.image_shape:

@@ -1,4 +1,4 @@
-"""Former names of fields, which the configs of older runs have."""
+"""Converts former names of fields in the configs of older runs."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -23,22 +23,22 @@ ORDERINGS = {
     "e": "full_preactivation",
 }
 
-# Former field in `model.overrides` → its present fields. `initialization` says how weights start,
-# and a saved run has weights.
+# Former field in `model.overrides` → its present fields. `initialization` is not needed, because a
+# saved run has weights.
 OVERRIDES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "initialization": lambda name: {},
     "ordering": lambda name: {"ordering": ORDERINGS.get(name, name)},
     "with_norm": lambda given: {"norm": "batch_norm" if given else "none"},
 }
 
-# By the start of the network's name: former field in `model.overrides` → its present name.
+# Start of the network's name → (former field in `model.overrides`, its present name).
 OF_NETWORKS = {
     "highway_cifar": {"features": "stage_features"},
     "highway_mnist": {"features": "stage_features"},
     "ladder_mnist": {"features": "hidden_features"},
 }
 
-# Overrides that are now fields of the network with an ordering alone.
+# Former overrides that now belong only to networks with an ordering.
 OF_AN_ORDERING = (
     "gate",
     "gate_bias",
@@ -50,11 +50,11 @@ OF_AN_ORDERING = (
 
 
 def with_new_names(saved: Any) -> Any:
-    """Returns a saved config whose fields have their present names.
+    """Returns a saved config with the present names of its fields.
 
     Args:
-      saved: nested dictionaries, not changed. Whatever else it is, is returned as it is; a field
-        that stands there under both names keeps the value of the new one.
+      saved: nested dictionaries, which are not changed; other objects are returned unchanged. A
+        field with both names keeps the value of the new one.
     """
     result = copy.deepcopy(saved)
     for old, new in RENAMED.items():
@@ -70,7 +70,7 @@ def with_new_names(saved: Any) -> Any:
 
 
 def _overrides(network: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the section `model.overrides` of a network's saved config with present names."""
+    """Returns a network's saved section `model.overrides` with present names."""
     own: dict[str, str] = {}
     for start, names in OF_NETWORKS.items():
         own |= names if network.startswith(start) else {}

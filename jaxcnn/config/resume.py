@@ -1,4 +1,4 @@
-"""What a run may be continued with: its own config but for what changes no number, and its data."""
+"""Checks that a run continues with the same data and with a config that changes no number."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.contents import differences
 from jaxcnn.errors import UserError
 
-# Fields and sections that change no number.
+# Fields and sections that do not affect the numbers of a run.
 FREE_TO_CHANGE = (
     "allow_change",
     "checkpoint",
@@ -34,12 +34,13 @@ def check_unchanged(config: RunConfig, saved: dict[str, Any], where: str) -> Non
     """Refuses to continue a run with a config that would change its numbers.
 
     Args:
-      config: of the run that starts; its `allow_change` names fields or sections that may differ.
+      config: config of the new process; its `allow_change` names fields or sections that may
+        differ.
       saved: config of the run that is continued.
-      where: for the message.
+      where: origin of `saved`, for the message.
 
     Raises:
-      UserError: listing what differs.
+      UserError: if fields differ; the message lists them.
     """
     allowed = _allowed(config)
     here = flat(config_dict.to_saved(config))
@@ -48,7 +49,8 @@ def check_unchanged(config: RunConfig, saved: dict[str, Any], where: str) -> Non
     )
 
     def is_free(name: str) -> bool:
-        # A plateau counts evaluations, and a recalibration before one changes what is saved.
+        # A plateau counts evaluations, and recalibration before an evaluation changes the saved
+        # state.
         counted = config.schedule.name == "plateau" or config.eval.recalibrate_batches
         if name == "eval.every" and not counted:
             return True
@@ -75,13 +77,13 @@ def check_data(
     """Raises an error if the data differ from those at the start of the run.
 
     Args:
-      config: of the run that starts; "data" in its `allow_change` allows it.
-      saved: contents of the splits, as its checkpoint has them; None of a run that kept none.
-      contents: those of the data that are there.
-      where: for the message.
+      config: config of the new process; "data" in its `allow_change` allows any data.
+      saved: contents of the splits in its checkpoint; None if the run recorded none.
+      contents: contents of the present splits.
+      where: the workdir, for the message.
 
     Raises:
-      UserError: naming what differs.
+      UserError: if the data differ; the message has the differences.
     """
     if saved is None or "data" in _allowed(config):
         return
@@ -97,5 +99,5 @@ def _allowed(config: RunConfig) -> list[str]:
 
 
 def flat(saved: dict[str, Any]) -> dict[str, Any]:
-    """Returns the fields of a saved config by their names, such as "train.length"."""
+    """Returns the fields of a saved config by full name, such as "train.length"."""
     return flax.traverse_util.flatten_dict(saved, sep=".")

@@ -1,6 +1,6 @@
-"""Every field of a config, in sections: `RunConfig`.
+"""The typed config `RunConfig` with all its sections.
 
-Sections stand beside the code that they configure; those of the run as a whole are here.
+Most sections are declared beside the code that they configure; this file has the general ones.
 """
 
 import dataclasses
@@ -24,15 +24,15 @@ from jaxcnn.training.schedules import ScheduleConfig, length, some_length
 
 PRECISIONS = ("default", "tensorfloat32", "float32")
 DTYPES = ("float32", "bfloat16", "float64")
-LARGEST_ARRAY = 2**36  # bytes of a batch, or of a synthetic split
-LARGEST_OVERRIDE = 100_000  # of a field of a network
-MOST_UNITS = 2000  # of a network, which takes minutes to trace; the deepest here has 600
+LARGEST_ARRAY = 2**36  # bytes of a batch or of a synthetic split
+LARGEST_OVERRIDE = 100_000  # largest value of a network field
+MOST_UNITS = 2000  # units of a network; tracing more takes minutes, and our deepest has 600
 DEPTHS = ("bases", "depth", "stage_sizes")
 OVERRIDES = "model.overrides."
 
 
 def _renaming(value: Any) -> str:
-    """Checks a regular expression, or a pair of one and its replacement."""
+    """Checks a regular expression, or a pair (regular expression, replacement)."""
     if isinstance(value, tuple | list):
         return (
             ""
@@ -48,7 +48,7 @@ def _weights(value: Any) -> str:
 
 
 def _stage(value: Any) -> str:
-    """Checks a pair of a fraction of the run and an image size."""
+    """Checks a pair (fraction of the run, image size)."""
     fits = isinstance(value, tuple | list) and len(value) == 2
     if (
         fits
@@ -215,7 +215,7 @@ DOCS: dict[str, str] = {name: one.metadata["doc"] for name, one in FIELDS.items(
 
 
 def values_of(config: RunConfig) -> dict[str, Any]:
-    """Returns the values of a config by their full names."""
+    """Returns the values of a config by full name."""
 
     def value_of(name: str) -> Any:
         value: Any = config
@@ -227,14 +227,14 @@ def values_of(config: RunConfig) -> dict[str, Any]:
 
 
 def changed(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
-    """Returns a config with other values of some fields, which are checked.
+    """Returns a config with new values of some fields, after checking them.
 
     Args:
-      config: is not changed itself.
-      values: by their full names; those of `model.overrides` are added to it.
+      config: the config, which is not changed.
+      values: values by full name; those of `model.overrides` are added to it.
 
     Raises:
-      UserError: for a field that does not exist, or a value that it cannot have.
+      UserError: if a field does not exist, or a value is not valid.
     """
     values = {name: value for name, value in values.items() if name != "model.overrides"}
     own = {OVERRIDES + name: value for name, value in config.model.overrides.items()}
@@ -259,13 +259,13 @@ def changed(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
 
 
 def check(values: Mapping[str, Any]) -> None:
-    """Checks the values of a config, each by itself and then together.
+    """Checks the values of a config, first separately, then together.
 
     Args:
-      values: by their full names.
+      values: values by full name.
 
     Raises:
-      UserError: naming the first wrong value and the values that are allowed.
+      UserError: if a value is wrong; the message has the first one and the allowed values.
     """
     for field, value in values.items():
         if field.startswith(OVERRIDES):
@@ -279,7 +279,7 @@ def check(values: Mapping[str, Any]) -> None:
 
 
 def instead_of(field: str) -> str:
-    """Returns what to write instead of a field that does not exist, by its full name."""
+    """Returns a suggestion for a field that does not exist, given by full name."""
     if field in RENAMED:
         return f"it is called {RENAMED[field]} now"
     return nearest(field, CHECKS)
@@ -297,7 +297,7 @@ def _check_override(field: str, value: Any) -> None:
         check = spec.real(0, 1)
     elif re.search("dropout|drop_path", own):
         check = spec.decay
-    elif own == "columns":  # each doubles the depth of a FractalNet
+    elif own == "columns":  # each one doubles the depth of a FractalNet
         check = spec.whole(1, 10)
     elif own in DEPTHS:
         check = spec.whole(0, MOST_UNITS)

@@ -1,4 +1,4 @@
-"""The resolved config of a command line, field by field, for `--mode=show`."""
+"""Shows the resolved config of a command line field by field, for `--mode=show`."""
 
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
@@ -10,7 +10,7 @@ DEFAULT, DATASET, RECIPE, FLAG = "default", "data set", "recipe", "flag"
 
 
 class Shown(NamedTuple):
-    """One field: full name, value, where the value came from, and what the field means."""
+    """One field: full name, value, origin of the value, and documentation."""
 
     name: str
     value: object
@@ -22,8 +22,8 @@ def fields(config: RunConfig, flagged: Collection[str]) -> Iterator[Shown]:
     """Yields the fields of a config in the order of `RunConfig`.
 
     Args:
-      config: of the command line.
-      flagged: full names of the fields that the command line sets.
+      config: config of the command line.
+      flagged: full names of the fields set on the command line.
     """
     plain, preset = RunConfig(), config_dict.base_config()
     if config.dataset in datasets.DATASETS:
@@ -47,7 +47,7 @@ def fields(config: RunConfig, flagged: Collection[str]) -> Iterator[Shown]:
 
 
 def table(config: RunConfig, flagged: Collection[str]) -> str:
-    """Returns one line for each field: name = value, origin, documentation; see `fields`."""
+    """Returns one line per field: name = value, origin, documentation; see `fields`."""
     rows = [(f"{one.name} = {one.value!r}", one.origin, one.doc) for one in fields(config, flagged)]
     width = min(max(len(row[0]) for row in rows), 48)
     return "\n".join(f"{given:<{width}}  {origin:<8}  {doc}" for given, origin, doc in rows)

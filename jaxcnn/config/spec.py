@@ -1,9 +1,9 @@
-"""Fields of a config: each is declared once, beside the code that it configures.
+"""Declares config fields: each once, beside the code that it configures.
 
-A section is a frozen dataclass whose fields are made by `field`: default, one line of
-documentation, check. `config.schema` puts the sections together.
+A section is a frozen dataclass. `field` makes its fields with default, one line of documentation,
+and check. `config.schema` combines the sections.
 
-A check takes a value and returns "" or the allowed values, as the end of a message.
+A check takes a value and returns "", or the allowed values as the end of an error message.
 """
 
 import dataclasses
@@ -21,18 +21,18 @@ def field(default: Any, doc: str, check: Check) -> Any:
     """Returns a field of a section.
 
     Args:
-      default: its value where no data set, recipe or flag sets it.
-      doc: its meaning, with its unit and the meaning of special values.
-      check: of its values.
+      default: value if no data set, recipe or flag sets the field.
+      doc: meaning, unit and special values.
+      check: check of its values.
     """
     return dataclasses.field(default=default, metadata={"doc": doc, "check": check})
 
 
 class Section:
-    """Base of sections: their values are checked when they are made."""
+    """Base class of sections; checks all values when a section is created."""
 
     def __post_init__(self) -> None:
-        """Raises `UserError` for the first value that a field cannot have."""
+        """Raises `UserError` for the first value that is not valid."""
         section: Any = self
         for one in dataclasses.fields(section):
             check = one.metadata.get("check")
@@ -41,13 +41,13 @@ class Section:
 
 
 def shown(value: Any) -> str:
-    """Returns a value for a message, not too long."""
+    """Returns a value as text for a message, shortened if necessary."""
     text = repr(value)
     return text if len(text) < 60 else f"{text[:57]}…"
 
 
 def whole(least: int, most: int) -> Check:
-    """Returns the check of integers from `least` to `most`."""
+    """Returns a check for integers from `least` to `most`."""
 
     def check(value: Any) -> str:
         fits = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
@@ -57,13 +57,13 @@ def whole(least: int, most: int) -> Check:
 
 
 def real(least: float, most: float, *, above: bool = False, below: bool = False) -> Check:
-    """Returns the check of finite numbers from `least` to `most`.
+    """Returns a check for finite numbers from `least` to `most`.
 
     Args:
-      least: the least.
-      most: the greatest.
-      above: exclude the least.
-      below: exclude the greatest.
+      least: smallest value.
+      most: largest value.
+      above: whether to exclude `least`.
+      below: whether to exclude `most`.
     """
     low, high = (
         f"{'above' if above else 'from'} {least:g}",
@@ -73,14 +73,14 @@ def real(least: float, most: float, *, above: bool = False, below: bool = False)
     def check(value: Any) -> str:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         outside = [least] * above + [most] * below
-        fits = number and least <= value <= most and value not in outside  # NaN is not
+        fits = number and least <= value <= most and value not in outside  # false for NaN
         return "" if fits else f"a number {low} {high}"
 
     return check
 
 
 def choice(*names: str) -> Check:
-    """Returns the check of a name."""
+    """Returns a check for one of several names."""
 
     def check(value: Any) -> str:
         if not isinstance(value, str):
@@ -91,7 +91,7 @@ def choice(*names: str) -> Check:
 
 
 def several(check_one: Check, *, least: int = 0, most: int = 1000) -> Check:
-    """Returns the check of sequences of `least` to `most` values."""
+    """Returns a check for sequences of `least` to `most` values."""
 
     def check(value: Any) -> str:
         count = f"{least}" if least == most else f"{least} or more" if least else "any number"
@@ -104,12 +104,12 @@ def several(check_one: Check, *, least: int = 0, most: int = 1000) -> Check:
 
 
 def text(value: Any) -> str:
-    """Checks that a value is a line of text."""
+    """Checks that a value is one line of text."""
     return "" if isinstance(value, str) and value.isprintable() else "a text of one line"
 
 
 def name(value: Any) -> str:
-    """Checks that a value is a text that is not empty."""
+    """Checks that a value is a non-empty text."""
     return "" if value and not text(value) else "a name"
 
 

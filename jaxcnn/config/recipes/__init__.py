@@ -1,7 +1,7 @@
-"""The papers' recipes: from a network's name and a data set to a config.
+"""The papers' recipes: return a config for a network's name and a data set.
 
-One paper, one file, named as that of the network in `jaxcnn.models`: its docstring says what is the
-paper's and what is ours, its `recipes(model)` returns a function for each data set.
+Each paper has one file, named like its network's file in `jaxcnn.models`. The docstring
+distinguishes the paper's choices from ours; `recipes(model)` returns a function per data set.
 `recipe("densenet121", "cifar10")` is the config of `configs/densenet121.py:cifar10`.
 """
 
@@ -14,7 +14,7 @@ from jaxcnn.config.recipes import common
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.models import MODELS
 
-# Configs that are named otherwise than their network.
+# Configs whose name differs from their network's.
 NETWORKS = {
     "ladder": "ladder_mnist_mlp",
     "lenet5": "lenet5_modern",
@@ -23,19 +23,19 @@ NETWORKS = {
     "resnet50_modern": "resnet50",
 }
 
-# A second file of the same paper in `jaxcnn.models`.
+# Second files of a paper in `jaxcnn.models`.
 SAME_PAPER = {"identity_mappings": "preact_resnet"}
 
 
 def recipe(name: str, dataset: str = "digits") -> ConfigDict:
-    """Returns the config of the file `configs/<name>.py`, which need not be there.
+    """Returns the config of the file `configs/<name>.py`, which need not exist.
 
     Args:
-      name: such as "densenet121"; mostly the network's.
-      dataset: such as "cifar10"; see `datasets.DATASETS`.
+      name: a name such as "densenet121"; in most cases that of the network.
+      dataset: a name such as "cifar10"; see `datasets.DATASETS`.
 
     Raises:
-      UserError: for a name that does not exist, or a data set without a recipe.
+      UserError: if the name does not exist, or the data set has no recipe.
     """
     return common.start(NETWORKS.get(name, name), dataset, recipes_of(name))
 
@@ -44,7 +44,7 @@ def recipes_of(name: str) -> common.Recipes:
     """Returns the recipes of a config by data set, ours and published.
 
     Raises:
-      UserError: for a name that does not exist.
+      UserError: if the name does not exist.
     """
     network = NETWORKS.get(name, name)
     if network not in MODELS:
@@ -54,10 +54,10 @@ def recipes_of(name: str) -> common.Recipes:
 
 
 def recipe_file(network: str) -> str:
-    """Returns the name of the file that has a network's recipes: as in `jaxcnn.models`.
+    """Returns the name of the file with a network's recipes, as in `jaxcnn.models`.
 
     Raises:
-      UserError: for a user's own network.
+      UserError: if it is the user's own network.
     """
     constructor = MODELS[network].constructor
     while isinstance(constructor, partial):

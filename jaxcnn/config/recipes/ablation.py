@@ -1,4 +1,4 @@
-"""What most files of `configs/ablations` start from: a paper's network on digits, for a laptop."""
+"""Base of most files in `configs/ablations`: a paper's network on digits, for a laptop."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ def on_digits(
     """Returns a recipe for digits with another length, image size and number of examples.
 
     Args:
-      config: the recipe; it is changed.
-      steps: of 64 images.
-      size: of the images, 8 or more: the digits were drawn in 8x8.
-      examples: training images used, the same number of each class; 0 is all 1,437, with which
+      config: the recipe, which is changed.
+      steps: number of steps with 64 images.
+      size: side of the images, 8 or more: the originals are 8x8.
+      examples: number of training images, equally many of each class. 0 uses all 1,437, with which
         nearly every network is nearly perfect.
     """
     config.data.update(image_size=size, pad=size // 16, labelled=examples)
     config.train.batch_size = 64
     if "scan_units" in config.model.overrides:
-        del config.model.overrides.scan_units  # which goes without the dropout of a variant
+        del config.model.overrides.scan_units  # does not support a variant's dropout
     for name, value in short(steps).items():
         section, field = name.split(".")
         config[section][field] = value
@@ -29,10 +29,10 @@ def on_digits(
 
 
 def short(steps: int) -> dict[str, Any]:
-    """Returns the fields that give a run so many steps, and its curve ten points.
+    """Returns the fields for a run of `steps` steps, with ten points in its curve.
 
-    A third of them are warm-up: in a short run deep residual networks need it at the rates that
-    show what plain ones cannot.
+    A third of the steps are warm-up. In a short run deep residual networks need it, at learning
+    rates at which plain networks fail.
     """
     tenth = f"{steps // 10}steps"
     return {

@@ -1,9 +1,9 @@
 """AlexNet ("ImageNet Classification with Deep Convolutional Neural Networks", §4 and §5).
 
-About 90 epochs of 128, momentum 0.9, decay 5e-4 of all weights, rate 0.01 with three drops on the
-plateau of the validation error, random crops of an image with short side 256, flip, lighting;
-tested on ten crops. Ours: the channel mean instead of the mean image. The form of torchvision is
-tested on one crop, as its figures are.
+About 90 epochs with batch size 128, momentum 0.9, decay 5e-4 of all weights, rate 0.01 with three
+drops on the plateau of the validation error, random crops of an image with short side 256, flip,
+lighting; tested on ten crops. Ours: the channel mean instead of the mean image. torchvision's form
+is tested on one crop, like its published figures.
 """
 
 from ml_collections import ConfigDict

@@ -1,8 +1,9 @@
 """BN-Inception ("Batch Normalization: Accelerating Deep Network Training", §4.2), BN-x30.
 
-Batches of 32, rate 0.045 that falls six times as fast as GoogLeNet's, a fifth of its decay, no
-dropout, 6 million steps. The paper distorts colours less than GoogLeNet's: here half as much.
-Tested on one crop, as the variants are compared; 144 are `--config.eval.protocol=googlenet144`.
+Batch size 32, rate 0.045 that falls six times as fast as GoogLeNet's, a fifth of its decay, no
+dropout, 6 million steps. The paper uses weaker colour distortions than GoogLeNet; ours are half as
+strong. Tested on one crop, like the paper's variants; `--config.eval.protocol=googlenet144` has
+144.
 """
 
 from ml_collections import ConfigDict

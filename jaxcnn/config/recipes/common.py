@@ -1,4 +1,4 @@
-"""What the recipes of several papers share."""
+"""Functions and settings that several recipes share."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -10,15 +10,15 @@ from jaxcnn.config.config_dict import base_config
 from jaxcnn.config.datasets import DATASETS, HOLDOUTS
 from jaxcnn.errors import UserError, nearest
 
-Recipe = Callable[[ConfigDict], None]  # sets fields of a config that has its data set's
+Recipe = Callable[[ConfigDict], None]  # changes a config after its data set has been set
 
 
 class Recipes(NamedTuple):
     """The recipes of a network, by the name of the data set.
 
     Attributes:
-      ours: short ones for a laptop, and for small data sets that the paper does not use.
-      published: of the paper, or of its authors' code; where both have one, this counts.
+      ours: short recipes for a laptop, and for small data sets that the paper does not use.
+      published: recipes of the paper, or of its authors' code, which has priority.
     """
 
     ours: Mapping[str, Recipe]
@@ -26,18 +26,18 @@ class Recipes(NamedTuple):
 
 
 class Digits(NamedTuple):
-    """How digits are trained on where 8 epochs at the side of `small` do not suit.
+    """Settings for training on digits that differ from those of `small`, with 8 epochs.
 
-    Large networks see small images, as the scans are of 8x8 pixels: so that a run ends within ten
+    Large networks get small images, because the scans are 8x8 pixels, so that a run ends within ten
     minutes on two cores.
 
     Attributes:
-      side: of the images, in pixels; 0 is that of `small`.
-      epochs: of 64 images a step.
-      scan_units: whether one unit of each stage is compiled, which saves minutes; see the field of
-        this name of the networks.
+      side: side of the images in pixels; 0 is that of `small`.
+      epochs: number of epochs with batch size 64.
+      scan_units: whether only one unit per stage is compiled, which saves minutes; see the
+        networks' field of this name.
       zero_init_last: whether the last BatchNorm of every unit starts at zero, so that the network
-        starts as the identity; see the field of this name of the networks.
+        starts as the identity; see the networks' field of this name.
     """
 
     side: int = 0
@@ -49,20 +49,20 @@ class Digits(NamedTuple):
 GREY = ("mnist", "fashion_mnist")
 COLOUR = ("cifar10", "cifar100", "svhn")
 
-# Caffe and cuda-convnet: biases learn twice as fast (and do not decay).
+# As in Caffe and cuda-convnet: biases have twice the learning rate (and no decay).
 BIASES = ("bias$", 2.0)
 
-# Unrolled they would not compile in 20 GB: one unit of each stage is compiled.
+# Unrolled they would need more than 20 GB to compile, so only one unit per stage is compiled.
 THOUSAND_LAYERS = re.compile(r"cifar_resnet1\d{3}")
 
 
 def start(model: str, dataset: str, recipes: Recipes) -> ConfigDict:
     """Returns the defaults, changed by the data set and then by the network's recipe for it.
 
-    A plateau goes by a validation part, which is held out wherever the size of the data is known.
+    A plateau uses a validation split, which is held out if the size of the data is known.
 
     Raises:
-      UserError: for a data set without a recipe.
+      UserError: if the data set has no recipe.
     """
     by_dataset = {**recipes.ours, **recipes.published}
     if dataset not in by_dataset:
@@ -80,8 +80,8 @@ def start(model: str, dataset: str, recipes: Recipes) -> ConfigDict:
     return config
 
 
-# `small` of deep networks without normalisation. A few hundred steps are too few for the papers'
-# initial weights, N(0, 0.01²) or half of He's variance, behind which the maps nearly vanish.
+# `small` for deep networks without normalisation. With the papers' initial weights, N(0, 0.01²) or
+# half of He's variance, the last maps nearly vanish, and a few hundred steps are too few.
 WITHOUT_NORM: dict[str, Any] = {"kernel_init": "he_normal", "rate": 3e-4, "digits_rate": 1e-3}
 
 
@@ -95,21 +95,21 @@ def small(
     digits_rate: float = 0.0,
     digits: Digits = Digits(),  # noqa: B008, immutable
 ) -> dict[str, Recipe]:
-    """Returns recipes of ours, for a laptop: AdamW and a cosine, 8 epochs of 64.
+    """Returns our recipes for a laptop: AdamW and a cosine schedule, 8 epochs with batch size 64.
 
-    The same in batches of 128 for small data sets of which the papers have no recipe: 20 epochs of
-    MNIST and Fashion-MNIST, 40 of SVHN, 100 of CIFAR; shifts, and flips but of digits. Images of
-    another size than the network's are framed or enlarged.
+    Small data sets without a recipe in the papers use batch size 128: 20 epochs of MNIST and
+    Fashion-MNIST, 40 of SVHN, 100 of CIFAR; shifts, and flips except for digits. Images of another
+    size than the network's are framed or enlarged.
 
     Args:
-      size: of digits and synthetic images, which the network needs to have something left.
+      size: side of digits and synthetic images; the network's last maps must not be empty.
       rate: peak of the learning rate; networks without BN need a smaller one.
-      folder: size of photographs; 0 for networks that are not made for them.
-      also: what else is to be set.
-      sets: which of these data sets the network can take.
-      kernel_init: of convolutions; "" is the network's own.
-      digits_rate: of digits and synthetic images, where networks without BN cannot afford a rate
-        that is small enough for longer runs; 0 is `rate`.
+      folder: side of photographs; 0 for networks that do not take them.
+      also: further changes.
+      sets: data sets that the network can use.
+      kernel_init: initialiser of convolutions; "" is the network's own.
+      digits_rate: rate for digits and synthetic images; 0 is `rate`. Networks without BN need a
+        larger rate here than in longer runs.
       digits: exceptions for digits and synthetic images.
     """
 
@@ -120,7 +120,7 @@ def small(
         config.model.kernel_init = kernel_init
 
     def small_digits(config: ConfigDict) -> None:
-        """Shifts instead of flips: a mirrored digit is no digit."""
+        """Uses shifts instead of flips, because a mirrored digit is not a digit."""
         short(config)
         config.schedule.learning_rate = digits_rate or rate
         side = digits.side or size
@@ -134,7 +134,7 @@ def small(
             also(config)
 
     def photographs(config: ConfigDict) -> None:
-        """A few thousand of them."""
+        """Sets the recipe for a few thousand photographs."""
         short(config)
         config.data.image_size = folder
         config.train.update(length="30epochs", batch_size=32)
@@ -165,30 +165,30 @@ def fit(config: ConfigDict) -> None:
 
 
 def narrow(config: ConfigDict) -> None:
-    """Narrows the hidden layers of dense units to 512.
+    """Narrows hidden dense layers to 512 features.
 
-    With 4096 they have most of the parameters, nine tenths of ZFNet's.
+    With 4096 features they have most of the parameters, nine tenths of ZFNet's.
     """
     config.model.overrides.hidden_features = (512, 512)
 
 
 def cifar(recipe: Recipe) -> dict[str, Recipe]:
-    """Returns one recipe for ten and for a hundred classes."""
+    """Returns one recipe for both ten and a hundred classes."""
     return {"cifar10": recipe, "cifar100": recipe}
 
 
 def svhn_with_extra(config: ConfigDict) -> None:
-    """Sets all 604,388 images, the easier extra ones too, nothing augmented."""
+    """Sets all 604,388 images, including the easier extra ones, without augmentation."""
     config.data.update(train_split="train+extra", flip=False, pad=0)
 
 
 def hold_out_svhn(config: ConfigDict) -> None:
-    """Sets Sermanet's validation: 400 of each class of the training images, 200 of the extra."""
+    """Sets Sermanet's validation split: 400 training and 200 extra images of each class."""
     config.data.update(holdout=0, holdout_per_class=(400, 200))
 
 
 def fb_resnet(config: ConfigDict) -> None:
-    """Sets fb.resnet.torch's: 90 epochs of 256, drops at 30 and 60, colour jitter, lighting."""
+    """Sets fb.resnet.torch's: 90 epochs of batch 256, drops at 30 and 60, jitter, lighting."""
     config.data.update(color_jitter=0.4, lighting=0.1)
     config.train.update(length="90epochs", batch_size=256)
     config.optimizer.decay_mask = ("",)
@@ -197,7 +197,7 @@ def fb_resnet(config: ConfigDict) -> None:
 
 
 def rmsprop(config: ConfigDict, batch_size: int) -> None:
-    """Sets RMSProp as the Inception papers use it; see `inception_v3`."""
+    """Sets RMSProp as in the Inception papers; see `inception_v3`."""
     config.train.update(batch_size=batch_size, ema_decay=0.9999)
     config.optimizer.update(name="rmsprop", rms_decay=0.9, epsilon=1.0, momentum=0.9)
     config.optimizer.weight_decay = 4e-5

@@ -1,15 +1,15 @@
-"""Deeply-Supervised Nets (§2 and §3), as the authors' code trained them.
+"""Deeply-Supervised Nets (§2 and §3), with the recipe of the authors' code.
 
-Squared hinge loss of the output and of three companions, these with weight 0.1·(1 - t/N); softmax
-on CIFAR-100 and SVHN. Batches of 100, momentum 0.9, rate 0.025, decay 5e-4, no augmentation; the
-classifier learns at a tenth of the rate, the companions at a thousandth. The code trains 50k steps
-with companions that count fully, then 100k without them, 20k more at a twentieth of the rate and
-30k at 1e-4. Ours is one run of that length, in which they fade, with the same drops but one factor
-for both, which ends at 1e-4 and has 0.0016 before that, where the code has 0.00125. No threshold γ
-is published, here it is 0. CIFAR is contrast-normalised. Ours: the companions' rate falls with that
-of the rest. SVHN as CIFAR, as the code's authors say, with the extra images; 400 training and 200
-extra images of each class are held out. Ours is the channel mean and deviation instead of local
-contrast normalisation.
+Squared hinge loss of the output and of three companions, which have weight 0.1·(1 - t/N); softmax
+on CIFAR-100 and SVHN. Batch size 100, momentum 0.9, rate 0.025, decay 5e-4, no augmentation; the
+classifier has a tenth of the rate, the companions a thousandth. The code trains 50k steps with
+fully weighted companions, then 100k without them, 20k more at a twentieth of the rate and 30k at
+1e-4. Ours is one run of this length with fading companions. It has the same drops but a single
+factor for both, so it ends at 1e-4 and has 0.0016 before, where the code has 0.00125. The threshold
+γ is not published; ours is 0. CIFAR is contrast-normalised. Ours: the companions' rate falls
+together with the others. SVHN: as CIFAR, according to the code's authors, with the extra images;
+400 training and 200 extra images of each class are held out. Ours: channel mean and deviation
+instead of local contrast normalisation.
 """
 
 from ml_collections import ConfigDict
@@ -27,7 +27,7 @@ def recipes(model: str) -> common.Recipes:
 
 
 def as_published(config: ConfigDict) -> None:
-    """Sets the recipe of the code, in one run."""
+    """Sets the code's recipe, in one run."""
     companions(config)
     if config.dataset in ("cifar100", "svhn"):
         config.loss.name = "cross_entropy"

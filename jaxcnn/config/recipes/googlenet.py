@@ -1,9 +1,9 @@
-"""GoogLeNet ("Going Deeper with Convolutions", §6), as the Caffe reproduction trained it.
+"""GoogLeNet ("Going Deeper with Convolutions", §6), with the Caffe reproduction's recipe.
 
-The paper gives momentum 0.9, the crops, photometric distortions, the auxiliary heads with weight
-0.3 and a rate that falls by 4 % every 8 epochs, and leaves the rest open. Of Caffe's "quick"
-solver: 2.4 million steps of 32, rate 0.01 falling with the square root of what is left, decay 2e-4.
-Tested on 144 crops, torchvision's form on one, as its figures are.
+The paper gives momentum 0.9, the crops, photometric distortions, auxiliary heads with weight 0.3
+and a rate that falls by 4 % every 8 epochs, but nothing else. From Caffe's "quick" solver: 2.4
+million steps with batch size 32, rate 0.01 times the square root of the remaining share, decay
+2e-4. Tested on 144 crops; torchvision's form on one, like its published figures.
 """
 
 from ml_collections import ConfigDict

@@ -1,12 +1,13 @@
-"""Highway networks ("Training Very Deep Networks", §3 and §4), as the authors' code has them.
+"""Highway networks ("Training Very Deep Networks", §3 and §4), with the authors' code's recipe.
 
-CIFAR: 200k steps of 100, Nesterov momentum 0.9, rate 0.025 with drops at 100k, 150k and 175k, decay
-1e-3, flip and crops of the image padded by 8, contrast-normalised. Convolutions on MNIST: 180k
-steps of 100, rate 0.01 with drops at 60k and 120k, pixels in [0, 1], no augmentation, all of the
-code, which has the network of 32 maps only. Ours: the classifier decays as the rest, not ten times
-as much; the dense networks of the study, whose rates the paper draws at random, go by AdamW.
+CIFAR: 200k steps with batch size 100, Nesterov momentum 0.9, rate 0.025 with drops at 100k, 150k
+  and 175k, decay 1e-3, flip and crops of the image padded by 8, contrast-normalised. Convolutions
+  on MNIST: 180k steps with batch size 100, rate 0.01 with drops at 60k and 120k, pixels in [0, 1],
+  no augmentation, all from the code, which has only the network of 32 maps. Ours: the classifier
+  has the common decay instead of ten times as much; the dense networks of the study, whose rates
+  the paper draws at random, use AdamW.
 
-The plain twin of a dense network is `--config.model.overrides.highway=False`.
+`--config.model.overrides.highway=False` is the plain twin of a dense network.
 """
 
 from ml_collections import ConfigDict
@@ -36,7 +37,7 @@ def cifar(config: ConfigDict) -> None:
 
 
 def mnist(config: ConfigDict) -> None:
-    """Sets the code's recipe of the network of 32 maps."""
+    """Sets the code's recipe for the network of 32 maps."""
     config.data.update(mean=(0.0,), std=(1.0,))
     config.train.update(length="180000steps", batch_size=100)
     config.optimizer.update(nesterov=True, weight_decay=1e-3, lr_multipliers=(common.BIASES,))
@@ -45,8 +46,8 @@ def mnist(config: ConfigDict) -> None:
 
 
 def longer(config: ConfigDict) -> None:
-    """Sets 30 epochs of images of one channel."""
+    """Sets 30 epochs for images of one channel."""
     config.data.channels = 1
     config.train.length = "30epochs"
-    if config.model.name == "highway_fc100":  # gates at -2 let 3e-6 of the input through
+    if config.model.name == "highway_fc100":  # gates at -2 pass 3e-6 of the input
         config.model.overrides.gate_bias = -4.0

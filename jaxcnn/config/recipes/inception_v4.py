@@ -1,7 +1,7 @@
 """Inception-v4 and the Inception-ResNets ("Inception-v4, Inception-ResNet …", §5).
 
-RMSProp, rate, decay, averages, crops and colours as for Inception v3, label smoothing 0.1,
-gradients not clipped. The paper trains 20 asynchronous replicas with batches of 32: here one
+RMSProp, rate, decay, averages, crops and colours as for Inception v3, label smoothing 0.1, no
+gradient clipping. The paper trains 20 asynchronous replicas with batch size 32; ours is one
 synchronous batch of as many images at the same rate. Ours: v3's length, 100 epochs. Tested on one
 crop; the paper also has 144 (`--config.eval.protocol=googlenet144`).
 """
@@ -11,8 +11,8 @@ from ml_collections import ConfigDict
 from jaxcnn.config.recipes import common, inception_v3
 from jaxcnn.config.recipes.common import Digits
 
-# At 107 the last modules of v4 see 2x2 maps. At 80 they see one pixel, and 12 epochs of it ended at
-# a test accuracy of 88.9 %.
+# At 107 pixels the last modules of v4 have 2x2 maps. At 80 they have one pixel, and 12 epochs ended
+# at a test accuracy of 88.9 %.
 DIGITS = {
     "inception_v4": Digits(107, 8, scan_units=True),
     "inception_resnet_v1": Digits(scan_units=True),

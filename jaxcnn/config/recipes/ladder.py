@@ -1,12 +1,11 @@
 """Ladder networks ("Semi-Supervised Learning with Ladder Networks", §4.1).
 
-Adam at 0.002, whose last third falls linearly to 0, batches of 100 images with label and 100
-without, nothing augmented; labels of 100 images of MNIST and 150 epochs. Ours: the lengths on
-digits.
+Adam at 0.002, falling linearly to 0 in the last third, batches of 100 labelled and 100 unlabelled
+images, no augmentation; on MNIST 100 labels and 150 epochs. Ours: the lengths on digits.
 
-The same network without the ladder is `--config.model.overrides.decoder=False`; on the labelled
-examples alone also `--config.data.unlabelled_per_labelled=0 --config.train.batch_size=100` and the
-lengths in steps, an epoch then being a pass over 100 images.
+`--config.model.overrides.decoder=False` is the same network without the ladder. To train it only on
+labelled examples, also set `--config.data.unlabelled_per_labelled=0 --config.train.batch_size=100`
+and the lengths in steps, because an epoch is then a pass over 100 images.
 """
 
 from ml_collections import ConfigDict
@@ -21,7 +20,7 @@ def recipes(model: str) -> common.Recipes:
 
 
 def semi_supervised(config: ConfigDict) -> None:
-    """Sets what both Ladder networks share."""
+    """Sets the fields that both Ladder networks share."""
     config.model.overrides.decoder = True
     config.data.update(labelled=100, unlabelled_per_labelled=1)
     config.train.batch_size = 200
@@ -31,7 +30,7 @@ def semi_supervised(config: ConfigDict) -> None:
 
 
 def digits(config: ConfigDict) -> None:
-    """Sets the paper's recipe with a length of ours."""
+    """Sets the paper's recipe with our length."""
     semi_supervised(config)
     config.data.update(image_size=28, channels=1, mean=(0.0,), std=(1.0,))
     config.train.length = "60epochs"

@@ -1,8 +1,8 @@
 """The convolutional Ladder network ("Semi-Supervised Learning with Ladder Networks", §4.3).
 
-As the network of dense layers, but the last seventh of the rate falls; labels of 4,000
-contrast-normalised and whitened images of CIFAR-10, 70 epochs. Ours: the lengths on digits, and
-smaller images and batches of them.
+As for the network of dense layers, but the rate falls in the last seventh; 4,000 labels of
+CIFAR-10, contrast-normalised and whitened images, 70 epochs. Ours: the lengths on digits, and
+smaller images and batches there.
 """
 
 from ml_collections import ConfigDict
@@ -16,7 +16,7 @@ def recipes(model: str) -> common.Recipes:
 
 
 def digits(config: ConfigDict) -> None:
-    """Sets small images and batches, and a length of ours."""
+    """Sets small images and batches, and our length."""
     ladder.semi_supervised(config)
     config.data.image_size = 16
     config.train.update(length="4epochs", batch_size=64)

@@ -1,12 +1,12 @@
 """LeNet-5 ("Gradient-Based Learning Applied to Document Recognition", §III.B) and its variants.
 
-The paper's: the range of the inputs, and its second criterion (eq. 9) for the codes. Ours: batches,
-momentum and a cosine, where the paper has 20 passes of single examples whose steps a diagonal
-Levenberg-Marquardt method scales; on digits shifts by up to 2 pixels. MNIST: images of 28x28 in the
-middle of 32x32, 20 passes, no shifts; Fashion-MNIST alike. The modern form keeps the normalisation
-of its data set, and has recipes of ours for colour.
+From the paper: the range of the inputs, and its second criterion (eq. 9) for the codes. Ours:
+batches, momentum and a cosine, where the paper has 20 passes of single examples with steps scaled
+by a diagonal Levenberg-Marquardt method; on digits, shifts by up to 2 pixels. MNIST: images of
+28x28 centred in 32x32, 20 passes, no shifts; the same for Fashion-MNIST. The modern form keeps the
+normalisation of its data set, and has our own recipes for colour images.
 
-`--config.loss.name=rbf_mse` is the paper's first criterion, without the competition of the classes.
+`--config.loss.name=rbf_mse` is the paper's first criterion, without competition between classes.
 """
 
 from ml_collections import ConfigDict

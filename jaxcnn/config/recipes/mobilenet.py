@@ -1,7 +1,7 @@
 """MobileNet ("MobileNets: Efficient Convolutional Neural Networks", §3.2).
 
-RMSProp as for Inception v3, little augmentation, no decay of the depthwise kernels. The paper gives
-neither length nor batch: 200 epochs of 512 are ours.
+RMSProp as for Inception v3, little augmentation, no decay of depthwise kernels. The paper gives
+neither length nor batch size: 200 epochs with batch size 512 are ours.
 """
 
 from ml_collections import ConfigDict
@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from jaxcnn.config.recipes import common
 from jaxcnn.config.recipes.common import Digits
 
-# They need more steps than others.
+# These need more steps than others.
 DIGITS = {
     "mobilenet_v1_025": Digits(64, 30),
     "mobilenet_v1_050": Digits(64, 20),

@@ -1,11 +1,11 @@
-"""A residual network with torchvision's recipe of 2021, which made its V2 weights.
+"""A residual network with torchvision's recipe of 2021, which produced its V2 weights.
 
-SGD with momentum 0.9, 600 epochs of 1024, rate 0.5 from a hundredth of it over 5 epochs and then
-along a cosine, decay 2e-5 but of BatchNorm, label smoothing 0.1, TrivialAugment, mixup 0.2 or
-CutMix 1, erasing of a tenth of the images, four views of each example in a batch; trained at 176,
-tested at 224 of a short side of 232. Its averages move by 1 - 0.00109 every 32 steps: here by 1 -
-0.000034 each step. Ours: each image draws its own share of mixing, not each batch. Smaller data
-have a short recipe of ours with mixing, erasing and averages.
+SGD with momentum 0.9, 600 epochs with batch size 1024, rate 0.5 from a hundredth of it over 5
+epochs and then along a cosine, decay 2e-5 except for BatchNorm, label smoothing 0.1,
+TrivialAugment, mixup 0.2 or CutMix 1, erasing in a tenth of the images, four views of each example
+in a batch; trained at 176, tested at 224 from a short side of 232. Its averages have decay 1 -
+0.00109 every 32 steps; ours have 1 - 0.000034 each step. Ours: each image draws its own mixing
+share, not each batch. Smaller data have our own short recipe with mixing, erasing and averages.
 """
 
 from ml_collections import ConfigDict
@@ -14,7 +14,7 @@ from jaxcnn.config.recipes import common
 
 
 def recipes(model: str) -> common.Recipes:
-    """Returns the recipes of a residual network, trained as today."""
+    """Returns the recipes of a residual network with modern training."""
     return common.Recipes(common.small(also=averaged), {"imagenet2012": imagenet})
 
 
@@ -37,6 +37,6 @@ def mixed(config: ConfigDict) -> None:
 
 
 def averaged(config: ConfigDict) -> None:
-    """Adds the same and averages that suit a short run."""
+    """Adds the same, and averages that suit a short run."""
     mixed(config)
     config.train.ema_decay = 0.999

@@ -1,17 +1,17 @@
-"""Network in Network ("Network In Network", §4), as its authors' code trained it.
+"""Network in Network ("Network In Network", §4), with the recipe of the authors' code.
 
-CIFAR: batches of 128, momentum 0.9, decay 5e-4, no augmentation, 260 epochs with a tenth of the
-rate from epoch 200 and a hundredth from 230. The rate itself, 0.02, is that of the code for
-CIFAR-100, where the first stage starts from smaller weights; the classifier of the network for
-CIFAR-10 has a tenth of it. CIFAR is contrast-normalised and whitened; the paper's augmentation is
-`--config.data.pad=4 --config.data.flip`. ImageNet: batches of 64, 450k steps at rate 0.01 with
-drops at 200k and 400k, 224 crops of an image with short side 256, flip.
+CIFAR: batch size 128, momentum 0.9, decay 5e-4, no augmentation, 260 epochs with a tenth of the
+  rate from epoch 200 and a hundredth from 230. The rate, 0.02, is that of the code for CIFAR-100,
+  where the first stage has smaller initial weights; the classifier of the CIFAR-10 network has a
+  tenth of it. CIFAR is contrast-normalised and whitened; `--config.data.pad=4 --config.data.flip`
+  is the paper's augmentation. ImageNet: batch size 64, 450k steps at rate 0.01 with drops at 200k
+  and 400k, 224 crops of an image with short side 256, flip.
 
-SVHN: the training and the extra images, with 400 and 200 of each class held out, rate 0.1, of the
-classifier a tenth of that, and decay 1e-4, as in the authors' code. MNIST goes by the procedure of
-CIFAR, as the paper says; the code has a start but no rates for MNIST, so the rates here are
-CIFAR-100's. Ours: on SVHN 120k steps with drops at 100k and 115k; for MNIST and SVHN the channel
-mean and deviation, for SVHN instead of local contrast normalisation.
+SVHN: training and extra images, with 400 and 200 of each class held out, rate 0.1, a tenth of it
+  for the classifier, and decay 1e-4, as in the authors' code. MNIST follows the procedure of CIFAR,
+  according to the paper; the code has initial weights but no rates for MNIST, so the rates are
+  those of CIFAR-100. Ours: 120k steps on SVHN with drops at 100k and 115k; channel mean and
+  deviation for MNIST and SVHN, for SVHN instead of local contrast normalisation.
 """
 
 from ml_collections import ConfigDict
@@ -34,7 +34,7 @@ def recipes(model: str) -> common.Recipes:
 
 
 def plain(config: ConfigDict) -> None:
-    """Sets the code's recipe for CIFAR-100, without its start and preprocessing."""
+    """Sets the code's recipe for CIFAR-100, without its initial weights and preprocessing."""
     config.train.update(length="260epochs", batch_size=128)
     config.optimizer.update(weight_decay=5e-4, lr_multipliers=(common.BIASES,))
     config.schedule.update(name="step", learning_rate=0.02, reference_batch=128)
@@ -42,7 +42,7 @@ def plain(config: ConfigDict) -> None:
 
 
 def svhn(config: ConfigDict) -> None:
-    """Sets the code's rates and decay; the length is ours."""
+    """Sets the code's rates and decay, and our length."""
     plain(config)
     common.svhn_with_extra(config)
     common.hold_out_svhn(config)
@@ -74,8 +74,8 @@ def imagenet(config: ConfigDict) -> None:
 def quick(config: ConfigDict) -> None:
     """Makes a network learn in a few hundred steps.
 
-    With small weights and half of the inputs dropped nothing is learnt in that time. And a map of a
-    class that starts below zero everywhere never gets a gradient through its ReLU.
+    With small weights and half of the inputs dropped, the network learns nothing in that time. If a
+    class map starts below zero everywhere, its ReLU never passes a gradient.
     """
     config.model.kernel_init = "he_normal"
     config.model.overrides.update(dropout_rate=0.0, final_act=False)

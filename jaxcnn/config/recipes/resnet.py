@@ -1,10 +1,10 @@
 """ResNet ("Deep Residual Learning", §3.4 and §4.2) and its plain twins.
 
-ImageNet: 600k steps of 256, a drop whenever the validation error stops, short side U[256, 480], 224
-crop, flip, lighting, decay of all weights 1e-4; tested on ten crops (for the paper's best figures
-`--config.eval.protocol=multi_scale_dense`). Ours: the channel mean instead of the mean image, which
-CIFAR has. CIFAR: 64k steps of 128, drops at 32k and 48k, 45k/5k split, pad 4; the networks of 110
-layers and more start at a tenth of the rate.
+ImageNet: 600k steps with batch size 256, a drop when the validation error stops falling, short side
+  U[256, 480], 224 crop, flip, lighting, decay of all weights 1e-4; tested on ten crops (for the
+  paper's best figures `--config.eval.protocol=multi_scale_dense`). Ours: the channel mean instead
+  of the mean image, which CIFAR has. CIFAR: 64k steps with batch size 128, drops at 32k and 48k,
+  45k/5k split, pad 4; networks of 110 layers and more start at a tenth of the rate.
 """
 
 import re
@@ -46,9 +46,9 @@ def imagenet(config: ConfigDict) -> None:
 
 
 def cifar(config: ConfigDict) -> None:
-    """Sets 64k steps; from 110 layers on, 400 of them at a tenth of the rate.
+    """Sets 64k steps; from 110 layers on, the first 400 have a tenth of the rate.
 
-    The mean image is subtracted; ours is the division by the deviation.
+    The mean image is subtracted; dividing by the deviation is ours.
     """
     config.data.update(flip=True, pad=4, holdout=5000, preprocess="mean_image")
     config.train.update(length="64000steps", batch_size=128)

@@ -1,13 +1,13 @@
 """ResNet with stochastic depth ("Deep Networks with Stochastic Depth", §4).
 
-CIFAR: 500 epochs of 128, Nesterov momentum, drops at 250 and 375, decay of all weights 1e-4, 45k/5k
-split, flip and pad 4; the paper reports the epoch that is best on the 5,000, which is the
-checkpoint kept as best. No warm-up, and the mean image is subtracted, as in the released code.
-SVHN, of the network of 152 layers: 50 epochs of the training and the extra images, drops at 30 and
-35, nothing augmented, evaluated every 200 steps; 400 of each class are held out of the former and
-200 of the latter. Ours: the division by each channel's deviation, not by a single one; the start of
-convolutions, whose variance goes by the fan-out; and scales of BatchNorm that start at 1, where
-torch drew them from U(0, 1).
+CIFAR: 500 epochs with batch size 128, Nesterov momentum, drops at 250 and 375, decay of all weights
+  1e-4, 45k/5k split, flip and pad 4. The paper reports the best epoch on the 5,000 images, which is
+  our best checkpoint. No warm-up, and the mean image is subtracted, as in the released code. SVHN,
+  for the network of 152 layers: 50 epochs of training and extra images, drops at 30 and 35, no
+  augmentation, evaluated every 200 steps; 400 training and 200 extra images of each class are held
+  out. Ours: division by each channel's deviation, not by a single one; convolution initialisation
+  with the variance of the fan-out; BatchNorm scales that start at 1, where torch drew them from
+  U(0, 1).
 """
 
 from ml_collections import ConfigDict
@@ -37,7 +37,7 @@ def cifar(config: ConfigDict) -> None:
 
 
 def svhn(config: ConfigDict) -> None:
-    """Sets the paper's recipe of the network of 152 layers."""
+    """Sets the paper's recipe for the network of 152 layers."""
     cifar(config)
     common.svhn_with_extra(config)
     common.hold_out_svhn(config)

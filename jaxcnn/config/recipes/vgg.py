@@ -1,12 +1,12 @@
 """VGG ("Very Deep Convolutional Networks for Large-Scale Image Recognition", §3).
 
-74 epochs of 256, momentum 0.9, decay 5e-4, rate 0.01 with three drops on the plateau of the
-validation error, 224 crops of an image with short side 256 (`--config.data.scale_range` makes it
-the paper's 256 to 512), flip, lighting; tested densely at the scale of training, Q = S = 256
-(trained at 256 to 512 the paper has `--config.eval.scales="(256,384,512)"`). The nets with batch
-normalisation are torchvision's, and tested on one crop. Here the nets start from He initialisation.
-The paper started the deeper ones, B to E, from four convolutions and the dense layers of net A,
-whose run is a configs/vgg11.py:
+74 epochs with batch size 256, momentum 0.9, decay 5e-4, rate 0.01 with three drops on the plateau
+of the validation error, 224 crops of an image with short side 256 (`--config.data.scale_range` sets
+the paper's 256 to 512), flip, lighting; tested densely at the training scale, Q = S = 256 (trained
+at 256 to 512, the paper uses `--config.eval.scales="(256,384,512)"`). The nets with batch
+normalisation are torchvision's and tested on one crop. Our nets use He initialisation. The paper
+initialised the deeper ones, B to E, with four convolutions and the dense layers of net A, which
+configs/vgg11.py trains:
 
   --config=configs/vgg16.py --config.init_from=runs/vgg11-digits --config.init_map=vgg_a
   --config.model.kernel_init=normal_0.1 --config.model.overrides.dense_init=normal_0.1
@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from jaxcnn.config.recipes import common
 from jaxcnn.config.recipes.common import Digits
 
-# Deep ones without normalisation need more steps.
+# Deep nets without normalisation need more steps.
 DIGITS = {
     "vgg13": Digits(32, 12),
     "vgg16": Digits(32, 12),
@@ -35,7 +35,7 @@ def recipes(model: str) -> common.Recipes:
         fields: dict[str, Any] = {"rate": 1e-3}
     elif model.startswith("vgg11"):
         fields = common.WITHOUT_NORM
-    else:  # the deeper ones cannot take net A's rate
+    else:  # the deeper nets need a lower rate than net A
         fields = common.WITHOUT_NORM | {"digits_rate": 0.0}
     small = common.small(also=common.narrow, digits=DIGITS.get(model, Digits()), **fields)
     return common.Recipes(small, {"imagenet2012": imagenet})

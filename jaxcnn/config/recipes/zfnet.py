@@ -1,9 +1,9 @@
 """ZFNet ("Visualizing and Understanding Convolutional Networks", §3).
 
-70 epochs of 128, momentum 0.9, rate 0.01 with drops on the plateau of the validation error, random
-crops of an image with short side 256, flip; filters of the first layer whose root mean square
-exceeds 0.1 are scaled back to it; tested on ten crops. Ours: AlexNet's decay, as the paper names
-none, the channel mean instead of the mean image, all crops instead of ten for each image in
+70 epochs with batch size 128, momentum 0.9, rate 0.01 with drops on the plateau of the validation
+error, random crops of an image with short side 256, flip; first-layer filters whose root mean
+square exceeds 0.1 are scaled to it; tested on ten crops. Ours: AlexNet's decay, because the paper
+names none, the channel mean instead of the mean image, random crops instead of ten per image in
 training.
 """
 
