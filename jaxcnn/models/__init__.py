@@ -1,4 +1,4 @@
-"""One paper, one file. `registry` has the table of all names, `published` the published figures."""
+"""The networks: one file per paper, the table of names, and the published figures."""
 
 from jaxcnn.models.registry import MODELS as MODELS
 from jaxcnn.models.registry import Entry as Entry

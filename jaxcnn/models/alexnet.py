@@ -4,17 +4,17 @@ Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolution
 NIPS 2012. Its one-column form: Krizhevsky, "One weird trick for parallelizing convolutional neural
 networks", 2014, arXiv 1404.5997.
 
-`alexnet` is the paper's: two towers that meet in the third convolution, each of which ran on a GPU
-of its own (here convolutions of two groups), local response normalisation, overlapping pools,
-dropout after the two hidden dense layers, N(0, 0.01) with biases of one where the paper has them.
-`alexnet_owt` is the second paper's, with the padding, the dropout (before the dense layers) and the
-start of torchvision, whose own network `alexnet_torchvision` has a narrower fourth convolution.
-`alexnet_one_tower` is a form known from Keras code: one tower, no normalisation, U(±0.05).
+`alexnet` is the paper's: two towers, each on its own GPU, that are joined in the third convolution
+(here convolutions with two groups), local response normalisation, overlapping pools, dropout after
+the two hidden dense layers, N(0, 0.01), biases of one in the paper's layers. `alexnet_owt` is the
+second paper's, with torchvision's padding, dropout (before the dense layers) and initialisation;
+torchvision's own network `alexnet_torchvision` has a narrower fourth convolution.
+`alexnet_one_tower` is known from Keras code: one tower, no normalisation, U(±0.05).
 
-Ours: the last map is averaged to 6x6 where the images are of another size (as torchvision has it;
-at 224 and 227 it is 6x6 already), and the padding of the first convolution: the paper prints 224
-pixels, from which its maps of 55 do not follow, and 227 is what its code must have seen. See
-`full_windows`. Biases that torch draws from U(±1/sqrt(fan_in)) start at zero.
+Ours: the last map is averaged to 6x6 for images of other sizes (as in torchvision; at 224 and 227
+  it is 6x6), and the first convolution's padding. The paper prints 224 pixels, which do not give
+  its maps of 55; its code must have used 227. See `full_windows`. Biases that torch draws from
+  U(±1/sqrt(fan_in)) start at zero.
 
 ImageNet 2012, validation error (top-1 / top-5 %), parameters:
 
@@ -24,7 +24,7 @@ ImageNet 2012, validation error (top-1 / top-5 %), parameters:
   alexnet_one_tower     –              62,378,344
 
 The paper's gains: normalisation 1.4 / 1.2, two towers 1.7 / 1.2 (against one that fits one GPU),
-pools of 3/2 instead of 2/2 0.4 / 0.3. Its 16.4 % and 15.3 % are ensembles of five and seven.
+3/2 pools instead of 2/2 0.4 / 0.3. Its 16.4 % and 15.3 % are ensembles of five and seven.
 """
 
 from collections.abc import Sequence
@@ -51,26 +51,26 @@ def _alike(init: Initializer) -> dict[str, Any]:
     return {**kernels, "raised_bias": 0.0}
 
 
-# How the networks of other code start, as fields of `AlexNet`. CAFFE is the reproduction whose
-# weights everybody used.
+# Initialisations of other code, as fields of `AlexNet`. CAFFE is the reproduction whose weights
+# were most widely used.
 CAFFE: dict[str, Any] = {"dense_init": normal(0.005), "raised_bias": 0.1}
 TORCHVISION = _alike(torch_uniform)
 KERAS = _alike(uniform(0.05))
 
 
 def full_windows(length: int, kernel_size: int, strides: int) -> tuple[int, int]:
-    """Returns the least padding (before, after) under which every window is full.
+    """Returns the smallest padding (before, after) with which every window is full.
 
-    Windows of 11 at stride 4 tile 4m+3 pixels: 227 need no padding, and 224 get one pixel before
-    and two after, so both give maps of 55. No pixel is left out at any size; an odd one is padded
-    behind.
+    Windows of 11 at stride 4 cover 4m+3 pixels exactly: 227 need no padding, and 224 need one pixel
+    before and two after, so both give maps of 55. Every pixel is covered at any size; an odd
+    padding is larger at the end.
     """
     missing = (kernel_size - length) % strides
     return missing // 2, missing - missing // 2
 
 
 class HiddenLayer(nn.Module):
-    """Dense, ReLU, dropout; or dropout, dense, ReLU. Its parameters are `dense`.
+    """Dense, ReLU, dropout; or dropout, dense, ReLU. The parameters are named `dense`.
 
     Maps (N, C) to (N, features).
     """
@@ -83,7 +83,7 @@ class HiddenLayer(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns the activated features; see the class."""
+        """Returns the activated features."""
         if self.dropout_first:
             x = self.dropout()(x)
         x = self.act(self.dense(self.features, name="dense")(x))
@@ -94,31 +94,32 @@ class AlexNet(NormNetwork):
     """Five convolutions, the first, second and fifth pooled; two hidden dense layers; linear.
 
     `apply(variables, images, train=False)` maps (N, H, W, C), H and W at least 64 (67 - 2·padding
-    where `padding` is given), to logits (N, num_classes) in at least float32. With `train=True` an
-    rng `dropout` is needed if `dropout_rate` is positive. Submodules: `stage1`, …, `stage5` (a
+    if `padding` is given), to logits (N, num_classes) in at least float32. With `train=True` an rng
+    `dropout` is needed if `dropout_rate` is positive. Submodules: `stage1`, …, `stage5` (a
     convolution and its ReLU), `fc6`, `fc7`, `classifier`.
 
-    The paper has no `norm`. Where one is given it stands before every ReLU of a convolution, and
+    The paper has no `norm`. If one is given, it precedes the ReLU of every convolution, and
     convolutions keep their biases.
 
     Attributes:
-      features: of the five convolutions.
-      towers: groups of the second, fourth and fifth convolution; the others see all maps.
-      padding: of the first convolution, on every side; None is `full_windows`.
+      features: features of the five convolutions.
+      towers: groups of the second, fourth and fifth convolution; the others have one group.
+      padding: padding of the first convolution on every side; None is `full_windows`.
       lrn: local response normalisation after the first and second ReLU.
       pool_size: (H, W) to which the last map is averaged.
-      fully_convolutional: slide the dense layers over the last map instead of averaging it, and
-        average the scores of all places: dense evaluation of larger images, same parameters.
-      hidden_features: of the dense layers before the classifier.
-      dropout_rate: at the hidden dense layers.
-      dropout_first: drop the inputs of the hidden dense layers instead of their outputs.
+      fully_convolutional: whether to slide the dense layers over the last map instead of averaging
+        it, and average the scores of all places: dense evaluation of larger images, same
+        parameters.
+      hidden_features: features of the dense layers before the classifier.
+      dropout_rate: dropout rate of the hidden dense layers.
+      dropout_first: whether to drop the inputs of the hidden dense layers instead of their outputs.
       dense_init: initialiser of the hidden dense layers.
       classifier_init: initialiser of the classifier.
-      raised_bias: where the biases of conv2, conv4, conv5 and the hidden dense layers start, which
-        gives ReLU positive inputs; all other biases start at zero.
+      raised_bias: initial bias of conv2, conv4, conv5 and the hidden dense layers, which gives ReLU
+        positive inputs; all other biases start at zero.
 
     Raises:
-      UserError: if the images are not of rank 4 or too small, or for `features` that are not five.
+      UserError: if images are not of rank 4 or too small, or `features` does not have five numbers.
     """
 
     features: Sequence[int] = (96, 256, 384, 384, 256)
@@ -138,7 +139,7 @@ class AlexNet(NormNetwork):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Returns logits, or features if `num_classes` is 0; see the class."""
-        # 67 pixels become maps of 15, 7, 3 and 1; up to three of them may be padding.
+        # 67 pixels give maps of 15, 7, 3 and 1; up to three of the pixels may be padding.
         check_images(images, smallest=64 if self.padding is None else 67 - 2 * self.padding)
         if len(self.features) != 5:
             raise UserError(f"features={tuple(self.features)}: AlexNet has five convolutions")

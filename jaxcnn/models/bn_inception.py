@@ -4,20 +4,20 @@ Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by R
 Covariate Shift", 2015, arXiv 1502.03167. (The Inception v2 of "Rethinking the Inception
 Architecture" is another network.)
 
-The paper's: the modules of its figure 5, with two 3x3 convolutions where GoogLeNet has a 5x5, and
+The paper's: the modules of its figure 5, with two 3x3 convolutions instead of GoogLeNet's 5x5, and
 modules of stride 2 instead of pools between the stages; batch normalisation after every
-convolution; no response normalisation, no auxiliary heads, no dropout. The figure gives 4c and 4d
-576 channels, while the widths it prints add up to 608: we follow the widths, as the port to Caffe
-does. The text has a separable first convolution, which the figure and the port have not, nor
-`bn_inception`. None of this gives the paper's 13.6 million parameters. Padding is TensorFlow's
-SAME, which under a stride of 2 is not symmetric, and average pools do not count what is padded.
+convolution; no response normalisation, auxiliary heads or dropout. The figure gives 4c and 4d 576
+channels, but its printed widths add up to 608; we use the widths, as does the port to Caffe. The
+text has a separable first convolution; the figure, the port and `bn_inception` have not. No variant
+gives the paper's 13.6 million parameters. Padding is TensorFlow's SAME, which is not symmetric at
+stride 2, and average pools do not count the padding.
 
 `inception_v2_slim` is TF-slim's: pool projections of 96 in 4c and 4d (slim's names are one letter
-further on), which makes those 576 channels; a separable first convolution; dropout 0.2. Ours in
-both: truncated normal weights of He's variance, where slim has a standard deviation of its own for
-the 1x1 convolutions in front of others (0.09 and 0.1) and for the depthwise one (1.0); and in
-`inception_v2_slim` batch normalisation after the first convolution, where slim's released code has
-a bias by oversight, and with a scale, which slim leaves out.
+later), which give 576 channels; a separable first convolution; dropout 0.2. Ours in both: truncated
+normal weights with He's variance, where slim has other deviations for 1x1 convolutions in front of
+others (0.09 and 0.1) and for the depthwise one (1.0). Ours in `inception_v2_slim`: batch
+normalisation after the first convolution, where slim's released code has a bias by mistake, and
+with a scale, which slim omits.
 
 ImageNet, validation error (top-1 / top-5 %), one network, parameters:
 
@@ -41,7 +41,7 @@ from jaxcnn.models.googlenet import Stage
 from jaxcnn.models.network import NormNetwork
 from jaxcnn.ops.pool import avg_pool, max_pool
 
-# SAME as TensorFlow has it, and averages over the pixels of the map that are in the window.
+# SAME as in TensorFlow; averages only over pixels of the map in the window.
 AVERAGE = partial(avg_pool, window=(3, 3), padding="SAME", count_include_pad=False)
 MAX = partial(max_pool, window=(3, 3), padding="SAME")
 
@@ -50,10 +50,10 @@ class Row(NamedTuple):
     """A module in the paper's figure 5: features of its convolutions, and its pool.
 
     Attributes:
-      conv1x1: 0 leaves the branch out.
+      conv1x1: 0 omits the branch.
       pool: see `AVERAGE` and `MAX`.
-      pool_proj: 0 passes the channels of the pool as they are.
-      strides: of the last 3x3 of each branch, and of the pool.
+      pool_proj: 0 passes the channels of the pool unchanged.
+      strides: strides of the last 3x3 of each branch, and of the pool.
     """
 
     conv1x1: int
@@ -113,7 +113,7 @@ class Stem(nn.Module):
     Maps (N, H, W, C) to (N, ceil(H/8), ceil(W/8), 192).
 
     Attributes:
-      separable: the 7x7 makes eight maps of each channel on its own, which a 1x1 then mixes.
+      separable: whether the 7x7 is depthwise with eight maps per channel, followed by a 1x1.
     """
 
     conv: Constructor
@@ -123,7 +123,7 @@ class Stem(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns what the first module sees."""
+        """Returns the input of the first module."""
         conv = partial(ConvNormAct, conv=self.conv, norm=self.norm, act=self.act)
         channels = x.shape[-1]
         if self.separable:
@@ -147,12 +147,12 @@ class BNInception(NormNetwork):
     `stage1` (3a to 3c), `stage2` (4a to 4e), `stage3` (5a, 5b), `classifier`.
 
     Attributes:
-      modules: the rows of each stage.
+      modules: rows of each stage.
       separable_stem: see `Stem`.
-      dropout_rate: share of the features dropped in front of the classifier.
+      dropout_rate: share of features dropped before the classifier.
 
     Raises:
-      UserError: if the images are not of rank 4.
+      UserError: if images are not of rank 4.
     """
 
     modules: Sequence[Sequence[Row]] = MODULES

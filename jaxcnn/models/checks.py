@@ -1,4 +1,4 @@
-"""Checks of images, and of what a user registers or builds, before something fails deep inside."""
+"""Checks images, registered networks and fields, so that errors come early and in one line."""
 
 import inspect
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from jaxcnn.errors import UserError, reason
 def check_images(images: jax.Array, smallest: int = 1) -> None:
     """Raises `UserError` unless images are (N, H, W, C) with H and W at least `smallest`.
 
-    Images of 1 or 3 rows with more than 16 columns and channels are taken for (N, C, H, W).
+    Images of 1 or 3 rows with more than 16 columns and channels are reported as (N, C, H, W).
     """
     if images.ndim != 4:
         raise UserError(
@@ -36,7 +36,7 @@ def check_images(images: jax.Array, smallest: int = 1) -> None:
 
 
 def check_classes(num_classes: Any) -> None:
-    """Raises `UserError` unless it is a whole number from 0 on."""
+    """Raises `UserError` unless `num_classes` is a non-negative integer."""
     whole = isinstance(num_classes, (int, np.integer)) and not isinstance(num_classes, bool)
     if not whole or num_classes < 0:
         raise UserError(
@@ -48,7 +48,7 @@ def check_classes(num_classes: Any) -> None:
 def check_constructor(
     name: str, constructor: Any, num_classes: int, input_size: tuple[int, int, int]
 ) -> None:
-    """Checks what `register_model` takes; builds the network once.
+    """Checks the arguments of `register_model`; builds the network once.
 
     Raises:
       UserError: see `register_model`.
@@ -62,7 +62,7 @@ def check_constructor(
         raise UserError(f"{name} is no Flax module class, nor a function that returns a module")
     try:
         parameters: Mapping[str, Any] = inspect.signature(constructor).parameters
-    except ValueError:  # many functions that are written in C
+    except ValueError:  # many functions written in C
         parameters = {}
     others = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
     for field in ("num_classes", "dtype", "parent"):

@@ -5,10 +5,10 @@ arXiv 1608.06993.
 
 The paper's: dense blocks, growth rate, bottlenecks (B), compression in the transitions (C), both
 together (BC), a stem of 16 maps for CIFAR and of twice the growth rate for BC, dropout after every
-convolution but the first, ReLU. Of the released code (liuzhuang13/DenseNet): the fan-out form of He
-initialisation, the initial classifier U(±1/sqrt(fan_in)) with zero bias, dropout before the pool of
-a transition. The released script differs from the paper in one thing: it starts the plain CIFAR
-networks with twice the growth rate, too. Padding is symmetric.
+convolution but the first, ReLU. From the released code (liuzhuang13/DenseNet): the fan-out form of
+He initialisation, the initial classifier U(±1/sqrt(fan_in)) with zero bias, dropout before the pool
+of a transition. The released script differs from the paper in one point: the plain CIFAR networks
+also start with twice the growth rate. Padding is symmetric.
 
 ImageNet, single-crop validation error in the paper (top-1 / top-5 %), parameters:
 
@@ -47,7 +47,7 @@ from jaxcnn.ops.barrier import materialize_on_cpu
 class DenseLayer(nn.Module):
     """[BN, ReLU, 1x1(4k), dropout,] BN, ReLU, 3x3(k), dropout.
 
-    Maps (N, H, W, C), which may come in parts of the channels, to (N, H, W, growth_rate).
+    Maps (N, H, W, C), optionally split along the channels, to (N, H, W, growth_rate).
     """
 
     growth_rate: int
@@ -71,14 +71,14 @@ class DenseLayer(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """Layers `layer1`, `layer2`, …, each of which sees the outputs of all before it.
+    """Layers `layer1`, `layer2`, …; the input of each is the output of all previous ones.
 
     Attributes:
       layer: constructor of the layers.
-      num_layers: how many.
-      in_parts: hand each layer the outputs before it one by one, instead of putting them together
-        once for all that follow.
-      scan: run the layers as a loop; see `DenseNet`.
+      num_layers: number of layers.
+      in_parts: whether to pass the previous outputs to each layer separately, instead of
+        concatenating them once for all later layers.
+      scan: whether to run the layers as a loop; see `DenseNet`.
     """
 
     layer: Constructor
@@ -114,7 +114,7 @@ class Transition(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns fewer and smaller maps; see the class."""
+        """Returns fewer and smaller maps."""
         x = self.act(self.norm(name="norm")(x))
         x = self.dropout()(self.conv(self.features, (1, 1), name="conv")(x))
         return nn.avg_pool(x, (2, 2), strides=(2, 2))
@@ -129,24 +129,24 @@ class DenseNet(NormNetwork):
     …, `final_norm`, `classifier`.
 
     Attributes:
-      stage_sizes: layers in each dense block.
-      growth_rate: channels that a layer adds, k.
-      bottleneck: B, a 1x1 convolution to 4k channels before each 3x3.
-      compression: θ; a transition keeps floor(θ·C) of its C channels. C of the paper is θ < 1.
+      stage_sizes: number of layers in each dense block.
+      growth_rate: k, number of channels that a layer adds.
+      bottleneck: B, whether a 1x1 convolution to 4k channels precedes each 3x3.
+      compression: θ; a transition keeps floor(θ·C) of its C channels. The paper's C is θ < 1.
       stem_features: channels of the stem; None is 2k.
-      cifar_stem: a single 3x3 convolution for small images, instead of 7x7/2, BN, ReLU and a
-        max-pool.
+      cifar_stem: whether the stem is a single 3x3 convolution for small images, instead of 7x7/2,
+        BN, ReLU and a max-pool.
       dropout_rate: share of outputs dropped after each convolution but the first; the paper has 0.2
         for CIFAR without augmentation, otherwise 0.
-      remat: keep of a dense block only what its convolutions made for the backward pass, which
-        makes the rest again: memory grows with the depth of the block instead of its square.
-      scan_units: compile one layer of each block and run the others in a loop (`jax.lax.scan`),
-        each with room for the channels of all: same numbers, compiled sooner, and slower. Goes
-        without dropout and without captured intermediates.
+      remat: whether the backward pass saves only the outputs of a dense block's convolutions and
+        recomputes the rest: memory grows with the depth of the block instead of its square.
+      scan_units: whether to compile one layer per block and run the others in a loop
+        (`jax.lax.scan`), with all channels allocated: same numbers, compiled sooner, slower. Not
+        supported with dropout or captured intermediates.
 
     Raises:
-      UserError: if the images are not of rank 4, or so small that a transition leaves nothing; for
-        `scan_units` with dropout.
+      UserError: if images are not of rank 4, or too small for a transition; for `scan_units` with
+        dropout.
     """
 
     stage_sizes: Sequence[int] = (6, 12, 24, 16)
@@ -170,7 +170,7 @@ class DenseNet(NormNetwork):
                 " others' statistics: set scan_units=False"
             )
         halvings = len(self.stage_sizes) - 1
-        # The ImageNet stem leaves ceil(H/4), and each transition halves, rounding down.
+        # The ImageNet stem leaves ceil(H/4) pixels, and each transition halves, rounding down.
         check_images(images, smallest=2**halvings if self.cifar_stem else 4 * 2**halvings - 3)
         layers = self.layers(train, he_normal_fan_out)
         dropout = partial(Dropout, self.dropout_rate, deterministic=not train)
@@ -205,10 +205,10 @@ IMAGENET_DEPTHS: dict[int, tuple[int, tuple[int, ...]]] = {  # growth rate, laye
 
 
 def imagenet_densenet(depth: int, **fields: Any) -> DenseNet:
-    """Returns the ImageNet network of a depth of the paper; `fields` are those of `DenseNet`.
+    """Returns the paper's ImageNet network of a depth; `fields` are those of `DenseNet`.
 
     Raises:
-      UserError: for a depth that the paper does not have.
+      UserError: if the paper has no such depth.
     """
     if depth not in IMAGENET_DEPTHS:
         raise UserError(f"no DenseNet of depth {depth}: choose one of {list(IMAGENET_DEPTHS)}")
@@ -217,17 +217,17 @@ def imagenet_densenet(depth: int, **fields: Any) -> DenseNet:
 
 
 def cifar_densenet(depth: int, growth_rate: int, bc: bool = False, **fields: Any) -> DenseNet:
-    """Returns the CIFAR network of three equal blocks; `fields` are those of `DenseNet`.
+    """Returns the CIFAR network with three equal blocks; `fields` are those of `DenseNet`.
 
     Args:
       depth: 3n+4, or 6n+4 with bottlenecks.
-      growth_rate: channels that a layer adds.
-      bc: bottlenecks, θ = 0.5 and a stem of 2k maps, instead of plain blocks, θ = 1 and 16 maps.
-        B or C alone: give `bottleneck` or `compression`, which here keeps the 16 maps.
-      **fields: of `DenseNet`.
+      growth_rate: number of channels that a layer adds.
+      bc: whether to use bottlenecks, θ = 0.5 and a stem of 2k maps, instead of plain blocks, θ = 1
+        and 16 maps. For B or C alone set `bottleneck` or `compression`, which keep the 16 maps.
+      **fields: fields of `DenseNet`.
 
     Raises:
-      UserError: for another depth.
+      UserError: for any other depth.
     """
     defaults = {
         "num_classes": 10,

@@ -2,14 +2,14 @@
 
 Wang, Wei, Zhang and Zeng, "Deeply-Fused Nets", 2016, arXiv 1605.07716.
 
-Base networks of different depths are cut into equally many blocks, and after every block their
-outputs are added: x_b = ReLU(Σ_k F_{k,b}(x_{b-1})). The paper's: this form, in which blocks may
-change places between the bases without changing the network. Of the released code
-(zlmzju/fusenet): the bases, one deep, plain and cut into 3 or 6 blocks, one shallow that has a
-single layer where a stage begins and nothing elsewhere; widths 16, 32, 64, each F ending in BN, He
-initialisation by fan-in, BN's epsilon 2e-5 (and for CIFAR a decay of 0.99, here 0.9).
+Base networks of different depths are cut into equally many blocks; after every block their outputs
+are added: x_b = ReLU(Σ_k F_{k,b}(x_{b-1})). The paper's: this form, in which blocks of different
+bases may be exchanged without changing the network. From the released code (zlmzju/fusenet): the
+bases, one deep, plain and cut into 3 or 6 blocks, one shallow with a single layer at the beginning
+of a stage and none elsewhere; widths 16, 32, 64, BN at the end of each F, He initialisation by
+fan-in, BN's epsilon 2e-5 (and for CIFAR a decay of 0.99, here 0.9).
 
-CIFAR-10; no error that belongs to these networks is published; parameters:
+CIFAR-10; no errors of these networks are published; parameters:
 
   dfn_fuse3_d20   295,290      dfn_fuse6_d26   392,506
   dfn_fuse3_d26   392,506      dfn_fuse6_d50   781,370
@@ -31,9 +31,9 @@ from jaxcnn.models.network import NormNetwork
 
 
 class BaseBlock(nn.Module):
-    """3x3, BN, ReLU; repeated, the last without ReLU. No layers at all are the identity.
+    """3x3, BN, ReLU; repeated, the last without ReLU. Without layers it is the identity.
 
-    Layers are `layer1`, `layer2`, …; the first takes the stride.
+    Layers are `layer1`, `layer2`, …; the first one is strided.
     """
 
     num_layers: int
@@ -68,8 +68,8 @@ class FusedBlock(nn.Module):
     """`base1` + `base2` + …; ReLU.
 
     Attributes:
-      bases: layers that each base has in this block.
-      base: constructor of one of them.
+      bases: number of layers of each base in this block.
+      base: constructor of one base's block.
     """
 
     bases: Sequence[int]
@@ -89,7 +89,7 @@ class FusedBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """Fused blocks of one width, `block1`, `block2`, …; the first takes the stage's stride."""
+    """Fused blocks of one width, `block1`, `block2`, …; the first one has the stage's stride."""
 
     blocks: Sequence[Sequence[int]]
     features: int
@@ -113,14 +113,15 @@ class DeeplyFusedNet(NormNetwork):
     mutable; no rng is needed. Submodules: `stem`, `stage1`, `stage2`, …, `classifier`.
 
     Attributes:
-      bases: for each base network its layers in each block, over all stages; 0 is the identity.
-      stage_sizes: blocks in each stage.
+      bases: for each base network, the number of layers in each block of all stages; 0 is the
+        identity.
+      stage_sizes: number of blocks in each stage.
       width: features of the stem and the first stage; each further stage doubles them and halves
         the map.
 
     Raises:
-      UserError: if the images are not of rank 4, if a base has not as many blocks as the stages, or
-        no layer where a stage begins that changes the shape.
+      UserError: if images are not of rank 4, a base has not as many blocks as the stages, or no
+        layer at the beginning of a stage that changes the shape.
     """
 
     num_classes: int = 10
@@ -154,12 +155,12 @@ def cifar_dfn(fusions: int, depth: int, **fields: Any) -> DeeplyFusedNet:
     """Returns a network of the released code; `fields` are those of `DeeplyFusedNet`.
 
     Args:
-      fusions: blocks, a multiple of 3.
-      depth: layers of the deep base with stem and classifier.
-      **fields: see there.
+      fusions: number of blocks, a multiple of 3.
+      depth: number of layers of the deep base with stem and classifier.
+      **fields: fields of `DeeplyFusedNet`.
 
     Raises:
-      UserError: if the depth cannot be cut into so many blocks.
+      UserError: if the depth cannot be split into this number of blocks.
     """
     layers, rest = divmod(depth - 2, fusions)
     if fusions % 3 or layers < 1 or rest:

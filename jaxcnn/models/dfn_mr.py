@@ -1,13 +1,13 @@
-"""DFN-MR: deeply-fused nets that merge and run.
+"""DFN-MR: deeply-fused nets with merge-and-run mappings.
 
 Zhao, Wang, Li, Tu and Zeng, "On the Connection of Deep Fusion to Ensembling", 2016,
 arXiv 1611.07718.
 
-Two lines of residual branches run side by side and share their shortcut, the mean of both. Of the
-released code (zlmzju/fusenet), which is the paper's: the units, widths and depths, how a line is
-brought to another shape, how the lines end, He initialisation by fan-in, BN's epsilon 2e-5 (and for
-CIFAR a decay of 0.99, here 0.9). Padding is symmetric. The longest way has 56, 32, 50 and 50 layers
-in DFN-MR1, MR2, MR3 and the ImageNet network.
+Two lines of residual branches run in parallel; their common shortcut is the mean of both. From the
+released code (zlmzju/fusenet), which is the paper's: the units, widths and depths, the change of a
+line's shape, the end of the lines, He initialisation by fan-in, BN's epsilon 2e-5 (and for CIFAR a
+decay of 0.99, here 0.9). Padding is symmetric. The longest path has 56, 32, 50 and 50 layers in
+DFN-MR1, MR2, MR3 and the ImageNet network.
 
 CIFAR-10 / CIFAR-100, test error in the paper with flips and shifts (%), parameters:
 
@@ -39,9 +39,9 @@ Lines = tuple[jax.Array, jax.Array]
 
 
 class Branch(nn.Module):
-    """3x3, BN, ReLU, 3x3, BN; or 1x1, BN, ReLU, 3x3, BN, ReLU, 1x1, BN of a quarter of the width.
+    """3x3, BN, ReLU, 3x3, BN; or 1x1, BN, ReLU, 3x3, BN, ReLU, 1x1, BN with a quarter of the width.
 
-    Layers are `layer1`, `layer2`, …; the first 3x3 takes the stride.
+    Layers are `layer1`, `layer2`, …; the first 3x3 is strided.
     """
 
     features: int
@@ -66,10 +66,10 @@ class MergeAndRun(nn.Module):
     """`left` and `right`, each + the mean of the (projected) lines; ReLU.
 
     Attributes:
-      branch: constructor of what runs in a line.
+      branch: constructor of a line's branch.
       layer: constructor of a convolution with BN and ReLU, for the projections `left_proj` and
-        `right_proj` where the shape changes; None leaves the shortcut out there.
-      end: add both branches to one shortcut; the lines are then equal.
+        `right_proj` if the shape changes; None omits the shortcut there.
+      end: whether to add both branches to one shortcut; the lines are then equal.
     """
 
     features: int
@@ -81,21 +81,21 @@ class MergeAndRun(nn.Module):
 
     @nn.compact
     def __call__(self, lines: Lines) -> Lines:
-        """Maps two of (N, H, W, C) to two of (N, ceil(H/strides), ceil(W/strides), features)."""
+        """Maps two arrays (N, H, W, C) to two (N, ceil(H/strides), ceil(W/strides), features)."""
         left, right = (
             self.branch(self.features, self.strides, name=name)(line)
             for name, line in zip(("left", "right"), lines, strict=True)
         )
         merged = self.merged(lines)
         if self.end:
-            # The shortcut once, as in the released code: half of each line.
+            # One shortcut, as in the released code: half of each line.
             left = right = left + right
         if merged is not None:
             left, right = merged + left, merged + right
         return self.act(left), self.act(right)
 
     def merged(self, lines: Lines) -> jax.Array | None:
-        """Returns the mean of the lines in the shape of the branches; None without a shortcut."""
+        """Returns the mean of the lines with the shape of the branches; None without a shortcut."""
         if self.strides > 1 or lines[0].shape[-1] != self.features:
             if self.layer is None:
                 return None
@@ -105,10 +105,10 @@ class MergeAndRun(nn.Module):
 
 
 class Stage(nn.Module):
-    """Units of one width, `block1`, `block2`, …; the first takes the stage's stride.
+    """Units of one width, `block1`, `block2`, …; the first one has the stage's stride.
 
     Attributes:
-      end: the last unit ends both lines.
+      end: whether the last unit ends both lines.
     """
 
     unit: Constructor
@@ -119,7 +119,7 @@ class Stage(nn.Module):
 
     @nn.compact
     def __call__(self, lines: Lines) -> Lines:
-        """Maps two of (N, H, W, C) to two of (N, ceil(H/strides), ceil(W/strides), features)."""
+        """Maps two arrays (N, H, W, C) to two (N, ceil(H/strides), ceil(W/strides), features)."""
         for i in range(self.num_blocks):
             strides = self.strides if i == 0 else 1
             end = self.end and i == self.num_blocks - 1
@@ -135,18 +135,19 @@ class MergeAndRunNet(NormNetwork):
     mutable; no rng is needed. Submodules: `stem`, `stage1`, `stage2`, …, `classifier`.
 
     Attributes:
-      stage_sizes: units in each stage.
+      stage_sizes: number of units in each stage.
       width: features of the stem and, without `bottleneck`, of the first stage; each further stage
         doubles them and halves the map.
-      bottleneck: branches of 1x1, 3x3, 1x1 and stages four times as wide.
-      cifar_stem: 3x3, BN, ReLU for small images, instead of 7x7/2 alone and a max-pool.
-      project: bring the lines to another shape by 1x1 and BN; without it the units that change the
+      bottleneck: whether branches are 1x1, 3x3, 1x1 and stages four times as wide.
+      cifar_stem: whether the stem is 3x3, BN, ReLU for small images, instead of only 7x7/2 and a
+        max-pool.
+      project: whether 1x1 and BN change the shape of the lines; otherwise units that change the
         shape have no shortcut.
-      concatenate: end with the channels of both lines; without it the last unit adds both branches
-        to one shortcut.
+      concatenate: whether the output has the channels of both lines; otherwise the last unit adds
+        both branches to one shortcut.
 
     Raises:
-      UserError: if the images are not of rank 4, or for a stage without a unit.
+      UserError: if images are not of rank 4, or a stage has no unit.
     """
 
     num_classes: int = 10

@@ -2,17 +2,17 @@
 
 Lee, Xie, Gallagher, Zhang and Tu, "Deeply-Supervised Nets", 2014, arXiv 1409.5185 (AISTATS 2015).
 
-Network in Network, trained with a companion classifier on every mlpconv layer. Of the paper: the
-objective, a squared hinge loss of the output and of each companion, which counts only while it is
-above a threshold and ever less as training goes on (`jaxcnn.training.losses`). Of the released
-code: where the companions look, at each mlpconv's first convolution before its ReLU; their start,
-Caffe's Xavier; maps of the classes without the ReLU of Network in Network, since a hinge loss asks
-for logits of either sign.
+Network in Network, trained with a companion classifier on every mlpconv layer. From the paper: the
+objective, a squared hinge loss of the output and of each companion, which counts only above a
+threshold and less and less during training (`jaxcnn.training.losses`). From the released code: the
+companions' inputs, each mlpconv's first convolution before its ReLU; their initialisation, Caffe's
+Xavier; class maps without the ReLU of Network in Network, because a hinge loss needs logits of
+either sign.
 
 Test error on CIFAR-10 in the paper: 9.69 %, with shifts and flips 7.97 % (second version on arXiv:
 9.78 and 8.22). The same architecture gives 34.57 on CIFAR-100, 1.92 on SVHN and 0.39 on MNIST.
 
-Parameters of dsn_cifar10: 966,986, as nin_cifar10; with the companions 3,547,496.
+Parameters of dsn_cifar10: 966,986, as in nin_cifar10; with the companions 3,547,496.
 """
 
 from functools import partial
@@ -41,20 +41,20 @@ class CompanionHead(nn.Module):
 class DSN(NiN):
     """Network in Network with companion classifiers.
 
-    As `NiN`, with submodules `aux1_head`, `aux2_head`, … (one for each stage) if `aux_heads`. These
-    run in training and whenever collection `aux` is mutable, which then holds their logits, `aux1`,
-    `aux2`, ….
+    Like `NiN`, with submodules `aux1_head`, `aux2_head`, … (one per stage) if `aux_heads`. These
+    run in training and whenever collection `aux` is mutable, and store their logits there as
+    `aux1`, `aux2`, ….
 
     Attributes:
-      final_act: see `NiN`; here the maps of the classes are averaged as they are.
-      aux_heads: whether there are companions. Their size depends on that of the images.
+      final_act: see `NiN`; by default the class maps are averaged without activation.
+      aux_heads: whether there are companions. Their size depends on the image size.
     """
 
     final_act: bool = False
     aux_heads: bool = False
 
     def tap(self, train: bool) -> Tap | None:
-        """Returns what lets the companions see their stages."""
+        """Returns a function that applies the companions to the stages' maps."""
         if not (self.aux_heads and self.num_classes > 0 and runs_auxiliary(self, train)):
             return None
         head = partial(classifier, self.num_classes, **self.dtypes, kernel_init=caffe_xavier)

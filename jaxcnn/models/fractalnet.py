@@ -3,20 +3,20 @@
 Larsson, Maire and Shakhnarovich, "FractalNet: Ultra-Deep Neural Networks without Residuals", 2016,
 arXiv 1605.07648.
 
-A block is f_C of f_1(x) = layer(x), f_{C+1}(x) = join(f_C(f_C(x)), layer(x)): C columns side by
-side that meet in joins, which average them. The paper's: columns and widths, dropout rates,
-drop-path, the pooling of each column before the last join of a block (its figure pools behind the
-join), Xavier's initialisation. Of the released code (gustavla/fractalnet): convolution, dropout,
-BN, ReLU in this order, Caffe's form of Xavier, U(±sqrt(3/fan_in)). Ours: no biases before BN, the
-mean over space before the classifier, which changes nothing at 32x32, no dropout in the narrow
-networks, and of FractalNet-34, which the paper describes in a sentence ("between" the first and
-last layers of ResNet-34), that its last block is averaged instead of max-pooled and has no dropout.
+A block is f_C with f_1(x) = layer(x), f_{C+1}(x) = join(f_C(f_C(x)), layer(x)): C parallel columns
+that meet in joins, which average them. The paper's: columns and widths, dropout rates, drop-path,
+the pooling of each column before the last join of a block (its figure pools after the join),
+Xavier's initialisation. From the released code (gustavla/fractalnet): convolution, dropout, BN,
+ReLU in this order, Caffe's form of Xavier, U(±sqrt(3/fan_in)). Ours: no biases before BN; the mean
+over space before the classifier, which changes nothing at 32x32; no dropout in the narrow networks.
+FractalNet-34 is described in one sentence ("between" the first and last layers of ResNet-34);
+averaging its last block instead of max-pooling it, without dropout, is ours.
 
-In evaluation all columns are used, or the deepest alone. The paper's name counts convolutions: its
-20 layers have a classifier behind them. Its narrow networks are 5, 10, 20, 40, 80 and 160 deep.
+Evaluation uses all columns, or only the deepest. The paper's name counts convolutions: its 20
+layers are followed by a classifier. Its narrow networks are 5, 10, 20, 40, 80 and 160 deep.
 
 CIFAR, test error in the paper with flips and shifts (%), parameters. The networks of 20 layers with
-dropout and drop-path, in brackets without either; the narrow ones with heavier augmentation:
+dropout and drop-path, in brackets without both; the narrow ones with heavier augmentation:
 
   fractalnet20_cifar10    4.60 (5.22)     33,724,618
   fractalnet20_cifar100   23.73 (23.30)   33,770,788
@@ -47,10 +47,11 @@ from jaxcnn.ops.pool import max_pool
 
 
 def join_sizes(columns: int) -> list[int]:
-    """Returns how many columns meet in each join of a block, from its input to its output.
+    """Returns the number of columns in each join of a block, from its input to its output.
 
-    Always the deepest ones. Column c of C, counted from the shallowest, has 2^(c-1) layers;
-    measured in layers of the deepest, every second place is a join: 2, 3, 2, 4, 2, 3, … columns.
+    The joined columns are always the deepest. Column c of C, counted from the shallowest, has
+    2^(c-1) layers. Every second layer of the deepest column is followed by a join: 2, 3, 2, 4, 2,
+    3, … columns.
     """
     return [(place & -place).bit_length() for place in range(2, 2 ** (columns - 1) + 1, 2)]
 
@@ -72,14 +73,14 @@ class Layer(nn.Module):
 
 
 class FractalBlock(nn.Module):
-    """f_C: columns of 1, 2, 4, … layers on one input, joined wherever they meet; 2x2 max-pool.
+    """f_C: columns of 1, 2, 4, … layers with the same input, joined where they meet; 2x2 max-pool.
 
-    The layers are `column1_layer1`; `column2_layer1`, `column2_layer2`; and so on, column 1 being
-    the shallowest.
+    The layers are `column1_layer1`; `column2_layer1`, `column2_layer2`; and so on. Column 1 is the
+    shallowest.
 
     Attributes:
-      pool: end every column with the pool, before the join of all.
-      deepest_column: compute the deepest column alone; at initialisation all of them.
+      pool: whether every column ends with the pool, before the last join.
+      deepest_column: whether to compute only the deepest column; initialisation computes all.
     """
 
     features: int
@@ -94,8 +95,8 @@ class FractalBlock(nn.Module):
 
         Args:
           x: the maps.
-          live: for each join the inputs that it averages, booleans as long as `join_sizes` says;
-            None averages all.
+          live: for each join, booleans [columns of the join] for the inputs to average, see
+            `join_sizes`; None averages all.
         """
         depth = 2 ** (self.columns - 1)
         alone = self.deepest_column and not self.is_initializing()
@@ -124,34 +125,34 @@ class FractalNet(NormNetwork):
 
     `apply(variables, images, train=False)` maps (N, H, W, C), H and W at least 2^blocks, to logits
     (N, num_classes) in at least float32. With `train=True` the collection `batch_stats` must be
-    mutable, an rng `dropout` is needed if a dropout rate is positive, and an rng `drop_path`, the
-    same on every replica, if `drop_path_rate` is. Submodules: `stem` if there is one, `stage1`,
+    mutable. An rng `dropout` is needed if a dropout rate is positive, and an rng `drop_path`, the
+    same on every replica, if `drop_path_rate` is positive. Submodules: `stem` (optional), `stage1`,
     `stage2`, …, `classifier`.
 
-    Drop-path draws once for a mini-batch and either drops each input of each join with probability
-    `drop_path_rate`, keeping one at least ("local"), or keeps a single column in the whole network
-    ("global"). A layer whose output is dropped is computed all the same and gets no gradient.
+    Drop-path draws once per mini-batch. It either drops each input of each join with probability
+    `drop_path_rate`, keeping at least one ("local"), or keeps a single column in the whole network
+    ("global"). A layer whose output is dropped is computed anyway and gets no gradient.
 
-    The running statistics are of the network that is evaluated: mini-batches of local drop-path
-    update them, in all layers, since dropping an output changes nothing for the layer itself; those
-    of global drop-path leave them, since maps that are no averages have other variances. With
-    `deepest_column` those update them in which that column was kept. (The released code trains
-    single columns with statistics of their own.) To change a trained network from one to the other,
-    apply it to some mini-batches with `train=True` and keep the parameters.
+    The running statistics belong to the evaluated network. Mini-batches with local drop-path update
+    them in all layers, because dropping an output does not change the layer itself. Mini-batches
+    with global drop-path do not, because maps that are not averages have other variances. With
+    `deepest_column` only those that kept this column update them. (The released code trains single
+    columns with separate statistics.) To change a trained network from one mode to the other, apply
+    it to some mini-batches with `train=True` and keep the parameters.
 
     Attributes:
       columns: C; a block is 2^(C-1) layers deep.
       stage_features: width of each block.
-      dropout_rates: share of a convolution's outputs dropped, for each block.
-      drop_path_rate: of the inputs of joins, local drop-path; 0 turns the global off, too.
-      global_drop_path_share: of the mini-batches; the others have local drop-path.
-      deepest_column: evaluate with the deepest column alone; train with the field set already.
-      stem_features: of a 7x7/2 stem with BN, ReLU and 3x3/2 max-pool, as ResNet has it; the last
-        block is then not max-pooled either. 0 is no stem.
+      dropout_rates: share of convolution outputs dropped, per block.
+      drop_path_rate: share of join inputs dropped by local drop-path; 0 also disables global.
+      global_drop_path_share: share of mini-batches with global drop-path; the others have local.
+      deepest_column: whether to evaluate only the deepest column; set it in training too.
+      stem_features: features of ResNet's stem, 7x7/2 with BN, ReLU and 3x3/2 max-pool; the last
+        block is then not max-pooled. 0 omits the stem.
 
     Raises:
-      UserError: if the images are not of rank 4 or too small, for less than one column, for rates
-        outside [0, 1], or if `stage_features` and `dropout_rates` are not equally long.
+      UserError: if images are not of rank 4 or too small, there is less than one column, a rate is
+        outside [0, 1], or `stage_features` and `dropout_rates` have different lengths.
     """
 
     num_classes: int = 10
@@ -198,7 +199,7 @@ class FractalNet(NormNetwork):
         """Draws drop-path for a mini-batch.
 
         Returns:
-          Which inputs the joins average, for each block and join.
+          Booleans for the inputs that the joins average, for each block and join.
           Whether the mini-batch updates the running statistics.
         """
         kind, chosen, local = jax.random.split(self.make_rng("drop_path"), 3)
@@ -206,8 +207,8 @@ class FractalNet(NormNetwork):
         column = jnp.arange(self.columns) == jax.random.randint(chosen, (), 0, self.columns)
 
         def draw(key: jax.Array, inputs: int) -> jax.Array:
-            # A join that the chosen column does not pass leads to dropped inputs only: it averages
-            # all of its own, so that the layers behind it are given finite maps.
+            # The output of a join without the chosen column is dropped later. Such a join averages
+            # all its inputs, so that the following layers get finite maps.
             of_column = column[-inputs:] | ~jnp.any(column[-inputs:])
             return jnp.where(
                 in_global, of_column, draw_live_inputs(key, inputs, self.drop_path_rate)
@@ -219,12 +220,12 @@ class FractalNet(NormNetwork):
             for i in range(len(self.stage_features))
         ]
         evaluated = in_global & column[-1] if self.deepest_column else ~in_global
-        # Where drop-path never shows the network that is evaluated, what it does show must do.
+        # If drop-path never runs the evaluated network, other mini-batches update the statistics.
         never = self.global_drop_path_share == (0 if self.deepest_column else 1)
         return live, evaluated | never
 
     def check_fields(self) -> None:
-        """Raises `UserError` for fields of which no network can be made."""
+        """Raises `UserError` if the fields describe no valid network."""
         if self.columns < 1:
             raise UserError(f"columns={self.columns}: a block has 1 or more")
         if len(self.stage_features) != len(self.dropout_rates):
@@ -238,7 +239,7 @@ class FractalNet(NormNetwork):
 
 
 def narrow_fractalnet(columns: int, **fields: Any) -> FractalNet:
-    """Returns the narrow network of so many columns; `fields` are those of `FractalNet`."""
+    """Returns the narrow network with a number of columns; `fields` are those of `FractalNet`."""
     chosen: dict[str, Any] = {
         "num_classes": 100,
         "columns": columns,

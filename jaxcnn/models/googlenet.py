@@ -4,16 +4,16 @@ Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke and Rabinovich, "G
 Convolutions", 2014, arXiv 1409.4842.
 
 The paper's: the modules and their widths, local response normalisation in the stem, two auxiliary
-heads whose losses count 0.3 each, dropout of 0.4 before the classifier and 0.7 in the heads. Of the
-port to Caffe (BVLC `bvlc_googlenet`), where the paper is silent: the constants of the response
-normalisation, pools that keep a last window which only partly fits, Xavier initialisation by fan-in
-with biases of 0.2. Padding is symmetric.
+heads whose losses have weight 0.3, dropout of 0.4 before the classifier and 0.7 in the heads. From
+the port to Caffe (BVLC `bvlc_googlenet`), where the paper gives no value: the constants of the
+response normalisation, pools that keep a partly fitting last window, Xavier initialisation by
+fan-in with biases of 0.2. Padding is symmetric.
 
-`googlenet_bn` is the same with batch normalisation instead of biases and response normalisation.
-`googlenet_torchvision` is the network of TF-slim's and torchvision's weights: on top of that its
-"5x5" convolutions are 3x3, the pool before 5a is 2x2, the dropout 0.2, and the heads average maps
-of any size to 4x4. slim pads a stride of 2 on one side only; ours pads as torchvision does. The
-initial weights are slim's.
+`googlenet_bn` has batch normalisation instead of biases and response normalisation.
+`googlenet_torchvision` is the network of TF-slim's and torchvision's weights: it also has 3x3
+instead of "5x5" convolutions, a 2x2 pool before 5a, dropout 0.2, and heads that average maps of any
+size to 4x4. slim pads a stride of 2 on one side only; we pad as in torchvision. The initial weights
+are slim's.
 
 ImageNet, validation error (top-1 / top-5 %) of one network, parameters without and with the heads:
 
@@ -74,12 +74,12 @@ MODULES = (
     ),
 )
 
-# The modules of stage 2 that an auxiliary head reads, 4a and 4d, and what its logits are called.
+# The modules of stage 2 that are followed by an auxiliary head, 4a and 4d, and the logits' names.
 HEADS = {1: "aux1", 4: "aux2"}
 
-# Cut off at two standard deviations.
+# Truncated at two standard deviations.
 slim_normal = nn.initializers.truncated_normal(0.01)
-# Caffe's default for k, where AlexNet has 2.
+# k is Caffe's default; AlexNet has 2.
 caffe_lrn = partial(local_response_norm, size=5, k=1.0, alpha=1e-4, beta=0.75, alpha_over_n=True)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -87,10 +87,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def to_plus_minus_one(images: jax.Array) -> jax.Array:
-    """Turns images normalised by ImageNet's mean and deviation into pixels from -1 to 1.
+    """Converts images normalised by ImageNet's mean and deviation to pixels in [-1, 1].
 
     Raises:
-      UserError: if the images have not three channels.
+      UserError: if images do not have three channels.
     """
     if images.shape[-1] != 3:
         raise UserError(
@@ -102,7 +102,7 @@ def to_plus_minus_one(images: jax.Array) -> jax.Array:
     return (images * std + mean - 0.5) / 0.5
 
 
-# A pool that keeps a last window which only partly fits.
+# A pool that keeps a partly fitting last window.
 halve = partial(max_pool, window=(3, 3), strides=(2, 2), ceil_mode=True)
 
 
@@ -113,10 +113,10 @@ def stem(lrn: Activation | None) -> list[Step]:
 
 
 def module(widths: Widths, large_kernel: int, reduced: bool = True) -> Fork:
-    """Returns 1x1 | 1x1, 3x3 | 1x1, 5x5 | max-pool, 1x1, where `large_kernel` is that 5.
+    """Returns 1x1 | 1x1, 3x3 | 1x1, 5x5 | max-pool, 1x1, where `large_kernel` is the 5.
 
-    Not reduced, it is the naive module of figure 2a: no 1x1 in front of the large kernels nor
-    behind the pool, whose channels all pass.
+    If not reduced, it is the naive module of figure 2a: without the 1x1 before the large kernels
+    and after the pool, whose channels all pass.
     """
     pool = partial(max_pool, window=(3, 3), strides=(1, 1), padding=1)
     if not reduced:
@@ -131,7 +131,7 @@ def module(widths: Widths, large_kernel: int, reduced: bool = True) -> Fork:
 
 
 class Stage(nn.Module):
-    """Modules `block1`, `block2`, … one after another."""
+    """Consecutive modules `block1`, `block2`, …."""
 
     modules: Sequence[Fork]
     conv: Constructor
@@ -146,7 +146,7 @@ class Stage(nn.Module):
 
         Args:
           x: (N, H, W, C).
-          tap: is shown the number of each module, counted from 1, and its output.
+          tap: called with the number of each module, counted from 1, and its output.
         """
         for number, table in enumerate(self.modules, start=1):
             x = Branches(table, self.conv, self.norm, self.act, name=f"block{number}")(x)
@@ -161,7 +161,7 @@ class AuxiliaryHead(nn.Module):
     Maps (N, H, W, C) to logits.
 
     Attributes:
-      adaptive: average to 4x4, whatever the size of the map.
+      adaptive: whether to average maps of any size to 4x4.
     """
 
     conv: Constructor
@@ -193,26 +193,25 @@ class GoogLeNet(NormNetwork):
 
     Attributes:
       modules: widths of the modules of each of the three stages.
-      large_kernel: of a module's third branch.
-      reduced: whether modules have 1x1 convolutions in front of the large ones and behind the pool;
-        without them they are naive, and wider with each.
+      large_kernel: kernel size of a module's third branch.
+      reduced: whether modules have 1x1 convolutions before the large ones and after the pool;
+        without them modules are naive, and wider from module to module.
       last_pool: window of the max-pool before the last stage; its stride is 2.
-      lrn: response normalisation in the stem; None leaves it out.
-      aux_heads: whether there are auxiliary heads. Their first dense layer depends on the size of
-        the images, unless `adaptive_aux`.
-      adaptive_aux: average the maps in front of the heads to 4x4 by bins that cover them, which at
-        224x224 is not the paper's 5x5/3.
-      dropout_rate: share of the features dropped in front of the classifier.
-      aux_dropout_rate: the same in the auxiliary heads.
-      transform_input: take images normalised by ImageNet's mean and deviation and scale them to
-        [-1, 1], for weights that were trained on that.
+      lrn: response normalisation in the stem; None omits it.
+      aux_heads: whether there are auxiliary heads. Their first dense layer depends on the image
+        size, unless `adaptive_aux`.
+      adaptive_aux: whether to average the heads' input maps to 4x4 by bins that cover them, which
+        at 224x224 is not the paper's 5x5/3.
+      dropout_rate: share of features dropped before the classifier.
+      aux_dropout_rate: dropout rate of the auxiliary heads.
+      transform_input: whether to convert images normalised by ImageNet's mean and deviation to [-1,
+        1], for weights trained on that range.
       dense_init: initialiser of the hidden layers of the auxiliary heads.
       classifier_init: initialiser of the classifiers.
-      bias_init: of all biases but the classifiers', which start at zero.
+      bias_init: initialiser of all biases but the classifiers', which start at zero.
 
     Raises:
-      UserError: if the images are not of rank 4, or too small for the last pool or for the
-        auxiliary heads.
+      UserError: if images are not of rank 4, or too small for the last pool or the auxiliary heads.
     """
 
     modules: Sequence[Sequence[Widths]] = MODULES
@@ -278,9 +277,9 @@ class GoogLeNet(NormNetwork):
         return self.classify(global_average_pool(x), self.classifier_init, dropout)
 
     def _smallest(self, heads_run: bool) -> int:
-        """Returns the side of the smallest images."""
-        # The last stages see floor(ceil(H/2)/8) pixels. A window that only partly fits still gives
-        # one if it misses no more than its last column.
+        """Returns the side of the smallest valid images."""
+        # The last stages have floor(ceil(H/2)/8) pixels. A partly fitting window gives a pixel if
+        # it lacks only its last column.
         needed = 5 if heads_run and not self.adaptive_aux else self.last_pool - 1
         return 16 * needed - 1
 

@@ -3,13 +3,13 @@
 Srivastava, Greff and Schmidhuber, "Training Very Deep Networks", 2015, arXiv 1507.06228.
 
 The paper's: layers H(x)·T(x) + x·(1 - T(x)) with a learned gate T whose bias starts negative, so
-that a deep network starts near the identity; the fully connected networks of its study of depth and
-their plain twins of 71 units, which have nearly as many parameters. Of the released code: the
+that a deep network is initially near the identity; the fully connected networks of its depth study,
+and their plain twins of 71 units, which have nearly as many parameters. From the released code: the
 convolutional networks, dropout on the image and after every pool, Caffe's Xavier for the weights.
 
-Ours: the gates of all fully connected networks start at -2, the paper's figure for 50 layers (it
-searched from -1 to -10); the plain twins of the convolutional networks keep their widths. The
-paper's CIFAR network of 11 layers is not told well enough to be built.
+Ours: the gates of all fully connected networks start at -2, the paper's value for 50 layers (it
+  searched from -1 to -10); the plain twins of the convolutional networks have the same widths. The
+  paper does not fully specify its CIFAR network of 11 layers, so we do not have it.
 
 Test error in the paper (%), parameters. The convolutional networks on CIFAR with shifts and flips:
 
@@ -41,10 +41,10 @@ class HighwayUnit(nn.Module):
     """H(x)·T(x) + x·(1 - T(x)), H = ReLU(layer(x)), T = sigmoid(gate(x)).
 
     Attributes:
-      layer: constructor of the affine maps in H and T, both of the shape of the input.
+      layer: constructor of the affine maps in H and T, both with the shape of the input.
       act: activation of H.
-      gate_bias: where the bias of the gate starts; the more negative, the nearer to the identity.
-      highway: False leaves the gate out; H is all that remains, and may be of another shape.
+      gate_bias: initial bias of the gate; a more negative one is nearer to the identity.
+      highway: False omits the gate; only H remains, which may have another shape.
     """
 
     layer: Constructor
@@ -69,9 +69,9 @@ class Stage(nn.Module):
     """Dropout, plain layer `first`, ReLU, units `block1`, `block2` and so on.
 
     Attributes:
-      first: constructor of the plain layer that changes the width; None leaves it out.
+      first: constructor of the plain layer that changes the width; None omits it.
       unit: constructor of a `HighwayUnit`.
-      dropout: of the input; None leaves it out.
+      dropout: dropout of the input; None omits it.
     """
 
     num_blocks: int
@@ -100,17 +100,17 @@ class HighwayMLP(nn.Module):
 
     Attributes:
       num_classes: 0 returns the last hidden layer.
-      depth: hidden layers, the plain first one included.
+      depth: number of hidden layers, including the plain first one.
       width: units in each; None is the paper's 50, and 71 without gates.
       gate_bias: see `HighwayUnit`.
       highway: False is the plain twin.
-      dtype: of the computation.
-      param_dtype: of the parameters.
+      dtype: dtype of the computation.
+      param_dtype: dtype of the parameters.
       dense: constructor of the hidden layers.
       act: activation of the whole network.
 
     Raises:
-      UserError: if the images are not of rank 4, or there is no layer or unit.
+      UserError: if images are not of rank 4, or there is no layer or unit.
     """
 
     num_classes: int = 10
@@ -146,30 +146,29 @@ class HighwayMLP(nn.Module):
 class Highway(Network):
     """Stages of 3x3 highway units, pooled; linear classifier. The defaults are CIFAR's.
 
-    A stage opens with a plain convolution if it is the first or of another width than the one
-    before.
+    The first stage, and each stage with another width than the previous one, begins with a plain
+    convolution.
 
     `apply(variables, images, train=False)` maps (N, H, W, C) to logits (N, num_classes) in at least
-    float32. With `train=True` an rng `dropout` is needed where a rate is positive. Submodules:
+    float32. With `train=True` an rng `dropout` is needed if a rate is positive. Submodules:
     `stage1`, `stage2`, … (before their pools), `last` if there are `last_features`, `classifier`.
 
     Attributes:
-      stage_sizes: highway units in each stage.
+      stage_sizes: number of highway units in each stage.
       stage_features: width of each stage.
-      first_kernel_size: side of the first convolution of all; the others are 3x3.
-      first_padding: of it, on every side; None is half its kernel.
-      pool_sizes: windows of the max-pools of stride 2 behind the stages, for as many stages as
-        there are; they keep a last window that only partly fits.
-      last_features: of a 1x1 convolution behind the stages, whose maps are averaged; 0 leaves it
-        out, and the classifier sees every pixel.
-      dropout_rates: of the inputs of each stage and, last, of the classifier.
+      first_kernel_size: kernel size of the very first convolution; the others are 3x3.
+      first_padding: its padding on every side; None is half its kernel.
+      pool_sizes: windows of the max-pools of stride 2 after the stages, for the first stages if
+        there are fewer; pools keep a partly fitting last window.
+      last_features: features of a 1x1 convolution after the stages, whose maps are averaged; 0
+        omits it, and the classifier's input is every pixel.
+      dropout_rates: dropout rates of the inputs of each stage and finally of the classifier.
       classifier_std: standard deviation of the classifier's initial weights.
       gate_bias: see `HighwayUnit`.
       highway: False is the plain twin of the same widths.
 
     Raises:
-      UserError: if the images are not of rank 4 or too small, or for fields of lengths that do not
-        fit together.
+      UserError: if images are not of rank 4 or too small, or fields have inconsistent lengths.
     """
 
     num_classes: int = 10
@@ -216,10 +215,10 @@ class Highway(Network):
         return self.classify(x, normal(self.classifier_std), dropouts[-1]())
 
     def _smallest(self) -> int:
-        """Returns the side of the smallest images."""
+        """Returns the side of the smallest valid images."""
         side = 1
         for window in reversed(self.pool_sizes):
-            # Of the last of so many windows one pixel is enough.
+            # One pixel of the last of these windows is enough.
             side = max(2 * side - 3 + window, 1)
         if self.first_padding is not None:
             side += self.first_kernel_size - 1 - 2 * self.first_padding

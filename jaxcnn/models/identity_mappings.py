@@ -1,8 +1,8 @@
-"""Variants of a residual unit: where BN and ReLU stand, and what stands on the shortcut.
+"""Variants of a residual unit: positions of BN and ReLU, and operations on the shortcut.
 
 He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027. The
-variant that won is `jaxcnn.models.preact_resnet`, written out; here are the others, as one network
-whose units follow a table.
+best variant is written out in `jaxcnn.models.preact_resnet`. This file has the others, as one
+network whose units follow a table.
 
 CIFAR-10, test error in the paper (%), median of 5 runs, of ResNet-110 (basic units) and ResNet-164
 (bottlenecks), by `ordering`:
@@ -11,17 +11,17 @@ CIFAR-10, test error in the paper (%), median of 5 runs, of ResNet-110 (basic un
   (b) bn_after_addition      8.17   6.50      (e) full_preactivation        6.37   5.46
   (c) relu_before_addition   7.84   6.14
 
-and of ResNet-110 with the original ordering, by what every unit has on its shortcut ("fail": above
-20 %):
+and for ResNet-110 with the original ordering, by the operations on the shortcut of every unit
+("fail": above 20 %):
 
   shortcut x 0, branch x 1      fail       gate 1-g, branch g          fail; b_g = -6 8.70, -7 9.81
   shortcut x 0.5, branch x 1    fail       gate 1-g, branch x 1        b_g = 0 12.86, -6 6.91
   shortcut x 0.5, branch x 0.5  12.35      dropout 0.5                 fail
   1x1 convolution               12.22
 
-The paper's: all of these, g = σ(W x + b_g) being a 1x1 convolution with one gate for each channel
-and pixel; BN behind every convolution, and none in a gate. Ours, where the paper is silent: a unit
-that changes the shape gates what its parameter-free shortcut puts out, and the gate takes the
+The paper's: all of these, with g = σ(W x + b_g) from a 1x1 convolution with one gate per channel
+and pixel; BN after every convolution, and none in a gate. Ours, where the paper gives no detail: a
+unit that changes the shape gates the output of its parameter-free shortcut, and the gate has the
 unit's stride.
 """
 
@@ -42,11 +42,11 @@ Steps = list[tuple[str, int]]
 
 
 class Ordering(NamedTuple):
-    """In what order a convolution (W), its BN (B) and its ReLU (R) stand.
+    """Order of a convolution (W), its BN (B) and its ReLU (R).
 
     Attributes:
-      layer: of one layer; a branch is as many of them as it has convolutions.
-      behind: how many of the branch's last steps stand behind the addition.
+      layer: order in one layer; a branch has one layer per convolution.
+      behind: number of the branch's last steps that follow the addition.
     """
 
     layer: str
@@ -54,18 +54,18 @@ class Ordering(NamedTuple):
 
     @property
     def preactivation(self) -> str:
-        """What stands in front of a convolution."""
+        """Steps before a convolution."""
         return self.layer[: self.layer.index("W")]
 
     @property
     def postactivation(self) -> str:
-        """What stands behind a convolution."""
+        """Steps after a convolution."""
         return self.layer[self.layer.index("W") + 1 :]
 
     def steps(self, convolutions: int) -> tuple[Steps, Steps, Steps]:
-        """Returns the steps of a unit: its pre-activation, its branch, behind the addition.
+        """Returns the steps of a unit: pre-activation, branch, and steps after the addition.
 
-        A step is a letter and the number, from 1, of the layer that it belongs to.
+        A step is a letter and the number of its layer, from 1.
         """
         steps = [(kind, i + 1) for i in range(convolutions) for kind in self.layer]
         start, end = len(self.preactivation), len(steps) - self.behind
@@ -83,7 +83,7 @@ GATES = ("none", "exclusive", "shortcut")
 
 
 def check_ordering(ordering: str, zero_init_last: bool) -> None:
-    """Raises `UserError` for an ordering that does not exist, or with which nothing is learnt."""
+    """Raises `UserError` if the ordering does not exist, or makes learning impossible."""
     if ordering not in ORDERINGS:
         raise UserError(f"no ordering {ordering!r}: {nearest(ordering, ORDERINGS)}")
     if zero_init_last and ordering == "relu_before_addition":
@@ -94,15 +94,15 @@ def check_ordering(ordering: str, zero_init_last: bool) -> None:
 
 
 class Join(nn.Module):
-    """Branch and shortcut, each times what the fields say, added.
+    """Adds branch and shortcut, each with a factor.
 
     Attributes:
-      strides: of the unit.
-      gate: "shortcut" multiplies the shortcut by 1-g, "exclusive" the branch by g as well.
-      gate_bias: b_g to start from; the gate's own convolution is `gate`.
+      strides: strides of the unit.
+      gate: "shortcut" multiplies the shortcut by 1-g, "exclusive" also the branch by g.
+      gate_bias: initial b_g; the gate's convolution is named `gate`.
       shortcut_scale: constant factor of the shortcut.
       residual_scale: constant factor of the branch.
-      dropout: of the shortcut; None leaves it out.
+      dropout: dropout of the shortcut; None omits it.
     """
 
     conv: Constructor
@@ -115,7 +115,7 @@ class Join(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, branch: jax.Array, shortcut: jax.Array) -> jax.Array:
-        """Returns the sum, shaped as `branch` and `shortcut` are; `x` is the unit's input."""
+        """Returns the sum, with the shape of `branch` and `shortcut`; `x` is the unit's input."""
         if self.gate not in GATES:
             raise UserError(f"no gate {self.gate!r}: {nearest(self.gate, GATES)}")
         branch, shortcut = self.residual_scale * branch, self.shortcut_scale * shortcut
@@ -138,16 +138,17 @@ class Join(nn.Module):
 
 
 class VariantUnit(PreActUnit):
-    """A residual unit whose layers stand in one of `ORDERINGS`.
+    """A residual unit whose layers have one of `ORDERINGS`.
 
-    Where the shortcut is not the input as it is, it starts from the same pre-activation as the
-    branch; behind its projection stands BN where BN stands behind the branch's last convolution.
+    If the shortcut is not the identity, its input is the pre-activation of the branch; BN follows
+    its projection if BN follows the branch's last convolution.
 
     Attributes:
-      ordering: a name of `ORDERINGS`.
-      join: constructor of what adds branch and shortcut, a `Join`; None is the sum.
-      zero_init_last: start the branch's last convolution or BN at zero, the unit as its shortcut.
-      span: convolutions of the branch, for a basic unit; None is two.
+      ordering: a name in `ORDERINGS`.
+      join: constructor of a `Join` for branch and shortcut; None is the sum.
+      zero_init_last: whether the branch's last convolution or BN starts at zero, the unit as its
+        shortcut.
+      span: number of convolutions in the branch of a basic unit; None is two.
     """
 
     ordering: str = "full_preactivation"
@@ -170,17 +171,17 @@ class VariantUnit(PreActUnit):
         return self.run(behind, y)
 
     def residual(self, x: jax.Array) -> jax.Array:
-        """Returns the branch of an input that is pre-activated."""
+        """Returns the branch for a pre-activated input."""
         return self.run(self.steps[1], x)
 
     @property
     def convolutions(self) -> list[Constructor]:
-        """Constructors of the branch's convolutions, with everything set but the name."""
+        """Constructors of the branch's convolutions, complete except for the name."""
         raise NotImplementedError
 
     @property
     def steps(self) -> tuple[Steps, Steps, Steps]:
-        """Steps before the branch, in it, and behind the addition."""
+        """Steps before the branch, in it, and after the addition."""
         return ORDERINGS[self.ordering].steps(len(self.convolutions))
 
     def run(self, steps: Steps, x: jax.Array) -> jax.Array:
@@ -201,11 +202,11 @@ class VariantUnit(PreActUnit):
 
 
 class VariantBasicBlock(VariantUnit):
-    """3x3 and 3x3, or as many 3x3 as `span` says, with BN and ReLU where the ordering has them."""
+    """Two 3x3, or `span` of them, with BN and ReLU according to the ordering."""
 
     @property
     def convolutions(self) -> list[Constructor]:
-        """Constructors of the 3x3."""
+        """Constructors of the 3x3 convolutions."""
         self.check_ungrouped()
         conv = partial(self.conv, self.features, (3, 3), padding=1)
         span = 2 if self.span is None else self.span
@@ -213,10 +214,10 @@ class VariantBasicBlock(VariantUnit):
 
 
 class VariantBottleneck(VariantUnit):
-    """1x1, 3x3, 1x1, with BN and ReLU where the ordering has them.
+    """1x1, 3x3, 1x1, with BN and ReLU according to the ordering.
 
     Attributes:
-      stride_first: stride on the first 1x1, as for CIFAR, instead of on the 3x3.
+      stride_first: whether the first 1x1 is strided, as for CIFAR, instead of the 3x3.
     """
 
     stride_first: bool = False
@@ -225,7 +226,7 @@ class VariantBottleneck(VariantUnit):
 
     @property
     def convolutions(self) -> list[Constructor]:
-        """Constructors of 1x1, 3x3 and 1x1."""
+        """Constructors of the 1x1, 3x3 and 1x1 convolutions."""
         if self.span is not None:
             raise UserError("the shortcut of a bottleneck spans its three layers: no shortcut_span")
         first, second = (self.strides, 1) if self.stride_first else (1, self.strides)
@@ -239,26 +240,27 @@ class VariantBottleneck(VariantUnit):
 
 
 class VariantResNet(PreActResNet):
-    """`PreActResNet` with another ordering in its units, or something on their shortcuts.
+    """`PreActResNet` with another ordering in its units, or operations on their shortcuts.
 
     With the ordering "original" it is `ResNet`, with "full_preactivation" `PreActResNet`. The stem
-    is one more layer of the same kind, and takes over what stands in front of the first unit;
-    behind the last unit the same stands once more.
+    is one more layer with the same ordering, and does the pre-activation of the first unit. The
+    last unit is followed by another pre-activation.
 
     Attributes:
       block: constructor of a unit: `VariantBasicBlock`, `VariantBottleneck`, or a partial of one.
-      ordering: of BN, ReLU and convolution in a unit; a name of `ORDERINGS`.
-      shortcut_span: convolutions under one shortcut of basic units, at the same depth; None is two.
+      ordering: order of BN, ReLU and convolution in a unit; a name in `ORDERINGS`.
+      shortcut_span: number of convolutions per shortcut in basic units, at the same depth; None is
+        two.
       shortcut_scale: constant factor of every shortcut.
       residual_scale: constant factor of every branch.
-      gate: "shortcut" multiplies every shortcut by 1-g(x), "exclusive" its branch by g(x) as well.
-      gate_bias: bias of the gates to start from.
+      gate: "shortcut" multiplies every shortcut by 1-g(x), "exclusive" also its branch by g(x).
+      gate_bias: initial bias of the gates.
       shortcut_dropout: share of inputs dropped on every shortcut.
-      zero_init_last: start the last convolution (BN where that stands behind) of every unit at
+      zero_init_last: whether the last convolution of every unit (or the BN after it) starts at
         zero.
 
     Raises:
-      UserError: as `PreActResNet`; for an ordering or a gate that does not exist or cannot learn.
+      UserError: see `PreActResNet`; also if an ordering or a gate does not exist or cannot learn.
     """
 
     block: Constructor = VariantBottleneck
@@ -294,17 +296,17 @@ class VariantResNet(PreActResNet):
         return self.classify(global_average_pool(x))
 
     def check_fields(self, images: jax.Array) -> None:
-        """Raises `UserError` for images or fields that do not go together."""
+        """Raises `UserError` if images or fields are inconsistent."""
         super().check_fields(images)
         check_ordering(self.ordering, self.zero_init_last)
         if self.scan_units and self.shortcut_dropout:
             raise UserError("scan_units goes without dropout: set scan_units=False")
 
     def _join(self, train: bool) -> Constructor | None:
-        """Returns the constructor of a `Join`, None where branch and shortcut are just added.
+        """Returns the constructor of a `Join`, or None if branch and shortcut are just added.
 
         Raises:
-          UserError: if there is no shortcut to do it to.
+          UserError: if there is no shortcut.
         """
         factors = (self.shortcut_scale, self.residual_scale)
         if (self.gate, *factors, self.shortcut_dropout) == ("none", 1.0, 1.0, 0.0):
@@ -322,7 +324,7 @@ class VariantResNet(PreActResNet):
         )
 
     def _sizes(self) -> Sequence[int]:
-        """Returns the units of every stage."""
+        """Returns the number of units in every stage."""
         span = 2 if self.shortcut_span is None else self.shortcut_span
         if span < 1 or any(2 * size % span for size in self.stage_sizes):
             raise UserError(
@@ -335,16 +337,16 @@ class VariantResNet(PreActResNet):
 def cifar_resnet_v2(
     depth: int, bottleneck: bool = False, ordering: str | None = None, **fields: Any
 ) -> PreActResNet:
-    """Returns the CIFAR network of the paper, or with an ordering a variant of it.
+    """Returns the paper's CIFAR network, or a variant of it if an ordering is given.
 
     Args:
       depth: 6n+2, or 9n+2 with bottlenecks.
       bottleneck: bottlenecks and shortcut B, instead of basic units and shortcut A.
-      ordering: a name of `ORDERINGS`; None is `PreActResNet`.
-      **fields: of `VariantResNet`, without an ordering those of `PreActResNet`.
+      ordering: a name in `ORDERINGS`; None is `PreActResNet`.
+      **fields: fields of `VariantResNet`, or of `PreActResNet` without an ordering.
 
     Raises:
-      UserError: for another depth.
+      UserError: for any other depth.
     """
     if ordering is None:
         return cifar_preact_resnet(depth, bottleneck, **fields)

@@ -1,19 +1,19 @@
-"""Inception v3, and v2 as far as it can be known.
+"""Inception v3, and a reconstruction of v2.
 
 Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, "Rethinking the Inception Architecture for Computer
 Vision", 2015, arXiv 1512.00567.
 
 The paper's: factorised convolutions, modules of three kinds on maps of 35, 17 and 8, reductions
-that convolve and pool side by side, an auxiliary head with BN behind the 17x17 modules, label
-smoothing. Of the released code (TensorFlow models, `inception` and slim): all widths, which the
-paper leaves out, the stem, dropout of 0.2, epsilon 0.001, the start at a truncated normal of
-deviation 0.1 (0.01 and 0.001 in the auxiliary head), average pools that divide by the pixels in the
-window. torchvision divides by nine at the border too, and drops 0.5. Momentum 0.9 is torchvision's,
-slim has 0.9997. Padding is symmetric.
+that convolve and pool in parallel, an auxiliary head with BN after the 17x17 modules, label
+smoothing. From the released code (TensorFlow models, `inception` and slim): all widths, which the
+paper omits, the stem, dropout of 0.2, epsilon 0.001, truncated normal initialisation with deviation
+0.1 (0.01 and 0.001 in the auxiliary head), average pools that divide by the pixels in the window.
+torchvision divides by nine at the border too, and drops 0.5. Momentum 0.9 is torchvision's; slim
+has 0.9997. Padding is symmetric.
 
-`inception_v2` is a reconstruction of ours: the paper's network of that name has 3x3 convolutions
-where v3 has 5x5, and no BN in the auxiliary head; its table 1 fits neither its text nor the code,
-so the rest is v3's.
+`inception_v2` is our reconstruction: the paper's network of that name has 3x3 convolutions instead
+of v3's 5x5, and no BN in the auxiliary head. Its table 1 fits neither its text nor the code, so the
+rest is v3's.
 
 ImageNet, single-crop validation error in the paper (top-1 / top-5 %), parameters, with the head:
 
@@ -43,7 +43,7 @@ from jaxcnn.models.googlenet import to_plus_minus_one
 from jaxcnn.models.network import NormNetwork
 from jaxcnn.ops.pool import avg_pool
 
-# Cut off at two standard deviations, as TensorFlow's.
+# Truncated at two standard deviations, like TensorFlow's.
 truncated_normal = nn.initializers.truncated_normal
 
 
@@ -88,7 +88,7 @@ REDUCTION_B = fork(
 def module_c(average: Pool) -> Fork:
     """Returns 320 1x1 | 384 1x1, ends | 448 1x1, 384 3x3, ends | average pool, 192 1x1.
 
-    The ends of a branch are 1x3 and 3x1 side by side.
+    The ends of a branch are 1x3 and 3x1 in parallel.
     """
     ends = fork([Layer(384, (1, 3))], [Layer(384, (3, 1))])
     return fork(
@@ -100,11 +100,11 @@ def module_c(average: Pool) -> Fork:
 
 
 class Stage(nn.Module):
-    """`reduction`, if any, which halves the map, then `block1`, `block2` and so on.
+    """Optional `reduction`, which halves the map, then `block1`, `block2` and so on.
 
     Attributes:
-      scan: run three or more blocks of the same constructor, which then must put out what they take
-        in, as a loop; see `InceptionV4`.
+      scan: whether to run three or more blocks with the same constructor, whose outputs must have
+        the shape of their inputs, as a loop; see `InceptionV4`.
     """
 
     blocks: Sequence[Constructor]
@@ -113,7 +113,7 @@ class Stage(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps (N, H, W, C) to (N, H', W', C') of the last block."""
+        """Maps (N, H, W, C) to the last block's (N, H', W', C')."""
         if self.reduction is not None:
             x = self.reduction(name="reduction")(x)
         number = 0
@@ -135,14 +135,14 @@ def _unbound(block: Constructor, _: None) -> nn.Module:
 class AuxiliaryHead(nn.Module):
     """5x5/3 average pool, 128 1x1, 768 5x5, linear classifier; with BN and ReLU.
 
-    Maps (N, 17, 17, C) to logits. Of larger maps it averages what the 5x5 leaves.
+    Maps (N, 17, 17, C) to logits. For larger maps it averages the output of the 5x5.
 
     Attributes:
       last_init: initialiser of the 5x5.
-      classifier: constructor of the classifier, complete but for its initialiser.
+      classifier: constructor of the classifier, complete except for its initialiser.
 
     Raises:
-      UserError: for smaller maps.
+      UserError: if the maps are smaller.
     """
 
     conv: Constructor
@@ -174,25 +174,23 @@ class InceptionV3(NormNetwork):
     `apply(variables, images, train=False)` maps (N, H, W, C) to logits (N, num_classes) in at least
     float32. With `train=True` the collection `batch_stats` must be mutable, and if `dropout_rate`
     is positive an rng `dropout` is needed. Submodules: `stem`, `stage1`, `stage2`, `stage3`,
-    `classifier`, and with `aux_heads` `aux1_head`, which reads stage 2. It runs in training and
-    whenever collection `aux` is mutable, which then holds its logits, `aux1`.
+    `classifier`, and with `aux_heads` `aux1_head`, whose input is the output of stage 2. It runs in
+    training and whenever collection `aux` is mutable, and stores its logits there as `aux1`.
 
     Attributes:
       pool_features: width of the pooling branch in each module of stage 1.
-      inner_features: width of the factorised 7x7 convolutions in each module of stage 2, but of
-        the last ones.
-      stage3_size: modules of stage 3.
-      stage1_kernel_size: of the second branch in stage 1; 3 makes v2 of v3.
-      count_include_pad: average pools divide by nine at the border too.
-      aux_heads: whether there is an auxiliary head. Where it runs, images must be 299x299 or
-        larger.
-      dropout_rate: share of the features dropped in front of the classifier.
-      transform_input: take images normalised by ImageNet's mean and deviation and scale them to
-        [-1, 1], for weights that were trained on that.
+      inner_features: width of the factorised 7x7 convolutions in each module of stage 2, except the
+        last convolutions.
+      stage3_size: number of modules in stage 3.
+      stage1_kernel_size: kernel size of the second branch in stage 1; 3 turns v3 into v2.
+      count_include_pad: whether average pools divide by nine at the border too.
+      aux_heads: whether there is an auxiliary head. If it runs, images must be at least 299x299.
+      dropout_rate: share of features dropped before the classifier.
+      transform_input: whether to convert images normalised by ImageNet's mean and deviation to [-1,
+        1], for weights trained on that range.
 
     Raises:
-      UserError: if the images are not of rank 4, or too small for the last stage or the auxiliary
-        head.
+      UserError: if images are not of rank 4, or too small for the last stage or the auxiliary head.
     """
 
     pool_features: Sequence[int] = (32, 64, 64)

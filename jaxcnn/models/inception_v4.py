@@ -4,19 +4,19 @@ Szegedy, Ioffe, Vanhoucke and Alemi, "Inception-v4, Inception-ResNet and the Imp
 Connections on Learning", 2016, arXiv 1602.07261.
 
 The paper's: stems, modules and reductions of the three networks, residual branches that end in a
-linear 1x1 convolution with bias, without BN, and are scaled down before they are added, dropout of
-0.2. Of the released code (TensorFlow models, slim): the scales 0.17, 0.10 and 0.20 (the paper says
-0.1 to 0.3), in the stem of v4 the 1x7 before the 7x1, the auxiliary head, epsilon 0.001, average
-pools that divide by the pixels in the window. The start is that of Inception v3. Momentum 0.9 is
-torchvision's, slim has 0.9997. Padding is symmetric.
+linear 1x1 convolution with bias, without BN, and are scaled down before the addition, dropout of
+0.2. From the released code (TensorFlow models, slim): the scales 0.17, 0.10 and 0.20 (the paper
+says 0.1 to 0.3), in the stem of v4 the 1x7 before the 7x1, the auxiliary head, epsilon 0.001,
+average pools that divide by the pixels in the window. The initialisation is Inception v3's.
+Momentum 0.9 is torchvision's; slim has 0.9997. Padding is symmetric.
 
-`inception_resnet_v2` is the network that was released, and whose weights go by that name: the stem
-of v3, ten, twenty and ten modules, the last of them unscaled and without ReLU, and 1536 maps to
-pool. `inception_resnet_v2_paper` is that of the figures; its expansions have the widths of what
-they are added to (1152 and 2144, where the figures print 1154 and 2048).
+`inception_resnet_v2` is the released network, which is known by this name: the stem of v3, ten,
+twenty and ten modules, the last of them unscaled and without ReLU, and 1536 maps to pool.
+`inception_resnet_v2_paper` follows the figures; its expansions have the widths of the sums (1152
+and 2144, where the figures print 1154 and 2048).
 
-ImageNet, single-crop validation error in the paper, without about 1,700 images that were suspected
-of wrong labels, and with 144 crops of all (top-1 / top-5 %), parameters:
+ImageNet, single-crop validation error in the paper, without about 1,700 images suspected of wrong
+labels, and with 144 crops of all images (top-1 / top-5 %), parameters:
 
   inception_v4                20.0 / 5.0   17.7 / 3.8   42,679,816
   inception_resnet_v1         21.3 / 5.5   18.8 / 4.3   22,756,328
@@ -132,9 +132,10 @@ class ResidualBranches(Branches):
     """Branches; 1x1 with bias; scaled and added to the input; ReLU.
 
     Attributes:
-      scale: factor of what is added.
-      linear: leave out the ReLU at the end.
-      residual: without it the expanded branches alone are the output, not scaled.
+      scale: factor of the residual.
+      linear: whether to omit the ReLU at the end.
+      residual: whether there is a shortcut; without it the output is the expanded branches,
+        unscaled.
     """
 
     scale: float = 1.0
@@ -155,25 +156,24 @@ class InceptionV4(NormNetwork):
     `apply(variables, images, train=False)` maps (N, H, W, C) to logits (N, num_classes) in at least
     float32. With `train=True` the collection `batch_stats` must be mutable, and if `dropout_rate`
     is positive an rng `dropout` is needed. Submodules: `stem`, `stage1`, `stage2`, `stage3`,
-    `classifier`, and with `aux_heads` `aux1_head`, which reads stage 2. It runs in training and
-    whenever collection `aux` is mutable, which then holds its logits, `aux1`.
+    `classifier`, and with `aux_heads` `aux1_head`, whose input is the output of stage 2. It runs in
+    training and whenever collection `aux` is mutable, and stores its logits there as `aux1`.
 
     Attributes:
       stem: steps, see `jaxcnn.layers.inception_blocks`.
-      modules: table of a module of each stage.
-      reductions: tables of what precedes stages 2 and 3 and halves the map.
-      stage_sizes: modules in each stage.
-      smallest: side of the smallest images of which stem and reductions leave anything.
-      aux_heads: whether there is an auxiliary head, that of Inception v3. Where it runs, images
-        must be 299x299 or larger.
-      dropout_rate: share of the features dropped in front of the classifier.
-      scan_units: compile one module of each stage and run the others in a loop (`jax.lax.scan`),
-        with the same variables and numbers: the network starts sooner. Inner values of the modules
-        cannot be captured while it is on.
+      modules: table of each stage's module.
+      reductions: tables of the reductions before stages 2 and 3, which halve the map.
+      stage_sizes: number of modules in each stage.
+      smallest: side of the smallest images for which stem and reductions leave a pixel.
+      aux_heads: whether there is an auxiliary head, that of Inception v3. If it runs, images must
+        be at least 299x299.
+      dropout_rate: share of features dropped before the classifier.
+      scan_units: whether to compile one module per stage and run the others in a loop
+        (`jax.lax.scan`), with the same variables and numbers: the network starts sooner.
+        Intermediates of these modules cannot be captured.
 
     Raises:
-      UserError: if the images are not of rank 4, or too small for the last stage or the auxiliary
-        head.
+      UserError: if images are not of rank 4, or too small for the last stage or the auxiliary head.
     """
 
     stem: Sequence[Step] = STEM_V4
@@ -213,18 +213,18 @@ class InceptionV4(NormNetwork):
         return [partial(Branches, self.modules[stage], **layers)] * self.stage_sizes[stage]
 
     def tail(self, x: jax.Array, **layers: Any) -> jax.Array:
-        """Returns the maps that are averaged."""
+        """Returns the maps to be averaged."""
         return x
 
 
 class InceptionResNet(InceptionV4):
-    """Inception-v4 with residual modules; its defaults are those of v2 as it was released.
+    """Inception-v4 with residual modules; the defaults are those of the released v2.
 
-    Attributes, besides those of `InceptionV4` (`last` is one more submodule):
-      scales: of the residual branches in each stage.
+    Attributes, in addition to those of `InceptionV4` (and a further submodule `last`):
+      scales: scales of the residual branches in each stage.
       residual: whether the modules have shortcuts.
-      linear_last: stage 3 has one more module, which is not scaled and has no ReLU at its end.
-      last_features: maps of a 1x1 convolution behind stage 3; None leaves it out.
+      linear_last: whether stage 3 has one more module, unscaled and without ReLU at its end.
+      last_features: maps of a 1x1 convolution after stage 3; None omits it.
     """
 
     stem: Sequence[Step] = STEM_RESNET_V2
@@ -250,7 +250,7 @@ class InceptionResNet(InceptionV4):
         return blocks
 
     def tail(self, x: jax.Array, **layers: Any) -> jax.Array:
-        """Returns the maps that are averaged."""
+        """Returns the maps to be averaged."""
         if self.last_features is None:
             return x
         return ConvNormAct(self.last_features, (1, 1), **layers, name="last")(x)
@@ -270,7 +270,7 @@ def inception_resnet_v1(**fields: Any) -> InceptionResNet:
 
 
 def inception_resnet_v2_paper(**fields: Any) -> InceptionResNet:
-    """Returns the Inception-ResNet-v2 of the figures; `fields` are those of `InceptionResNet`."""
+    """Returns the figures' Inception-ResNet-v2; `fields` are those of `InceptionResNet`."""
     defaults = {
         "stem": STEM_V4,
         "stage_sizes": (5, 10, 5),

@@ -1,18 +1,18 @@
-"""The Ladder network, a multilayer perceptron that learns from unlabelled images, too.
+"""The Ladder network, a multilayer perceptron that also learns from unlabelled images.
 
 Rasmus, Valpola, Honkala, Berglund and Raiko, "Semi-Supervised Learning with Ladder Networks", 2015,
 arXiv 1507.02672.
 
 The paper's: a corrupted and a clean pass through one encoder, Gaussian noise on the input and after
-every normalisation, batch normalisation of labelled and of unlabelled rows by themselves, a bias
-behind it and a scale for the softmax alone, the decoder with its ten parameters per unit, the cost
-of each layer. Of the released code (CuriousAI/ladder): the clean pass is differentiated as well as
-the corrupted one; the running statistics are those of the clean pass.
+every normalisation, separate batch normalisation of labelled and unlabelled rows, a bias after it
+and a scale only for the softmax, the decoder with ten parameters per unit, the cost of each layer.
+From the released code (CuriousAI/ladder): both passes are differentiated; the running statistics
+are those of the clean pass.
 
-Ours: 1e-5 is added to variances instead of 1e-10, with which a unit that is constant but for the
-rounding of float32 would be amplified, and its gradient too, by 1e5. Test images are normalised by
-running averages over the last batches' unlabelled rows, where the paper averages over the whole
-training set when training is over.
+Ours: 1e-5 is added to variances instead of 1e-10. With 1e-10 a unit that is constant up to float32
+  rounding would be amplified, and its gradient too, by 1e5. Test images are normalised by running
+  averages over the unlabelled rows of recent batches; the paper averages over the whole training
+  set after training.
 
 MNIST, permutation invariant, test error in the paper (%) with 100 / 1000 / all labels. Parameters:
 1,538,770 of the encoder, 3,105,710 with the decoder (1,536,500 weights, 30,440 of its combinators):
@@ -35,19 +35,19 @@ from jaxcnn.layers.norm import batch_norm
 from jaxcnn.layers.split_norm import SplitBatchNorm, per_channel
 from jaxcnn.models.checks import check_images
 
-# The paper's costs of the layers with 100 labels, from the input up.
+# The paper's costs of the layers with 100 labels, starting at the input.
 DENOISING = (1000.0, 10.0, 0.1, 0.1, 0.1, 0.1, 0.1)
 
 _fan_in_normal = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
 
 
 class Pass(NamedTuple):
-    """One of the two ways of a training batch through the encoder.
+    """The corrupted or the clean pass of a training batch through the encoder.
 
     Attributes:
-      labelled: bools [N], of the rows that are normalised by themselves; None if all are alike.
-      noise: standard deviation after every normalisation.
-      clean: whether the running statistics learn from this pass.
+      labelled: booleans [N], rows that are normalised separately; None normalises all together.
+      noise: standard deviation of the noise after every normalisation.
+      clean: whether this pass updates the running statistics.
     """
 
     labelled: jax.Array | None
@@ -56,13 +56,13 @@ class Pass(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A layer in one pass.
+    """Values of a layer in one pass.
 
     Attributes:
-      h: activated.
-      z: normalised, with noise if there is any.
-      mean: (features,), by which the unlabelled rows were normalised.
-      std: likewise.
+      h: activated values.
+      z: normalised values, with noise if there is any.
+      mean: (features,), mean by which the unlabelled rows were normalised.
+      std: (features,), deviation by which the unlabelled rows were normalised.
     """
 
     h: jax.Array
@@ -75,10 +75,10 @@ class Layer(nn.Module):
     """Linear map, BN[, noise]; + bias[, times scale], activation.
 
     Attributes:
-      linear: constructor of the map; None leaves it out.
+      linear: constructor of the map; None omits it.
       norm: constructor of the normalisation.
-      act: None leaves it out, the bias too.
-      with_scale: only an activation for which ReLU(c·x) = c·ReLU(x) does not hold needs one.
+      act: activation; None omits it and the bias.
+      with_scale: whether there is a scale; only activations without ReLU(c·x) = c·ReLU(x) need one.
     """
 
     linear: Constructor | None
@@ -92,7 +92,7 @@ class Layer(nn.Module):
 
     @nn.compact
     def encode(self, h: jax.Array, way: Pass | None) -> Encoded:
-        """Returns all of the layer; `way` is None in evaluation."""
+        """Returns the layer's values; `way` is None in evaluation."""
         x = h if self.linear is None else self.linear(name="linear")(h)
         norm = self.norm(name="norm")
         labelled, update = (way.labelled, way.clean) if way else (None, False)
@@ -112,18 +112,18 @@ class Layer(nn.Module):
 
 
 def add_noise(module: nn.Module, x: jax.Array, deviation: float) -> jax.Array:
-    """Adds Gaussian noise from the module's rng `dropout`, which is not asked for where it is 0."""
+    """Adds Gaussian noise from the module's rng `dropout`; deviation 0 needs no rng."""
     if deviation == 0:
         return x
     return x + deviation * jax.random.normal(module.make_rng("dropout"), x.shape, x.dtype)
 
 
 class Combinator(nn.Module):
-    """ẑ = (z̃ - μ(u))·v(u) + μ(u), μ and v each a sigmoid and a line with parameters per unit.
+    """ẑ = (z̃ - μ(u))·v(u) + μ(u), μ and v being a sigmoid plus a line, with parameters per unit.
 
     Attributes:
-      dtype: of the computation.
-      param_dtype: of `a1` … `a10`, named as in the paper.
+      dtype: dtype of the computation.
+      param_dtype: dtype of `a1` … `a10`, named as in the paper.
     """
 
     dtype: Any
@@ -131,7 +131,7 @@ class Combinator(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array, u: jax.Array) -> jax.Array:
-        """Returns the denoised z, (N, C), from the noisy one and the signal from above."""
+        """Returns the denoised z, (N, C), from the noisy z and the signal from above."""
 
         def curve(first: int) -> jax.Array:
             a, b, c, d, e = (
@@ -150,12 +150,12 @@ class Combinator(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From the top: BN of the signal, combinator, cost; linear map down; and so on.
+    """Starting at the top: BN of the signal, combinator, cost, linear map down; repeated.
 
-    It ends at the lowest layer that costs something: `combine6`, `linear5`, `combine5`, ….
+    It ends at the lowest layer with a cost: `combine6`, `linear5`, `combine5`, ….
 
     Attributes:
-      denoising: what each layer costs, from the lowest.
+      denoising: cost of each layer, starting at the lowest.
       linear: constructor of linear maps, called with the features.
       norm: constructor of the normalisation.
     """
@@ -172,13 +172,13 @@ class Decoder(nn.Module):
         top: jax.Array,
         labelled: jax.Array | None,
     ) -> jax.Array:
-        """Returns costs [N] whose mean over the batch is that of the unlabelled rows.
+        """Returns costs [N] whose mean over the batch is the mean cost of the unlabelled rows.
 
         Args:
-          clean: the layers in the clean pass, from the lowest, the z of each (N, C).
+          clean: layers in the clean pass, starting at the lowest; z of each is (N, C).
           noisy: z of the same layers in the corrupted pass.
-          top: (N, C), which the signal starts from.
-          labelled: bools [N], rows that cost nothing; None if all rows cost.
+          top: (N, C), the signal at the top.
+          labelled: booleans [N], rows without cost; None gives all rows a cost.
         """
         costing = jnp.ones(top.shape[:1], bool) if labelled is None else ~labelled
         norm = self.norm(name="norm")
@@ -199,7 +199,7 @@ class Decoder(nn.Module):
 
 
 def check_denoising(denoising: Sequence[float], layers: int) -> None:
-    """Raises `UserError` unless there is a cost, not negative, for each layer."""
+    """Raises `UserError` unless there is a non-negative cost for each layer."""
     if len(denoising) != layers or min(denoising) < 0:
         raise UserError(
             f"denoising={tuple(denoising)}: give {layers} numbers, none below 0, the cost of the "
@@ -208,7 +208,7 @@ def check_denoising(denoising: Sequence[float], layers: int) -> None:
 
 
 def check_labelled(labelled: jax.Array | None, images: jax.Array) -> None:
-    """Raises `UserError` unless there is a bool for each image."""
+    """Raises `UserError` unless there is a boolean for each image."""
     if labelled is not None and (labelled.shape, labelled.dtype) != (images.shape[:1], bool):
         raise UserError(
             f"labelled has shape {labelled.shape} and type {labelled.dtype}: it takes one bool for "
@@ -217,7 +217,7 @@ def check_labelled(labelled: jax.Array | None, images: jax.Array) -> None:
 
 
 def check_split_norm(norm: Any) -> None:
-    """Raises `UserError` for a normalisation that cannot measure rows by themselves."""
+    """Raises `UserError` if a normalisation cannot measure rows separately."""
     kind = norm.func if isinstance(norm, partial) else norm
     if not all(hasattr(kind, method) for method in ("normalize", "moments", "standardize")):
         raise UserError(
@@ -227,46 +227,46 @@ def check_split_norm(norm: Any) -> None:
 
 
 def check_decoder(decoder: bool, num_classes: int) -> None:
-    """Raises `UserError` for a decoder without the layer that it starts from."""
+    """Raises `UserError` if the decoder lacks the layer at which it starts."""
     if decoder and num_classes == 0:
         raise UserError("the decoder starts from the classes: num_classes=0 goes without decoder")
 
 
 class LadderMLP(nn.Module):
-    """Hidden layers, linear, BN, softmax; the same way again with noise; the decoder.
+    """Hidden layers, linear, BN, softmax; the same with noise; the decoder.
 
     `apply(variables, images, train=False, labelled=None)` maps (N, H, W, C) of any size, which are
-    flattened, to logits (N, num_classes) in at least float32. With `train=True` they are those of
-    the corrupted pass, the collection `batch_stats` must be mutable and an rng `dropout`, which all
-    noise is drawn from, is needed if `noise` is positive. `labelled`, bools (N,), then tells which
-    rows have labels: they are normalised by themselves; None is that all rows are alike.
-    Evaluation is the clean pass with running statistics, and `labelled` changes nothing.
+    flattened, to logits (N, num_classes) in at least float32. With `train=True` they are the logits
+    of the corrupted pass, the collection `batch_stats` must be mutable and an rng `dropout`, the
+    source of all noise, is needed if `noise` is positive. `labelled`, booleans (N,), then marks the
+    rows with labels, which are normalised separately; None normalises all rows together. Evaluation
+    is the clean pass with running statistics and ignores `labelled`.
 
-    With `decoder=True` training sows `denoising` into the collection `aux`: costs (N,) to be added
-    to the losses as they are. Those of rows with a label are 0 and those of the others are scaled
-    so that the mean over all rows is that over the rows without label; where `labelled` is None,
-    all rows cost. Evaluation, where nothing is to be denoised, sows nothing.
+    With `decoder=True` training sows `denoising` into the collection `aux`: costs (N,) that are
+    added to the losses unchanged. Labelled rows have cost 0. The costs of other rows are scaled so
+    that the mean over all rows is the mean over unlabelled rows; if `labelled` is None, all rows
+    have a cost. Evaluation denoises nothing and sows nothing.
 
     Submodules: `fc1`, `fc2`, …, `classifier`, `decoder`.
 
     Attributes:
       num_classes: 0 returns the last hidden layer.
-      hidden_features: of the hidden layers.
-      decoder: with the decoder and its costs.
-      denoising: cost λ of the squared error of the input and of each layer; the decoder reaches
-        down to the lowest that is not 0. Zeros but for the last are the Γ-model.
+      hidden_features: features of the hidden layers.
+      decoder: whether to use the decoder and its costs.
+      denoising: weight λ of the squared error of the input and of each layer; the decoder ends at
+        the lowest layer with a weight other than 0. Zeros except for the last are the Γ-model.
       noise: standard deviation of the noise on the input and after every normalisation.
-      dtype: of the computation; the statistics of BN stay as they are.
-      param_dtype: of the parameters.
-      norm_momentum: decay of the running statistics, those of the clean pass and of the rows
-        without label (of all rows, in a batch that has none).
+      dtype: dtype of the computation; BN's statistics keep theirs.
+      param_dtype: dtype of the parameters.
+      norm_momentum: decay of the running statistics, which are those of the clean pass and the
+        unlabelled rows (of all rows, if a batch has no unlabelled ones).
       norm_epsilon: added to variances.
-      norm: constructor of normalisation, `SplitBatchNorm` or what has its methods.
+      norm: constructor of normalisation, `SplitBatchNorm` or one with its methods.
       act: activation of the hidden layers.
 
     Raises:
-      UserError: if the images are not of rank 4, for a decoder without classes, or if `denoising`
-        or `labelled` do not fit.
+      UserError: if images are not of rank 4, a decoder has no classes, or `denoising` or `labelled`
+        do not fit.
     """
 
     num_classes: int = 10
@@ -319,7 +319,7 @@ class LadderMLP(nn.Module):
             layers.append(classifier)
 
         x = images.reshape(images.shape[0], -1).astype(self.dtype)
-        # Initialisation goes through the decoder, too, whatever `train` is.
+        # Initialisation includes the decoder, whatever `train` is.
         decoding = self.decoder and (train or self.is_initializing())
         if not train and not decoding:
             h = x

@@ -1,14 +1,14 @@
-"""The convolutional Ladder network for CIFAR-10, of whose decoder only the top is left: Γ.
+"""The convolutional Ladder network for CIFAR-10 with only the top of the decoder: Γ.
 
 Rasmus, Valpola, Honkala, Berglund and Raiko, "Semi-Supervised Learning with Ladder Networks", 2015,
 arXiv 1507.02672.
 
-The paper's: the convolutions, valid and full in turns, normalisation and noise after the pools as
-well, the cost of the classes alone. Of the released code (CuriousAI/ladder): leaky ReLU with 0.1,
-kernels U(±sqrt(3/fan_in)), the normalised mean of the class maps has a bias and no scale, pools
-keep a last window that only partly fits. Ours: see `ladder`.
+The paper's: the convolutions, alternately valid and full, normalisation and noise also after the
+pools, only the cost of the classes. From the released code (CuriousAI/ladder): leaky ReLU with 0.1,
+kernels U(±sqrt(3/fan_in)), a bias and no scale for the normalised mean of the class maps, pools
+that keep a partly fitting last window. Ours: see `ladder`.
 
-CIFAR-10, test error in the paper with 4,000 labels (the same network on them alone). Parameters:
+CIFAR-10, test error in the paper with 4,000 labels (without unlabelled images). Parameters:
 1,369,748 of the encoder, 1,369,848 with the combinator of the top:
 
   ladder_conv_large_gamma   20.40 ± 0.47 % (23.33 %)
@@ -67,7 +67,7 @@ def leaky_relu(x: jax.Array) -> jax.Array:
 
 
 def smallest_images(stages: Sequence[Sequence[Row]]) -> int:
-    """Returns the side of the smallest images of which every map has a pixel left."""
+    """Returns the side of the smallest images for which every map has a pixel."""
     size = 1
     for i, rows in reversed(list(enumerate(stages))):
         for row in reversed(rows):
@@ -103,7 +103,7 @@ class Classifier(nn.Module):
     """`conv`: 1x1, BN, activation; `mean`: global mean, BN, + bias.
 
     Attributes:
-      norm: constructor of normalisation; that of the mean computes in `dtype`.
+      norm: constructor of normalisation; the mean's normalisation computes in `dtype`.
     """
 
     num_classes: int
@@ -118,7 +118,7 @@ class Classifier(nn.Module):
 
     @nn.compact
     def encode(self, x: jax.Array, way: Pass | None) -> Encoded:
-        """Returns the layer of the logits; `way` is None in evaluation."""
+        """Returns the values of the logits' layer; `way` is None in evaluation."""
         conv = partial(self.conv, self.num_classes, (1, 1))
         x = Layer(conv, self.norm, self.act, name="conv")(x, way)
         norm = partial(self.norm, dtype=self.dtype)
@@ -129,21 +129,21 @@ class LadderConv(NormNetwork):
     """Stages of convolutions, each but the last pooled; 1x1; global mean; the same with noise.
 
     `apply(variables, images, train=False, labelled=None)` maps (N, H, W, C) to logits (N,
-    num_classes) in at least float32. `train`, `labelled`, the rng `dropout` and the collections are
-    those of `jaxcnn.models.ladder.LadderMLP`. Submodules: `stage1`, `stage2`, …, `classifier`,
+    num_classes) in at least float32. For `train`, `labelled`, the rng `dropout` and the collections
+    see `jaxcnn.models.ladder.LadderMLP`. Submodules: `stage1`, `stage2`, …, `classifier`,
     `decoder`.
 
     `norm` must be `SplitBatchNorm`, a partial of it, or have its methods.
 
     Attributes:
-      stages: the convolutions of each stage.
-      decoder: with the cost of the classes.
-      denoising: λ of that cost.
+      stages: convolutions of each stage.
+      decoder: whether to use the cost of the classes.
+      denoising: λ, weight of that cost.
       noise: standard deviation of the noise on the input and after every normalisation.
 
     Raises:
-      UserError: if the images are not of rank 4 or too small, for a decoder without classes, or if
-        `denoising` or `labelled` do not fit.
+      UserError: if images are not of rank 4 or too small, a decoder has no classes, or `denoising`
+        or `labelled` do not fit.
     """
 
     num_classes: int = 10
@@ -184,7 +184,7 @@ class LadderConv(NormNetwork):
             maps = [features(way) for way in (ways if train else [None])]
             return global_average_pool(maps[-1])
         classifier = Classifier(self.num_classes, **layers, dtype=logits_dtype, name="classifier")
-        # Initialisation goes through the decoder, too, whatever `train` is.
+        # Initialisation includes the decoder, whatever `train` is.
         decoding = self.decoder and (train or self.is_initializing())
         if not train and not decoding:
             return classifier(features(None))

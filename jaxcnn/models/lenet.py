@@ -1,4 +1,4 @@
-"""LeNet-5, as published and as it is taught today.
+"""LeNet-5, as published and in its modern form.
 
 LeCun, Bottou, Bengio and Haffner, "Gradient-Based Learning Applied to Document Recognition",
 Proceedings of the IEEE, 1998.
@@ -6,16 +6,15 @@ Proceedings of the IEEE, 1998.
 `lenet5` is the paper's (§II.B): 32x32 inputs, background -0.1 and ink 1.175; 5x5 convolutions of 6
 and 16 maps without padding, the second with a table of connections; subsampling with a coefficient
 and a bias for each map; then 120 and 84 units, a scaled tanh after all of these, and fixed radial
-basis functions, one per class; U(±2.4/fan_in). `lenet5_softmax` has a linear layer for a softmax in
-their place; in `lenet5_full_c3` C3 sees all maps, and S4 is a max-pool without parameters.
+basis functions, one per class; U(±2.4/fan_in). `lenet5_softmax` has a linear layer for a softmax
+instead; in `lenet5_full_c3` C3 uses all maps, and S4 is a max-pool without parameters.
 
-Ours: the exact pixels of the codes (the paper draws them; here strokes of two pixels in 7x12),
-biases that start at zero, and that no tanh stands behind a pool without parameters.
+Ours: the exact pixels of the codes (the paper draws them; ours are strokes of two pixels in 7x12),
+  biases that start at zero, and no tanh after a pool without parameters.
 
-`lenet5_modern` is everybody's since: C3 sees all maps, the average pools have no parameters, the
-output is linear for a softmax, ReLU stands for the scaled tanh. ReLU is the default because it
-needs no care with input scaling; `act=nn.tanh` comes closer to the paper. He initialisation follows
-from ReLU.
+`lenet5_modern` is the common form today: C3 uses all maps, the average pools have no parameters,
+the output is linear for a softmax, ReLU replaces the scaled tanh. ReLU is the default because it
+needs no special input scaling; `act=nn.tanh` is closer to the paper. He initialisation suits ReLU.
 
 MNIST, test error (%), parameters at 32x32x1:
 
@@ -45,7 +44,7 @@ from jaxcnn.models.network import Network
 from jaxcnn.ops.pool import avg_pool, max_pool
 from jaxcnn.ops.sharding import is_explicit
 
-# The paper's table I: which of the six maps of S2 each map of C3 sees.
+# The paper's table I: the maps of S2 that are connected to each map of C3.
 C3_TABLE = (
     *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5)),  # neighbours, in a ring
     *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5)),
@@ -66,7 +65,7 @@ _DRAWN = (
     "3E 63 63 63 3E 63 63 63 63 3E 00 00",
     "3E 67 63 63 67 3F 03 03 06 3C 00 00",
 )
-CODES = np.array(  # (10, 84), ink 1 and paper -1: what F6 is to say of each digit
+CODES = np.array(  # (10, 84), ink 1 and paper -1: target of F6 for each digit
     [
         [2 * int(bit) - 1 for row in digit.split() for bit in f"{int(row, 16):07b}"]
         for digit in _DRAWN
@@ -78,14 +77,14 @@ OUTPUTS = ("rbf", "softmax")
 
 
 class TableConv(nn.Module):
-    """Convolution without padding, each of whose maps sees only some of the input's.
+    """Convolution without padding whose output maps are connected to some input maps.
 
-    Only the connections of the table are stored and computed: `map0`, `map1`, … hold the kernels of
-    one input map, for the maps that see it. (The other way round, a kernel for each output map and
-    those of equal size in one grouped convolution, gradients take many times as long on a CPU.)
+    Only the connections in the table are stored and computed: `map0`, `map1`, … hold the kernels of
+    one input map, for the connected output maps. (Kernels per output map, with equal sizes in one
+    grouped convolution, would make gradients many times slower on a CPU.)
 
     Attributes:
-      table: for each map the numbers of those it sees.
+      table: for each output map the numbers of its input maps.
     """
 
     table: Sequence[Sequence[int]]
@@ -107,7 +106,7 @@ class TableConv(nn.Module):
         for number in known:
             seeing = np.array([i for i, row in enumerate(self.table) if number in row])
             if seeing.size:
-                bounds: Any = 2.4 / fan_in[seeing]  # as `lecun_1998` of each map that sees it
+                bounds: Any = 2.4 / fan_in[seeing]  # as `lecun_1998` for each connected map
                 conv = partial(self.conv, use_bias=False, kernel_init=uniform(bounds), padding=0)
                 kernels = conv(seeing.size, self.kernel_size, name=f"map{number}")
                 part = kernels(jax.lax.slice_in_dim(x, number, number + 1, axis=-1))
@@ -121,7 +120,7 @@ def _add_maps(y: jax.Array, maps: np.ndarray, part: jax.Array) -> jax.Array:
     """Adds (N, H, W, len(maps)) to those maps of y."""
     if not is_explicit(part):
         return y.at[..., maps].add(part)
-    none = jnp.zeros_like(part[..., :1])  # JAX does not scatter what a mesh shards explicitly
+    none = jnp.zeros_like(part[..., :1])  # JAX cannot scatter explicitly sharded arrays
     own = {number: part[..., i : i + 1] for i, number in enumerate(maps.tolist())}
     return y + jnp.concatenate([own.get(i, none) for i in range(y.shape[-1])], axis=-1)
 
@@ -134,7 +133,7 @@ class Subsampling(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps (N, H, W, C) to (N, H/2, W/2, C), an odd row or column left out."""
+        """Maps (N, H, W, C) to (N, H/2, W/2, C); drops an odd row or column."""
         shape = x.shape[-1:]
         scale = self.param("scale", lecun_1998(4), shape, self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, shape, self.param_dtype)
@@ -146,21 +145,21 @@ class Subsampling(nn.Module):
 class LeNet5(Network):
     """C1 5x5(6), S2, C3 5x5(16), S4, C5 120, F6 84, each with its activation; output.
 
-    `apply(variables, images, train=False)` maps (N, H, W, C), H and W at least 16, to logits
-    (N, num_classes) in at least float32. Those of the radial basis functions are minus the squared
-    distances of F6 to the codes, so that here, too, the largest is the answer; train them with
-    `jaxcnn.training.losses.rbf_map` or `rbf_mse`. There is no normalisation and no dropout: `train`
-    changes nothing. C5 is a dense layer over all that is left of the map, which at 32x32 is the
-    paper's 5x5 convolution; its size follows the input's.
+    `apply(variables, images, train=False)` maps (N, H, W, C), H and W at least 16, to logits (N,
+    num_classes) in at least float32. The logits of the radial basis functions are the negated
+    squared distances of F6 to the codes, so the largest is the prediction; train them with
+    `jaxcnn.training.losses.rbf_map` or `rbf_mse`. There is no normalisation and no dropout, so
+    `train` has no effect. C5 is a dense layer over the whole remaining map, which at 32x32 is the
+    paper's 5x5 convolution; its size depends on the input size.
 
     Attributes:
-      table: for each map of C3 the maps of S2 that it sees; None is 16 maps that see all.
+      table: for each map of C3 its maps of S2; None is 16 maps connected to all.
       subsampling: S2 and S4, each "trainable" as in the paper, "average" or "max".
       output: "rbf" has no parameters, "softmax" is a linear layer.
 
     Raises:
-      UserError: if the images are not of rank 4 or too small, for an unknown `subsampling` or
-        `output`, for a table of maps that S2 does not have, or for more classes than codes.
+      UserError: if images are not of rank 4 or too small, `subsampling` or `output` is unknown, the
+        table has maps that S2 lacks, or there are more classes than codes.
     """
 
     num_classes: int = 10
@@ -220,13 +219,13 @@ class LeNet5(Network):
 class LeNet5Modern(Network):
     """5x5(6), ReLU, pool, 5x5(16), ReLU, pool, 120, ReLU, 84, ReLU, linear.
 
-    `apply(variables, images, train=False)` maps (N, H, W, C), H and W at least 16, to logits
-    (N, num_classes) in at least float32. There is no normalisation and no dropout: `train` changes
-    nothing. C5 is a dense layer over all that is left of the map, which at 32x32 is the paper's 5x5
-    convolution; its size follows the input's.
+    `apply(variables, images, train=False)` maps (N, H, W, C), H and W at least 16, to logits (N,
+    num_classes) in at least float32. There is no normalisation and no dropout, so `train` has no
+    effect. C5 is a dense layer over the whole remaining map, which at 32x32 is the paper's 5x5
+    convolution; its size depends on the input size.
 
     Raises:
-      UserError: if the images are not of rank 4 or too small.
+      UserError: if images are not of rank 4 or too small.
     """
 
     num_classes: int = 10

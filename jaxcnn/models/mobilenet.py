@@ -5,10 +5,10 @@ Convolutional Neural Networks for Mobile Vision Applications", 2017, arXiv 1704.
 
 The paper's: the layers and widths, the width multiplier α (int(α·C) channels), the twin with
 ordinary convolutions, the shallow network, ReLU. (Its table prints stride 2 for the last depthwise
-layer, whose map stays 7x7: stride 1.) Of the released code (TensorFlow models, slim): padding SAME,
-dropout 0.001, epsilon 0.001, convolutions that start at a truncated normal of deviation 0.09. That
-code, Keras and timm have ReLU6, here `act=nn.relu6`. Momentum 0.99 is Keras's, slim has 0.9997.
-Ours: the classifier's start.
+layer, whose map stays 7x7: ours is stride 1.) From the released code (TensorFlow models, slim):
+padding SAME, dropout 0.001, epsilon 0.001, truncated normal initialisation of convolutions with
+deviation 0.09. That code, Keras and timm have ReLU6, here `act=nn.relu6`. Momentum 0.99 is Keras's;
+slim has 0.9997. Ours: the classifier's initialisation.
 
 ImageNet, single-crop validation error in the paper at 224 (top-1 %), parameters:
 
@@ -16,7 +16,7 @@ ImageNet, single-crop validation error in the paper at 224 (top-1 %), parameters
   mobilenet_v1_075   31.6   2,585,560      mobilenet_v1_shallow   34.7    2,887,976
   mobilenet_v1_050   36.3   1,331,592      mobilenet_v1_fullconv  28.3   29,294,088
 
-At 192, 160 and 128 the first has 30.9, 32.8 and 35.6.
+At 192, 160 and 128 mobilenet_v1_100 has 30.9, 32.8 and 35.6.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ from jaxcnn.layers.initializers import truncated_normal
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.network import NormNetwork
 
-PADDINGS = {"SAME": "SAME", "symmetric": None}  # as `ConvNormAct` has them
+PADDINGS = {"SAME": "SAME", "symmetric": None}  # values for `ConvNormAct`
 
 
 class SeparableConv(nn.Module):
@@ -43,7 +43,7 @@ class SeparableConv(nn.Module):
     Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), features).
 
     Attributes:
-      padding: of the 3x3, as in `ConvNormAct`.
+      padding: padding of the 3x3; see `ConvNormAct`.
     """
 
     features: int
@@ -55,7 +55,7 @@ class SeparableConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Filters each channel by itself, then mixes them."""
+        """Filters each channel separately, then mixes channels."""
         channels = x.shape[-1]
         depthwise = ConvNormAct(
             channels,
@@ -74,7 +74,7 @@ class SeparableConv(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks of one width, `block1`, `block2`, …; the first takes the stage's stride."""
+    """Blocks of one width, `block1`, `block2`, …; the first one has the stage's stride."""
 
     block: Constructor
     num_blocks: int
@@ -99,19 +99,19 @@ class MobileNet(NormNetwork):
     `stage1`, `stage2`, …, `head` if `head_features` asks for it, `classifier`.
 
     Attributes:
-      stage_sizes: blocks in each stage; every stage but the first halves the map.
+      stage_sizes: number of blocks in each stage; every stage but the first halves the map.
       features: channels of the stem and of each stage, before the multiplier.
       width_multiplier: α; a layer of C channels has int(α·C).
-      separable: False has one ordinary 3x3 convolution, BN, ReLU in place of every block.
-      head_features: channels of a 1x1 convolution, BN, ReLU in front of the pooling; the paper has
-        none. The multiplier leaves them alone.
-      padding: "SAME", of TensorFlow, or "symmetric" as in torch: at even sizes and stride 2 the
-        former pads right and below only.
+      separable: False replaces every block by one ordinary 3x3 convolution, BN, ReLU.
+      head_features: channels of a 1x1 convolution, BN, ReLU before the pooling, not multiplied by
+        α; the paper has none.
+      padding: "SAME" as in TensorFlow, or "symmetric" as in torch: at even sizes and stride 2
+        "SAME" pads only right and below.
       dropout_rate: share of the pooled features that is dropped.
 
     Raises:
-      UserError: if the images are not of rank 4, for a padding that does not exist, a multiplier
-        that leaves a layer without channels, or stages and features that do not go together.
+      UserError: if images are not of rank 4, the padding does not exist, the multiplier leaves a
+        layer without channels, or stages and features are inconsistent.
     """
 
     stage_sizes: Sequence[int] = (1, 2, 2, 6, 2)

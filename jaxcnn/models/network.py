@@ -1,4 +1,4 @@
-"""The fields that all networks share, and the layers that these fields describe."""
+"""Fields that all networks share, and the layers that they configure."""
 
 from functools import partial
 from typing import Any
@@ -21,13 +21,13 @@ class Network(nn.Module):
     at least float32.
 
     Attributes:
-      num_classes: features of the classifier. 0 leaves it out, and its auxiliary companions too,
-        and returns the features (N, C) in front of it in at least float32.
-      dtype: of the computation; the parameters of BN and its statistics stay as they are.
-      param_dtype: of the parameters.
+      num_classes: features of the classifier. 0 omits it and its auxiliary companions, and returns
+        the features (N, C) before it in at least float32.
+      dtype: dtype of the computation; BN's parameters and statistics keep theirs.
+      param_dtype: dtype of the parameters.
       conv: constructor of convolutions.
       kernel_init: initialiser of all convolutions but those that start at zero; None is the
-        paper's. Dense layers do not change with it.
+        paper's. Dense layers do not use it.
       act: activation of the whole network.
     """
 
@@ -47,8 +47,8 @@ class Network(nn.Module):
         """Returns `conv` with its dtypes and initialiser set.
 
         Args:
-          kernel_init: of the paper, where the field `kernel_init` is None.
-          **fields: more arguments of `conv`.
+          kernel_init: initialiser of the paper, used if the field `kernel_init` is None.
+          **fields: further arguments of `conv`.
         """
         start = self.kernel_init or kernel_init
         return partial(self.conv, kernel_init=start, **self.dtypes, **fields)
@@ -59,7 +59,7 @@ class Network(nn.Module):
         kernel_init: Initializer = torch_uniform,
         dropout: nn.Module | None = None,
     ) -> jax.Array:
-        """Dropout, linear layer `classifier`: features (N, C) to logits (N, num_classes).
+        """Applies dropout and linear `classifier`: features (N, C) to logits (N, num_classes).
 
         If `num_classes` is 0, it returns the features, without dropout.
         """
@@ -75,8 +75,8 @@ class NormNetwork(Network):
     With `train=True` and BatchNorm the collection `batch_stats` must be mutable.
 
     Attributes:
-      norm: constructor of normalisation: `BatchNorm`, any other of Flax, or a partial of one; see
-        `jaxcnn.layers.batch_norm`. None leaves normalisation out.
+      norm: constructor of normalisation: `BatchNorm`, any other in Flax, or a partial of one; see
+        `jaxcnn.layers.batch_norm`. None omits normalisation.
       norm_momentum: decay of the running statistics.
       norm_epsilon: added to variances.
     """
@@ -86,10 +86,10 @@ class NormNetwork(Network):
     norm_epsilon: float = 1e-5
 
     def normalization(self, train: bool, momentum: float | jax.Array | None = None) -> Constructor:
-        """Returns `norm` with all its fields set but the name.
+        """Returns `norm`, complete except for the name.
 
         Args:
-          train: normalise by the statistics of the batch, and update the running ones.
+          train: whether to normalise by batch statistics and update the running ones.
           momentum: replaces `norm_momentum`.
         """
         decay: Any = self.norm_momentum if momentum is None else momentum
@@ -102,7 +102,7 @@ class NormNetwork(Network):
     ) -> dict[str, Any]:
         """Returns `conv`, `norm` and `act` for blocks; see `convolution` and `normalization`.
 
-        Convolutions have a bias only where `norm` is None.
+        Convolutions have a bias only if `norm` is None.
         """
         return {
             "conv": self.convolution(kernel_init, use_bias=self.norm is None),

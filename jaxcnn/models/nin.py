@@ -3,14 +3,14 @@
 Lin, Chen and Yan, "Network In Network", 2013, arXiv 1312.4400.
 
 The paper's: the mlpconv layer (a convolution and two 1x1 convolutions, each with its ReLU), one map
-per class, global average pooling in place of dense layers, dropout between the mlpconv layers. Of
-the released code, since the paper prints no widths: widths and kernels, the overlapping max-pools
-that keep a last window which only partly fits, the ReLU on the maps of the classes (so logits are
-never negative), N(0, 0.05²) and in the ImageNet network N(0, 0.01²) for three layers. No padding in
-the first convolution of the ImageNet network.
+per class, global average pooling instead of dense layers, dropout between the mlpconv layers. From
+the released code, because the paper prints no widths: widths and kernels, overlapping max-pools
+that keep a partly fitting last window, the ReLU on the class maps (so logits are never negative),
+N(0, 0.05²) and in the ImageNet network N(0, 0.01²) for three layers. The first convolution of the
+ImageNet network has no padding.
 
-Test error in the paper (%), parameters. Without augmentation; the ImageNet figure is of the model's
-author, top-1 on the centre crop:
+Test error in the paper (%), parameters. Without augmentation; the ImageNet figure is from the
+model's author, top-1 on the centre crop:
 
   nin_cifar10    10.41 (8.81 with shifts and flips)    966,986
   nin_cifar100   35.68                                 984,356
@@ -37,11 +37,11 @@ from jaxcnn.models.checks import check_images
 from jaxcnn.models.network import Network
 from jaxcnn.ops.pool import avg_pool, max_pool
 
-# (number of the stage, from 1; its first convolution's output before the ReLU) → nothing
+# (number of the stage, from 1; output of its first convolution before the ReLU) → nothing
 Tap = Callable[[int, jax.Array], None]
 
 POOLS = {"max": max_pool, "avg": avg_pool}
-DEVIATION = 0.05  # of the initial weights, where nothing else is said
+DEVIATION = 0.05  # default deviation of the initial weights
 
 
 class MLPConv(nn.Module):
@@ -50,9 +50,9 @@ class MLPConv(nn.Module):
     Maps (N, H, W, C) to (N, H', W', C') of the last layer.
 
     Attributes:
-      first: constructor of the convolution that sees more than a pixel, complete but for its name.
-      features: of the 1x1 convolutions.
-      dropout: of the input.
+      first: constructor of the convolution larger than 1x1, complete except for its name.
+      features: features of the 1x1 convolutions.
+      dropout: dropout of the input.
     """
 
     first: Constructor
@@ -63,7 +63,7 @@ class MLPConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, tap: Callable[[jax.Array], None] | None = None) -> jax.Array:
-        """Returns the activated maps; `tap` is shown the first convolution's before their ReLU."""
+        """Returns the activated maps; calls `tap` with the first convolution's maps before ReLU."""
         x = self.first(name="conv1")(self.dropout()(x))
         if tap is not None:
             tap(x)
@@ -74,7 +74,7 @@ class MLPConv(nn.Module):
 
 
 class NiN(Network):
-    """mlpconv layers with pools between them, the last one's output a map per class; their means.
+    """mlpconv layers with pools between them; the means of the last one's maps, one per class.
 
     `apply(variables, images, train=False)` maps (N, H, W, C), H and W at least 2^pools, to logits
     (N, num_classes) in at least float32. With `train=True` an rng `dropout` is needed if
@@ -82,22 +82,24 @@ class NiN(Network):
     `classifier`, the 1x1 convolution that ends the last mlpconv.
 
     Attributes:
-      num_classes: features of the last 1x1; 0 returns the map in front of it, averaged.
-      features: of each stage's layers. The last stage has one less: `classifier` belongs to it.
+      num_classes: features of the last 1x1; 0 returns the averaged map before it.
+      features: features of each stage's layers. The last stage has one less: `classifier` is its
+        last.
       kernel_sizes: sides of each stage's first convolution; the others are 1x1.
-      strides: of the first convolution of all.
-      padding: of the first convolution of all, on every side; None is half its kernel.
+      strides: strides of the very first convolution.
+      padding: padding of the very first convolution on every side; None is half its kernel.
       pools: "max" or "avg", one between each two stages.
       pool_size: window of the pools, whose stride is 2.
       dropout_rate: share of the inputs of a stage dropped.
-      dropout_last_only: drop the inputs of the last stage, not of all but the first.
-      final_act: activate the maps of the classes before they are averaged.
+      dropout_last_only: whether to drop only the inputs of the last stage, not of all but the
+        first.
+      final_act: whether to activate the class maps before they are averaged.
       deviations: of the initial weights of each stage's first convolution and of `classifier`, or
-        pairs, with that of the stage's 1x1; None and all other weights are N(0, 0.05²).
+        pairs with the deviation of the stage's 1x1; None and all other weights are N(0, 0.05²).
 
     Raises:
-      UserError: if the images are not of rank 4 or too small, or for fields that do not fit
-        together or name no pool.
+      UserError: if images are not of rank 4 or too small, fields are inconsistent, or a pool is
+        unknown.
     """
 
     num_classes: int = 10
@@ -151,7 +153,7 @@ class NiN(Network):
         return global_average_pool(self.act(x) if self.final_act else x)
 
     def tap(self, train: bool) -> Tap | None:
-        """Returns what is shown every stage's first convolution: here nothing looks at it."""
+        """Returns a function called with the output of every stage's first convolution, or None."""
         del train
         return None
 
@@ -166,8 +168,8 @@ class NiN(Network):
         return [tuple(map(normal, pair)) for pair in self._deviations()]
 
     def _smallest(self) -> int:
-        """Returns the side of the smallest images."""
-        # A pool makes two pixels or more of every 2^(pools left + 1), and one of two.
+        """Returns the side of the smallest valid images."""
+        # A pool reduces every 2^(pools left + 1) pixels to two or more, and two to one.
         needed, side = 2 ** len(self.pools), self.kernel_sizes[0]
         padding = side // 2 if self.padding is None else self.padding
         return max((needed - 1) * self.strides + side - 2 * padding, 1)

@@ -2,15 +2,15 @@
 
 He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", 2016, arXiv 1603.05027.
 
-The paper's: BN and ReLU in front of the convolutions, nothing behind the addition; the first unit
-works on what the stem has activated already, and BN and ReLU follow the last unit. Of the released
-code (KaimingHe/resnet-1k-layers, facebook/fb.resnet.torch): where the shape changes, branch and
-shortcut share one BN-ReLU and a projection has no BN of its own; the fan-out form of He
-initialisation; for CIFAR the stride on the first 1x1 of a bottleneck and no BN behind the stem
-(which says the same, for there the first unit projects). ImageNet's stride is on the 3x3. timm's
-`resnetv2_*` activate neither the stem nor the max-pool's input and let the first unit
-pre-activate: equally many parameters, another function (`stem_norm=False`). Ours:
-`zero_init_last`, the classifier's start. Padding is symmetric.
+The paper's: BN and ReLU before the convolutions, nothing after the addition; the input of the first
+unit is already activated by the stem, and BN and ReLU follow the last unit. From the released code
+(KaimingHe/resnet-1k-layers, facebook/fb.resnet.torch): if the shape changes, branch and shortcut
+share one BN-ReLU and a projection has no BN of its own; the fan-out form of He initialisation; for
+CIFAR the stride on the first 1x1 of a bottleneck and no BN after the stem (which is equivalent,
+because the first unit projects). ImageNet's stride is on the 3x3. timm's `resnetv2_*` activate
+neither the stem nor the max-pool's input and let the first unit pre-activate: equally many
+parameters, another function (`stem_norm=False`). Ours: `zero_init_last`, the classifier's
+initialisation. Padding is symmetric.
 
 ImageNet, validation error in the paper, one 320x320 crop (top-1 / top-5 %), parameters:
 
@@ -18,7 +18,7 @@ ImageNet, validation error in the paper, one 320x320 crop (top-1 / top-5 %), par
   resnet34_v2   –   21,795,880      resnet152_v2   21.1 / 5.5    60,185,128
   resnet50_v2   –   25,549,352      resnet200_v2   20.7 / 5.3    64,666,152
 
-Depth 200 has 20.1 / 4.8 if the aspect ratio is varied in training, too.
+Depth 200 has 20.1 / 4.8 with aspect ratio augmentation in training.
 
 CIFAR, test error in the paper, median of 5 runs (CIFAR-10 / CIFAR-100 %), parameters:
 
@@ -48,14 +48,13 @@ SHORTCUTS = (*residual.SHORTCUTS, "first")
 class PreActUnit(ResidualUnit):
     """BN, ReLU, residual; + shortcut.
 
-    A shortcut that changes the shape starts from the same BN-ReLU as the branch, and its projection
-    has no BN of its own.
+    A shortcut that changes the shape uses the same BN-ReLU as the branch, and its projection has no
+    BN of its own.
 
     Attributes:
-      preactivate: False leaves the first BN-ReLU out, for an input that is activated already.
-      dropout: constructor of a dropout in front of every convolution but the first; None leaves it
-        out.
-      zero_init_last: start the last convolution at zero, the unit as its shortcut.
+      preactivate: False omits the first BN-ReLU, for an input that is already activated.
+      dropout: constructor of a dropout before every convolution but the first; None omits it.
+      zero_init_last: whether the last convolution starts at zero, the unit as its shortcut.
     """
 
     preactivate: bool = True
@@ -71,12 +70,12 @@ class PreActUnit(ResidualUnit):
         return y + self.skip(x if self.keeps(x) else activated, norm=None)
 
     def dropped(self, x: jax.Array) -> jax.Array:
-        """Returns x after the dropout, if there is one."""
+        """Returns x after the optional dropout."""
         return x if self.dropout is None else self.dropout()(x)
 
     @property
     def last_conv(self) -> Constructor:
-        """Constructor of the convolution that ends the branch."""
+        """Constructor of the last convolution of the branch."""
         zeros = nn.initializers.zeros
         return partial(self.conv, kernel_init=zeros) if self.zero_init_last else self.conv
 
@@ -85,7 +84,7 @@ class PreActBasicBlock(PreActUnit):
     """BN, ReLU, 3x3, BN, ReLU, dropout, 3x3; + shortcut."""
 
     def residual(self, x: jax.Array) -> jax.Array:
-        """3x3, BN, ReLU, dropout, 3x3."""
+        """Applies 3x3, BN, ReLU, dropout, 3x3."""
         self.check_ungrouped()
         x = self.conv(self.features, (3, 3), strides=self.strides, padding=1, name="conv1")(x)
         x = self.dropped(self.act(self.norm(name="norm2")(x)))
@@ -96,7 +95,7 @@ class PreActBottleneck(PreActUnit):
     """BN, ReLU, 1x1, BN, ReLU, dropout, 3x3, BN, ReLU, dropout, 1x1; + shortcut.
 
     Attributes:
-      stride_first: stride on the first 1x1, as for CIFAR, instead of on the 3x3.
+      stride_first: whether the first 1x1 is strided, as for CIFAR, instead of the 3x3.
     """
 
     stride_first: bool = False
@@ -104,7 +103,7 @@ class PreActBottleneck(PreActUnit):
     expansion: ClassVar[int] = 4
 
     def residual(self, x: jax.Array) -> jax.Array:
-        """1x1, BN, ReLU, dropout, 3x3, BN, ReLU, dropout, 1x1."""
+        """Applies 1x1, BN, ReLU, dropout, 3x3, BN, ReLU, dropout, 1x1."""
         first, second = (self.strides, 1) if self.stride_first else (1, self.strides)
         inner, groups = self.inner_features, self.cardinality
         x = self.conv(inner, (1, 1), strides=first, name="conv1")(x)
@@ -118,33 +117,33 @@ class PreActBottleneck(PreActUnit):
 class PreActResNet(NormNetwork):
     """Stem, stages of pre-activation units, BN, ReLU, global average pooling, linear classifier.
 
-    The further orderings and shortcuts of the paper are in `jaxcnn.models.identity_mappings`.
+    The paper's other orderings and shortcuts are in `jaxcnn.models.identity_mappings`.
 
     `apply(variables, images, train=False)` maps (N, H, W, C) of any size to logits
     (N, num_classes) in at least float32. With `train=True` the collection `batch_stats` must be
-    mutable, and if a dropout is positive an rng `dropout` is needed. Submodules: `stem`,
+    mutable, and if a dropout rate is positive an rng `dropout` is needed. Submodules: `stem`,
     `stage1`, `stage2`, …, `final_norm`, `classifier`.
 
     Attributes:
-      stage_sizes: units in each stage.
+      stage_sizes: number of units in each stage.
       block: constructor of a unit: `PreActBasicBlock`, `PreActBottleneck`, or a partial of one.
-      width: features of the first stage, each further stage doubling them; or those of every
-        stage. Each stage but the first halves the map.
+      width: features of the first stage, doubled in each further stage; or a sequence with the
+        features of every stage. Each stage but the first halves the map.
       stem_features: channels of the stem; None is the features of the first stage.
-      cifar_stem: a 3x3 stem for small images, instead of 7x7/2 and a max-pool.
-      stem_norm: BN and ReLU behind the stem's convolution, and none in front of the first unit;
-        False has it the other way round.
+      cifar_stem: whether to use a 3x3 stem for small images, instead of 7x7/2 and a max-pool.
+      stem_norm: whether BN and ReLU follow the stem's convolution and the first unit has none
+        before its first convolution; False exchanges the two.
       shortcut: A is parameter-free (subsampling and zero channels; "average": the mean of 2x2
-        instead), B projects by 1x1 where the shape changes, "first" there and in the first unit of
+        instead), B projects by 1x1 if the shape changes, "first" there and in the first unit of
         every stage (timm's bottlenecks), C in every unit; "none" is the plain network.
-      zero_init_last: start the last convolution of every unit at zero.
-      dropout_rate: share of inputs dropped in front of every convolution of a unit but the first.
-      scan_units: compile one unit for each stage and run the others in a loop; see `ResNet`. Not
-        with dropout, whose draws would be others.
+      zero_init_last: whether the last convolution of every unit starts at zero.
+      dropout_rate: share of inputs dropped before every convolution of a unit but the first.
+      scan_units: whether to compile one unit per stage and run the others in a loop; see `ResNet`.
+        Not supported with dropout, whose draws would differ.
 
     Raises:
-      UserError: if the images are not of rank 4, for a shortcut that does not exist or cannot
-        learn, or for widths that are not as many as stages.
+      UserError: if images are not of rank 4, a shortcut does not exist or cannot learn, or the
+        number of widths is not the number of stages.
     """
 
     stage_sizes: Sequence[int] = (3, 4, 6, 3)
@@ -169,7 +168,7 @@ class PreActResNet(NormNetwork):
         return self.classify(global_average_pool(x))
 
     def check_fields(self, images: jax.Array) -> None:
-        """Raises `UserError` for images or fields that do not go together."""
+        """Raises `UserError` if images or fields are inconsistent."""
         check_images(images)
         check_shortcut(self.shortcut, SHORTCUTS, self.zero_init_last)
         if self.scan_units and self.dropout_rate:
@@ -189,7 +188,7 @@ class PreActResNet(NormNetwork):
         )
 
     def unit(self, train: bool, **fields: Any) -> Constructor:
-        """Returns the constructor of units; `fields` are those that the network hands down."""
+        """Returns the constructor of units; `fields` are those that the network sets."""
         return partial(
             self.block,
             shortcut="B" if self.shortcut == "first" else self.shortcut,
@@ -199,10 +198,10 @@ class PreActResNet(NormNetwork):
         )
 
     def stages(self, x: jax.Array, block: Constructor, sizes: Sequence[int]) -> jax.Array:
-        """Applies `stage1`, `stage2`, … of so many units."""
+        """Applies `stage1`, `stage2`, … with the given numbers of units."""
         first = partial(block, shortcut="C") if self.shortcut == "first" else block
         for i, (size, features) in enumerate(zip(sizes, self._widths(), strict=True)):
-            # The stem takes over what stands in front of the first unit.
+            # The stem does the pre-activation of the first unit.
             own = partial(first, preactivate=False) if self.stem_norm and i == 0 else first
             strides, name = 1 if i == 0 else 2, f"stage{i + 1}"
             stage = Stage(block, size, features, strides, own, scan=self.scan_units, name=name)
@@ -235,7 +234,7 @@ def imagenet_preact_resnet(depth: int, **fields: Any) -> PreActResNet:
     """Returns the ImageNet network of a depth; `fields` are those of `PreActResNet`.
 
     Raises:
-      UserError: for a depth that is not in the table.
+      UserError: if the table has no such depth.
     """
     if depth not in IMAGENET_DEPTHS:
         raise UserError(f"no ResNet v2 of depth {depth}: choose one of {list(IMAGENET_DEPTHS)}")
@@ -249,16 +248,16 @@ def cifar_preact_resnet(
     network: type[PreActResNet] = PreActResNet,
     **fields: Any,
 ) -> PreActResNet:
-    """Returns the CIFAR network of three equal stages.
+    """Returns the CIFAR network with three equal stages.
 
     Args:
       depth: 6n+2, or 9n+2 with bottlenecks.
       bottleneck: bottlenecks and shortcut B, instead of basic units and shortcut A.
-      network: the class.
-      **fields: of the class.
+      network: class of the network.
+      **fields: fields of the class.
 
     Raises:
-      UserError: for another depth.
+      UserError: for any other depth.
     """
     step = 9 if bottleneck else 6
     n, rest = divmod(depth - 2, step)

@@ -1,7 +1,7 @@
-"""What is known of every network: paper, counts, errors, and what it was compared with.
+"""Published facts of every network: paper, counts, errors, and verification.
 
-The figures stand in `published.json`, one network per line; the tests check the counts, and the
-table of docs/networks.md is made from it (`python -m jaxcnn.models.table`).
+The figures are in `published.json`, one network per line. The tests check the counts, and `python
+-m jaxcnn.models.table` makes the table of docs/networks.md from it.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
 
-# Of pixels in [0, 1], by the first word of the data set's name; as in the configs.
+# For pixels in [0, 1], by the first word of the data set's name; as in the configs.
 _MEAN_STD = {
     "ImageNet-1k": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "CIFAR-10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
@@ -24,54 +24,55 @@ _MEAN_STD = {
     "MNIST": ((0.1307,), (0.3081,)),
     "SVHN": ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
 }
-_SHORT_SIDE = {224: 256, 227: 256, 299: 342, 320: 320}  # before the crop of as many pixels
-_TEST_SIZE = {"resnet_v2": 320}  # of papers whose networks see larger images than in training
+_SHORT_SIDE = {224: 256, 227: 256, 299: 342, 320: 320}  # short side before a crop of this size
+_TEST_SIZE = {"resnet_v2": 320}  # papers that test on larger images than they train on
 
 
 class Crop(NamedTuple):
-    """How a photograph becomes the one crop of a test."""
+    """The crop of a photograph for a test with one crop."""
 
     short_side: int  # in pixels, after resizing
     size: int  # of the square in the centre
 
     @property
     def fraction(self) -> float:
-        """Share of the short side that is kept."""
+        """Remaining share of the short side."""
         return self.size / self.short_side
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a network.
+    """Published facts of a network.
 
-    Of a network that a user registered `name`, `input_size`, `num_classes` and the counts of
-    parameters are known, and every other field is None or empty.
+    For a user's registered network `name`, `input_size`, `num_classes` and the parameter counts are
+    known; every other field is None or empty.
 
     Attributes:
-      name: in the registry.
-      aliases: other names that find it.
-      paper: title.
-      year: of the paper.
-      url: where to read it.
-      layers: weighted ones on the longest way from image to logits. A Wide ResNet counts as its
-        name does: the projections and not the classifier.
+      name: name in the registry.
+      aliases: other names of the network.
+      paper: title of the paper.
+      year: year of the paper.
+      url: address of the paper.
+      layers: number of weighted layers on the longest path from image to logits. For a Wide ResNet
+        as in its name: with projections, without the classifier.
       input_size: (H, W, C) of the published results.
-      num_classes: of the paper's data set.
-      mean: of pixels in [0, 1], subtracted per channel; 0.5 for networks whose inputs are scaled to
-        [-1, 1]. LeNet-5's are scaled to [-0.1, 1.175].
-      std: what they are then divided by.
-      preprocess: of the paper's recipe, as `data.preprocess` of a config: "channels" subtracts and
-        divides by `mean` and `std`; "mean_image" subtracts the mean image of the training data
-        instead; "gcn" and "zca" normalise the contrast of each image, "zca" whitens it, too.
-      crop: of photographs; None where images are taken whole.
+      num_classes: number of classes in the paper's data set.
+      mean: mean of pixels in [0, 1], subtracted per channel; 0.5 for networks with inputs in [-1,
+        1]. LeNet-5's are scaled to [-0.1, 1.175].
+      std: divisor after the subtraction.
+      preprocess: value of `data.preprocess` in the paper's recipe: "channels" subtracts and divides
+        by `mean` and `std`; "mean_image" subtracts the mean image of the training data instead;
+        "gcn" and "zca" normalise the contrast of each image, "zca" also whitens it.
+      crop: crop of photographs; None if images are used whole.
       params: trainable scalars, without auxiliary heads.
-      params_with_aux: the same with them; None if it has none.
+      params_with_aux: trainable scalars with auxiliary heads; None if it has none.
       macs: multiply-adds of one image at `input_size`, without auxiliary heads.
-      dataset: of the errors.
+      dataset: data set of the errors.
       top1_err: in percent; None if not published. At `input_size` if there are several.
-      top5_err: likewise.
-      crop_protocol: how the errors were measured.
-      verified: "counts", and the library whose logits, gradients and training it reproduces.
+      top5_err: in percent; None if not published.
+      crop_protocol: test protocol of the errors.
+      verified: "counts", and the library whose logits, gradients and training the network
+        reproduces.
       notes: one line, or None.
     """
 
@@ -109,17 +110,17 @@ def networks() -> dict[str, dict[str, Any]]:
 
 
 def papers() -> dict[str, dict[str, Any]]:
-    """Returns authors, title, year, arXiv number and address of the papers that rows name."""
+    """Returns authors, title, year, arXiv number and address of the papers named in the rows."""
     return _published()["papers"]
 
 
 def registered_info(name: str, network: nn.Module, input_size: tuple[int, int, int]) -> ModelInfo:
-    """Returns what is known of a network that a user registered; nothing is computed.
+    """Returns the facts of a user's registered network, without computing anything.
 
     Args:
-      name: in the registry.
-      network: with the number of classes of the registry.
-      input_size: (H, W, C) of the registry.
+      name: name in the registry.
+      network: network with the registered number of classes.
+      input_size: registered (H, W, C).
     """
     images = jax.ShapeDtypeStruct((1, *input_size), jnp.float32)
     variables = jax.eval_shape(network.init, jax.random.key(0), images)
@@ -136,13 +137,13 @@ def registered_info(name: str, network: nn.Module, input_size: tuple[int, int, i
 
 
 def published_info(name: str) -> ModelInfo:
-    """Returns what is known of a network of the papers.
+    """Returns the facts of a network of the papers.
 
     Args:
-      name: of the registry, or an alias.
+      name: a name or alias in the registry.
 
     Raises:
-      UserError: for a name that does not exist.
+      UserError: if the name does not exist.
     """
     rows = networks()
     names = {alias: own for own, row in rows.items() for alias in (own, *row["aliases"])}
@@ -153,7 +154,7 @@ def published_info(name: str) -> ModelInfo:
     height, width, channels = row["input_size"]
     benchmark = row["dataset"].split()[0]
     mean, std = _MEAN_STD[benchmark]
-    if row["scaled"]:  # to [low, high]; true is [-1, 1]
+    if row["scaled"]:  # to [low, high]; true means [-1, 1]
         low, high = (-1, 1) if row["scaled"] is True else row["scaled"]
         mean, std = (-low / (high - low),) * channels, (1 / (high - low),) * channels
     top1_err = row["top1_err"]

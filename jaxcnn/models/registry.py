@@ -1,8 +1,8 @@
-"""The table of all names, and networks by name.
+"""The table of all networks, and functions that create networks by name.
 
-`MODELS` is the registry: a row names a published network and how it is built. Two tests tie it to
-the table of exact counts, so a row cannot be added without them. `register_model` adds a row for a
-user's own network; this table is the only state of the package.
+Each row of `MODELS` names a published network and its constructor. Two tests require the row in the
+table of exact counts. `register_model` adds a row for a user's own network; `MODELS` is the only
+state of the package.
 """
 
 import dataclasses
@@ -57,10 +57,10 @@ class Entry:
     """A row of `MODELS`.
 
     Attributes:
-      constructor: returns the network, given fields of it in place of the row's.
-      num_classes: of the data set of the paper.
+      constructor: fields that replace the row's → network.
+      num_classes: number of classes in the paper's data set.
       input_size: (H, W, C) of the published results.
-      aliases: other names that find the row.
+      aliases: other names of the row.
     """
 
     constructor: Callable[..., nn.Module]
@@ -85,7 +85,7 @@ def _inception(constructor: Callable[..., nn.Module]) -> Entry:
     return Entry(constructor, 1000, (299, 299, 3))
 
 
-# One tower without normalisation, as torchvision has it.
+# One tower without normalisation, as in torchvision.
 _alexnet_torchvision = partial(
     AlexNet, towers=1, lrn=False, padding=2, dropout_first=True, **alexnet.TORCHVISION
 )
@@ -282,19 +282,19 @@ def register_model(
 ) -> Constructor | Callable[[Constructor], Constructor]:
     """Adds a user's own network to `MODELS`, for this process; returns its constructor.
 
-    Without a constructor it returns a decorator. The name is then one of `list_models`, and may be
-    `model.name` of a config.
+    Without a constructor it returns a decorator. `list_models` then has the name, and `model.name`
+    of a config may be set to it.
 
     Args:
-      name: without "/" and ":"; no name or alias of the registry.
+      name: a name without "/" and ":" that is not in the registry.
       constructor: a Flax module class with the fields `num_classes` and `dtype`, or a function
-        `(**fields)` that hands its fields on to such a class. The network maps images
-        [N, H, W, C] and `train` to logits [N, num_classes].
-      num_classes: of `create_model(name)`.
-      input_size: (H, W, C) of the images that the network is meant for.
+        `(**fields)` that passes its fields to such a class. The network maps images [N, H, W, C]
+        and `train` to logits [N, num_classes].
+      num_classes: number of classes of `create_model(name)`.
+      input_size: (H, W, C) of the network's usual images.
 
     Raises:
-      UserError: for a name that exists or cannot be one, or a constructor that takes other fields.
+      UserError: if the name exists or is not valid, or the constructor lacks the fields.
     """
     if not isinstance(name, str) or not name or any(one in name for one in "/:"):
         raise UserError(f"a model cannot be named {name!r}: give a text without / and :")
@@ -311,7 +311,7 @@ def register_model(
 def new_entry(
     name: str, constructor: Any, num_classes: int, input_size: tuple[int, int, int]
 ) -> Entry:
-    """Returns a row of `MODELS` for a user's own network, which is built once to check it.
+    """Returns a row of `MODELS` for a user's own network, after building it once as a check.
 
     Raises:
       UserError: see `register_model`.
@@ -336,22 +336,22 @@ def _entry(name: str) -> Entry:
 def create_model(
     model: str, /, num_classes: int | None = None, dtype: DTypeLike = jnp.float32, **overrides: Any
 ) -> nn.Module:
-    """Returns the network of a registry name or alias, not yet initialised.
+    """Returns the network of a registry name or alias, not initialised.
 
-    Within another module it is a submodule of that, as one made by its class.
+    Within another module it becomes a submodule, like an instance of its class.
 
     Args:
-      model: its name; see `list_models`.
-      num_classes: None is the paper's number; 0 leaves the classifier out.
-      dtype: of the computation; parameters are float32 unless `param_dtype` says otherwise.
-      **overrides: any other field of the network's class (`act=nn.gelu`, `dropout_rate=0.2`,
-        `norm=partial(nn.GroupNorm, num_groups=8)`, Flax's `name` and `parent`), and what the
-        function of its family takes (`depth`, `growth_rate`). What follows from them follows:
-        densenet_40_12 has half as many layers with `bottleneck=True`.
+      model: a name of `list_models`, or an alias.
+      num_classes: None is the paper's number; 0 omits the classifier.
+      dtype: dtype of the computation; parameters are float32 unless `param_dtype` is set.
+      **overrides: other fields of the network's class (`act=nn.gelu`, `dropout_rate=0.2`,
+        `norm=partial(nn.GroupNorm, num_groups=8)`, Flax's `name` and `parent`), and arguments of
+        its family's function (`depth`, `growth_rate`). Dependent fields change too: densenet_40_12
+        has half as many layers with `bottleneck=True`.
 
     Raises:
-      UserError: for a name that does not exist, a field that this network does not have, or a
-        number of classes that is none.
+      UserError: if the name does not exist, the network has no such field, or the number of classes
+        is not valid.
     """
     entry = _entry(model)
     if num_classes is None:
@@ -362,7 +362,7 @@ def create_model(
         for name, parameter in inspect.signature(entry.constructor).parameters.items()
         if parameter.kind is not parameter.VAR_KEYWORD
     }
-    # What a family's function takes can choose the class, and with it the fields.
+    # The arguments of a family's function can determine the class, and thereby the fields.
     chosen = {name: value for name, value in overrides.items() if name in arguments}
     chosen |= {"num_classes": num_classes, "dtype": dtype, "parent": None}
     network = entry.constructor(**chosen)
@@ -380,13 +380,13 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def model_info(name: str) -> ModelInfo:
-    """Returns what is known of a network: paper, counts, errors, what it was compared with.
+    """Returns the facts of a network: paper, counts, errors, verification.
 
     Args:
-      name: of the registry, or an alias.
+      name: a name or alias in the registry.
 
     Raises:
-      UserError: for a name that does not exist.
+      UserError: if the name does not exist.
     """
     entry, own = _entry(name), _ALIASES.get(name, name)
     if own in networks():
@@ -398,6 +398,6 @@ def input_size(name: str) -> tuple[int, int, int]:
     """Returns (H, W, C) of the published results of a name or alias.
 
     Raises:
-      UserError: for a name that does not exist.
+      UserError: if the name does not exist.
     """
     return _entry(name).input_size

@@ -3,13 +3,13 @@
 He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.03385.
 
 The paper's: depths and widths, shortcuts A, B and C, the plain networks, He initialisation, and for
-`*_v1` the stride on the first 1x1 of a bottleneck. Of the released code (facebook/fb.resnet.torch)
-and torchvision: the stride on the 3x3 elsewhere ("v1.5"), the fan-out form of the initialisation,
-the initial classifier U(±1/sqrt(fan_in)) with (ours) zero bias, `zero_init_last` (Goyal et al.,
-arXiv 1706.02677). Padding is symmetric.
+`*_v1` the stride on the first 1x1 of a bottleneck. From the released code
+(facebook/fb.resnet.torch) and torchvision: the stride on the 3x3 elsewhere ("v1.5"), the fan-out
+form of the initialisation, the initial classifier U(±1/sqrt(fan_in)) with (ours) zero bias,
+`zero_init_last` (Goyal et al., arXiv 1706.02677). Padding is symmetric.
 
-ImageNet, ten-crop validation error in the paper (top-1 / top-5 %; of depth 50 and more that of
-`*_v1`), parameters:
+ImageNet, ten-crop validation error in the paper (top-1 / top-5 %; for depth 50 and more of `*_v1`),
+parameters:
 
   resnet18_a   27.88 / –      11,515,688      plain18      27.94 / –      11,515,688
   resnet34_a   25.03 / 7.76   21,623,848      plain34      28.54 / 10.02  21,623,848
@@ -17,8 +17,8 @@ ImageNet, ten-crop validation error in the paper (top-1 / top-5 %; of depth 50 a
   resnet34_c   24.19 / 7.40   22,716,840      resnet101    21.75 / 6.05   44,549,160
   resnet50     22.85 / 6.71   25,557,032      resnet152    21.43 / 5.71   60,192,808
 
-CIFAR-10, test error in the paper (%), parameters (the plain twins have the same, and train worse
-the deeper they are: plain-110 stays above 60 %):
+CIFAR-10, test error in the paper (%), parameters (the plain twins have the same number, and their
+error increases with depth: plain-110 stays above 60 %):
 
   cifar_resnet20   8.75   269,722      cifar_resnet56     6.97      853,018
   cifar_resnet32   7.51   464,154      cifar_resnet110    6.43    1,727,962
@@ -46,7 +46,7 @@ class BasicBlock(ResidualUnit):
     """3x3, BN, ReLU, 3x3, BN; + shortcut; ReLU."""
 
     def residual(self, x: jax.Array) -> jax.Array:
-        """3x3, BN, ReLU, 3x3, BN."""
+        """Applies 3x3, BN, ReLU, 3x3, BN."""
         self.check_ungrouped()
         x = self.conv(self.features, (3, 3), strides=self.strides, padding=1, name="conv1")(x)
         x = self.act(self.norm(name="norm1")(x))
@@ -58,7 +58,7 @@ class Bottleneck(ResidualUnit):
     """1x1, BN, ReLU, 3x3 in `cardinality` groups, BN, ReLU, 1x1, BN; + shortcut; ReLU.
 
     Attributes:
-      stride_first: stride on the first 1x1, as the paper has it, instead of on the 3x3.
+      stride_first: whether the first 1x1 is strided, as in the paper, instead of the 3x3.
     """
 
     stride_first: bool = False
@@ -66,7 +66,7 @@ class Bottleneck(ResidualUnit):
     expansion: ClassVar[int] = 4
 
     def residual(self, x: jax.Array) -> jax.Array:
-        """1x1, BN, ReLU, 3x3, BN, ReLU, 1x1, BN."""
+        """Applies 1x1, BN, ReLU, 3x3, BN, ReLU, 1x1, BN."""
         first, second = (self.strides, 1) if self.stride_first else (1, self.strides)
         inner, groups = self.inner_features, self.cardinality
         x = self.conv(inner, (1, 1), strides=first, name="conv1")(x)
@@ -86,24 +86,25 @@ class ResNet(NormNetwork):
     mutable; no rng is needed. Submodules: `stem`, `stage1`, `stage2`, …, `classifier`.
 
     Attributes:
-      stage_sizes: units in each stage.
+      stage_sizes: number of units in each stage.
       block: constructor of a unit: `BasicBlock`, `Bottleneck`, or a partial of one.
       width: features of the first stage; each further stage doubles them and halves the map.
-      cardinality: groups C of the 3x3 in bottlenecks, as in ResNeXt.
-      base_width: width w of each group where a stage has 64 features: the 3x3 of a stage of c has
-        C·floor(c·w/64) maps. 64 with one group is ResNet, 128 the wide ResNet.
-      cifar_stem: a 3x3 stem for small images, `width` maps, instead of 7x7/2 and a max-pool.
+      cardinality: number C of groups in the 3x3 of bottlenecks, as in ResNeXt.
+      base_width: width w of each group in a stage of 64 features: the 3x3 in a stage of c features
+        has C·floor(c·w/64) maps. 64 with one group is ResNet, 128 the wide ResNet.
+      cifar_stem: whether to use a 3x3 stem with `width` maps for small images, instead of 7x7/2 and
+        a max-pool.
       shortcut: A is parameter-free (subsampling and zero channels; "average": the mean of 2x2
-        instead), B projects by 1x1 and BN where the shape changes, C projects in every unit; "none"
-        is the plain network.
-      zero_init_last: start the last BN of every unit at scale zero.
-      scan_units: compile one unit for each stage and run the others in a loop (`jax.lax.scan`),
-        with the same variables and numbers: very deep networks start sooner. Inner values of
-        these units cannot be captured while it is on.
+        instead), B projects by 1x1 and BN if the shape changes, C projects in every unit; "none" is
+        the plain network.
+      zero_init_last: whether the last BN of every unit starts at scale zero.
+      scan_units: whether to compile one unit per stage and run the others in a loop
+        (`jax.lax.scan`), with the same variables and numbers: very deep networks start sooner.
+        Intermediates of these units cannot be captured.
 
     Raises:
-      UserError: if the images are not of rank 4, for a shortcut that does not exist or cannot
-        learn, or for groups in units that have none.
+      UserError: if images are not of rank 4, a shortcut does not exist or cannot learn, or units
+        without groups have groups set.
     """
 
     stage_sizes: Sequence[int] = (3, 4, 6, 3)
@@ -151,7 +152,7 @@ class ResNet(NormNetwork):
         return self.classify(global_average_pool(x))
 
     def drops(self, train: bool) -> tuple[Drop, jax.Array] | None:
-        """Returns `drop` of all units and the `draw` of each [units]; None if all branches stay."""
+        """Returns the units' common `drop` and `draw`s [units]; None if nothing is dropped."""
         return None
 
 
@@ -165,10 +166,10 @@ IMAGENET_DEPTHS: dict[int, tuple[Constructor, tuple[int, ...]]] = {
 
 
 def imagenet_resnet(depth: int, **fields: Any) -> ResNet:
-    """Returns the ImageNet network of a depth of the paper; `fields` are those of `ResNet`.
+    """Returns the paper's ImageNet network of a depth; `fields` are those of `ResNet`.
 
     Raises:
-      UserError: for a depth that the paper does not have.
+      UserError: if the paper has no such depth.
     """
     if depth not in IMAGENET_DEPTHS:
         raise UserError(f"no ResNet of depth {depth}: choose one of {list(IMAGENET_DEPTHS)}")
@@ -180,12 +181,12 @@ def cifar_resnet(depth: int, network: type[ResNet] = ResNet, **fields: Any) -> R
     """Returns the CIFAR network of depth 6n+2, shortcut A.
 
     Args:
-      depth: weighted layers.
-      network: the class.
-      **fields: of the class.
+      depth: number of weighted layers.
+      network: class of the network.
+      **fields: fields of the class.
 
     Raises:
-      UserError: for another depth.
+      UserError: for any other depth.
     """
     n, rest = divmod(depth - 2, 6)
     if n < 1 or rest:

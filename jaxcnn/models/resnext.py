@@ -4,12 +4,12 @@ Xie, Girshick, Dollár, Tu and He, "Aggregated Residual Transformations for Deep
 2016, arXiv 1611.05431.
 
 The paper's: bottlenecks of C equal paths, "C x wd" in the names for C paths of width w in the first
-stage; shortcut B; the stride on the 3x3. Its three forms of a unit are one function; here they are
-`AggregatedBottleneck`, and `jaxcnn.models.resnet.Bottleneck` is form (c), a grouped 3x3. Of the
+stage; shortcut B; the stride on the 3x3. The paper has three equivalent forms of a unit: all are in
+`AggregatedBottleneck`, and `jaxcnn.models.resnet.Bottleneck` is form (c), a grouped 3x3. From the
 released code (facebookresearch/ResNeXt): the fan-out form of He initialisation. resnext101_32x8d is
 torchvision's. Padding is symmetric.
 
-ImageNet, single 224 crop, validation error (top-1 / top-5 %; 32x8d of torchvision), parameters:
+ImageNet, single 224 crop, validation error (top-1 / top-5 %; 32x8d from torchvision), parameters:
 
   resnext50_32x4d    22.2 / –    25,028,904      resnext101_64x4d   20.4 / 5.3   83,455,272
   resnext101_32x4d   21.2 / 5.6  44,177,704      resnext101_32x8d   20.7 / 5.5   88,791,336
@@ -33,13 +33,13 @@ FORMS = ("a", "b", "c")
 
 
 class Path(nn.Module):
-    """1x1, BN, ReLU, 3x3, BN, ReLU[, 1x1]: one of the paths of a unit.
+    """1x1, BN, ReLU, 3x3, BN, ReLU[, 1x1]: one path of a unit.
 
     Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), out_features or features).
 
     Attributes:
       features: width of the path.
-      out_features: of the last 1x1; None leaves that out.
+      out_features: features of the last 1x1; None omits it.
     """
 
     features: int
@@ -51,7 +51,7 @@ class Path(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns what the path adds to its unit; see the class."""
+        """Returns the path's contribution to its unit."""
         x = self.conv(self.features, (1, 1), name="conv1")(x)
         x = self.act(self.norm(name="norm1")(x))
         x = self.conv(self.features, (3, 3), strides=self.strides, padding=1, name="conv2")(x)
@@ -65,8 +65,8 @@ class AggregatedBottleneck(Bottleneck):
     """A bottleneck of `cardinality` paths, in one of the paper's three forms.
 
     (a): the sum of paths 1x1, 3x3, 1x1. (b): paths 1x1, 3x3, concatenated, then one 1x1. (c): 1x1,
-    3x3 in groups, 1x1, which is `Bottleneck`. A path is the share of its group in the kernels of
-    (c); the last BN follows the sum.
+    3x3 in groups, 1x1, which is `Bottleneck`. A path has its group's part of the kernels of (c);
+    the last BN follows the sum.
 
     Attributes:
       form: "a", "b" or "c".
@@ -75,7 +75,7 @@ class AggregatedBottleneck(Bottleneck):
     form: str = "c"
 
     def residual(self, x: jax.Array) -> jax.Array:
-        """The paths, and BN."""
+        """Applies the paths, and BN."""
         if self.form not in FORMS:
             raise UserError(f"no form {self.form!r} of a unit: {nearest(self.form, FORMS)}")
         if self.form == "c":
@@ -109,12 +109,12 @@ def imagenet_resnext(
 
     Args:
       depth: 50, 101 or 152.
-      cardinality: paths C of a unit.
-      base_width: their width w in the first stage.
-      **fields: of `ResNet`.
+      cardinality: number C of paths in a unit.
+      base_width: width w of paths in the first stage.
+      **fields: fields of `ResNet`.
 
     Raises:
-      UserError: for another depth.
+      UserError: for any other depth.
     """
     if depth not in (50, 101, 152):
         raise UserError(f"no ResNeXt of depth {depth}: choose one of [50, 101, 152]")
@@ -124,16 +124,16 @@ def imagenet_resnext(
 
 
 def cifar_resnext(depth: int, cardinality: int, base_width: int = 64, **fields: Any) -> ResNet:
-    """Returns the CIFAR network of three equal stages; `fields` are those of `ResNet`.
+    """Returns the CIFAR network with three equal stages; `fields` are those of `ResNet`.
 
     Args:
       depth: 9n+2.
-      cardinality: paths C of a unit.
-      base_width: their width w in the first stage.
-      **fields: of `ResNet`.
+      cardinality: number C of paths in a unit.
+      base_width: width w of paths in the first stage.
+      **fields: fields of `ResNet`.
 
     Raises:
-      UserError: for another depth.
+      UserError: for any other depth.
     """
     n, rest = divmod(depth - 2, 9)
     if n < 1 or rest:

@@ -1,4 +1,4 @@
-"""The two tables of docs/networks.md, as Markdown: all networks, and the fields of each class.
+"""Makes the tables of docs/networks.md in Markdown: all networks, and the fields of each class.
 
 python -m jaxcnn.models.table                    prints the table of networks
 python -m jaxcnn.models.table docs/networks.md   writes both tables between the marks of that file
@@ -16,7 +16,7 @@ from jaxcnn.models.published import networks, papers, published_info
 END = "<!-- end of the table -->"
 MARK = "<!-- python -m jaxcnn.models.table -->"
 FIELDS_MARK = "<!-- python -m jaxcnn.models.table: fields -->"
-# Fields of all networks, or of nearly all.
+# Fields of all or nearly all networks.
 SHARED = {one.name for one in dataclasses.fields(NormNetwork)}
 
 COLUMNS = {
@@ -53,7 +53,7 @@ def fields_markdown() -> str:
 
 
 def insert(text: str) -> str:
-    """Returns a page with both tables as they are now between their marks."""
+    """Returns a page with the current tables between their marks."""
     for mark, table in ((FIELDS_MARK, fields_markdown()), (MARK, markdown())):
         pattern = f"(?<={re.escape(mark)}).*?(?={re.escape(END)})"
         found = f"\n\n{table}\n"

@@ -3,17 +3,17 @@
 Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014,
 arXiv 1409.1556.
 
-The paper's: stages of 3x3 convolutions, each ended by a 2x2 max-pool, the networks A, A-LRN, B, C
-(whose third convolutions are 1x1), D and E, dropout after the two hidden dense layers. Of
+The paper's: stages of 3x3 convolutions, each followed by a 2x2 max-pool, the networks A, A-LRN, B,
+C (whose third convolutions are 1x1), D and E, dropout after the two hidden dense layers. From
 torchvision: the variants with batch normalisation, whose convolutions keep their biases; the last
-map averaged to 7x7, which it is at 224, so that images may have any size from 32; the start (He
-fan-out for convolutions, N(0, 0.01) for dense layers), under which the deep ones learn from scratch
-as they do not under the paper's N(0, 0.1²): it copied the first four convolutions and the dense
-layers from a trained A, or used Glorot's.
+map averaged to 7x7, its size at 224, so images may have any size from 32; the initialisation (He
+fan-out for convolutions, N(0, 0.01) for dense layers). It lets deep networks learn from scratch,
+unlike the paper's N(0, 0.1²): the paper copied the first four convolutions and the dense layers
+from a trained A, or used Glorot's.
 
-ImageNet, validation error (top-1 / top-5 %), parameters. The paper's are of one scale, evaluated
-densely: images of short side 256, for C, D and E 384 after training on 256 to 512. Torchvision's
-are of the centre crop:
+ImageNet, validation error (top-1 / top-5 %), parameters. The paper's errors are for one scale,
+evaluated densely: images of short side 256, for C, D and E 384 after training on 256 to 512.
+torchvision's errors are for the centre crop:
 
   vgg11 (A)          29.6 / 10.4   132,863,336      vgg11_bn       29.63 / 10.19   132,868,840
   vgg11_lrn (A-LRN)  29.7 / 10.5   132,863,336      vgg13_bn       28.41 / 9.63    133,053,736
@@ -44,12 +44,12 @@ from jaxcnn.ops.pool import max_pool
 
 _KERNELS = ("kernel_init", "dense_init", "classifier_init")
 
-# How the paper starts its networks, as fields of `VGG`: N(0, 0.1²), or by Glorot and Bengio.
+# The paper's initialisations, as fields of `VGG`: N(0, 0.1²), or Glorot and Bengio's.
 PAPER: dict[str, Any] = dict.fromkeys(_KERNELS, normal(0.1))
 GLOROT: dict[str, Any] = dict.fromkeys(_KERNELS, glorot_uniform)
 
-# What the paper copies from a trained net A to the same places of a deeper one: the first four
-# convolutions and the dense layers. The rest starts anew.
+# Layers that the paper copies from a trained net A to a deeper net: the first four convolutions and
+# the dense layers. All other layers are initialised.
 FROM_NET_A = ("^stage[12]/(conv|norm)1/", "^stage3/(conv|norm)[12]/", "^fc[67]/", "^classifier/")
 
 
@@ -59,7 +59,7 @@ class Stage(nn.Module):
     Maps (N, H, W, C) to (N, H, W, features).
 
     Attributes:
-      third_kernel_size: side of the third convolution and those after it.
+      third_kernel_size: side of the third and later convolutions.
     """
 
     num_layers: int
@@ -88,26 +88,27 @@ class VGG(NormNetwork):
     `dropout_rate` is positive. Submodules: `stage1`, `stage2`, … (before their pools), `fc6`,
     `fc7`, `classifier`.
 
-    The paper has no `norm`. Where one is given it stands before every ReLU of a convolution, and
-    convolutions keep their biases. For small images `stage_sizes=(1, 1, 2, 2, 2), pool_size=(1, 1),
-    hidden_features=(), norm=BatchNorm` is what is commonly trained on CIFAR.
+    The paper has no `norm`. If one is given, it precedes the ReLU of every convolution, and
+    convolutions keep their biases. `stage_sizes=(1, 1, 2, 2, 2), pool_size=(1, 1),
+    hidden_features=(), norm=BatchNorm` is the common network for small images such as CIFAR.
 
     Attributes:
-      stage_sizes: convolutions in each stage.
-      stage_features: their width in each stage.
-      third_kernel_size: side of the third convolution of a stage and those after it; C has 1.
+      stage_sizes: number of convolutions in each stage.
+      stage_features: width of each stage.
+      third_kernel_size: side of the third and later convolutions of a stage; C has 1.
       lrn: local response normalisation, AlexNet's, at the end of the first stage.
       pool_size: (H, W) to which the last map is averaged.
-      fully_convolutional: slide the dense layers over the last map instead of averaging it, and
-        average the scores of all places: dense evaluation of larger images, same parameters.
-      hidden_features: of the dense layers before the classifier.
-      dropout_rate: share of their outputs dropped.
+      fully_convolutional: whether to slide the dense layers over the last map instead of averaging
+        it, and average the scores of all places: dense evaluation of larger images, same
+        parameters.
+      hidden_features: features of the dense layers before the classifier.
+      dropout_rate: share of the hidden dense layers' outputs dropped.
       dense_init: initialiser of the hidden dense layers.
       classifier_init: initialiser of the classifier.
 
     Raises:
-      UserError: if the images are not of rank 4 or too small, or if `stage_sizes` and
-        `stage_features` are not equally long.
+      UserError: if images are not of rank 4 or too small, or `stage_sizes` and `stage_features`
+        have different lengths.
     """
 
     stage_sizes: Sequence[int] = (2, 2, 3, 3, 3)
@@ -168,10 +169,10 @@ DEPTHS: dict[int, tuple[int, ...]] = {
 
 
 def imagenet_vgg(depth: int, **fields: Any) -> VGG:
-    """Returns the network of a depth of the paper; `fields` are those of `VGG`.
+    """Returns the paper's network of a depth; `fields` are those of `VGG`.
 
     Raises:
-      UserError: for a depth that the paper does not have.
+      UserError: if the paper has no such depth.
     """
     if depth not in DEPTHS:
         raise UserError(f"no VGG of depth {depth}: choose one of {list(DEPTHS)}")

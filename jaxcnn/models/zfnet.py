@@ -2,18 +2,18 @@
 
 Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2013, arXiv 1311.2901.
 
-The paper's (figure 3, §3, table 2): AlexNet in one tower whose first convolutions see finer detail,
-7x7 and 5x5 at stride 2, and whose contrast is normalised across maps behind the pool; N(0, 0.01²)
-with biases of zero; dropout after the two hidden dense layers. `zfnet_wide` is its best network,
-with 512, 1024 and 512 maps in the last three convolutions. `zfnet_keras` is a form known from Keras
-code: other padding (maps of 109, 54, 27, 13), no normalisation, U(±0.05).
+The paper's (figure 3, §3, table 2): AlexNet in one tower with finer first convolutions, 7x7 and 5x5
+at stride 2, and contrast normalisation across maps after their pools; N(0, 0.01²) with biases of
+zero; dropout after the two hidden dense layers. `zfnet_wide` is its best network, with 512, 1024
+and 512 maps in the last three convolutions. `zfnet_keras` is known from Keras code: other padding
+(maps of 109, 54, 27, 13), no normalisation, U(±0.05).
 
-Ours: the constants of the normalisation, which are AlexNet's as the paper gives none; the padding,
-read off the sizes of its figure (110, 55, 26, 13); the last map averaged to 6x6, which it has at
-224.
+Ours: the constants of the normalisation, which are AlexNet's because the paper gives none; the
+  padding, inferred from the sizes in its figure (110, 55, 26, 13); the last map averaged to 6x6,
+  its size at 224.
 
-The paper also scales filters of the convolutions back whose root mean square exceeds 0.1, which
-matters most in the first layer: that is of the optimizer (`optimizer.max_rms`).
+The paper also rescales filters of the convolutions whose root mean square exceeds 0.1, which
+matters most in the first layer: see `optimizer.max_rms`.
 
 ImageNet 2012, validation error of one network (top-1 / top-5 %, ten crops), parameters:
 
@@ -21,7 +21,7 @@ ImageNet 2012, validation error of one network (top-1 / top-5 %, ten crops), par
   zfnet_wide    37.5 / 16.0   107,627,624
   zfnet_keras   –              62,357,608
 
-Five of the former together 36.7 / 15.3, with the latter among six 36.0 / 14.7.
+Ensembles: five zfnet 36.7 / 15.3; six networks including zfnet_wide 36.0 / 14.7.
 """
 
 from collections.abc import Sequence
@@ -45,10 +45,10 @@ from jaxcnn.ops.pool import max_pool
 
 
 class Padding(NamedTuple):
-    """Pixels around the first two convolutions and their pools, or "SAME" as TensorFlow has it.
+    """Pixels around the first two convolutions and their pools, or "SAME" as in TensorFlow.
 
     Attributes:
-      smallest: side of the smallest images of which the last pool leaves a pixel.
+      smallest: side of the smallest images for which the last pool leaves a pixel.
     """
 
     convs: tuple[int | str, int | str]
@@ -62,7 +62,7 @@ PADDINGS = {
 }
 
 
-# How the Keras form starts, as fields of `ZFNet`.
+# Initialisation of the Keras form, as fields of `ZFNet`.
 KERAS: dict[str, Any] = dict.fromkeys(
     ("kernel_init", "dense_init", "classifier_init"), uniform(0.05)
 )
@@ -76,24 +76,25 @@ class ZFNet(NormNetwork):
     `dropout` is needed if `dropout_rate` is positive. Submodules: `stage1`, …, `stage5` (a
     convolution and its ReLU), `fc6`, `fc7`, `classifier`.
 
-    The paper has no `norm`. Where one is given it stands before every ReLU of a convolution, and
+    The paper has no `norm`. If one is given, it precedes the ReLU of every convolution, and
     convolutions keep their biases.
 
     Attributes:
-      features: of the five convolutions.
-      padding: a name of `PADDINGS`.
+      features: features of the five convolutions.
+      padding: a name in `PADDINGS`.
       lrn: local response normalisation after the first and second pool.
       pool_size: (H, W) to which the last map is averaged.
-      fully_convolutional: slide the dense layers over the last map instead of averaging it, and
-        average the scores of all places: dense evaluation of larger images, same parameters.
-      hidden_features: of the dense layers before the classifier.
-      dropout_rate: of the hidden dense layers' outputs.
+      fully_convolutional: whether to slide the dense layers over the last map instead of averaging
+        it, and average the scores of all places: dense evaluation of larger images, same
+        parameters.
+      hidden_features: features of the dense layers before the classifier.
+      dropout_rate: dropout rate of the hidden dense layers' outputs.
       dense_init: initialiser of the hidden dense layers.
       classifier_init: initialiser of the classifier.
 
     Raises:
-      UserError: if the images are not of rank 4 or too small, for `features` that are not five, or
-        for an unknown `padding`.
+      UserError: if images are not of rank 4 or too small, `features` does not have five numbers, or
+        `padding` is unknown.
     """
 
     features: Sequence[int] = (96, 256, 384, 384, 256)
