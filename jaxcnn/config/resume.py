@@ -34,8 +34,7 @@ def check_unchanged(config: RunConfig, saved: dict[str, Any], where: str) -> Non
     """Refuses to continue a run with a config that would change its numbers.
 
     Args:
-      config: config of the new process; its `allow_change` names fields or sections that may
-        differ.
+      config: config of the new process; `allow_change` names fields that may differ.
       saved: config of the run that is continued.
       where: origin of `saved`, for the message.
 

@@ -161,9 +161,8 @@ def random_bits(
 def random_order(count: int, bits: np.random.Philox) -> np.ndarray:
     """Returns a permutation of range(count), int64.
 
-    It sorts raw bits instead of calling `Generator.permutation`. NumPy guarantees the bits of
-    Philox across versions but not the methods of Generator, and a run may resume with another
-    NumPy.
+    It sorts raw bits instead of calling `Generator.permutation`: NumPy keeps the bits of Philox
+    across versions but not the methods of Generator, and a run may resume with another NumPy.
     """
     return np.argsort(bits.random_raw(count), kind="stable")
 

@@ -73,8 +73,7 @@ class Statistics:
     Attributes:
       kind: "mean_image", "gcn" or "zca".
       scale: for "gcn" and "zca": norm of an image after contrast normalisation.
-      mean: float32 [H, W, C]: mean of pixels in [0, 1]; for "zca", mean of contrast-normalised
-        images.
+      mean: float32 [H, W, C]: mean of pixels in [0, 1]; for "zca", of contrast-normalised images.
       whiten: for "zca": float32 [D, D], D = H·W·C, symmetric.
     """
 

@@ -198,8 +198,7 @@ def eval_batches(
       batch_size: global batch size.
       process_index: number of the block of rows.
       process_count: number of blocks.
-      num_workers: number of processes that read and decode; 0 uses threads. Data in memory need
-        neither.
+      num_workers: processes that read and decode; 0 uses threads. Data in memory need neither.
 
     Raises:
       UserError: at once, if batch_size is not a multiple of process_count. While iterating, if a

@@ -199,8 +199,7 @@ def prefetch(
     """Calls make(step) for start … stop - 1 in worker processes or threads, in order.
 
     Args:
-      make: returns arrays by name and a list of unreadable images; calls `worker.note` for
-        progress.
+      make: returns arrays by name and unreadable images; calls `worker.note` for progress.
       start: the first step.
       stop: the step to stop before.
       num_workers: number of processes; 0 uses threads of this one.

@@ -147,8 +147,7 @@ class Views:
           uint8 [num_bytes].
 
         Raises:
-          UnreadableImageError: if the image is so long and narrow that it would be huge at its
-            scale.
+          UnreadableImageError: if the image is so narrow that it would be huge at its scale.
         """
         if self.boxes is None:
             whole = [_resize(image, width, height) for _, height, width in self.shapes]

@@ -41,8 +41,7 @@ class Opened(NamedTuple):
       dataset: the split.
       model: the network.
       step: step of the checkpoint.
-      state: state of the checkpoint, with recalibrated BatchNorm statistics if the config asks for
-        them.
+      state: state of the checkpoint; BatchNorm is recalibrated if the config asks for it.
       statistics: statistics of the training images, if normalisation needs them.
       bias: a warning if the checkpoint was chosen on this split; "" otherwise.
     """

@@ -37,8 +37,7 @@ def transfer(
 ) -> tuple[dict[str, Any], Transferred]:
     """Returns fresh variables with given ones copied into them, and a report.
 
-    Arrays of the same path and shape are copied in the dtype of the fresh ones. Two parts may
-    differ:
+    Arrays of the same path and shape are copied in the fresh ones' dtypes. Two parts may differ:
 
     The classifier and auxiliary heads may be missing in either network, or have another number of
     classes; such a layer stays fresh.

@@ -81,8 +81,7 @@ def write_weights(weights: Mapping[str, Any], path: str | Path) -> None:
     """Writes arrays to a `.safetensors` or `.npz` file, whole or not at all.
 
     Raises:
-      UserError: if the kind of file is unknown, an array is not numeric, or the file cannot be
-        written.
+      UserError: if the suffix is unknown, an array not numeric, or the file not writable.
     """
     path = Path(path)
     writer = WRITERS.get(path.suffix)

@@ -41,8 +41,7 @@ class ResidualUnit(nn.Module):
       features: width of the stage; the unit's output has `expansion` times as many channels.
       strides: strides of the whole unit.
       shortcut: one of `SHORTCUTS`; see `ResNet`.
-      zero_init_last: whether to initialise the scale of the last BN with zeros, the unit as its
-        shortcut.
+      zero_init_last: whether the last BN's scale starts at zero, the unit as its shortcut.
       cardinality: number of groups of a bottleneck's 3x3.
       base_width: width of each group if `features` is 64; see `ResNet`.
       drop: (unit, x, draw) → the branch, instead of `residual(x)`; None uses `residual(x)`.

@@ -12,9 +12,9 @@ torchvision's own network `alexnet_torchvision` has a narrower fourth convolutio
 `alexnet_one_tower` is known from Keras code: one tower, no normalisation, U(±0.05).
 
 Ours: the last map is averaged to 6x6 for images of other sizes (as in torchvision; at 224 and 227
-  it is 6x6), and the first convolution's padding. The paper prints 224 pixels, which do not give
-  its maps of 55; its code must have used 227. See `full_windows`. Biases that torch draws from
-  U(±1/sqrt(fan_in)) start at zero.
+it is 6x6), and the first convolution's padding. The paper prints 224 pixels, which do not give its
+maps of 55; its code must have used 227. See `full_windows`. Biases that torch draws from
+U(±1/sqrt(fan_in)) start at zero.
 
 ImageNet 2012, validation error (top-1 / top-5 %), parameters:
 
@@ -107,9 +107,8 @@ class AlexNet(NormNetwork):
       padding: padding of the first convolution on every side; None is `full_windows`.
       lrn: local response normalisation after the first and second ReLU.
       pool_size: (H, W) to which the last map is averaged.
-      fully_convolutional: whether to slide the dense layers over the last map instead of averaging
-        it, and average the scores of all places: dense evaluation of larger images, same
-        parameters.
+      fully_convolutional: whether to slide the dense layers over the last map and average their
+        scores, instead of averaging the map: dense evaluation of larger images, same parameters.
       hidden_features: features of the dense layers before the classifier.
       dropout_rate: dropout rate of the hidden dense layers.
       dropout_first: whether to drop the inputs of the hidden dense layers instead of their outputs.

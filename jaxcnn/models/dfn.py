@@ -113,8 +113,7 @@ class DeeplyFusedNet(NormNetwork):
     mutable; no rng is needed. Submodules: `stem`, `stage1`, `stage2`, …, `classifier`.
 
     Attributes:
-      bases: for each base network, the number of layers in each block of all stages; 0 is the
-        identity.
+      bases: for each base network, its number of layers in each block; 0 is the identity.
       stage_sizes: number of blocks in each stage.
       width: features of the stem and the first stage; each further stage doubles them and halves
         the map.

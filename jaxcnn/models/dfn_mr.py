@@ -139,8 +139,7 @@ class MergeAndRunNet(NormNetwork):
       width: features of the stem and, without `bottleneck`, of the first stage; each further stage
         doubles them and halves the map.
       bottleneck: whether branches are 1x1, 3x3, 1x1 and stages four times as wide.
-      cifar_stem: whether the stem is 3x3, BN, ReLU for small images, instead of only 7x7/2 and a
-        max-pool.
+      cifar_stem: whether the stem is 3x3, BN, ReLU (small images), not only 7x7/2 and max-pool.
       project: whether 1x1 and BN change the shape of the lines; otherwise units that change the
         shape have no shortcut.
       concatenate: whether the output has the channels of both lines; otherwise the last unit adds

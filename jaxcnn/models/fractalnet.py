@@ -49,9 +49,8 @@ from jaxcnn.ops.pool import max_pool
 def join_sizes(columns: int) -> list[int]:
     """Returns the number of columns in each join of a block, from its input to its output.
 
-    The joined columns are always the deepest. Column c of C, counted from the shallowest, has
-    2^(c-1) layers. Every second layer of the deepest column is followed by a join: 2, 3, 2, 4, 2,
-    3, … columns.
+    The deepest columns are joined. Column c of C, counted from the shallowest, has 2^(c-1) layers.
+    A join follows every second layer of the deepest column: 2, 3, 2, 4, 2, 3, … columns.
     """
     return [(place & -place).bit_length() for place in range(2, 2 ** (columns - 1) + 1, 2)]
 

@@ -8,8 +8,8 @@ and their plain twins of 71 units, which have nearly as many parameters. From th
 convolutional networks, dropout on the image and after every pool, Caffe's Xavier for the weights.
 
 Ours: the gates of all fully connected networks start at -2, the paper's value for 50 layers (it
-  searched from -1 to -10); the plain twins of the convolutional networks have the same widths. The
-  paper does not fully specify its CIFAR network of 11 layers, so we do not have it.
+searched from -1 to -10); the plain twins of the convolutional networks have the same widths. The
+paper does not fully specify its CIFAR network of 11 layers, so we do not have it.
 
 Test error in the paper (%), parameters. The convolutional networks on CIFAR with shifts and flips:
 

@@ -146,8 +146,7 @@ class VariantUnit(PreActUnit):
     Attributes:
       ordering: a name in `ORDERINGS`.
       join: constructor of a `Join` for branch and shortcut; None is the sum.
-      zero_init_last: whether the branch's last convolution or BN starts at zero, the unit as its
-        shortcut.
+      zero_init_last: whether the branch's last convolution or BN starts at zero.
       span: number of convolutions in the branch of a basic unit; None is two.
     """
 
@@ -249,8 +248,7 @@ class VariantResNet(PreActResNet):
     Attributes:
       block: constructor of a unit: `VariantBasicBlock`, `VariantBottleneck`, or a partial of one.
       ordering: order of BN, ReLU and convolution in a unit; a name in `ORDERINGS`.
-      shortcut_span: number of convolutions per shortcut in basic units, at the same depth; None is
-        two.
+      shortcut_span: convolutions per shortcut in basic units, at the same depth; None is two.
       shortcut_scale: constant factor of every shortcut.
       residual_scale: constant factor of every branch.
       gate: "shortcut" multiplies every shortcut by 1-g(x), "exclusive" also its branch by g(x).

@@ -134,8 +134,7 @@ class ResidualBranches(Branches):
     Attributes:
       scale: factor of the residual.
       linear: whether to omit the ReLU at the end.
-      residual: whether there is a shortcut; without it the output is the expanded branches,
-        unscaled.
+      residual: whether there is a shortcut; False returns the expanded branches, unscaled.
     """
 
     scale: float = 1.0

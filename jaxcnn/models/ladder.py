@@ -10,9 +10,9 @@ From the released code (CuriousAI/ladder): both passes are differentiated; the r
 are those of the clean pass.
 
 Ours: 1e-5 is added to variances instead of 1e-10. With 1e-10 a unit that is constant up to float32
-  rounding would be amplified, and its gradient too, by 1e5. Test images are normalised by running
-  averages over the unlabelled rows of recent batches; the paper averages over the whole training
-  set after training.
+rounding would be amplified, and its gradient too, by 1e5. Test images are normalised by running
+averages over the unlabelled rows of recent batches; the paper averages over the whole training set
+after training.
 
 MNIST, permutation invariant, test error in the paper (%) with 100 / 1000 / all labels. Parameters:
 1,538,770 of the encoder, 3,105,710 with the decoder (1,536,500 weights, 30,440 of its combinators):

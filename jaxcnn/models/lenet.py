@@ -10,7 +10,7 @@ basis functions, one per class; U(±2.4/fan_in). `lenet5_softmax` has a linear l
 instead; in `lenet5_full_c3` C3 uses all maps, and S4 is a max-pool without parameters.
 
 Ours: the exact pixels of the codes (the paper draws them; ours are strokes of two pixels in 7x12),
-  biases that start at zero, and no tanh after a pool without parameters.
+biases that start at zero, and no tanh after a pool without parameters.
 
 `lenet5_modern` is the common form today: C3 uses all maps, the average pools have no parameters,
 the output is linear for a softmax, ReLU replaces the scaled tanh. ReLU is the default because it

@@ -83,16 +83,14 @@ class NiN(Network):
 
     Attributes:
       num_classes: features of the last 1x1; 0 returns the averaged map before it.
-      features: features of each stage's layers. The last stage has one less: `classifier` is its
-        last.
+      features: features of each stage's layers. The last stage has one less, besides `classifier`.
       kernel_sizes: sides of each stage's first convolution; the others are 1x1.
       strides: strides of the very first convolution.
       padding: padding of the very first convolution on every side; None is half its kernel.
       pools: "max" or "avg", one between each two stages.
       pool_size: window of the pools, whose stride is 2.
       dropout_rate: share of the inputs of a stage dropped.
-      dropout_last_only: whether to drop only the inputs of the last stage, not of all but the
-        first.
+      dropout_last_only: whether to drop only the last stage's inputs, not of all but the first.
       final_act: whether to activate the class maps before they are averaged.
       deviations: of the initial weights of each stage's first convolution and of `classifier`, or
         pairs with the deviation of the stage's 1x1; None and all other weights are N(0, 0.05²).

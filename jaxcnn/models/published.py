@@ -71,8 +71,7 @@ class ModelInfo:
       top1_err: in percent; None if not published. At `input_size` if there are several.
       top5_err: in percent; None if not published.
       crop_protocol: test protocol of the errors.
-      verified: "counts", and the library whose logits, gradients and training the network
-        reproduces.
+      verified: "counts", and the library whose logits, gradients and training it reproduces.
       notes: one line, or None.
     """
 

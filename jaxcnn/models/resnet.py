@@ -92,15 +92,14 @@ class ResNet(NormNetwork):
       cardinality: number C of groups in the 3x3 of bottlenecks, as in ResNeXt.
       base_width: width w of each group in a stage of 64 features: the 3x3 in a stage of c features
         has C·floor(c·w/64) maps. 64 with one group is ResNet, 128 the wide ResNet.
-      cifar_stem: whether to use a 3x3 stem with `width` maps for small images, instead of 7x7/2 and
-        a max-pool.
+      cifar_stem: whether the stem is a 3x3 (`width` maps, small images), not 7x7/2 and max-pool.
       shortcut: A is parameter-free (subsampling and zero channels; "average": the mean of 2x2
         instead), B projects by 1x1 and BN if the shape changes, C projects in every unit; "none" is
         the plain network.
       zero_init_last: whether the last BN of every unit starts at scale zero.
-      scan_units: whether to compile one unit per stage and run the others in a loop
-        (`jax.lax.scan`), with the same variables and numbers: very deep networks start sooner.
-        Intermediates of these units cannot be captured.
+      scan_units: whether to compile one unit per stage and run the others by `jax.lax.scan`, with
+        the same variables and numbers: very deep networks start sooner. Intermediates of these
+        units cannot be captured.
 
     Raises:
       UserError: if images are not of rank 4, a shortcut does not exist or cannot learn, or units

@@ -122,7 +122,7 @@ class StochasticDepthResNet(ResNet):
 def cifar_stochastic_depth(depth: int, **fields: Any) -> ResNet:
     """Returns the CIFAR network of depth 6n+2; `fields` are those of `StochasticDepthResNet`.
 
-    UserError: for any other depth.
-      UserError: for another depth.
+    Raises:
+      UserError: for any other depth.
     """
     return cifar_resnet(depth, StochasticDepthResNet, **{"shortcut": "average", **fields})

@@ -98,9 +98,8 @@ class VGG(NormNetwork):
       third_kernel_size: side of the third and later convolutions of a stage; C has 1.
       lrn: local response normalisation, AlexNet's, at the end of the first stage.
       pool_size: (H, W) to which the last map is averaged.
-      fully_convolutional: whether to slide the dense layers over the last map instead of averaging
-        it, and average the scores of all places: dense evaluation of larger images, same
-        parameters.
+      fully_convolutional: whether to slide the dense layers over the last map and average their
+        scores, instead of averaging the map: dense evaluation of larger images, same parameters.
       hidden_features: features of the dense layers before the classifier.
       dropout_rate: share of the hidden dense layers' outputs dropped.
       dense_init: initialiser of the hidden dense layers.

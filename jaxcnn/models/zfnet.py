@@ -9,8 +9,8 @@ and 512 maps in the last three convolutions. `zfnet_keras` is known from Keras c
 (maps of 109, 54, 27, 13), no normalisation, U(±0.05).
 
 Ours: the constants of the normalisation, which are AlexNet's because the paper gives none; the
-  padding, inferred from the sizes in its figure (110, 55, 26, 13); the last map averaged to 6x6,
-  its size at 224.
+padding, inferred from the sizes in its figure (110, 55, 26, 13); the last map averaged to 6x6, its
+size at 224.
 
 The paper also rescales filters of the convolutions whose root mean square exceeds 0.1, which
 matters most in the first layer: see `optimizer.max_rms`.
@@ -84,9 +84,8 @@ class ZFNet(NormNetwork):
       padding: a name in `PADDINGS`.
       lrn: local response normalisation after the first and second pool.
       pool_size: (H, W) to which the last map is averaged.
-      fully_convolutional: whether to slide the dense layers over the last map instead of averaging
-        it, and average the scores of all places: dense evaluation of larger images, same
-        parameters.
+      fully_convolutional: whether to slide the dense layers over the last map and average their
+        scores, instead of averaging the map: dense evaluation of larger images, same parameters.
       hidden_features: features of the dense layers before the classifier.
       dropout_rate: dropout rate of the hidden dense layers' outputs.
       dense_init: initialiser of the hidden dense layers.

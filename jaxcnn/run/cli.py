@@ -50,8 +50,7 @@ class _Formatter(logging.Formatter):
 def begin() -> None:
     """Prepares the process of a command, before jax is loaded, which takes seconds.
 
-    Makes any text printable, ends the process with one line on a signal, and calls
-    `restart_with_settings`.
+    Handles signals, makes any text printable, and calls `restart_with_settings`.
     """
     stdio.prepare()
     # Signals are blocked until the restarted program has installed its handlers.

@@ -216,8 +216,7 @@ def check_batch(name: str, size: int, parts: int = 1, group: int = 1, pairs: boo
       name: name of the field.
       size: batch size.
       parts: number of parts per device.
-      group: rows per group; a part must hold whole groups of a labelled row and its unlabelled
-        rows.
+      group: a labelled row with its unlabelled rows; a part must hold whole groups.
       pairs: whether rows are mixed in pairs; a part must hold whole pairs.
 
     Raises:

@@ -99,9 +99,8 @@ def _patterns(config: RunConfig) -> list[Any]:
 def read(path: Path) -> InitialWeights:
     """Reads a folder of `jaxcnn.interop.convert`, its weights file alone, or a run's workdir.
 
-    For a run it reads the best checkpoint, or the latest if none was evaluated, and averaged
-    weights if there are any. A weights file does not name its network, so the network is not
-    checked.
+    For a run it reads the best checkpoint (the latest if none was evaluated) and averaged weights
+    if there are any. A weights file does not name its network, which is therefore not checked.
 
     Raises:
       UserError: if the path is none of these, or damaged.

@@ -94,8 +94,7 @@ class MetricWriter:
     def record(self, record: Record) -> None:
         """Appends a record: numbers and strings; `step` comes first.
 
-        On a full disk it logs a warning, and the record is written with a later one; see
-        `write_csv`.
+        On a full disk it logs a warning and writes the record with a later one; see `write_csv`.
 
         Raises:
           UserError: if the record cannot be written for another reason (exit code 73).

@@ -52,13 +52,12 @@ WRITTEN = (
 def locked(workdir: Path) -> Iterator[None]:
     """Creates and locks the directory; a second run gets an error at once.
 
-    The operating system releases the lock of a killed run. If the file system has no locks, a
-    warning is logged. The workdir may be a link; links inside it are refused, because a run would
-    write to another place.
+    The operating system releases the lock of a killed run. A file system without
+    locks gives a warning. The workdir may be a link. Links inside it are refused, because a run
+    would write to another place.
 
     Raises:
-      UserError: if another run holds the lock, or the directory cannot be written or contains links
-        (exit code 73).
+      UserError: if it is locked by another run, not writable, or contains links (exit code 73).
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -295,8 +294,7 @@ def read_statistics(
       sealed: digest of the statistics that a checkpoint was trained with, if known.
 
     Raises:
-      UserError: if the file is missing, damaged, or not the one that the checkpoint was trained
-        with.
+      UserError: if the file is missing, damaged, or not the one used by the checkpoint.
     """
     if config.data.preprocess == "channels":
         return None

@@ -155,8 +155,7 @@ def make_objective(config: LossConfig, *, mixed: bool = False) -> Objective:
 
     A leaf [N, K] in `aux` holds the logits of an auxiliary head and adds α·max(0, loss - γ) of the
     same loss ("Deeply-Supervised Nets", eq. 3), with α = `aux_weight` and γ = `aux_threshold`. A
-    leaf [N] is a cost that the network computes, such as a Ladder network's denoising cost, and is
-    added unchanged.
+    leaf [N] is a cost from the network, such as a Ladder network's denoising cost, added unchanged.
 
     Label -1 marks an unlabelled example, whose head losses are 0. The head losses of labelled
     examples are scaled by N over their number, so the mean over the batch equals the mean over

@@ -27,9 +27,8 @@ class TrainState(flax.struct.PyTreeNode):
       batch_stats: running statistics of BatchNorm, {} without BatchNorm.
       opt_state: see `optim.Optimizer`.
       ema: {"params", "batch_stats"} averaged over steps, or None.
-      rng: data of the root key (`jax.random.wrap_key_data` returns the key). It never changes;
-        every use folds in a constant and the step. It is stored as data because NumPy has no key
-        type.
+      rng: data of the root key (`jax.random.wrap_key_data` returns the key), because NumPy has no
+        key type. It never changes; every use folds in a constant and the step.
     """
 
     step: jax.Array

@@ -83,8 +83,7 @@ def run(
     Args:
       config: see `config_dict.base_config`.
       directory: the workdir; created if missing.
-      profile: whether to write a trace of a few steps to workdir/profile, for TensorBoard or
-        Perfetto.
+      profile: whether to write a trace to workdir/profile, for TensorBoard or Perfetto.
       make_programs: creates the programs; a caching one can serve runs of several seeds.
 
     Returns:

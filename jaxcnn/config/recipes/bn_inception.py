@@ -2,8 +2,7 @@
 
 Batch size 32, rate 0.045 that falls six times as fast as GoogLeNet's, a fifth of its decay, no
 dropout, 6 million steps. The paper uses weaker colour distortions than GoogLeNet; ours are half as
-strong. Tested on one crop, like the paper's variants; `--config.eval.protocol=googlenet144` has
-144.
+strong. Tested on one crop, like the paper's variants; 144: `--config.eval.protocol=googlenet144`.
 """
 
 from ml_collections import ConfigDict

@@ -1,11 +1,11 @@
 """DenseNet ("Densely Connected Convolutional Networks", §4.2), with fb.resnet's augmentation.
 
 ImageNet: 90 epochs with batch size 256, drops at 30 and 60. CIFAR: 300 epochs with batch size 64,
-  drops at half and three quarters, flip and pad 4 (without augmentation the paper adds dropout
-  0.2). SVHN: 40 epochs, drops at 20 and 30, with the extra images, no augmentation, dropout 0.2,
-  pixels in [0, 1]. The paper reports the best epoch on 6,000 held-out images, which is our best
-  checkpoint. It does not say how they are drawn; ours are drawn without regard to class. Nesterov
-  momentum, decay of all weights 1e-4.
+drops at half and three quarters, flip and pad 4 (without augmentation the paper adds dropout 0.2).
+SVHN: 40 epochs, drops at 20 and 30, with the extra images, no augmentation, dropout 0.2, pixels in
+[0, 1]. The paper reports the best epoch on 6,000 held-out images, which is our best checkpoint. It
+does not say how they are drawn; ours are drawn without regard to class. Nesterov momentum, decay of
+all weights 1e-4.
 """
 
 from ml_collections import ConfigDict

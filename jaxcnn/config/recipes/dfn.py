@@ -1,7 +1,7 @@
 """Deeply-fused nets, with the recipe of the code released with DFN-MR.
 
 CIFAR: 400 epochs with batch size 64, rate 0.1, drops after 1/2, 3/4 and 7/8 of them, flip and pad
-  4, Nesterov momentum, decay of all weights 1e-4.
+4, Nesterov momentum, decay of all weights 1e-4.
 """
 
 from ml_collections import ConfigDict

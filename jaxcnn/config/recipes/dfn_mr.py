@@ -1,8 +1,8 @@
 """DFN-MR ("On the Connection of Deep Fusion to Ensembling"), with the released code's recipe.
 
 CIFAR: as for deeply-fused nets. ImageNet: 120 epochs with batch size 256, rate 0.1, drops every 30,
-  short side U[256, 480], 224 crop, flip, fb.resnet's colour augmentation instead of hue, saturation
-  and lightness, Nesterov momentum, decay of all weights 1e-4.
+short side U[256, 480], 224 crop, flip, fb.resnet's colour augmentation instead of hue, saturation
+and lightness, Nesterov momentum, decay of all weights 1e-4.
 """
 
 from ml_collections import ConfigDict

@@ -1,11 +1,11 @@
 """FractalNet ("FractalNet: Ultra-Deep Neural Networks without Residuals", §4).
 
 CIFAR: 400 epochs with batch size 100, rate 0.02, reduced to a tenth whenever half of the remaining
-  epochs are over, flip and shifts by 4. The heavier augmentation of the narrow networks is not
-  described and is omitted. SVHN, for FractalNet-20: 20 epochs with the extra images, no
-  augmentation. ImageNet: 70 epochs with batch size 32, rate 0.001, drops at 50 and 65; tested on
-  ten crops. Ours: decay of kernels 1e-4; norms with scale and bias, and a classifier bias with the
-  common rate, where the released generator has neither; the crops on ImageNet.
+epochs are over, flip and shifts by 4. The heavier augmentation of the narrow networks is not
+described and is omitted. SVHN, for FractalNet-20: 20 epochs with the extra images, no augmentation.
+ImageNet: 70 epochs with batch size 32, rate 0.001, drops at 50 and 65; tested on ten crops. Ours:
+decay of kernels 1e-4; norms with scale and bias, and a classifier bias with the common rate, where
+the released generator has neither; the crops on ImageNet.
 
 `--config.model.overrides.deepest_column=True` tests only the deepest column. `drop_path_rate=0.0`
 with `dropout_rates` of zero is the paper's network without either. On digits, fractalnet_narrow_c3

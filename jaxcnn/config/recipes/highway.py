@@ -1,11 +1,10 @@
 """Highway networks ("Training Very Deep Networks", §3 and §4), with the authors' code's recipe.
 
-CIFAR: 200k steps with batch size 100, Nesterov momentum 0.9, rate 0.025 with drops at 100k, 150k
-  and 175k, decay 1e-3, flip and crops of the image padded by 8, contrast-normalised. Convolutions
-  on MNIST: 180k steps with batch size 100, rate 0.01 with drops at 60k and 120k, pixels in [0, 1],
-  no augmentation, all from the code, which has only the network of 32 maps. Ours: the classifier
-  has the common decay instead of ten times as much; the dense networks of the study, whose rates
-  the paper draws at random, use AdamW.
+On CIFAR: 200k steps with batch size 100, Nesterov momentum 0.9, rate 0.025 with drops at 100k, 150k
+and 175k, decay 1e-3, flip and crops of the image padded by 8, contrast-normalised. Convolutions on
+MNIST: 180k steps of 100, rate 0.01 with drops at 60k and 120k, pixels in [0, 1], no augmentation,
+all from the code, which has only the network of 32 maps. Ours: the classifier has the common decay,
+not ten times it; the dense networks of the study, with random rates in the paper, use AdamW.
 
 `--config.model.overrides.highway=False` is the plain twin of a dense network.
 """

@@ -1,17 +1,17 @@
 """Network in Network ("Network In Network", §4), with the recipe of the authors' code.
 
 CIFAR: batch size 128, momentum 0.9, decay 5e-4, no augmentation, 260 epochs with a tenth of the
-  rate from epoch 200 and a hundredth from 230. The rate, 0.02, is that of the code for CIFAR-100,
-  where the first stage has smaller initial weights; the classifier of the CIFAR-10 network has a
-  tenth of it. CIFAR is contrast-normalised and whitened; `--config.data.pad=4 --config.data.flip`
-  is the paper's augmentation. ImageNet: batch size 64, 450k steps at rate 0.01 with drops at 200k
-  and 400k, 224 crops of an image with short side 256, flip.
+rate from epoch 200 and a hundredth from 230. The rate, 0.02, is that of the code for CIFAR-100,
+where the first stage has smaller initial weights; the classifier of the CIFAR-10 network has a
+tenth of it. CIFAR is contrast-normalised and whitened; `--config.data.pad=4 --config.data.flip` is
+the paper's augmentation. ImageNet: batch size 64, 450k steps at rate 0.01 with drops at 200k and
+400k, 224 crops of an image with short side 256, flip.
 
 SVHN: training and extra images, with 400 and 200 of each class held out, rate 0.1, a tenth of it
-  for the classifier, and decay 1e-4, as in the authors' code. MNIST follows the procedure of CIFAR,
-  according to the paper; the code has initial weights but no rates for MNIST, so the rates are
-  those of CIFAR-100. Ours: 120k steps on SVHN with drops at 100k and 115k; channel mean and
-  deviation for MNIST and SVHN, for SVHN instead of local contrast normalisation.
+for the classifier, and decay 1e-4, as in the authors' code. MNIST follows the procedure of CIFAR,
+according to the paper; the code has initial weights but no rates for MNIST, so the rates are those
+of CIFAR-100. Ours: 120k steps on SVHN with drops at 100k and 115k; channel mean and deviation for
+MNIST and SVHN, for SVHN instead of local contrast normalisation.
 """
 
 from ml_collections import ConfigDict

@@ -1,8 +1,8 @@
 """ResNet v2 ("Identity Mappings in Deep Residual Networks", §4 and its appendix).
 
 ImageNet: 90 epochs with batch size 256 as in fb.resnet, 224 crops in training, one of 320 in
-  evaluation; ours: of an image with short side 320. CIFAR: as for ResNet, but the deep networks
-  warm up for 400 steps and nothing is held out.
+evaluation; ours: of an image with short side 320. CIFAR: as for ResNet, but the deep networks warm
+up for 400 steps and nothing is held out.
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,10 @@
 """ResNet ("Deep Residual Learning", §3.4 and §4.2) and its plain twins.
 
 ImageNet: 600k steps with batch size 256, a drop when the validation error stops falling, short side
-  U[256, 480], 224 crop, flip, lighting, decay of all weights 1e-4; tested on ten crops (for the
-  paper's best figures `--config.eval.protocol=multi_scale_dense`). Ours: the channel mean instead
-  of the mean image, which CIFAR has. CIFAR: 64k steps with batch size 128, drops at 32k and 48k,
-  45k/5k split, pad 4; networks of 110 layers and more start at a tenth of the rate.
+U[256, 480], 224 crop, flip, lighting, decay of all weights 1e-4; tested on ten crops (for the
+paper's best figures `--config.eval.protocol=multi_scale_dense`). Ours: the channel mean instead of
+the mean image, which CIFAR has. CIFAR: 64k steps with batch size 128, drops at 32k and 48k, 45k/5k
+split, pad 4; networks of 110 layers and more start at a tenth of the rate.
 """
 
 import re

@@ -1,7 +1,7 @@
 """ResNeXt ("Aggregated Residual Transformations for Deep Neural Networks", §4 and §5.3).
 
 ImageNet: 90 epochs with batch size 256 as in fb.resnet. CIFAR: 300 epochs with batch size 128,
-  drops at 150 and 225, decay 5e-4, flip and pad 4.
+drops at 150 and 225, decay 5e-4, flip and pad 4.
 """
 
 from ml_collections import ConfigDict

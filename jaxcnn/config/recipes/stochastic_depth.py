@@ -1,13 +1,13 @@
 """ResNet with stochastic depth ("Deep Networks with Stochastic Depth", §4).
 
 CIFAR: 500 epochs with batch size 128, Nesterov momentum, drops at 250 and 375, decay of all weights
-  1e-4, 45k/5k split, flip and pad 4. The paper reports the best epoch on the 5,000 images, which is
-  our best checkpoint. No warm-up, and the mean image is subtracted, as in the released code. SVHN,
-  for the network of 152 layers: 50 epochs of training and extra images, drops at 30 and 35, no
-  augmentation, evaluated every 200 steps; 400 training and 200 extra images of each class are held
-  out. Ours: division by each channel's deviation, not by a single one; convolution initialisation
-  with the variance of the fan-out; BatchNorm scales that start at 1, where torch drew them from
-  U(0, 1).
+1e-4, 45k/5k split, flip and pad 4. The paper reports the best epoch on the 5,000 images, which is
+our best checkpoint. No warm-up, and the mean image is subtracted, as in the released code. SVHN,
+for the network of 152 layers: 50 epochs of training and extra images, drops at 30 and 35, no
+augmentation, evaluated every 200 steps; 400 training and 200 extra images of each class are held
+out. Ours: division by each channel's deviation, not by a single one; convolution initialisation
+with the variance of the fan-out; BatchNorm scales that start at 1, where torch drew them from U(0,
+1).
 """
 
 from ml_collections import ConfigDict

@@ -1,11 +1,11 @@
 """Wide ResNet ("Wide Residual Networks", §3).
 
 CIFAR: 200 epochs with batch size 128, Nesterov momentum, rate 0.1 that falls to a fifth at 60, 120
-  and 160, decay 5e-4, flip and crops of the image reflected by 4
-  (`--config.model.overrides.dropout_rate=0.3` is the paper's dropout). SVHN, for WRN-16-8: 160
-  epochs, rate 0.01 that falls to a tenth at 80 and 120, dropout 0.4, pixels in [0, 1], no
-  augmentation, with the extra images. ImageNet: as in fb.resnet. Ours: BatchNorm scales start at 1,
-  where torch drew them from U(0, 1).
+and 160, decay 5e-4, flip and crops of the image reflected by 4
+(`--config.model.overrides.dropout_rate=0.3` is the paper's dropout). SVHN, for WRN-16-8: 160
+epochs, rate 0.01 that falls to a tenth at 80 and 120, dropout 0.4, pixels in [0, 1], no
+augmentation, with the extra images. ImageNet: as in fb.resnet. Ours: BatchNorm scales start at 1,
+where torch drew them from U(0, 1).
 """
 
 from ml_collections import ConfigDict

@@ -232,8 +232,7 @@ class WholeImage:
 def _shrink_on_load(image: "Image", box: Box, size: int, turn: int) -> Box:
     """Makes the JPEG decoder reduce an image that the crop will shrink; returns the scaled box.
 
-    It keeps at least twice the target size, so that the antialiased resize still decides the
-    result.
+    It keeps at least twice the target size, so the antialiased resize still decides the result.
 
     Args:
       image: image as stored, before it is decoded.

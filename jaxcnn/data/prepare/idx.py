@@ -1,7 +1,7 @@
 """Reads MNIST and Fashion-MNIST: four files in the IDX format, compressed or not.
 
 IDX: two zero bytes, one byte for the type (8: unsigned bytes), one for the number of dimensions,
-  each dimension as 4 bytes in big-endian order, then the values.
+each dimension as 4 bytes in big-endian order, then the values.
 """
 
 import functools

@@ -20,11 +20,12 @@ class BadRecordError(Exception):
 class Examples:
     """One split of the original files.
 
-    keys: one key per example, all different, which determine the order in TFDS.
-    read: index → features of an example, with its encoded image. Called by several threads; raises
-      `BadRecordError` or OSError.
-    describe: index → file or record of an example, for messages.
-    num_bytes: total size of all encoded images; an estimate if they are not encoded yet.
+    Attributes:
+      keys: one key per example, all different, which determine the order in TFDS.
+      read: index → features of an example, with its encoded image. Called by several threads;
+        raises `BadRecordError` or OSError.
+      describe: index → file or record of an example, for messages.
+      num_bytes: total size of all encoded images; an estimate if they are not encoded yet.
     """
 
     keys: Sequence[int | str]
