@@ -19,7 +19,7 @@ import jax
 
 import jaxcnn.benchmark.__main__
 import jaxcnn.data.prepare.__main__
-from jaxcnn import ablate, doctor, export, features, main, predict, preview, report, summary
+from jaxcnn import ablate, doctor, export, features, flow, main, predict, preview, report, summary
 from jaxcnn.config import build, flags, schema
 from jaxcnn.interop import convert
 
@@ -35,6 +35,7 @@ PARSERS = {
     "jaxcnn.interop.convert": convert.parse_flags,
     "jaxcnn.predict": predict.parse,
     "jaxcnn.report": report.parse,
+    "jaxcnn.flow": flow.parse,
     "jaxcnn.summary": summary.parse,
 }
 

@@ -42,7 +42,7 @@ ORDER = (
     "training",
     "ablation",
     "benchmark",
-    "ablate doctor explain export features main predict preview report summary",
+    "ablate doctor explain export features flow main predict preview report summary",
 )
 COMMANDS = ("data.prepare.__main__", "interop.convert", "benchmark.__main__")
 TEXT_MODES = {repr(mode) for mode in ("r", "w", "a", "x", "a+", "r+", "w+")}

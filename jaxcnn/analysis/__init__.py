@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING
 # Public functions, and the modules that they are in.
 _NAMES = {
     "count_macs": "macs",
+    "effective_receptive_field": "effective_field",
     "receptive_field": "receptive_fields",
     "summary": "layer_table",
     "trace": "graph",
 }
 
-__all__ = ["count_macs", "receptive_field", "summary", "trace"]
+__all__ = ["count_macs", "effective_receptive_field", "receptive_field", "summary", "trace"]
 
 if TYPE_CHECKING:
+    from jaxcnn.analysis.effective_field import effective_receptive_field
     from jaxcnn.analysis.graph import trace
     from jaxcnn.analysis.layer_table import summary
     from jaxcnn.analysis.macs import count_macs

@@ -12,7 +12,6 @@ Srivastava et al., "Dropout", 2014, §7.5 and figure 11, compare it with the ari
 sampled sub-networks.
 """
 
-import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -103,7 +102,6 @@ def scaled_network(model: nn.Module, variables: Any, images: jax.Array) -> jax.A
     return jax.nn.log_softmax(logits)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "count"))
 def sampled_networks(
     model: nn.Module, variables: Any, images: jax.Array, key: jax.Array, count: int
 ) -> jax.Array:

@@ -40,6 +40,16 @@ class Moments(NamedTuple):
     gradient_mean: jax.Array
     gradient_std: jax.Array
 
+    @property
+    def rms(self) -> jax.Array:
+        """Root mean square of the output."""
+        return jnp.hypot(self.mean, self.std)
+
+    @property
+    def gradient_rms(self) -> jax.Array:
+        """Root mean square of the gradient."""
+        return jnp.hypot(self.gradient_mean, self.gradient_std)
+
 
 class Flow(NamedTuple):
     """All activations of a network, and the gradients with respect to them.
@@ -79,7 +89,11 @@ def moments(
     if batch_statistics:
         variables = with_batch_statistics(model, variables, images)
     graph = trace(model, variables, images)
-    found = flow(graph, variables, images, labels, through=batch_statistics)
+    return of_flow(flow(graph, variables, images, labels, through=batch_statistics))
+
+
+def of_flow(found: Flow) -> dict[str, Moments]:
+    """Returns the moments of activations and gradients."""
     return {
         name: Moments(*_mean_and_std(array), *_mean_and_std(found.gradients[name]))
         for name, array in found.activations.items()

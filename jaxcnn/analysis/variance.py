@@ -32,19 +32,17 @@ HOMOGENEOUS = ("relu", "leaky_relu", "prelu")
 
 
 class Prediction(NamedTuple):
-    """Root mean squares that theory predicts, nan below 1e-18, and that are measured.
+    """Root mean squares that theory predicts, beside what is measured.
 
     Attributes:
-      rms: of the output, predicted.
-      gradient_rms: of the gradient with respect to the output, predicted.
-      measured_rms: of the output.
-      measured_gradient_rms: of the gradient.
+      rms: of the output, predicted; nan below 1e-18.
+      gradient_rms: of the gradient with respect to the output, predicted; nan below 1e-18.
+      measured: moments of both.
     """
 
     rms: jax.Array
     gradient_rms: jax.Array
-    measured_rms: jax.Array
-    measured_gradient_rms: jax.Array
+    measured: signal.Moments
 
 
 class Scale(NamedTuple):
@@ -127,13 +125,8 @@ def predictions(
     measured = signal.flow(graph, variables, images, labels, batch_statistics)
     squares, gradients = _propagate(graph, variables, images, measured)
     return {
-        name: Prediction(
-            _root_mean(squares[name]),
-            _root_mean(gradients[name]),
-            signal.root_mean_square(array),
-            signal.root_mean_square(measured.gradients[name]),
-        )
-        for name, array in measured.activations.items()
+        name: Prediction(_root_mean(squares[name]), _root_mean(gradients[name]), moments)
+        for name, moments in signal.of_flow(measured).items()
     }
 
 

@@ -1,6 +1,7 @@
 """A network to look at: of a run, of converted weights, or with random weights."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jaxcnn.config import build, user_modules
 from jaxcnn.config.schema import RunConfig, changed
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.errors import UserError
 from jaxcnn.interop.folder import read_folder
-from jaxcnn.models import create_model, model_info
+from jaxcnn.models import model_info
 from jaxcnn.models.published import Crop
 from jaxcnn.run import inference, restore
 
@@ -27,12 +29,14 @@ class Subject:
       config: of its run; of other weights only what preprocessing needs.
       title: where it is from, and the step.
       workdir: of its run; None of other weights.
+      random: whether its weights are random ones.
     """
 
     network: inference.LoadedModel
     config: RunConfig
     title: str
     workdir: Path | None = None
+    random: bool = False
 
 
 class PlainWeights(NamedTuple):
@@ -72,26 +76,36 @@ def of_weights(folder: Path) -> Subject:
     return _subject(model, variables, config, record["num_classes"], str(folder))
 
 
-def of_name(name: str, image_size: int = 0) -> Subject:
-    """Returns a network of the registry with random weights, those of seed 0.
+def of_name(
+    name: str, image_size: int = 0, seed: int = 0, fields: Mapping[str, Any] | None = None
+) -> Subject:
+    """Returns a network of the registry with random weights.
 
     Args:
-      name: of the registry.
+      name: of the registry, or `MODULE:NETWORK`, a network of the user's own, which is imported.
       image_size: height and width of its images, pixels; 0 is that of the published results.
+      seed: of the weights.
+      fields: fields of the section `model` of a config, such as "kernel_init" or "overrides.norm".
 
     Raises:
-      UserError: for a name that does not exist, or a size that the network does not take.
+      UserError: for a name or a field that does not exist, or a size that the network does not
+        take.
     """
-    model, info = create_model(name), model_info(name)
+    user_modules.import_model(name)
+    info = model_info(name)
     config = _config(name, info.input_size[-1], image_size)
-    shape = restore.image_shape(config)
+    config = changed(config, {f"model.{field}": value for field, value in (fields or {}).items()})
+    model, shape = build.make_model(config, info.num_classes), restore.image_shape(config)
+    images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     try:
-        variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *shape)))
+        with build.network_of(config):
+            variables: Any = model.lazy_init(jax.random.key(seed), images)
     except (TypeError, ValueError, ZeroDivisionError) as error:
         sides = "x".join(map(str, shape))
         raise UserError(f"{name} takes no images of {sides}: {error}") from None
     host = jax.tree.map(np.asarray, dict(variables))
-    return _subject(model, host, config, info.num_classes, f"{name}, random weights")
+    subject = _subject(model, host, config, info.num_classes, f"{name}, random weights")
+    return dataclasses.replace(subject, random=True)
 
 
 def _subject(

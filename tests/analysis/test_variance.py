@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxcnn.analysis import signal, variance
+from jaxcnn.analysis import variance
 from jaxcnn.analysis.graph import trace
 from jaxcnn.layers import BatchNorm
 from jaxcnn.layers.initializers import he_normal
@@ -43,9 +43,9 @@ def test_predicted_squares_are_the_mean_over_all_signs_of_the_weights(act):
 
     found = jax.jit(jax.vmap(of_draw))(signs)
     for name, one in found.items():
-        measured = np.mean(np.square(one.measured_rms))
+        measured = np.mean(np.square(one.measured.rms))
         np.testing.assert_allclose(np.square(one.rms), measured, rtol=1e-5, err_msg=name)
-    assert np.ptp(found["classifier"].measured_rms) > 0.1
+    assert np.ptp(found["classifier"].measured.rms) > 0.1
 
 
 class Deep(nn.Module):
@@ -70,8 +70,8 @@ def test_a_deep_relu_network_is_predicted_in_both_directions(gain):
     found = jax.device_get(variance.predictions(model, variables, images, labels))
     for name in (f"conv{number}" for number in range(8)):
         one = found[name]
-        assert abs(np.log(one.rms / one.measured_rms)) < np.log(1.5), name
-        assert abs(np.log(one.gradient_rms / one.measured_gradient_rms)) < np.log(1.5), name
+        assert abs(np.log(one.rms / one.measured.rms)) < np.log(1.5), name
+        assert abs(np.log(one.gradient_rms / one.measured.gradient_rms)) < np.log(1.5), name
 
 
 class Pooled(nn.Module):
@@ -94,14 +94,14 @@ def test_behind_other_layers_squares_begin_again_with_the_measured_ones(batch_st
         variance.predictions(model, variables, images, labels, batch_statistics=batch_statistics)
     )
     for name in ("norm", "max_pool", "sigmoid", "global_avg_pool"):
-        assert found[name].rms == pytest.approx(found[name].measured_rms, rel=1e-5), name
+        assert found[name].rms == pytest.approx(float(found[name].measured.rms), rel=1e-5), name
     # In front of them the gradients do, too.
     for name in ("conv1", "relu", "conv2", "sigmoid"):
         one = found[name]
         rel = 0.05 if name == "conv1" else 1e-4  # through the statistics of a batch
-        assert one.gradient_rms == pytest.approx(one.measured_gradient_rms, rel=rel), name
-    assert found["conv2"].rms == pytest.approx(found["conv2"].measured_rms, rel=0.3)
-    assert found["conv2"].rms != pytest.approx(found["conv2"].measured_rms, rel=1e-5)
+        assert one.gradient_rms == pytest.approx(float(one.measured.gradient_rms), rel=rel), name
+    assert found["conv2"].rms == pytest.approx(float(found["conv2"].measured.rms), rel=0.3)
+    assert found["conv2"].rms != pytest.approx(float(found["conv2"].measured.rms), rel=1e-5)
 
 
 class Added(nn.Module):
@@ -120,7 +120,7 @@ def test_the_squares_of_a_sum_are_the_sum_of_the_squares():
     found = jax.device_get(variance.predictions(model, variables, images, jnp.arange(4)))
     squares = {name: float(one.rms) ** 2 for name, one in found.items()}
     assert squares["add"] == pytest.approx(squares["conv1"] + squares["conv2"], rel=1e-5)
-    assert found["add"].rms == pytest.approx(found["add"].measured_rms, rel=0.15)
+    assert found["add"].rms == pytest.approx(float(found["add"].measured.rms), rel=0.15)
     assert squares["relu_2"] == pytest.approx(squares["add"] / 2, rel=1e-5)
 
 
@@ -130,7 +130,7 @@ def test_predictions_too_small_for_float32_are_missing():
     found = variance.predictions(model, variables, images, jnp.zeros(1, int))
     assert found["conv0"].rms > 0
     assert np.isnan(found["classifier"].rms)
-    assert found["classifier"].measured_rms > 0
+    assert found["classifier"].measured.rms > 0
 
 
 def test_scales_are_those_of_the_kernels():
@@ -150,16 +150,6 @@ def test_scales_are_those_of_the_kernels():
         "conv2": (10, 15, 0.25, 2.5, 3.75),
         "classifier": (12, 5, 0.25, 3, 1.25),
     }
-
-
-def test_predictions_and_moments_measure_the_same():
-    model, images, labels = Pooled(), jax.random.normal(KEY, (4, 8, 8, 3)), jnp.arange(4)
-    variables = model.init(KEY, images)
-    predicted = jax.device_get(variance.predictions(model, variables, images, labels))
-    moments = signal.moments(model, variables, images, labels)
-    for name, one in moments.items():
-        rms = np.hypot(one.mean, one.std)
-        assert predicted[name].measured_rms == pytest.approx(rms, rel=1e-4), name
 
 
 @pytest.mark.slow
@@ -183,6 +173,6 @@ def test_every_kind_of_network_has_its_predictions(name, fields, shape):
     variables = model.lazy_init(KEY, jax.ShapeDtypeStruct(images.shape, images.dtype))
     found = variance.predictions(model, variables, images, labels, batch_statistics=True)
     assert list(found) == [node.name for node in trace(model, variables, images).nodes]
-    assert np.isfinite(np.array(list(found.values()))).all()
+    assert np.isfinite(np.array([one[:2] for one in found.values()])).all()
     first = next(iter(variance.scales(model, variables, images)))
-    assert found[first].rms == pytest.approx(np.asarray(found[first].measured_rms), rel=0.5)
+    assert found[first].rms == pytest.approx(float(found[first].measured.rms), rel=0.5)

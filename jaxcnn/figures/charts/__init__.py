@@ -1,1 +1,1 @@
-"""Charts of runs and classifiers: curves, confusion, reliability."""
+"""Charts of runs, classifiers and what flows through a network."""
