@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.analysis import effective_field, ensemble, residual, signal, variance
-from jaxcnn.analysis.graph import Graph, trace
+from jaxcnn.analysis.graph import Graph, Node, trace
 from jaxcnn.figures.charts import effective_field as field_charts
 from jaxcnn.figures.charts import signal as charts
 from jaxcnn.inspection.images import Images
@@ -132,7 +132,7 @@ def size_of_signals(networks: Sequence[Flowing]) -> Part:
             one.model, one.variables, images, labels, batch_statistics=one.subject.random
         )
         scales = variance.scales(one.model, one.variables, images)
-        series[one.name] = {name: found[name] for name in scales}
+        series[one.name] = {name: _of_layer(one.graph[name], found) for name in scales}
         for node in one.graph.nodes:
             if node.name not in found:
                 continue
@@ -145,8 +145,28 @@ def size_of_signals(networks: Sequence[Flowing]) -> Part:
         *("layer", "kind", "mean", "std", "gradient_mean", "gradient_std"),
         *("predicted_rms", "predicted_gradient_rms", "fan_in", "fan_out", "weight_variance"),
     )
-    figure = charts.draw_flow(series, _title(networks[-1], with_images=True))
+    title = _title(networks[-1], with_images=True)
+    if len(networks) > 1:  # the legend has the names
+        title = networks[-1].subject.title.removesuffix(f", {networks[-1].name}")
+    figure = charts.draw_flow(series, title)
     return Part(columns, rows, figure, f"{len(next(iter(series.values())))} weighted layers")
+
+
+def _of_layer(node: Node, found: Mapping[str, variance.Prediction]) -> variance.Prediction:
+    """Returns what is predicted of a layer's output, and of the gradient with respect to its input.
+
+    These are what the layer's weights make of its input and of the gradient behind it. In front of
+    the first layer no gradient is taken: nan.
+    """
+    of_output, of_input = found[node.name], found.get(node.inputs[0])
+    if of_input is None:
+        nan = jnp.array(jnp.nan)
+        measured = of_output.measured._replace(gradient_mean=nan, gradient_std=nan)
+        return of_output._replace(gradient_rms=nan, measured=measured)
+    measured = of_output.measured._replace(
+        gradient_mean=of_input.measured.gradient_mean, gradient_std=of_input.measured.gradient_std
+    )
+    return of_output._replace(gradient_rms=of_input.gradient_rms, measured=measured)
 
 
 def dead_units(networks: Sequence[Flowing]) -> Part:
@@ -160,7 +180,7 @@ def dead_units(networks: Sequence[Flowing]) -> Part:
             count += number
         shares = signal.dead_shares([active])
         rows += [(one.name, layer, share.units, share.channels) for layer, share in shares.items()]
-    figure = charts.draw_dead_units(shares, count, networks[-1].subject.title)
+    figure = charts.draw_dead_units(shares, count, _title(networks[-1]))
     return Part(("layer", "units", "channels"), rows, figure, f"{count:,} images")
 
 
@@ -252,7 +272,10 @@ def _floats(values: Sequence[Any]) -> list[float]:
 
 
 def _title(one: Flowing, *, with_images: bool = False) -> str:
+    title = one.subject.title
+    if one.name not in title:
+        title = f"{title}, {one.name}"
     if not with_images:
-        return one.subject.title
-    images = "noise" if one.pixels is None else "images"
-    return f"{one.subject.title}; {len(one.first.images)} {images}"
+        return title
+    count = len(one.first.images)
+    return f"{title}; {count} image{'s' * (count != 1)}{' of noise' * (one.pixels is None)}"

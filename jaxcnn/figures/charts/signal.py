@@ -22,11 +22,11 @@ PLAIN = 300  # largest ratio of numbers on a logarithmic axis that are not writt
 
 
 def draw_flow(series: Mapping[str, Mapping[str, Prediction]], title: str = "") -> "Figure":
-    """Draws the size of activations and of gradients by layer, measured and predicted.
+    """Draws the size of outputs and of gradients by layer, measured and predicted.
 
     Args:
-      series: by name of a network, an initialisation or a step: predictions of its layers, which
-        are the same in all of them.
+      series: by name of a network, an initialisation or a step: predictions of the output of its
+        layers, and of the gradient with respect to their input. The layers are the same in all.
       title: of the figure.
     """
     layers = list(next(iter(series.values())))
@@ -44,7 +44,7 @@ def draw_flow(series: Mapping[str, Mapping[str, Prediction]], title: str = "") -
     for axes in (upper, lower):
         _log_if_positive(axes)
     style.describe(upper, "outputs", y="root mean square")
-    style.describe(lower, "gradients of the loss with respect to the outputs", y="root mean square")
+    style.describe(lower, "gradients of the loss with respect to the inputs", y="root mean square")
     _name_layers(lower, layers)
     _explain_marks(figure, upper.get_legend_handles_labels()[0] if len(series) > 1 else [])
     if title:
