@@ -31,6 +31,7 @@ VARIABLES = {
     WHITE: "--page",
     **{color: f"--c{number}" for number, color in enumerate(style.PALETTE)},
 }
+LARGEST_PNG = 24_000  # bytes
 NO_BREAK = "\u00a0"  # a space at which no line ends
 LARGEST_SIDE = 512  # pixels of a picture in a page; larger ones are made smaller
 
@@ -121,7 +122,7 @@ class Picture(NamedTuple):
     @property
     def source(self) -> str:
         """Returns the picture as the address of an image inside the page."""
-        return data_uri(png(self.pixels))
+        return data_uri(encoded(self.pixels))
 
 
 class Card(NamedTuple):
@@ -301,8 +302,11 @@ def drawn(figure: "Figure", description: str) -> "Markup":
     return trusted(f'<img src="{source}" alt="{escape(description)}">')
 
 
-def png(pixels: np.ndarray) -> bytes:
-    """Returns a PNG file of pixels, uint8 [H, W, 1 or 3], at most 512 pixels high and wide."""
+def encoded(pixels: np.ndarray) -> bytes:
+    """Returns pixels, uint8 [H, W, 1 or 3], as an image file of at most 512 x 512.
+
+    It is PNG, or JPEG where PNG takes more than 24 KB, as for photographs.
+    """
     import PIL.Image
 
     image = PIL.Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
@@ -310,12 +314,16 @@ def png(pixels: np.ndarray) -> bytes:
         image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
+    if len(file.getvalue()) > LARGEST_PNG:
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=90)
     return file.getvalue()
 
 
 def data_uri(file: bytes) -> str:
-    """Returns a PNG file as an address that needs no request."""
-    return "data:image/png;base64," + base64.b64encode(file).decode("ascii")
+    """Returns a PNG or JPEG file as an address that needs no request."""
+    kind = "png" if file.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64," + base64.b64encode(file).decode("ascii")
 
 
 def _complete(block: Block, numbers: Iterator[int]) -> Block:

@@ -103,16 +103,18 @@ def test_pictures_keep_their_pixels_and_large_ones_become_smaller():
 
     import PIL.Image
 
-    def back(pixels):
+    def back(pixels, kind="png"):
         address = page.Picture(pixels, "").source
         head, data = address.split(",")
-        assert head == "data:image/png;base64"
+        assert head == f"data:image/{kind};base64"
         return np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(data))))
 
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     np.testing.assert_array_equal(back(pixels), pixels)
     np.testing.assert_array_equal(back(pixels[..., :1]), pixels[..., 0])
     assert back(np.zeros((2000, 1000, 3), np.uint8)).shape == (512, 256, 3)
+    photograph = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    assert back(photograph, "jpeg").shape == (224, 224, 3)
 
 
 def test_tables_align_numbers_to_the_right_and_draw_intervals():
