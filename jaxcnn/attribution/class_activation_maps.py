@@ -64,8 +64,8 @@ def cam(model: nn.Module, variables: Any, images: Any, classes: Any = None) -> C
       classes: int [N], or one number for all images; None is the likeliest of each image.
 
     Raises:
-      UserError: if more than linear layers follows the pooling, or for images or classes of another
-        kind.
+      UserError: if more than linear layers follows the pooling, if its input has one pixel, or for
+        images or classes of another kind.
     """
     images = check_images(images)
     classes = check_classes(model, images, classes)
@@ -212,20 +212,24 @@ def _pooling(graph: Graph) -> tuple[str, str]:
             "CAM needs a network whose logits are a linear layer behind global average pooling:"
             f" here that layer follows {found}; take Grad-CAM"
         )
-    return name, source.name
+    return name, layer_with_maps(graph, source.name)
 
 
 def layer_with_maps(graph: Graph, layer: str = "") -> str:
     """Returns the name of a layer after a check that it has maps; "" is the last one that has.
 
     Raises:
-      UserError: if it does not exist or has no maps.
+      UserError: if it does not exist, has no maps, or has maps of one pixel.
     """
     if not layer:
         return graph.last_maps()
-    if len(shape := graph[layer].shape) != 3:
+    shape = graph[layer].shape
+    if len(shape) != 3 or shape[0] * shape[1] == 1:
         size = "x".join(map(str, shape))
-        raise UserError(f"{layer} has no maps: its output is {size}; take {graph.last_maps()}")
+        raise UserError(
+            f"{layer} has no maps of more than one pixel: its output is {size}; give larger images,"
+            f" or take the layer {graph.last_maps()}"
+        )
     return layer
 
 

@@ -121,7 +121,8 @@ def test_any_layer_with_maps_is_taken(method):
     assert found.coarse.shape == (2, 12, 12)
     with pytest.raises(UserError, match="no layer 'conv3': did you mean conv"):
         method(model, variables, images, layer="conv3")
-    with pytest.raises(UserError, match="classifier has no maps: its output is 4; take relu_2"):
+    no_maps = "classifier has no maps of more than one pixel: its output is 4; .* layer relu_2"
+    with pytest.raises(UserError, match=no_maps):
         method(model, variables, images, layer="classifier")
 
 
@@ -131,6 +132,15 @@ def test_cam_refuses_what_has_more_behind_the_pooling(fields):
     variables = model.init(jax.random.key(0), MAPS)
     with pytest.raises(UserError, match="logits are a linear layer behind global average pooling"):
         cam(model, variables, MAPS)
+
+
+def test_maps_of_one_pixel_are_refused():
+    """They would be the same everywhere."""
+    model, variables, _ = small()
+    images = jnp.ones((1, 2, 2, 3))
+    with pytest.raises(UserError, match=r"relu_2 has no maps .*: its output is 1x1x8"):
+        cam(model, variables, images)
+    assert grad_cam(model, variables, images).layer == "relu"
 
 
 def test_score_cam_does_not_depend_on_how_many_masks_go_at_once():
