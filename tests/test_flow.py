@@ -112,7 +112,7 @@ def test_mistakes_are_answered_in_one_line(arguments, message, tmp_path):
 def test_dropout_is_compared_with_the_scaled_network(tmp_path):
     main(
         [
-            *("densenet_40_12", "--override=stage_sizes=(1,)", "--override=dropout_rate=0.2"),
+            *("densenet_40_12", "--override=stage_sizes=(2,)", "--override=dropout_rate=0.2"),
             *("--override=growth_rate=4", "--image-size=8", "--part=dropout,reuse", "--samples=6"),
             f"--out={tmp_path}",
         ]

@@ -181,10 +181,12 @@ def _runs(graph: Graph, units: list[Unit]) -> list[list[Unit]]:
 
 
 def feature_reuse(model: nn.Module, variables: Any, images: Any) -> dict[str, dict[str, jax.Array]]:
-    """Returns how strongly each layer weighs the earlier layers whose outputs it takes together.
+    """Returns how strongly each layer of a dense block weighs the layers before it.
+
+    In a dense block each layer takes the outputs of one layer more than the layer before it.
 
     Args:
-      model: one that concatenates, such as DenseNet; takes (images, train).
+      model: a DenseNet, or another network with such blocks; takes (images, train).
       variables: of the model.
       images: (N, H, W, C), an array or its shape.
 
@@ -192,7 +194,7 @@ def feature_reuse(model: nn.Module, variables: Any, images: Any) -> dict[str, di
       By layer (a convolution, or the classifier) and source, the mean absolute weight.
 
     Raises:
-      UserError: if no layer takes a concatenation.
+      UserError: if the network has no dense blocks.
     """
     graph = trace(model, variables, images)
     weights = traverse_util.flatten_dict(variables["params"], sep="/")
@@ -203,16 +205,19 @@ def feature_reuse(model: nn.Module, variables: Any, images: Any) -> dict[str, di
         if node.kind not in WEIGHTED or len(kernels) != 1:
             continue
         sources = _sources(nodes, node.inputs[0])
-        kernel = jnp.abs(weights[kernels[0]])
-        sizes = [size for _, size in sources]
+        kernel, sizes = weights[kernels[0]], [size for _, size in sources]
         if len(sources) < 2 or kernel.shape[-2] != sum(sizes):
             continue
-        parts = jnp.split(kernel, np.cumsum(sizes)[:-1], axis=-2)
+        parts = jnp.split(jnp.abs(kernel), np.cumsum(sizes)[:-1], axis=-2)
         means = (jnp.mean(part, dtype=jnp.float32) for part in parts)
         found[node.name] = dict(zip((name for name, _ in sources), means, strict=True))
-    if not found:
-        raise UserError("no layer of the network takes several others together: choose a DenseNet")
-    return found
+    lengths: dict[str, set[int]] = {}  # by the first source, which a dense block keeps
+    for row in found.values():
+        lengths.setdefault(next(iter(row)), set()).add(len(row))
+    dense = {layer: row for layer, row in found.items() if len(lengths[next(iter(row))]) > 1}
+    if not dense:
+        raise UserError("the network has no dense blocks: choose a DenseNet")
+    return dense
 
 
 def _sources(nodes: dict[str, Node], name: str) -> list[tuple[str, int]]:

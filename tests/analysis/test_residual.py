@@ -131,7 +131,16 @@ def test_feature_reuse_is_the_mean_weight_of_each_source():
     assert row == {"stem/conv": 2, "stage1/layer1/conv2": 3, "stage1/layer2/conv2": 5}
 
 
-def test_a_network_without_concatenations_is_refused():
-    model = create_model("cifar_plain20", **SMALL)
+@pytest.mark.parametrize(
+    ("name", "fields", "side"), [("cifar_plain20", SMALL, 8), ("googlenet", {}, 64)]
+)
+def test_a_network_without_dense_blocks_is_refused(name, fields, side):
+    """Concatenations alone are none: those of Inception modules do not grow."""
+    model, images = (
+        create_model(name, **fields),
+        jax.ShapeDtypeStruct((1, side, side, 3), "float32"),
+    )
+    shapes = jax.eval_shape(model.init, KEY, images)
+    variables = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     with pytest.raises(UserError, match="choose a DenseNet"):
-        residual.feature_reuse(model, started(model), jnp.ones((1, *SHAPE)))
+        residual.feature_reuse(model, variables, images)

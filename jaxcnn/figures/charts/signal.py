@@ -214,6 +214,8 @@ def draw_ensemble(found: Convergence, title: str = "") -> "Figure":
       found: of `ensemble.convergence`; with labels the errors get a panel of their own.
       title: of the figure.
     """
+    from matplotlib.ticker import NullLocator
+
     with_errors = bool(np.isfinite(found.scaled_error))
     figure = style.new_figure(WIDTH if with_errors else 4.6, 3.0)
     panels = style.new_axes(figure, 1, 1 + with_errors)[0]
@@ -237,7 +239,7 @@ def draw_ensemble(found: Convergence, title: str = "") -> "Figure":
     for axes in panels:
         axes.set_xscale("log")
         axes.set_xticks(found.members, [str(k) for k in found.members])
-        axes.minorticks_off()
+        axes.xaxis.set_minor_locator(NullLocator())
         style.legend(axes)
     if title:
         style.headline(figure, label(title, 90))
