@@ -84,19 +84,23 @@ def test_maps_of_the_same_parameters_are_alike():
     np.testing.assert_allclose(found.ssim, 1, atol=1e-5)
 
 
-def test_the_class_stays_that_of_the_trained_network():
+def test_the_class_stays_that_of_the_trained_network_and_layers_stay_random():
     model, variables, images = small()
     seen = []
 
     def method(variables, images, classes):
-        seen.append(np.asarray(classes))
+        kernels = {name: layer["kernel"] for name, layer in variables["params"].items()}
+        seen.append((np.asarray(classes), kernels))
         return images
 
     sanity_check(model, variables, images, {"any": method}, jax.random.key(5))
     expected = jnp.argmax(model.apply(variables, images), axis=-1)
-    assert len(seen) == 4
-    for classes in seen:
+    for classes, _ in seen:
         np.testing.assert_array_equal(classes, expected)
+    own = seen[0][1]
+    random = [{name for name in own if (kernels[name] != own[name]).any()} for _, kernels in seen]
+    top = ["classifier", "conv2", "conv1"]
+    assert random == [{*top[:count]} for count in range(4)]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
