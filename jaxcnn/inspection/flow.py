@@ -214,7 +214,9 @@ def feature_reuse(networks: Sequence[Flowing]) -> Part:
     """Returns how strongly each layer of a DenseNet weighs each earlier one."""
     rows = []
     for one in networks:
-        found = residual.feature_reuse(one.model, one.variables, one.first.images)
+        network = one.subject.network
+        shape = jax.ShapeDtypeStruct((1, *network.image_shape), jnp.float32)
+        found = residual.feature_reuse(one.model, network.variables, shape)
         for layer, row in found.items():
             rows += [(one.name, layer, source, float(value)) for source, value in row.items()]
     figure = charts.draw_reuse(found, _title(networks[-1]))

@@ -162,7 +162,7 @@ def draw_reuse(reuse: Mapping[str, Mapping[str, Any]], title: str = "") -> "Figu
       title: of the figure.
     """
     blocks = _blocks(reuse)
-    figure = style.new_figure(WIDTH, 0.8 + WIDTH / max(len(blocks), 2))
+    figure = style.new_figure(WIDTH, 1.2 + 0.6 * WIDTH / max(len(blocks), 2))
     panels = style.new_axes(figure, 1, len(blocks), grid=False)[0]
     shown: Any = None
     for axes, rows in zip(panels, blocks, strict=True):
@@ -180,7 +180,7 @@ def draw_reuse(reuse: Mapping[str, Mapping[str, Any]], title: str = "") -> "Figu
         axes.set_yticks(places, names, fontsize=6)
         style.describe(axes, x="layer", y="takes from")
     bar = figure.colorbar(shown, ax=list(panels), shrink=0.7)
-    bar.set_label("mean |weight|, largest of a layer = 1", fontsize=style.FONT)
+    bar.set_label("mean |weight|\n(largest of a layer: 1)", fontsize=style.FONT)
     bar.ax.tick_params(labelsize=style.FONT)
     style.headline(figure, label(title, 90))
     return figure
