@@ -16,8 +16,11 @@ from jaxcnn.models import table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
-NETWORKS = PAGES["networks.md"]
+PAGES = {
+    path.relative_to(ROOT / "docs").as_posix(): path.read_text(encoding="utf-8")
+    for path in sorted((ROOT / "docs").rglob("*.md"))
+}
+NETWORKS = PAGES["networks/all.md"]
 INVENTED = "mynet|NAME|all_cnn|test_grey"  # files of the exercises
 
 
@@ -146,7 +149,7 @@ def test_the_page_of_fields_is_its_scripts():
 
 
 def test_table_of_networks_is_up_to_date():
-    """After a change: `python -m jaxcnn.models.table docs/networks.md`."""
+    """After a change: `python -m jaxcnn.models.table docs/networks/all.md`."""
     assert table.insert(NETWORKS) == NETWORKS
     names = re.findall(r"^\| `(\w+)` \| \[", NETWORKS, re.MULTILINE)
     assert sorted(names) == list_models()

@@ -41,7 +41,7 @@ def text(summary: Summary, depth: int = 0) -> str:
     """
     lines: list[tuple[str, ...]] = [HEAD]
     for stage, rows in _stages(summary.rows):
-        grouped = rows if depth == 0 else _grouped(rows, depth)
+        grouped = _grouped(rows, depth)
         if len(grouped) > 1:
             lines.append((stage, f"{len(rows)} layers", "", *_sums(rows), "", ""))
         indent = "  " if len(grouped) > 1 else ""
@@ -56,6 +56,20 @@ def text(summary: Summary, depth: int = 0) -> str:
         for line in lines
     ]
     return "\n".join([*aligned, *summary.notes])
+
+
+def markdown(summary: Summary, depth: int = 1) -> str:
+    """Returns the table as Markdown, with a row of sums at the end.
+
+    Args:
+      summary: of a network.
+      depth: see `text`.
+    """
+    head = [HEAD, ("---", "---", "---", "--:", "--:", "--:", "--:")]
+    rows = [_cells(row) for row in _grouped(summary.rows, depth, listed=3)]
+    total = ("**total**", f"{len(summary.rows)} layers", "", *_sums(summary.rows), "", "")
+    named = [(f"`{name}`", *cells) for name, *cells in rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (*head, *named, total))
 
 
 def blocks(summary: Summary) -> list[page.Block]:
@@ -78,17 +92,29 @@ def _stages(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
     yield from stages.items()
 
 
-def _grouped(rows: Sequence[Row], depth: int) -> list[Row]:
-    """Returns one row for all layers whose names begin with the same parts."""
+def _grouped(rows: Sequence[Row], depth: int, listed: int = 1) -> list[Row]:
+    """Returns one row for all layers whose names begin with the same parts.
+
+    Args:
+      rows: of a summary.
+      depth: number of parts; 0 is a row for each layer.
+      listed: of at most so many layers the row says what they are.
+    """
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault("/".join(row.layer.split("/")[:depth]), []).append(row)
+        parts = row.layer.split("/")
+        groups.setdefault("/".join(parts[:depth] if depth else parts), []).append(row)
+
+    def kind(own: Sequence[Row]) -> str:
+        kinds = "; ".join(f"{row.kind} {row.detail}".rstrip() for row in own)
+        return kinds if len(own) <= listed else f"{len(own)} layers"
+
     return [
         own[0]
         if len(own) == 1
         else own[-1]._replace(
             layer=name,
-            kind=f"{len(own)} layers",
+            kind=kind(own),
             detail="",
             units=sum(row.units for row in own),
             params=sum(row.params for row in own),

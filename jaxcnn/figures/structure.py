@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 from flax import linen as nn
 
 from jaxcnn.analysis.graph import IMAGES, Graph, Node, trace_shapes
-from jaxcnn.errors import UserError
+from jaxcnn.errors import UserError, nearest
 from jaxcnn.figures import page, style
 
 MISSING = "a structure diagram needs pygraphviz: pip install 'jaxcnn[plots]'"
+LISTED = 4  # layers of a closed module that are listed; of more, it shows the number
 COLORS = {  # by kind; others are plain
     **dict.fromkeys(("conv", "dense", "matmul", "minus_distances"), style.PALETTE[0]),
     **dict.fromkeys(
@@ -46,7 +47,9 @@ class Part(NamedTuple):
         return len(self.nodes) == 1 and self.nodes[0].name == self.name
 
 
-def structure(model: nn.Module, input_shape: Sequence[int], depth: int = 2) -> str:
+def structure(
+    model: nn.Module, input_shape: Sequence[int], depth: int = 2, module: str = ""
+) -> str:
     """Returns the structure of a network as SVG, modules as boxes around their layers.
 
     Arrows are labelled with shapes (H×W×C). Equal modules in a row are drawn once.
@@ -56,13 +59,24 @@ def structure(model: nn.Module, input_shape: Sequence[int], depth: int = 2) -> s
       input_shape: (H, W, C) of an image.
       depth: levels of modules that are opened: 0 shows the stages as boxes, 1 their units, 2 the
         layers of the units.
+      module: path of the module whose inside is drawn, such as "stage1/block1"; "" is the network.
 
     Raises:
-      UserError: if pygraphviz is missing.
+      UserError: if pygraphviz is missing, or there is no such module.
     """
-    graph = trace_shapes(model, input_shape)
-    lines = _lines(graph, graph.nodes, "", depth)
-    return _svg(lines, f"structure of a network for images {_shape(input_shape)}")
+    return of_graph(trace_shapes(model, input_shape), depth, module)
+
+
+def of_graph(graph: Graph, depth: int = 2, module: str = "") -> str:
+    """Returns the structure of a traced network; see `structure`."""
+    start = f"{module}/" if module else ""
+    nodes = [node for node in graph.nodes if node.name.startswith(start)]
+    if not nodes:
+        parts = (node.name.split("/")[:-1] for node in graph.nodes)
+        modules = {"/".join(part[:n]) for part in parts for n in range(1, len(part) + 1)}
+        raise UserError(f"no module {module!r}: {nearest(module, modules)}")
+    title = f"structure of {module or 'a network'} for images {_shape(graph.input_shape)}"
+    return _svg(_lines(graph, nodes, module, depth), title)
 
 
 def blocks(graph: Graph) -> list[page.Block]:
@@ -104,11 +118,18 @@ def parts_of(nodes: Sequence[Node], path: str) -> list[Part]:
     for name, own in members.items():
         part = Part(name, tuple(own), last=name)
         previous = parts[-1] if parts else None
-        if previous and not part.is_layer and _form(previous) == _form(part):
+        if previous and _form(previous) == _form(part) and _follows(part, members[previous.last]):
             parts[-1] = previous._replace(repeats=previous.repeats + 1, last=name)
         else:
             parts.append(part)
     return parts
+
+
+def _follows(part: Part, previous: Sequence[Node]) -> bool:
+    """Returns whether a module takes the outputs of another one and nothing else."""
+    own = {node.name for node in part.nodes}
+    sources = {source for node in part.nodes for source in node.inputs} - own
+    return not part.is_layer and sources <= {node.name for node in previous}
 
 
 def _is_operation(node: Node, path: str) -> bool:
@@ -122,17 +143,22 @@ def _form(part: Part) -> Any:
 
     def form(node: Node) -> Any:
         inputs = [names.get(one, "") for one in node.inputs]
-        return names[node.name], node.kind, node.detail, node.shape, inputs
+        return names[node.name], node.kind, node.detail, node.shape, node.macs, inputs
 
     return list(map(form, part.nodes))
 
 
 def _title(part: Part, sizes: Mapping[str, int]) -> str:
-    title, layers = part.name, f"{len(part.nodes)} layers"
+    return f"{part.name}{': '.join(_heading(part, sizes))}"
+
+
+def _heading(part: Part, sizes: Mapping[str, int]) -> tuple[str, str]:
+    """Returns what follows the name of a module, and its size."""
+    more, layers = "", f"{len(part.nodes)} layers"
     if part.repeats > 1:
-        title += f" … {part.last.rpartition('/')[2]} ({part.repeats} equal)"
+        more = f" … {part.last.rpartition('/')[2]} ({part.repeats} equal)"
         layers += " each"
-    return f"{title}: {layers}, {_params(part, sizes):,} parameters"
+    return more, f"{layers}, {_params(part, sizes):,} parameters"
 
 
 def _params(part: Part, sizes: Mapping[str, int]) -> int:
@@ -178,7 +204,9 @@ def _draw(
         opened = depth > 0 and not part.is_layer
         if opened:
             lines.append(f"subgraph {_quoted('cluster_' + part.name)} {{")
-            lines.append(f"labeljust=l; label={_text([_title(part, sizes)])};")
+            more, size = _heading(part, sizes)
+            name = part.name[len(path) + 1 if path else 0 :]
+            lines.append(f"labeljust=l; label={_text([name + more, size])};")
             _draw(part.nodes, part.name, sizes, depth - 1, lines, boxes)
             lines.append("}")
         else:
@@ -208,7 +236,10 @@ def _box(part: Part, path: str, sizes: Mapping[str, int]) -> str:
     else:
         if part.repeats > 1:
             texts = [f"{name} … {part.last.rpartition('/')[2]} ({part.repeats}×)"]
-        texts.append(f"{len(part.nodes) * part.repeats} layers")
+        if len(part.nodes) <= LISTED:
+            texts += [f"{node.kind} {node.detail}".rstrip() for node in part.nodes]
+        else:
+            texts.append(f"{len(part.nodes) * part.repeats} layers")
     if count := _params(part, sizes):
         texts.append(f"{count:,} parameters")
     width = 1.6 if part.is_layer else 2.2

@@ -93,3 +93,40 @@ def show_sheet(axes: "Axes", shown: Sheet, captions: Sequence[str] = ()) -> None
     box = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.8}
     for caption, (top, left) in zip(captions, shown.corners, strict=False):
         axes.text(left, top, caption, bbox=box, **words)
+
+
+def cut(images: np.ndarray, boxes: np.ndarray, *, outside: int | float) -> np.ndarray:
+    """Returns a part of each image, with a constant where a part reaches beyond its image.
+
+    Args:
+      images: [N, H, W, C].
+      boxes: int [N, 4], top, left, bottom and right, all of one size; bottom and right exclusive.
+      outside: value there.
+
+    Returns:
+      [N, h, w, C], of the images' type.
+    """
+    height, width = (boxes[:, 2:] - boxes[:, :2])[0]
+    parts = np.full((len(images), height, width, images.shape[-1]), outside, images.dtype)
+    most = images.shape[1:3]
+    for part, image, (top, left, bottom, right) in zip(parts, images, boxes, strict=True):
+        above, before = max(top, 0), max(left, 0)
+        below, behind = min(bottom, most[0]), min(right, most[1])
+        part[above - top : below - top, before - left : behind - left] = image[
+            above:below, before:behind
+        ]
+    return parts
+
+
+def limited(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Returns boxes of units that see more than the image as the whole image.
+
+    Args:
+      boxes: int [N, 4], all of one size; see `cut`.
+      size: height and width of the images. An axis is left as it is where the box fits into it.
+    """
+    boxes = boxes.copy()
+    for axis, most in enumerate(size):
+        if boxes[0, axis + 2] - boxes[0, axis] >= most:
+            boxes[:, axis], boxes[:, axis + 2] = 0, most
+    return boxes

@@ -1,7 +1,7 @@
 """Published facts of every network: paper, counts, errors, and verification.
 
 The figures are in `published.json`, one network per line. The tests check the counts, and `python
--m jaxcnn.models.table` makes the table of docs/networks.md from it.
+-m jaxcnn.models.table` makes the table of docs/networks/all.md from it.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
-"""Makes the tables of docs/networks.md in Markdown: all networks, and the fields of each class.
+"""Makes the tables of docs/networks/all.md in Markdown: all networks, and the fields of each class.
 
-python -m jaxcnn.models.table                    prints the table of networks
-python -m jaxcnn.models.table docs/networks.md   writes both tables between the marks of that file
+python -m jaxcnn.models.table                        prints the table of networks
+python -m jaxcnn.models.table docs/networks/all.md   writes both between the marks of that file
 """
 
 import dataclasses

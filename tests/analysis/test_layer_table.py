@@ -112,3 +112,17 @@ def test_a_csv_file_has_no_formula(tmp_path):
     file = io.StringIO()
     csv.writer(file).writerows(rows)
     assert all(len(row) == len(layers.COLUMNS) for row in rows)
+
+
+def test_markdown_has_a_row_for_each_stage_and_lists_few_layers():
+    table = summary(create_model("cifar_resnet20", stage_sizes=(2, 1), width=4), (8, 8, 3))
+    lines = layers.markdown(table).splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert {len(row) for row in rows} == {7}
+    assert [row[0] for row in rows[2:]] == [
+        *("`stem`", "`stage1`", "`stage2`", "`global_avg_pool`", "`classifier`", "**total**"),
+    ]
+    assert rows[2][1] == "conv 3x3, 4, padding 1; batch_norm; relu"
+    assert rows[3][1] == "14 layers"
+    assert rows[-1][3:5] == [f"{table.params:,}", f"{table.macs:,}"]
+    assert sum(int(row[3].replace(",", "") or 0) for row in rows[2:-1]) == table.params

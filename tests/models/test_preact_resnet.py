@@ -104,6 +104,33 @@ def test_units_activate_the_branch_and_share_it_only_with_a_changed_shortcut(blo
     assert not unit(out, shortcut="none")[2].any()
 
 
+def test_the_gradient_arrives_unchanged_plus_what_comes_through_the_branches(start):
+    """The paper's equations 4 and 5: x_L = x_l + ΣF, ∂L/∂x_l = ∂L/∂x_L (1 + ∂ΣF/∂x_l)."""
+    norm = partial(nn.BatchNorm, use_running_average=True)
+    make = partial(PreActBasicBlock, 4, partial(Conv, use_bias=False), norm, nn.relu)
+    unit, branch = make(), make(shortcut="none")
+    x, gradient = np.random.default_rng(0).normal(size=(2, 1, 6, 6, 4)).astype(np.float32)
+    first = start(unit, x)
+    chain = [jax.tree.map(lambda leaf, n=n: leaf * (1 - n / 4), first) for n in range(3)]
+
+    def last(x):
+        for variables in chain:
+            x = unit.apply(variables, x)
+        return x
+
+    def sum_of_branches(x):
+        total = 0
+        for variables in chain:
+            total, x = total + branch.apply(variables, x), unit.apply(variables, x)
+        return total
+
+    close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
+    close(last(x), x + sum_of_branches(x))
+    (found,), (through,) = (jax.vjp(f, x)[1](gradient) for f in (last, sum_of_branches))
+    close(found, gradient + through)
+    assert np.abs(through).max() > 0.1
+
+
 def test_stem_activates_instead_of_the_first_unit(trace):
     params = trace("resnet50_v2").variables["params"]
     assert set(params["stem"]) == {"conv", "norm"}
