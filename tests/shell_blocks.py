@@ -19,7 +19,19 @@ import jax
 
 import jaxcnn.benchmark.__main__
 import jaxcnn.data.prepare.__main__
-from jaxcnn import ablate, doctor, export, features, flow, main, predict, preview, report, summary
+from jaxcnn import (
+    ablate,
+    doctor,
+    explain,
+    export,
+    features,
+    flow,
+    main,
+    predict,
+    preview,
+    report,
+    summary,
+)
 from jaxcnn.config import build, flags, schema
 from jaxcnn.interop import convert
 
@@ -30,6 +42,7 @@ PARSERS = {
     "jaxcnn.benchmark": jaxcnn.benchmark.__main__.parse,
     "jaxcnn.data.prepare": jaxcnn.data.prepare.__main__.parse,
     "jaxcnn.doctor": doctor.main,
+    "jaxcnn.explain": explain.parse,
     "jaxcnn.export": export.parse,
     "jaxcnn.features": features.parse,
     "jaxcnn.interop.convert": convert.parse_flags,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ACROSS = 7  # pictures in a row of a contact sheet
+ACROSS = 8  # pictures in a row of a contact sheet
 CLIPPED = 0.005  # of the pixels of a map, beyond the end of its scale
 PALE = 0.55  # of an image below a map: the share of white
 
@@ -22,29 +22,31 @@ class Explained(NamedTuple):
 
     Attributes:
       method: its name.
-      values: a map [H, W], or a picture [H, W, C] of input pixels with a sign.
-      note: a line below it, such as the layer; may be empty.
-      is_image: the values are an image of its own, from 0 to 1.
+      values: [H, W] of a map, else [H, W, C].
+      kind: "map" of numbers from zero on; "signed_map"; "pixels", changes of the image with a sign;
+        or "image", an image of its own from 0 to 1.
+      note: a line above it, such as the layer; may be empty.
     """
 
     method: str
     values: np.ndarray
+    kind: str = "map"
     note: str = ""
-    is_image: bool = False
 
 
-def overlay(image: np.ndarray, values: np.ndarray) -> np.ndarray:
+def overlay(image: np.ndarray, values: np.ndarray, *, signed: bool = False) -> np.ndarray:
     """Returns a map over a pale grey image, uint8 [H, W, 3].
 
     The larger a magnitude, the less of the image is seen: nothing of it at the end of the scale.
-    Colours are the sequential ones from zero on, or, symmetric about zero, the diverging ones if
-    there are negative values. The scale ends at `reach_of` the map.
+    Colours are the sequential ones from zero on, or the diverging ones, symmetric about zero. The
+    scale ends at `reach_of` the map.
 
     Args:
       image: uint8 [H, W, 1 or 3].
       values: [H, W].
+      signed: numbers have a sign.
     """
-    signed, reach = bool(values.min() < 0), reach_of(values)
+    reach = reach_of(values)
     colors = style.colored(values / reach, signed=signed).astype(np.float64)
     grey = 255 * PALE + (1 - PALE) * tiles.as_rgb(image).mean(-1, keepdims=True)
     share = np.minimum(np.abs(values[..., None]) / reach, 1)
@@ -70,11 +72,11 @@ def picture(image: np.ndarray, explained: Explained) -> np.ndarray:
       explained: of this image.
     """
     values = explained.values
-    if explained.is_image:
+    if explained.kind == "image":
         return tiles.as_rgb(np.round(255 * np.clip(values, 0, 1)).astype(np.uint8))
-    if values.ndim == 2:
-        return overlay(image, values)
-    return tiles.as_pictures(values[None], clipped=CLIPPED)[0]
+    if explained.kind == "pixels":
+        return tiles.as_pictures(values[None], clipped=CLIPPED)[0]
+    return overlay(image, values, signed=explained.kind == "signed_map")
 
 
 def draw_overlay(image: np.ndarray, explained: Explained, words: str) -> "Figure":
@@ -90,8 +92,8 @@ def draw_overlay(image: np.ndarray, explained: Explained, words: str) -> "Figure
     _show(left, tiles.enlarged(tiles.as_rgb(image)[None])[0])
     shown = picture(image, explained)
     _show(right, tiles.enlarged(shown[None])[0])
-    if explained.values.ndim == 2:
-        _scale(figure, right, explained.values)
+    if explained.kind in ("map", "signed_map"):
+        _scale(figure, right, explained.values, signed=explained.kind == "signed_map")
     style.describe(right, explained.method + (f", {label(explained.note)}" * bool(explained.note)))
     style.headline(figure, "\n".join(label(line, 70) for line in words.split("\n")))
     return figure
@@ -128,12 +130,12 @@ def _show(axes: "Axes", pixels: np.ndarray) -> None:
     axes.imshow(pixels)
 
 
-def _scale(figure: "Figure", axes: "Axes", values: np.ndarray) -> None:
+def _scale(figure: "Figure", axes: "Axes", values: np.ndarray, *, signed: bool) -> None:
     """Adds the colour bar of `overlay`."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    signed, reach = bool(values.min() < 0), reach_of(values)
+    reach = reach_of(values)
     colors = style.DIVERGING if signed else style.SEQUENTIAL
     mappable = ScalarMappable(Normalize(-reach if signed else 0, reach), colors)
     beyond = "neither" if np.abs(values).max() <= reach else "both" if signed else "max"

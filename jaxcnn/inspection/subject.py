@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from jaxcnn.interop.folder import read_folder
 from jaxcnn.models import model_info
 from jaxcnn.models.published import Crop
 from jaxcnn.run import inference, restore
+from jaxcnn.run.precision import set_precision
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,6 +39,12 @@ class Subject:
     title: str
     workdir: Path | None = None
     random: bool = False
+
+    @cached_property
+    def variables(self) -> Any:
+        """The network's variables on the device."""
+        with set_precision(self.config):
+            return jax.device_put(self.network.variables)
 
 
 class PlainWeights(NamedTuple):

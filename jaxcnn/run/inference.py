@@ -84,7 +84,11 @@ class LoadedModel:
         Raises:
           UserError: see `preprocess`.
         """
-        cropped, rows = self.crop(images), []
+        return self.probabilities(self.crop(images))
+
+    def probabilities(self, cropped: np.ndarray) -> np.ndarray:
+        """Returns the probabilities of all classes, float32 [N, classes], of images of `crop`."""
+        rows = []
         for begin in range(0, len(cropped), BATCH):
             part = cropped[begin : begin + BATCH]
             missing = 2 ** (len(part) - 1).bit_length() - len(part)

@@ -9,6 +9,7 @@ from jaxcnn.figures import (
     filters,
     likeliest,
     maps,
+    occluded,
     overlays,
     patches,
     style,
@@ -115,14 +116,14 @@ def test_an_overlay_hides_the_image_where_the_map_is_largest_and_nowhere_else():
     bright = np.arange(1000.0).reshape(20, 50)
     assert overlays.reach_of(bright) == pytest.approx(994, abs=0.1)  # half a percent is beyond
     assert (overlays.overlay(np.zeros((20, 50, 1), np.uint8), bright)[-1, -4:] == shown[2, 3]).all()
-    signed = overlays.overlay(IMAGE, -values)
+    signed = overlays.overlay(IMAGE, -values, signed=True)
     assert signed[2, 3].tolist() == style.colored(-np.ones(1), signed=True)[0].tolist()
     assert (overlays.overlay(IMAGE, np.zeros((6, 6))) == 230).all()
 
 
 def test_an_overlay_stands_beside_its_image_with_the_class_in_words():
     values = np.eye(6)
-    one = overlays.Explained("grad_cam", values, "layer stage4/relu")
+    one = overlays.Explained("grad_cam", values, note="layer stage4/relu")
     figure = overlays.draw_overlay(IMAGE, one, "cat.jpg: tabby, 83.1%")
     assert "cat.jpg: tabby, 83.1%" in texts(figure)
     assert "grad_cam, layer stage4/relu" in texts(figure)
@@ -131,7 +132,9 @@ def test_an_overlay_stands_beside_its_image_with_the_class_in_words():
 
 def test_a_contact_sheet_has_a_block_for_each_image_and_wraps():
     row = [overlays.Explained(f"method{n}", np.eye(6)) for n in range(8)]
-    row[3] = row[3]._replace(values=np.ones((6, 6, 3)))
+    row[3] = row[3]._replace(values=np.ones((6, 6, 3)), kind="pixels")
+    row[4] = row[4]._replace(kind="signed_map")
+    row[5] = row[3]._replace(kind="image")
     figure = overlays.draw_contact_sheet([IMAGE] * 2, [row] * 2, [HOSTILE, "b\nc"])
     assert len(images_of(figure)) == 2 * 9
     assert sum(text == "method7" for text in texts(figure)) == 2
@@ -159,3 +162,19 @@ def test_class_maps_come_by_their_logit():
     assert [text.split("\n")[1] for text in found] == ["4", "1", "0"]
     shown = images_of(figure)[1:]
     assert [float(each.max()) for each in shown] == [4, 1, 0]
+
+
+def test_classes_of_an_occluded_image_have_names_and_rare_ones_are_others():
+    likeliest_class = np.array([[3, 3, 3], [1, 1, 9]])
+    row = occluded.Occluded(
+        IMAGE, np.ones((2, 3)), np.full((2, 3), 0.5), likeliest_class, class_name=HOSTILE
+    )
+    names = [HOSTILE, "one", "two", "three", *"456789"]
+    figure = occluded.draw_occluded([row], names, HOSTILE)
+    assert_harmless(figure)
+    assert {"three", "one", "9"} <= set(texts(figure))
+    many = row._replace(likeliest=np.arange(9).reshape(3, 3))
+    shown = texts(occluded.draw_occluded([many], names))
+    assert "others" in shown
+    assert len([text for text in shown if text in names[1:]]) == 6  # and the hostile one
+    assert images_of(occluded.draw_occluded([row], names))[2].max() == 0.5

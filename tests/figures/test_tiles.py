@@ -40,17 +40,3 @@ def test_other_channels_become_their_mean():
 def test_tiles_are_enlarged_by_whole_numbers():
     assert tiles.enlarged(np.zeros((1, 30, 50, 3)), 96).shape == (1, 120, 200, 3)
     assert tiles.enlarged(np.zeros((1, 200, 100, 3)), 96).shape == (1, 200, 100, 3)
-
-
-def test_parts_beyond_an_image_are_filled():
-    image = np.arange(9, dtype=np.uint8).reshape(1, 3, 3, 1)
-    images = np.concatenate([image, image, image])
-    boxes = np.array([[1, 1, 3, 3], [-1, -1, 1, 1], [2, 2, 4, 4]])
-    parts = tiles.cut(images, boxes, outside=99)[..., 0]
-    assert parts.tolist() == [[[4, 5], [7, 8]], [[99, 99], [99, 0]], [[8, 99], [99, 99]]]
-    assert parts.dtype == np.uint8
-
-
-def test_a_unit_that_sees_more_than_the_image_is_shown_the_image():
-    boxes = np.array([[-5, 1, 9, 4], [-3, 0, 11, 3]])
-    assert tiles.limited(boxes, (8, 8)).tolist() == [[0, 1, 8, 4], [0, 0, 8, 3]]
