@@ -186,7 +186,7 @@ def _lines(graph: Graph, nodes: Sequence[Node], path: str, depth: int) -> list[s
             edges[box, "output"] = _shape(node.shape)
     for end in ("input", "output"):
         if any(end in edge for edge in edges):
-            lines.append(f'"{end}" [shape=plaintext];')
+            lines.append(f'"{end}" [shape=plaintext, label="{end}"];')
     for (start, end), label in edges.items():
         lines.append(f'{_quoted(start)} -> {_quoted(end)} [label=" {label}"];')
     return lines
