@@ -168,7 +168,8 @@ def _pictures(key: str, own: dict[str, Any]) -> Iterator[str]:
         yield f"![The layers inside {module} of {name or shown}]({key}{UNIT}.svg)"
     yield "\n</div>\n"
     right = f"; right, inside `{module}` of `{name or shown}`" if unit else ""
-    yield f"`{shown}`{right}. Arrows carry the shapes of the maps.\n"
+    left_out = " Parts that only train are not drawn." if model_info(shown).params_with_aux else ""
+    yield f"`{shown}`{right}. Arrows carry the shapes of the maps.{left_out}\n"
 
 
 def _variants(names: Sequence[str], fields: dict[str, Any]) -> Iterator[str]:
