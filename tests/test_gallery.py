@@ -1,7 +1,7 @@
 """docs/networks/: the pages are what `python docs/gallery.py` writes, and each statement is shown.
 
 What is measured is in docs/gallery.json. It is measured again for two networks in each `pytest`,
-for that of every page by the slow tests, for all networks by the exhaustive ones.
+for every page and all networks by the exhaustive tests.
 """
 
 import ast
@@ -89,12 +89,12 @@ def test_diagrams_are_small_and_on_white_paper():
         assert first.attrib["fill"] == "white"
 
 
-@pytest.mark.parametrize("key", marked(PAGES, SMALL, pytest.mark.slow))
+@pytest.mark.parametrize("key", marked(PAGES, SMALL, pytest.mark.exhaustive))
 def test_layers_are_those_of_the_traced_network(key):
     assert gallery["layers_of"](PAGES[key]["shown"]) == MEASURED["layers"][key], RUN
 
 
-@pytest.mark.parametrize("key", marked(PAGES, SMALL, pytest.mark.slow))
+@pytest.mark.parametrize("key", marked(PAGES, SMALL, pytest.mark.exhaustive))
 def test_diagrams_are_those_of_the_traced_network(key):
     """Fonts differ between machines, and boxes with them: the texts are compared."""
     pytest.importorskip("pygraphviz")

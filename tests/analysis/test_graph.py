@@ -40,7 +40,9 @@ class Shared(nn.Module):
         return nn.Dense(4, name="classifier")(x.mean((1, 2)))
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", ["lenet5", *(pytest.param(n, marks=pytest.mark.slow) for n in ("resnet", "densenet"))]
+)
 def test_a_graph_computes_the_network(name):
     constructor, shape = SMALL[name]
     model, images = constructor(), jax.random.normal(jax.random.key(1), (2, *shape))

@@ -132,7 +132,7 @@ def test_feature_reuse_is_the_mean_weight_of_each_source():
 
 
 @pytest.mark.parametrize(
-    ("name", "fields", "side"), [("cifar_plain20", SMALL, 8), ("googlenet", {}, 64)]
+    ("name", "fields", "side"), [("cifar_plain20", SMALL, 8), ("lenet5_modern", {}, 32)]
 )
 def test_a_network_without_dense_blocks_is_refused(name, fields, side):
     """Concatenations alone are none: those of Inception modules do not grow."""

@@ -58,8 +58,8 @@ def linear(x):
         (nn.relu, he_normal(), 1),  # He et al., eq. 10: ½·n·Var[w] = 1
         (nn.relu, glorot_normal, 1 / 2),
         (nn.tanh, glorot_normal, 1),  # Glorot and Bengio, eq. 10: n·Var[w] = 1
-        (linear, glorot_normal, 1),
-        (linear, he_normal(), 2),
+        pytest.param(linear, glorot_normal, 1, marks=pytest.mark.slow),
+        pytest.param(linear, he_normal(), 2, marks=pytest.mark.slow),
     ],
 )
 def test_variances_grow_from_layer_to_layer_by_the_factor_of_the_theory(act, init, factor):

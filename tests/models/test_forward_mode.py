@@ -76,6 +76,7 @@ def test_logits_and_derivatives_are_those_of_our_forms(family, start):
     assert_close(found, expected)
 
 
+@pytest.mark.slow
 def test_a_hessian():
     """Of a small ResNet in training, along three directions, by `jax.hessian` and reverse mode."""
     with jax.enable_x64(True):
