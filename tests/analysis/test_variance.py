@@ -157,14 +157,17 @@ def test_scales_are_those_of_the_kernels():
     ("name", "fields", "shape"),
     [
         ("lenet5", {}, (32, 32, 1)),
-        ("alexnet", {}, (64, 64, 3)),
+        pytest.param(*("alexnet", {}, (64, 64, 3)), marks=pytest.mark.exhaustive),
         ("vgg11_bn", {"stage_sizes": (1, 2), "stage_features": (4, 8), "pool_size": (1, 1)}, None),
         ("cifar_resnet20", {"stage_sizes": (1, 1), "width": 4}, None),
-        ("cifar_resnet110_v2", {"stage_sizes": (1, 1), "width": 4}, None),
+        pytest.param(
+            *("cifar_resnet110_v2", {"stage_sizes": (1, 1), "width": 4}, None),
+            marks=pytest.mark.exhaustive,
+        ),
         ("densenet_40_12", {"stage_sizes": (2, 2), "growth_rate": 4}, None),
-        ("highway_fc10", {}, (28, 28, 1)),
-        ("fractalnet20_cifar10", {}, (32, 32, 3)),
-        ("dfn_mr1", {"stage_sizes": (1, 1)}, None),
+        pytest.param(*("highway_fc10", {}, (28, 28, 1)), marks=pytest.mark.exhaustive),
+        pytest.param(*("fractalnet20_cifar10", {}, (32, 32, 3)), marks=pytest.mark.exhaustive),
+        pytest.param(*("dfn_mr1", {"stage_sizes": (1, 1)}, None), marks=pytest.mark.exhaustive),
     ],
 )
 def test_every_kind_of_network_has_its_predictions(name, fields, shape):
