@@ -83,7 +83,8 @@ def sanity_check(
       variables: of the trained network.
       images: float32 [N, H, W, C].
       methods: by name; each is called L + 1 times.
-      key: of the random parameters.
+      key: of the random parameters; another one than that of the network's initialisation, to which
+        trained parameters stay similar.
       classes: int [N], whose evidence the maps show; None is the likeliest by the trained network.
       depth: length of the paths that are one layer: of 1 whole stages, of 2 their blocks.
       most_steps: largest L; of a network with more layers several become random at once.

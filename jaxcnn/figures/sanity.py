@@ -57,7 +57,8 @@ def draw_sanity(panels: Sequence[Panel]) -> "Figure":
     bar.ax.tick_params(labelsize=style.FONT)
     bar.set_label("similarity to the map of the trained network", fontsize=style.FONT)
     bar.outline.set_visible(False)
-    style.headline(figure, "Maps while parameters become random, from the top layer down")
+    between = " " if len(panels) > 1 else "\n"
+    style.headline(figure, f"Maps while parameters become random,{between}from the top layer down")
     return figure
 
 

@@ -20,7 +20,9 @@ from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import csv_cell
 from jaxcnn.run.precision import set_precision
 
-COLUMNS = ("method", "layer", "rank_correlation", "ssim", "fails")
+COLUMNS = ("method", "layer", "rank_correlation", "ssim", "two_images", "fails")
+# Folded into the key, so that they are not what a run of the same seed started from.
+_RANDOM_PARAMETERS = 0x5A1
 
 
 def checkable(methods: Sequence[str]) -> list[str]:
@@ -50,13 +52,16 @@ def check(subject: Subject, asked: Question, methods: Sequence[str]) -> Sanity:
             asked.variables,
             asked.images,
             {name: of_method(name) for name in methods},
-            asked.key,
+            jax.random.fold_in(asked.key, _RANDOM_PARAMETERS),
             classes=asked.classes,
         )
 
 
 def write(folder: Path, subject: Subject, found: Sanity) -> list[Path]:
     """Writes sanity.png and sanity.csv, means over the images; returns their names.
+
+    A row of the table is a method and a layer: all layers down to this one are random.
+    `two_images` is the rank correlation of the trained network's maps of different images.
 
     Args:
       folder: exists.
@@ -67,6 +72,7 @@ def write(folder: Path, subject: Subject, found: Sanity) -> list[Path]:
       UserError: if a file cannot be written.
     """
     correlation, ssim = found.rank_correlation.mean(-1), found.ssim.mean(-1)
+    two_images = found.two_images.mean(-1)
     failing = found.failing()
     panel = Panel(subject.title, found.methods, found.layers, correlation, ssim, failing)
     files = [folder / "sanity.png", folder / "sanity.csv"]
@@ -77,7 +83,8 @@ def write(folder: Path, subject: Subject, found: Sanity) -> list[Path]:
         rows.writerow(COLUMNS)
         for m, method in enumerate(found.methods):
             for place, layer in enumerate(found.layers):
-                numbers = (f"{table[m, place]:.4f}" for table in (correlation, ssim))
+                values = (correlation[m, place], ssim[m, place], two_images[m])
+                numbers = (f"{value:.4f}" for value in values)
                 rows.writerow(map(csv_cell, (method, layer, *numbers, method in failing)))
         text.detach()
     return files
