@@ -1,0 +1,1 @@
+"""Trained weights by name: what there is, where it comes from, and how it becomes a network."""
