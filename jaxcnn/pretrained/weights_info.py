@@ -1,4 +1,4 @@
-"""What is known of trained weights: where they are, what they are, how their images are prepared."""
+"""What is known of trained weights: where they are, and how their images are prepared."""
 
 import dataclasses
 
