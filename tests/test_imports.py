@@ -31,6 +31,7 @@ ORDER = (
     "training.steps",
     "run.preemption run.cli run.distributed run.versions",
     "interop",
+    "pretrained",
     "evaluation.report",
     "config",
     "training.averages training.initialize evaluation.evaluator training.selection",

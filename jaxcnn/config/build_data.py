@@ -175,4 +175,10 @@ def make_cropper(config: RunConfig) -> Cropper:
     """
     section = config.data
     crop = "resize" if section.eval_crop == "none" else section.eval_crop
-    return Cropper(eval_size(config), section.channels, evaluate=crop, resize=section.resize)
+    return Cropper(
+        eval_size(config),
+        section.channels,
+        evaluate=crop,
+        resize=section.resize,
+        interpolation=section.interpolation,
+    )

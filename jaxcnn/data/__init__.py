@@ -134,7 +134,13 @@ def load_split(config: LoadConfig, split: str, *, whole_images: bool = False) ->
         return _load_own(config, split, size)
     low, high = config.scale_range
     crop = Cropper(
-        size, config.channels, config.train_crop, config.eval_crop, config.resize, (low, high)
+        size,
+        config.channels,
+        config.train_crop,
+        config.eval_crop,
+        config.resize,
+        (low, high),
+        config.interpolation,
     )
     cropper = WholeImage(size, config.channels) if whole_images else crop
     if config.kind == "digits":

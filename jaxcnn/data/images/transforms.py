@@ -1,7 +1,7 @@
 """Converts an encoded image to a uint8 array of fixed size: decodes, crops, resizes on the host.
 
 Every crop is a box in the coordinates of the upright image, resampled once to the target size
-(Pillow, bilinear, antialiased when shrinking). `decode` defines which formats are read.
+(Pillow, antialiased when shrinking). `decode` defines which formats are read.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TRAIN_CROPS = ("resize", "random_resized", "scale_jitter", "frame", "none")
 EVAL_CROPS = ("center", "resize", "frame", "none")
+INTERPOLATIONS = ("bilinear", "bicubic")
 AREA_RANGE = (0.08, 1.0)
 ASPECT_RANGE = (3 / 4, 4 / 3)
 TRIES = 10
@@ -44,6 +45,11 @@ class CropConfig(spec.Section):
     resize: int = spec.field(
         0, "short side before the centre crop, pixels; 0: image_size x 256/224", spec.side_or_none
     )
+    interpolation: str = spec.field(
+        "bilinear",
+        "how crops are resized: " + " | ".join(INTERPOLATIONS),
+        spec.choice(*INTERPOLATIONS),
+    )
     scale_range: tuple[int, int] = spec.field(
         (256, 480),
         "scale_jitter only: smallest and largest short side, pixels",
@@ -68,10 +74,11 @@ class Cropper:
         the central square.
       resize: short side in pixels for "center"; 0 is size × 256/224.
       scale_range: smallest and largest short side for "scale_jitter", inclusive.
+      interpolation: "bilinear" or "bicubic".
 
     Raises:
-      UserError: if the crop is unknown, channels is not 1 or 3, or the square is larger than the
-        side that it is cut from.
+      UserError: if the crop or interpolation is unknown, channels is not 1 or 3, or the square is
+        larger than the side that it is cut from.
     """
 
     size: int
@@ -80,11 +87,13 @@ class Cropper:
     evaluate: str = "resize"
     resize: int = 0
     scale_range: tuple[int, int] = (256, 480)
+    interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
         for field, value, known in [
             ("train_crop", self.train, TRAIN_CROPS),
             ("eval_crop", self.evaluate, EVAL_CROPS),
+            ("interpolation", self.interpolation, INTERPOLATIONS),
         ]:
             if value not in known:
                 raise UserError(f"{field}={value!r} does not exist: {nearest(value, known)}")
@@ -136,7 +145,8 @@ class Cropper:
         if image.size != (self.size, self.size) or box != (0, 0, self.size, self.size):
             from PIL.Image import Resampling
 
-            image = image.resize((self.size, self.size), Resampling.BILINEAR, box=box)
+            how = Resampling[self.interpolation.upper()]
+            image = image.resize((self.size, self.size), how, box=box)
         return np.asarray(image).reshape(self.size, self.size, self.channels)
 
     def _framed(self, pixels: np.ndarray, name: str) -> np.ndarray:
