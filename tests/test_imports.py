@@ -235,7 +235,8 @@ def test_files_are_replaced_in_one_place():
     }
     shards = "data/prepare/workspace.py"  # of array_record, which opens a file by its name
     checkpoints = {"run/checkpoint.py", "run/retention.py"}  # folders that Orbax wrote
-    assert renames == {"io/atomic.py", shards, *checkpoints}
+    downloads = "pretrained/fetch.py"  # a partial file that another process may continue
+    assert renames == {"io/atomic.py", shards, downloads, *checkpoints}
 
 
 def test_tensorflow_torch_and_pickle_are_never_imported():
