@@ -24,21 +24,12 @@ def weights(**changes):
         "library": "timm",
         "library_name": "resnet18",
         "file": FILE,
-        "url": "",
         "repository": REPOSITORY,
         "revision": COMMIT,
         "bytes": len(CONTENT),
         "sha256": SHA256,
-        "sha256_prefix": "",
-        "md5": "",
         "licence": "BSD-3-Clause",
-        "noncommercial": False,
-        "num_classes": 1000,
-        "bgr": False,
         "preprocessing": Preprocessing(224, 256, "bilinear", (0.5,) * 3, (0.5,) * 3),
-        "top1": None,
-        "top5": None,
-        "measured_by": "",
     }
     return WeightsInfo(**{**known, **changes})
 

@@ -61,7 +61,7 @@ def test_a_default_is_never_one_that_forbids_commercial_use():
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(UserError, match="did you mean.*resnet50.tv_in1k"):
+    with pytest.raises(UserError, match=r"did you mean.*resnet50\.tv_in1k"):
         weights_info("resnet50.tv_in1")
 
 
