@@ -30,7 +30,7 @@ from pathlib import Path
 
 from jaxcnn.errors import UserError, check_whole, printable
 from jaxcnn.inspection import attributions, images, pictures, show, subject
-from jaxcnn.run import cli, restore
+from jaxcnn.run import cli, trained
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -46,12 +46,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE|DIR")
-    parser.add_argument("--workdir", type=Path, help="of a run")
-    parser.add_argument("--weights", type=Path, help="a folder of jaxcnn.interop.convert")
+    trained.add_flags(parser)
     parser.add_argument("--fresh", default="", metavar="NAME", help="a network, random weights")
     parser.add_argument("--image-size", type=int, default=0, help="pixels, with --fresh")
-    parser.add_argument("--checkpoint", default="latest", help="latest, best or a step (latest)")
-    parser.add_argument("--model", default="", help="a network of your own: MODULE:ATTRIBUTE")
     parser.add_argument("--method", default="all", help="all, features, or names with commas")
     parser.add_argument("--split", default="", help="images of the run's data: train, test …")
     parser.add_argument("--index", default="", help="numbers of the images to explain, with commas")
@@ -67,7 +64,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     flags = parser.parse_args(argv)
     given = [name for name in ("workdir", "weights", "fresh") if getattr(flags, name)]
     if len(given) != 1:
-        raise UserError("name one network: --workdir=DIR, --weights=DIR or --fresh=NAME")
+        raise UserError("name one network: --workdir=DIR, --weights=NAME|DIR or --fresh=NAME")
     if flags.image_size and not flags.fresh:
         raise UserError("--image-size is of a --fresh network: others have their own")
     if flags.split and flags.images:
@@ -110,12 +107,10 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _network(flags: argparse.Namespace) -> subject.Subject:
-    if flags.workdir:
-        restore.check_workdir(flags.workdir)
-        return subject.of_run(flags.workdir, flags.checkpoint, flags.model)
-    if flags.weights:
-        return subject.of_weights(flags.weights)
-    return subject.of_name(flags.fresh, flags.image_size)
+    if flags.fresh:
+        return subject.of_name(flags.fresh, flags.image_size)
+    trained.check_flags(flags)
+    return subject.of_trained(trained.of_flags(flags))
 
 
 def _images(flags: argparse.Namespace, network: subject.Subject) -> images.Images | None:

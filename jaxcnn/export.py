@@ -35,12 +35,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxcnn.config import build, build_data, config_dict
+from jaxcnn.config import build_data, config_dict
 from jaxcnn.config.schema import RunConfig, changed
 from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.interop import onnx
 from jaxcnn.io.atomic import whole_file
-from jaxcnn.run import cli, restore
+from jaxcnn.run import cli, restore, trained
 from jaxcnn.run.precision import set_precision
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -49,7 +49,7 @@ ATOL = {"bfloat16": 2e-2}  # of logits of size one; other formats 1e-5
 
 
 def _network(
-    config: RunConfig, found: restore.RestoredModel, model: nn.Module, variables: dict[str, Any]
+    config: RunConfig, found: trained.Found, model: nn.Module, variables: dict[str, Any]
 ) -> Callable[[jax.Array], jax.Array]:
     """Returns uint8 images → logits, float32."""
     normalize = build_data.make_normalize(config, found.statistics)
@@ -64,24 +64,26 @@ def _network(
 Facts = dict[str, Any]
 
 
-def facts(config: RunConfig, found: restore.RestoredModel, directory: Path) -> Facts:
+def facts(opened: trained.Trained) -> Facts:
     """Returns the facts about an exported program as JSON: classes, input, output and origin."""
+    config, found = opened.config, opened.found
     height, width, channels = restore.image_shape(config)
     digest = hashlib.sha256(json.dumps(config_dict.to_saved(config), sort_keys=True).encode())
     return {
-        "classes": list(restore.class_names(directory, found)),
+        "classes": list(opened.class_names),
         "input": f"images, uint8 [n, {height}, {width}, {channels}] in RGB, pixels from 0 to 255,"
         " resized and cropped as in the run's evaluation",
         "normalization": "inside of the program",
         "output": f"logits, float32 [n, {found.num_classes}], by class; softmax is not applied",
         "model": config.model.name,
         "step": found.step,
-        "workdir": directory.name,
+        "workdir": opened.workdir.name if opened.workdir else "",
+        "weights": "" if opened.workdir else opened.title,
         "config_sha256": digest.hexdigest(),
     }
 
 
-def to_stablehlo(config: RunConfig, found: restore.RestoredModel, about: Facts) -> bytes:
+def to_stablehlo(config: RunConfig, found: trained.Found, about: Facts) -> bytes:
     """Returns a network as a serialised program of `jax.export`, which holds no facts."""
     del about
     from jax import export as exporting
@@ -101,7 +103,7 @@ def from_stablehlo(program: bytes) -> Callable[[np.ndarray], Any]:
     return exporting.deserialize(bytearray(program)).call
 
 
-def to_onnx(config: RunConfig, found: restore.RestoredModel, about: Facts) -> bytes:
+def to_onnx(config: RunConfig, found: trained.Found, about: Facts) -> bytes:
     """Returns a network as a serialised ONNX model that computes in float32, with its facts.
 
     Raises:
@@ -109,7 +111,7 @@ def to_onnx(config: RunConfig, found: restore.RestoredModel, about: Facts) -> by
     """
     config = changed(config, {"model.dtype": "float32"})
     variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), found.variables)
-    model = build.make_model(config, found.num_classes)
+    model = found.model.clone(dtype=jnp.float32)
     if getattr(model, "scan_units", False):  # ONNX has no such loops
         model = model.clone(scan_units=False)
     with set_precision(config):
@@ -140,7 +142,7 @@ class Format(NamedTuple):
       runs_on: for the message.
     """
 
-    write: Callable[[RunConfig, restore.RestoredModel, Facts], bytes]
+    write: Callable[[RunConfig, trained.Found, Facts], bytes]
     read: Callable[[bytes], Callable[[np.ndarray], Any]]
     packages: tuple[str, ...]
     runs_on: str
@@ -156,7 +158,7 @@ FORMATS = {
 
 
 def difference(
-    program: Callable[[np.ndarray], Any], config: RunConfig, found: restore.RestoredModel
+    program: Callable[[np.ndarray], Any], config: RunConfig, found: trained.Found
 ) -> float:
     """Returns by how much a program's logits are off, of several batches of noise.
 
@@ -181,7 +183,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
       UserError: for a flag that does not exist or a value that it does not take.
     """
-    parser = restore.parser("python -m jaxcnn.export", __doc__)
+    parser = trained.parser("python -m jaxcnn.export", __doc__)
     parser.add_argument("--out", required=True, type=Path, help="the file to write")
     parser.add_argument("--format", default="", help="stablehlo or onnx (the ending of --out)")
     flags = parser.parse_args(argv)
@@ -209,7 +211,7 @@ def main(argv: Sequence[str]) -> None:
       UserError: for whatever the user can put right, or if the program is not the network.
     """
     flags = parse(argv)
-    config = restore.read_config(flags.workdir, flags.checkpoint, flags.model)
+    trained.check_flags(flags)
     form = FORMATS[flags.format]
     missing = [name for name in form.packages if importlib.util.find_spec(name) is None]
     if missing:
@@ -217,8 +219,9 @@ def main(argv: Sequence[str]) -> None:
             f"{flags.format} needs {' and '.join(missing)}: pip install {' '.join(missing)}"
         )
     with whole_file(flags.out) as file:
-        found = restore.restore(flags.workdir, config, checkpoint=flags.checkpoint)
-        about = facts(config, found, flags.workdir)
+        opened = trained.of_flags(flags)
+        config, found = opened.config, opened.found
+        about = facts(opened)
         program = form.write(config, found, about)
         off = difference(form.read(program), config, found)
         if not off <= ATOL.get(config.model.dtype, 1e-5):
@@ -232,7 +235,7 @@ def main(argv: Sequence[str]) -> None:
                 second.write((json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode())
     height, width, channels = restore.image_shape(config)
     print(
-        f"{printable(flags.out)}: {config.model.name}, step {found.step}, for {form.runs_on};"
+        f"{printable(flags.out)}: {printable(opened.title)}, for {form.runs_on};"
         f" uint8 [n, {height}, {width}, {channels}] → logits, float32 [n, {found.num_classes}];"
         f" off by {off:.1e} at most"
     )

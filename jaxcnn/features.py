@@ -35,7 +35,7 @@ from jaxcnn.data.images.transforms import Cropper
 from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import read_bytes
-from jaxcnn.run import cli, restore
+from jaxcnn.run import cli, restore, trained
 from jaxcnn.run.precision import set_precision
 
 LAST_HIDDEN = ""  # the layer without a name of its own
@@ -57,7 +57,7 @@ class Features(NamedTuple):
     problems: list[tuple[str, str]]
 
 
-def layer_shapes(config: RunConfig, found: restore.RestoredModel) -> dict[str, tuple[int, ...]]:
+def layer_shapes(config: RunConfig, found: trained.Found) -> dict[str, tuple[int, ...]]:
     """Returns the shape, for one image, of what each named layer puts out, in the order of use."""
     images = jax.ShapeDtypeStruct((1, *restore.image_shape(config)), jnp.float32)
     model, order = _with_named_units(found.model), list[str]()
@@ -86,7 +86,7 @@ def layer_shapes(config: RunConfig, found: restore.RestoredModel) -> dict[str, t
 
 
 def make_layer(
-    config: RunConfig, found: restore.RestoredModel, layer: str = LAST_HIDDEN, *, pool: bool = True
+    config: RunConfig, found: trained.Found, layer: str = LAST_HIDDEN, *, pool: bool = True
 ) -> Callable[[np.ndarray], jax.Array]:
     """Returns images, uint8 [b, H, W, C] of the evaluation's size → features, float32 [b, …].
 
@@ -213,7 +213,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
       UserError: for a flag that does not exist or a value that it does not take.
     """
-    parser = restore.parser("python -m jaxcnn.features", __doc__)
+    parser = trained.parser("python -m jaxcnn.features", __doc__)
     parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE|DIR")
     parser.add_argument("--layer", default=LAST_HIDDEN, help="a layer's name, or list")
     parser.add_argument("--no-pool", action="store_true", help="keep maps whole")
@@ -247,10 +247,11 @@ def main(argv: Sequence[str]) -> None:
       UserError: for whatever the user can put right; if not one image, or query, can be read.
     """
     flags = parse(argv)
-    config = restore.read_config(flags.workdir, flags.checkpoint, flags.model)
+    trained.check_flags(flags)
     files, problems = find_images(flags.images) if flags.images else ([], [])
     queries, unasked = find_images(flags.query) if flags.query else ([], [])
-    found = restore.restore(flags.workdir, config, checkpoint=flags.checkpoint)
+    opened = trained.of_flags(flags)
+    config, found = opened.config, opened.found
     if flags.layer == "list":
         for name, shape in layer_shapes(config, found).items():
             print(f"{printable(name)}  {'x'.join(map(str, shape))}")
@@ -275,7 +276,7 @@ def main(argv: Sequence[str]) -> None:
             rows = [_near(query, value, kept, flags.neighbours) for query, value in pairs]
         if figure:
             layer = flags.layer or "the last hidden layer"
-            title = f"{flags.workdir}, step {found.step}: nearest by {layer}, Euclidean distance"
+            title = f"{opened.title}: nearest by {layer}, Euclidean distance"
             tiles = [[_tile(file, below, cropper) for file, below in row] for row in rows]
             draw(tiles, title).save(figure, "PNG")
     if flags.figure:

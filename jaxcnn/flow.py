@@ -38,7 +38,7 @@ from jaxcnn.inspection import images, subject
 from jaxcnn.inspection.flow import PARTS, Flowing, Part
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import csv_cell
-from jaxcnn.run import checkpoint_files, cli, restore
+from jaxcnn.run import checkpoint_files, cli, restore, trained
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -54,10 +54,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument("name", nargs="?", default="", help="of a network, random weights")
-    parser.add_argument("--workdir", type=Path, help="of a run, instead of a name")
-    parser.add_argument("--weights", type=Path, help="a folder of jaxcnn.interop.convert")
-    parser.add_argument("--checkpoint", default="latest", help="latest, best, a step or all")
-    parser.add_argument("--model", default="", help="a network of your own, of the run")
+    trained.add_flags(parser)
     parser.add_argument("--kernel-init", default="", help="initialisers to compare, with commas")
     parser.add_argument("--override", action="append", default=[], metavar="FIELD=VALUE")
     parser.add_argument("--image-size", type=int, default=0, help="pixels, with a name")
@@ -76,7 +73,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _check(flags: argparse.Namespace) -> None:
     if sum(map(bool, (flags.name, flags.workdir, flags.weights))) != 1:
-        raise UserError("give the name of a network, --workdir=DIR or --weights=DIR")
+        raise UserError("give the name of a network, --workdir=DIR or --weights=NAME|DIR")
     if not flags.name and (flags.kernel_init or flags.override or flags.image_size):
         raise UserError(
             "--kernel-init, --override and --image-size are of a network with random weights: give"
@@ -136,7 +133,7 @@ def _networks(flags: argparse.Namespace) -> Iterator[Flowing]:
 
 def _subjects(flags: argparse.Namespace) -> Iterator[tuple[str, subject.Subject]]:
     if flags.weights:
-        yield str(flags.weights), subject.of_weights(flags.weights)
+        yield flags.weights, subject.of_trained(trained.of_flags(flags))
         return
     if flags.workdir:
         restore.check_workdir(flags.workdir)

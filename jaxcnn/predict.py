@@ -24,7 +24,7 @@ from jaxcnn.data.images.files import find_images, map_images, say_problems
 from jaxcnn.errors import printable
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import csv_cell
-from jaxcnn.run import cli, inference, restore
+from jaxcnn.run import cli, inference, restore, trained
 
 
 class Guess(NamedTuple):
@@ -37,28 +37,20 @@ class Guess(NamedTuple):
 
 
 def predict(
-    directory: Path,
+    network: inference.LoadedModel,
     files: Sequence[Path],
     *,
-    checkpoint: str = "latest",
     top_k: int = 5,
     batch_size: int = 64,
-    model: str = "",
 ) -> Iterator[tuple[Path, list[Guess] | str]]:
     """Yields each file with its most probable classes, or with the reason why it cannot be read.
 
     Args:
-      directory: the workdir of a run.
+      network: a trained one.
       files: images.
-      checkpoint: "latest", "best" or a step.
       top_k: how many classes; all of them if there are no more.
       batch_size: images that the network gets at once.
-      model: see `inference.load`.
-
-    Raises:
-      UserError: see `inference.load`.
     """
-    network = inference.load(directory, checkpoint=checkpoint, model=model)
     names = network.class_names
     for file, row in map_images(network.classify, files, network.cropper, batch_size):
         if isinstance(row, str):
@@ -78,7 +70,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
       UserError: for a flag that does not exist or a value that it does not take.
     """
-    parser = restore.parser("python -m jaxcnn.predict", __doc__)
+    parser = trained.parser("python -m jaxcnn.predict", __doc__)
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE|DIR")
     parser.add_argument("--topk", type=int, default=5, help="classes for each image (5)")
     parser.add_argument("--csv", type=Path, help="a file for all of it, instead of lines")
@@ -94,16 +86,10 @@ def main(argv: Sequence[str]) -> None:
       UserError: for whatever the user can put right; if not one image can be read.
     """
     flags = parse(argv)
-    restore.check_workdir(flags.workdir)  # before images are looked for
+    trained.check_flags(flags)  # before images are looked for
     images = find_images(flags.images)
-    found = predict(
-        flags.workdir,
-        images.files,
-        checkpoint=flags.checkpoint,
-        top_k=flags.topk,
-        batch_size=flags.batch,
-        model=flags.model,
-    )
+    network = inference.loaded(trained.of_flags(flags))
+    found = predict(network, images.files, top_k=flags.topk, batch_size=flags.batch)
     number = len(images.files)
     problems = _write_csv(found, flags.csv, number) if flags.csv else _print(found)
     say_problems([*images.problems, *problems], len(images.problems) + number)

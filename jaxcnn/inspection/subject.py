@@ -1,24 +1,20 @@
-"""A network to look at: of a run, of converted weights, or with random weights."""
+"""A network to look at: of a run, of trained weights, or with random weights."""
 
 import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
 from jaxcnn.config import build, user_modules
 from jaxcnn.config.schema import RunConfig, changed
-from jaxcnn.data.normalization import Statistics
 from jaxcnn.errors import UserError
-from jaxcnn.interop.folder import read_folder
 from jaxcnn.models import model_info
-from jaxcnn.models.published import Crop
-from jaxcnn.run import inference, restore
+from jaxcnn.run import inference, restore, trained
 from jaxcnn.run.precision import set_precision
 
 
@@ -47,11 +43,9 @@ class Subject:
             return jax.device_put(self.network.variables)
 
 
-class PlainWeights(NamedTuple):
-    """Variables without statistics of training images; see `restore.Weights`."""
-
-    variables: dict[str, Any]
-    statistics: Statistics | None = None
+def of_trained(opened: trained.Trained) -> Subject:
+    """Returns the network of a run, of a folder of weights, or of trained weights by name."""
+    return Subject(inference.loaded(opened), opened.config, opened.title, opened.workdir)
 
 
 def of_run(workdir: Path, checkpoint: str = "latest", model: str = "") -> Subject:
@@ -65,23 +59,7 @@ def of_run(workdir: Path, checkpoint: str = "latest", model: str = "") -> Subjec
     Raises:
       UserError: see `inference.load`.
     """
-    network = inference.load(workdir, checkpoint=checkpoint, model=model)
-    config = restore.read_config(workdir, checkpoint, model)
-    return Subject(network, config, f"{workdir}, step {network.step:,}", workdir)
-
-
-def of_weights(folder: Path) -> Subject:
-    """Returns the network of a folder that `jaxcnn.interop.convert` wrote.
-
-    Images are cropped and normalised as the network's paper does; see `jaxcnn.model_info`. Classes
-    are numbers.
-
-    Raises:
-      UserError: if it is no such folder, or damaged.
-    """
-    model, variables, record = read_folder(folder)
-    config = _config(record["model"], record["channels"])
-    return _subject(model, variables, config, record["num_classes"], str(folder))
+    return of_trained(trained.open_run(workdir, checkpoint, model))
 
 
 def of_name(
@@ -101,7 +79,7 @@ def of_name(
     """
     user_modules.import_model(name)
     info = model_info(name)
-    config = _config(name, info.input_size[-1], image_size)
+    config = trained.published_config(name, info.input_size[-1], image_size)
     config = changed(config, {f"model.{field}": value for field, value in (fields or {}).items()})
     model, shape = build.make_model(config, info.num_classes), restore.image_shape(config)
     images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
@@ -111,43 +89,7 @@ def of_name(
     except (TypeError, ValueError, ZeroDivisionError) as error:
         sides = "x".join(map(str, shape))
         raise UserError(f"{name} takes no images of {sides}: {error}") from None
-    host = jax.tree.map(np.asarray, dict(variables))
-    subject = _subject(model, host, config, info.num_classes, f"{name}, random weights")
-    return dataclasses.replace(subject, random=True)
-
-
-def _subject(
-    model: nn.Module, variables: dict[str, Any], config: RunConfig, num_classes: int, title: str
-) -> Subject:
-    names = tuple(map(str, range(num_classes)))
-    shape, weights = restore.image_shape(config), PlainWeights(variables)
-    network = inference.LoadedModel(model, variables, names, shape, 0, config, weights)
-    return Subject(network, config, title)
-
-
-def _config(name: str, channels: int, image_size: int = 0) -> RunConfig:
-    """Returns a config with the preprocessing of a network's paper.
-
-    Args:
-      name: of the registry.
-      channels: of the images; where the paper's have another number, their mean is normalised.
-      image_size: pixels; 0 is the paper's.
-    """
-    info = model_info(name)
-    size, *_ = info.input_size
-    crop = info.crop or Crop(size, size)
-    mean, std = info.mean or (0.5,), info.std or (0.5,)
-    if len(mean) != channels:
-        mean, std = (float(np.mean(mean)),), (float(np.mean(std)),)
-    resized = image_size and image_size != size
-    fields = {
-        "model.name": name,
-        "data.kind": "folder",
-        "data.channels": channels,
-        "data.image_size": image_size if resized else crop.size,
-        "data.eval_crop": "center" if info.crop else "resize",
-        "data.resize": 0 if resized or not info.crop else crop.short_side,
-        "data.mean": mean,
-        "data.std": std,
-    }
-    return changed(RunConfig(), fields)
+    found = trained.PlainWeights(model, jax.tree.map(np.asarray, dict(variables)), info.num_classes)
+    names = tuple(map(str, range(info.num_classes)))
+    opened = trained.Trained(config, found, names, f"{name}, random weights")
+    return dataclasses.replace(of_trained(opened), random=True)

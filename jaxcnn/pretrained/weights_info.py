@@ -64,7 +64,8 @@ class Preprocessing:
           UserError: if an image cannot be read, or an array has another dtype or shape.
         """
         pixels = crop_images(images, self.cropper).astype(np.float32) / 255
-        return (pixels - np.float32(self.mean)) / np.float32(self.std)
+        mean, std = (np.array(one, np.float32) for one in (self.mean, self.std))
+        return (pixels - mean) / std
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,7 +210,7 @@ def _library_names() -> dict[str, WeightsInfo]:
 
 
 def _info(row: dict[str, Any]) -> WeightsInfo:
-    ways = {
+    ways: dict[str, Any] = {
         name: Preprocessing(**_tuples(row.pop(name)))
         for name in ("preprocessing", "measured")
         if name in row

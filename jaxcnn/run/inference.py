@@ -4,7 +4,6 @@ import dataclasses
 import os
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -15,8 +14,7 @@ from jaxcnn.config import build_data
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.images.inputs import crop_images
 from jaxcnn.data.images.transforms import Cropper
-from jaxcnn.io import paths
-from jaxcnn.run import restore
+from jaxcnn.run import restore, trained
 from jaxcnn.run.precision import set_precision
 
 BATCH = 64  # images per network call of `LoadedModel.predict`
@@ -32,9 +30,9 @@ class LoadedModel:
     Attributes:
       model: the network, for `model.apply(variables, images)`.
       variables: NumPy arrays; averaged weights if the run keeps them.
-      class_names: one name per output; numbers if the run kept no names.
+      class_names: one name per output; numbers if none are known.
       image_shape: (H, W, C) of the images that the network was evaluated on.
-      step: step of the checkpoint.
+      step: step of the checkpoint; 0 of weights without a run.
     """
 
     model: nn.Module
@@ -43,7 +41,7 @@ class LoadedModel:
     image_shape: tuple[int, int, int]
     step: int
     _config: RunConfig = dataclasses.field(repr=False)
-    _restored: restore.Weights = dataclasses.field(repr=False)
+    _found: restore.Weights = dataclasses.field(repr=False)
 
     def preprocess(self, images: "Images") -> jax.Array:
         """Returns images preprocessed as in the network's evaluation, float32 [N, H, W, C].
@@ -63,7 +61,7 @@ class LoadedModel:
     def normalize(self, pixels: np.ndarray) -> jax.Array:
         """Returns the network's inputs, float32 [N, H, W, C], from cropped images; see `crop`."""
         with set_precision(self._config):
-            return self._normalize(pixels, statistics=self._restored.statistics)
+            return self._normalize(pixels, statistics=self._found.statistics)
 
     def predict(self, images: "Images") -> np.ndarray:
         """Returns the probabilities of all classes, float32 [N, classes].
@@ -121,33 +119,43 @@ class LoadedModel:
             logits: Any = self.model.apply(variables, images, train=False)
             return jax.nn.softmax(logits)
 
-        return restore.on_images(self._config, self._restored, probabilities)
+        return restore.on_images(self._config, self._found, probabilities)
 
 
 def load(
-    workdir: str | os.PathLike[str], *, checkpoint: str | int = "latest", model: str = ""
+    source: str | os.PathLike[str],
+    *,
+    checkpoint: str | int = "latest",
+    model: str = "",
+    allow_noncommercial: bool = False,
 ) -> LoadedModel:
-    """Returns the network of a run with its weights, class names and preprocessing.
+    """Returns a trained network with its weights, class names and preprocessing.
 
     Args:
-      workdir: workdir of the run; a leading `~` is the home folder.
-      checkpoint: "latest", "best" or a step.
-      model: name of the user's own network, `MODULE:ATTRIBUTE`, the same as in the run. Its module
-        is then imported. A module named only by the workdir is never imported.
+      source: workdir of a run, a folder that `jaxcnn.interop.convert` wrote, or a name of
+        `jaxcnn.list_pretrained`, such as "resnet50"; a leading `~` is the home folder.
+      checkpoint: of a run: "latest", "best" or a step.
+      model: of a run: name of the user's own network, `MODULE:ATTRIBUTE`, the same as in the run.
+        Its module is then imported. A module named only by the workdir is never imported.
+      allow_noncommercial: take weights whose licence forbids commercial use.
 
     Raises:
-      UserError: if workdir or checkpoint is missing or damaged, or the model is not the run's.
+      UserError: if source or checkpoint is missing or damaged, the model is not the run's, or the
+        licence is not allowed.
     """
-    directory, chosen = Path(paths.expand(os.fspath(workdir))), str(checkpoint)
-    restore.check_workdir(directory)
-    config = restore.read_config(directory, chosen, model)
-    restored = restore.restore(directory, config, checkpoint=chosen)
+    opened = trained.open_trained(
+        source,
+        checkpoint=str(checkpoint),
+        model=model,
+        allow_noncommercial=allow_noncommercial,
+    )
+    return loaded(opened)
+
+
+def loaded(opened: trained.Trained) -> LoadedModel:
+    """Returns a trained network that a command has opened."""
+    config, found = opened.config, opened.found
+    shape = restore.image_shape(config)
     return LoadedModel(
-        restored.model,
-        restored.variables,
-        restore.class_names(directory, restored),
-        restore.image_shape(config),
-        restored.step,
-        config,
-        restored,
+        found.model, found.variables, opened.class_names, shape, found.step, config, found
     )

@@ -15,7 +15,7 @@ from jaxcnn.config import build, build_data, user_modules
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.errors import UserError, check_whole
-from jaxcnn.run import cli, workdir
+from jaxcnn.run import workdir
 from jaxcnn.run.checkpoint import Checkpoints
 from jaxcnn.run.precision import set_precision
 from jaxcnn.training.selection import bias, description
@@ -215,22 +215,6 @@ def class_names(directory: Path, restored: RestoredModel) -> tuple[str, ...]:
         restored.num_classes,
     )
     return tuple(map(str, range(restored.num_classes)))
-
-
-def parser(program: str, description: str | None) -> cli.Parser:
-    """Returns a parser with the flags of all commands that use a trained network."""
-    model = cli.Parser(
-        prog=program,
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    model.add_argument("--workdir", required=True, type=Path, help="of the run")
-    model.add_argument("--checkpoint", default="latest", help="latest, best or a step (latest)")
-    model.add_argument("--model", default="", help="a network of your own: MODULE:ATTRIBUTE")
-    model.add_argument("--batch", type=int, default=64, help="images at once (64)")
-    model.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    return model
 
 
 def check_positive(flags: argparse.Namespace, *names: str) -> None:
