@@ -16,10 +16,13 @@ _FOLDERS = ("analysis", "attribution", "interop", "layers", "models", "ops")
 _NAMES = {
     "LoadedModel": "jaxcnn.run.inference",
     "create_model": "jaxcnn.models",
+    "create_pretrained": "jaxcnn.run.create_pretrained",
     "list_models": "jaxcnn.models",
+    "list_pretrained": "jaxcnn.pretrained.weights_info",
     "load": "jaxcnn.run.inference",
     "model_info": "jaxcnn.models",
     "register_model": "jaxcnn.models",
+    "weights_info": "jaxcnn.pretrained.weights_info",
 }
 
 __all__ = [
@@ -27,19 +30,24 @@ __all__ = [
     "analysis",
     "attribution",
     "create_model",
+    "create_pretrained",
     "interop",
     "layers",
     "list_models",
+    "list_pretrained",
     "load",
     "model_info",
     "models",
     "ops",
     "register_model",
+    "weights_info",
 ]
 
 if TYPE_CHECKING:  # a type checker must not take every name for one of the package
     from jaxcnn import analysis, attribution, interop, layers, models, ops
     from jaxcnn.models import create_model, list_models, model_info, register_model
+    from jaxcnn.pretrained.weights_info import list_pretrained, weights_info
+    from jaxcnn.run.create_pretrained import create_pretrained
     from jaxcnn.run.inference import LoadedModel, load
 
     __version__: str

@@ -1,7 +1,7 @@
 """The command line: `python -m jaxcnn.main --config=configs/densenet121.py`. Flags only."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -10,8 +10,14 @@ from jaxcnn.config.flags import config_name, read_config, run
 from jaxcnn.errors import UserError, printable
 from jaxcnn.run import cli
 
+if TYPE_CHECKING:
+    from jaxcnn.config.schema import RunConfig
+
 FLAGS = flags.FLAGS
-OF_MODE = {"train": ("profile",), "evaluate": ("checkpoint", "split", "report")}
+OF_MODE = {
+    "train": ("profile",),
+    "evaluate": ("checkpoint", "split", "report", "weights", "csv"),
+}
 
 
 def define_flags() -> None:
@@ -33,6 +39,10 @@ def define_flags() -> None:
         "For --mode=evaluate: a folder for accuracy by class, confusion, calibration, predictions:"
         " new, or with an earlier report of the same networks, which is replaced.",
     )
+    flags.DEFINE_string(
+        "weights", "", "For --mode=evaluate: trained weights by name, or a converted folder."
+    )
+    flags.DEFINE_string("csv", "", "With --weights: a file that gets a row with the result.")
     flags.DEFINE_bool("profile", False, "Write a trace of a few steps to workdir/profile.")
     flags.DEFINE_string("coordinator", "", "Several processes: host:port of process 0, or auto.")
     flags.DEFINE_integer("num_processes", 1, "Several processes: how many.")
@@ -70,10 +80,15 @@ def print_results() -> None:
       UserError: neither is given, or it cannot be evaluated.
     """
     config = None if FLAGS.config is None else read_config()
+    if FLAGS.weights:
+        print_weights(config)
+        return
+    if FLAGS.csv:
+        raise UserError("--csv is of --weights=NAME")
     if not FLAGS.workdir.strip(", ") and not (config and config.init_from):
         raise UserError(
-            "--mode=evaluate needs the --workdir of a run, or --config with --config.init_from=DIR"
-            " for weights of python -m jaxcnn.interop.convert"
+            "--mode=evaluate needs the --workdir of a run, --weights=NAME, or --config with"
+            " --config.init_from=DIR for weights of python -m jaxcnn.interop.convert"
         )
     cli.set_up(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
     from jaxcnn.evaluation import evaluate
@@ -98,6 +113,33 @@ def print_results() -> None:
         results = evaluate.run_weights(config, **wanted)
     for name, value in results.items():
         print(f"{printable(name)} {value:.6g}")
+
+
+def print_weights(config: "RunConfig | None") -> None:
+    """Evaluates trained weights by name, or of a converted folder, on the data of the config.
+
+    Raises:
+      UserError: for flags of something else, or weights or data that cannot be had.
+    """
+    if FLAGS.workdir or FLAGS["checkpoint"].present or FLAGS.report:
+        raise UserError("--workdir, --checkpoint and --report are of a run: leave out --weights")
+    if config is None:
+        raise UserError(
+            "--weights needs the data that it is evaluated on: --config=resnet50:imagenet2012, or"
+            " --config=resnet50:folder --config.data.dir=DIR"
+        )
+    cli.set_up(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+    from jaxcnn.evaluation import weights
+
+    found = weights.run_pretrained(FLAGS.weights, config, split=FLAGS.split)
+    if FLAGS.csv:
+        weights.append_row(Path(FLAGS.csv).expanduser(), found.row)
+    for name, value in found.results.items():
+        print(f"{printable(name)} {value:.6g}")
+    row = found.row
+    print(f"top1 {row['top1']:.2%}, 95 % interval {row['low']:.2%} to {row['high']:.2%}")
+    if row["published_top1"]:
+        print(f"published {row['published_top1']:.2%}, by {row['measured_by']}")
 
 
 def main(argv: list[str]) -> None:

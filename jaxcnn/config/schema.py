@@ -170,7 +170,13 @@ class RunConfig(spec.Section):
     )
     dataset: str = spec.field("", "name of the data preset; part of the default workdir", spec.text)
     init_from: str = spec.field(
-        "", "weights to start from: a folder of jaxcnn.interop.convert or a workdir", spec.text
+        "",
+        "weights to start from: a name of jaxcnn.list_pretrained, a folder of"
+        " jaxcnn.interop.convert, or a workdir",
+        spec.text,
+    )
+    allow_noncommercial: bool = spec.field(
+        False, "take weights by name whose licence forbids commercial use", spec.flag
     )
     init_map: str | tuple[Any, ...] = spec.field(
         (),

@@ -16,10 +16,13 @@ from jaxcnn.config.schema import RunConfig
 from jaxcnn.errors import UserError
 from jaxcnn.interop.exchange import find_network
 from jaxcnn.interop.folder import RECORD, read_folder
+from jaxcnn.interop.name_tables import LIBRARIES
 from jaxcnn.interop.transfer import Transferred, choose, transfer
 from jaxcnn.interop.weight_files import read_weights
 from jaxcnn.io import paths
 from jaxcnn.models.vgg import FROM_NET_A
+from jaxcnn.pretrained.read import read_pretrained
+from jaxcnn.pretrained.weights_info import known, weights_info
 from jaxcnn.run import restore
 from jaxcnn.run.checkpoint import Checkpoints
 
@@ -63,7 +66,8 @@ def load(
       UserError: if nothing can be read, the weights are of another network or, with `init_map`,
         selected parameters are missing or have another shape.
     """
-    weights = read(Path(paths.expand(config.init_from)))
+    path = Path(paths.expand(config.init_from))
+    weights = read(path, allow_noncommercial=config.allow_noncommercial)
     try:
         if config.init_map:
             variables, transferred = transfer(
@@ -96,8 +100,8 @@ def _patterns(config: RunConfig) -> list[Any]:
     return patterns
 
 
-def read(path: Path) -> InitialWeights:
-    """Reads a folder of `jaxcnn.interop.convert`, its weights file alone, or a run's workdir.
+def read(path: Path, *, allow_noncommercial: bool = False) -> InitialWeights:
+    """Reads weights by name, a folder or file of `jaxcnn.interop.convert`, or a run's workdir.
 
     For a run it reads the best checkpoint (the latest if none was evaluated) and averaged weights
     if there are any. A weights file does not name its network, which is therefore not checked.
@@ -105,6 +109,8 @@ def read(path: Path) -> InitialWeights:
     Raises:
       UserError: if the path is none of these, or damaged.
     """
+    if not path.exists() and known(str(path)):
+        return _read_named(str(path), allow_noncommercial)
     if path.is_file():
         return _read_file(path)
     if (path / RECORD).exists():
@@ -113,7 +119,8 @@ def read(path: Path) -> InitialWeights:
         return _read_run(path)
     raise UserError(
         f"init_from={path}: {'no such weights are there' if path.exists() else 'there is nothing'};"
-        " give a folder of python -m jaxcnn.interop.convert, or the workdir of a run"
+        " give a name of jaxcnn.list_pretrained, a folder of python -m jaxcnn.interop.convert, or"
+        " the workdir of a run"
     )
 
 
@@ -135,6 +142,15 @@ def _read_converted(path: Path) -> InitialWeights:
     heads = plain.optional.values()
     overrides = {key: value for key, value in record["overrides"].items() if key not in heads}
     return InitialWeights(f"{library}'s {name}", variables, model, _flags(network, overrides))
+
+
+def _read_named(name: str, allow_noncommercial: bool) -> InitialWeights:
+    found = read_pretrained(name, allow_noncommercial=allow_noncommercial)
+    info = weights_info(name)
+    network, overrides = info.model, dict(info.overrides)
+    if info.library in LIBRARIES and find_network(info.library, info.library_name).fields:
+        network = f"{info.library}/{info.library_name}"
+    return InitialWeights(info.name, found.variables, found.model, _flags(network, overrides))
 
 
 def _read_run(path: Path) -> InitialWeights:

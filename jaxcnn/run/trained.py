@@ -16,8 +16,8 @@ from jaxcnn.interop.folder import RECORD
 from jaxcnn.io import paths
 from jaxcnn.models import model_info
 from jaxcnn.models.published import Crop
-from jaxcnn.pretrained.create import read_pretrained
-from jaxcnn.pretrained.weights_info import Preprocessing
+from jaxcnn.pretrained.read import read_pretrained
+from jaxcnn.pretrained.weights_info import Preprocessing, WeightsInfo
 from jaxcnn.run import cli, restore
 
 
@@ -43,6 +43,7 @@ class Trained(NamedTuple):
       class_names: one for each output.
       title: where it is from, and the step of a run.
       workdir: of its run; None of other weights.
+      info: what is known of weights that have a name.
     """
 
     config: RunConfig
@@ -50,6 +51,7 @@ class Trained(NamedTuple):
     class_names: tuple[str, ...]
     title: str
     workdir: Path | None = None
+    info: WeightsInfo | None = None
 
 
 def open_trained(
@@ -78,7 +80,8 @@ def open_trained(
     found = read.model, read.variables
     if read.info is not None:
         config = preprocessing_config(read.info.model, read.info.preprocessing)
-        return _plain(config, *found, read.title, read.info.class_names)
+        plain = _plain(config, *found, read.title, read.info.class_names)
+        return plain._replace(info=read.info)
     network, channels = read.record["model"], read.record["channels"]
     return _plain(published_config(network, channels), *found, read.title)
 
