@@ -16,7 +16,7 @@ _FOLDERS = ("analysis", "attribution", "interop", "layers", "models", "ops")
 _NAMES = {
     "LoadedModel": "jaxcnn.run.inference",
     "create_model": "jaxcnn.models",
-    "create_pretrained": "jaxcnn.run.create_pretrained",
+    "create_pretrained": "jaxcnn.run.trained",
     "list_models": "jaxcnn.models",
     "list_pretrained": "jaxcnn.pretrained.weights_info",
     "load": "jaxcnn.run.inference",
@@ -47,8 +47,8 @@ if TYPE_CHECKING:  # a type checker must not take every name for one of the pack
     from jaxcnn import analysis, attribution, interop, layers, models, ops
     from jaxcnn.models import create_model, list_models, model_info, register_model
     from jaxcnn.pretrained.weights_info import list_pretrained, weights_info
-    from jaxcnn.run.create_pretrained import create_pretrained
     from jaxcnn.run.inference import LoadedModel, load
+    from jaxcnn.run.trained import create_pretrained
 
     __version__: str
 else:

@@ -1,11 +1,13 @@
-"""Opens a trained network for a command: of a run, of a folder of weights, or by name."""
+"""Opens a trained network: of a run, of a folder of weights, or by name."""
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
@@ -13,6 +15,7 @@ from jaxcnn.config.schema import RunConfig, changed
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.errors import UserError
 from jaxcnn.interop.folder import RECORD
+from jaxcnn.interop.transfer import transfer
 from jaxcnn.io import paths
 from jaxcnn.models import model_info
 from jaxcnn.models.published import Crop
@@ -84,6 +87,58 @@ def open_trained(
         return plain._replace(info=read.info)
     network, channels = read.record["model"], read.record["channels"]
     return _plain(published_config(network, channels), *found, read.title)
+
+
+def create_pretrained(
+    name: str | os.PathLike[str],
+    num_classes: int | None = None,
+    *,
+    channels: int | None = None,
+    key: jax.Array | None = None,
+    allow_noncommercial: bool = False,
+    **fields: Any,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Returns a network and its trained variables, float32.
+
+    The first use of a name fetches its file; see `jaxcnn.pretrained.fetch`. `jaxcnn.weights_info`
+    says what it is, and its `preprocess` makes the network's inputs of images.
+
+    Args:
+      name: "resnet50.tv_in1k", or "resnet50" for the default weights of a network, see
+        `jaxcnn.list_pretrained`; a folder that `jaxcnn.interop.convert` wrote; or the workdir of a
+        run, whose latest checkpoint is taken.
+      num_classes: None is the classifier of the weights; 0 leaves it out, and the network returns
+        pooled features; another number is a new classifier, which needs `key`.
+      channels: of the images. A network of colour images also takes grey ones, 1: its first kernel
+        is summed over the colours. One of grey images takes colour, 3. None is as in the weights.
+      key: of a new classifier.
+      allow_noncommercial: take weights whose licence forbids commercial use.
+      **fields: of the network, such as `dtype=jnp.bfloat16` or `dropout_rate=0.2`.
+
+    Raises:
+      UserError: if there is no such name or folder, the file cannot be had or is another, the
+        licence is not allowed, or a field is wrong.
+    """
+    opened = open_trained(name, allow_noncommercial=allow_noncommercial)
+    model, variables = opened.found.model, dict(opened.found.variables)
+    given = opened.found.num_classes
+    wanted = given if num_classes is None else num_classes
+    try:
+        model = model.clone(num_classes=wanted, **fields)
+    except TypeError as error:
+        raise UserError(f"{name}: {error}") from None
+    height, width, depth = restore.image_shape(opened.config)
+    if wanted == given and channels in (None, depth):
+        return model, variables
+    if wanted not in (0, given) and key is None:
+        raise UserError(
+            f"num_classes={wanted} is a new classifier, that of the weights has {given}: give the"
+            " key that it is drawn with, key=jax.random.key(0)"
+        )
+    images = jnp.zeros((1, height, width, channels or depth))
+    init: Callable[..., Any] = jax.jit(model.init)
+    fresh = init(jax.random.key(0) if key is None else key, images)
+    return model, transfer(fresh, variables)[0]
 
 
 def open_run(directory: Path, checkpoint: str = "latest", model: str = "") -> Trained:
