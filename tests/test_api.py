@@ -90,7 +90,7 @@ def test_a_loaded_network_answers_as_the_command_does(photo_run, monkeypatch):
     monkeypatch.setenv("HOME", str(photo_run.workdir.parent))
     network = jaxcnn.load("~/run", checkpoint=4)
     files = sorted((photo_run.images / "dog").iterdir())
-    answers = predict.predict(photo_run.workdir, files, top_k=3)
+    answers = predict.predict(network, files, top_k=3)
     wanted = [[g.probability for g in sorted(gs, key=lambda g: g.label)] for _, gs in answers]
     np.testing.assert_allclose(network.predict(files), wanted, atol=1e-6)
     assert (network.class_names, network.image_shape, network.step) == (
@@ -125,7 +125,7 @@ def test_any_number_of_images_needs_few_programs(photo_run):
 
 
 def test_what_cannot_be_loaded_or_read_is_said_in_one_line(photo_run, tmp_path):
-    with pytest.raises(UserError, match="is not the workdir"):
+    with pytest.raises(UserError, match="neither a run, a folder of weights nor a name"):
         jaxcnn.load(tmp_path / "gone")
     with pytest.raises(UserError, match="latest, best or a step"):
         jaxcnn.load(photo_run.workdir, checkpoint="worst")

@@ -89,7 +89,7 @@ def test_a_network_without_what_is_asked_for_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give the name of a network, --workdir=DIR or --weights=DIR"),
+        ([], "give the name of a network, --workdir=DIR or --weights=NAME|DIR"),
         (["lenet5", "--workdir=x"], "give the name of a network"),
         (["--workdir=x", "--kernel-init=normal"], "are of a network with random weights"),
         (["lenet5", "--split=test"], "are of a run"),

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxcnn import predict
+from jaxcnn import load, predict
 from jaxcnn.config import build, build_data
 from jaxcnn.config.config_dict import freeze
 from jaxcnn.errors import UserError
@@ -65,12 +65,12 @@ def test_probabilities_are_the_averaged_network_s_own(photo_run, tmp_path, capsy
 def test_lines_have_the_most_probable_classes(photo_run, capsys):
     image = photo_run.images / "dog" / "0.png"
     main([f"--workdir={photo_run.workdir}", "--topk=2", "--checkpoint=2", str(image)])
-    ((file, guesses),) = predict.predict(photo_run.workdir, [image], checkpoint="2", top_k=2)
+    ((file, guesses),) = predict.predict(load(photo_run.workdir, checkpoint=2), [image], top_k=2)
     assert file == image
     assert [guess.rank for guess in guesses] == [1, 2]
     shown = "  ".join(f"{guess.name} {guess.probability:.2%}" for guess in guesses)
     assert capsys.readouterr().out == f"{image}  {shown}\n"
-    ((_, latest),) = predict.predict(photo_run.workdir, [image])
+    ((_, latest),) = predict.predict(load(photo_run.workdir), [image])
     assert len(latest) == 3
     assert latest[0].probability != guesses[0].probability
 
@@ -85,7 +85,7 @@ def test_a_workdir_without_names_gives_numbers_and_says_so(photo_run, copy, caps
     (copy / "classes.json").unlink()
     seal_as_before(copy)
     main([f"--workdir={copy}", str(photo_run.images / "dog" / "0.png")])
-    ((_, guesses),) = predict.predict(copy, [photo_run.images / "dog" / "0.png"])
+    ((_, guesses),) = predict.predict(load(copy), [photo_run.images / "dog" / "0.png"])
     assert {(guess.name, guess.label) for guess in guesses} == {("0", 0), ("1", 1), ("2", 2)}
     assert "  0 " in capsys.readouterr().out
     assert "no classes.json with 3 names" in caplog.text
@@ -112,9 +112,9 @@ def test_an_old_workdir_gets_its_names_and_another_folder_s_are_refused(photo_ru
 )
 def test_the_names_within_the_checkpoint_decide(copy, photo_run, text, caplog):
     image = photo_run.images / "dog" / "0.png"
-    ((_, wanted),) = predict.predict(photo_run.workdir, [image])
+    ((_, wanted),) = predict.predict(load(photo_run.workdir), [image])
     (copy / "classes.json").write_text(text)
-    ((_, guesses),) = predict.predict(copy, [image])
+    ((_, guesses),) = predict.predict(load(copy), [image])
     assert guesses == wanted
     assert caplog.text.count("classes.json differs from the names within the checkpoint") == 1
 
@@ -201,9 +201,9 @@ CONFIGS = {
 @pytest.mark.parametrize("damage", CONFIGS.values(), ids=CONFIGS)
 def test_the_config_within_the_checkpoint_decides(photo_run, copy, damage, caplog):
     image = photo_run.images / "dog" / "0.png"
-    ((_, wanted),) = predict.predict(photo_run.workdir, [image])
+    ((_, wanted),) = predict.predict(load(photo_run.workdir), [image])
     damage(copy)
-    ((_, guesses),) = predict.predict(copy, [image])
+    ((_, guesses),) = predict.predict(load(copy), [image])
     assert guesses == wanted
     (line,) = caplog.messages
     assert "within the checkpoint" in line

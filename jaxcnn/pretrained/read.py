@@ -55,8 +55,8 @@ def read_pretrained(
         return _of_folder(folder)
     if not known(text) and ("/" in text.removeprefix("timm/") or folder.exists()):
         raise UserError(
-            f"{text} is neither a folder of weights nor a name: jaxcnn.list_pretrained() has the"
-            " names, and python -m jaxcnn.interop.convert makes folders"
+            f"{text} is neither a run, a folder of weights nor a name: jaxcnn.list_pretrained() has"
+            " the names, and python -m jaxcnn.interop.convert makes folders"
         )
     info = weights_info(text)
     check_licence(info, allow_noncommercial)

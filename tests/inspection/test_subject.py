@@ -9,6 +9,7 @@ import jaxcnn
 from jaxcnn.errors import UserError
 from jaxcnn.inspection import subject
 from jaxcnn.interop.folder import write_folder
+from jaxcnn.run.trained import open_trained
 
 
 def test_a_run_s_network_is_the_one_that_load_gives(photo_run):
@@ -27,7 +28,7 @@ def test_converted_weights_are_normalised_as_their_paper_does(tmp_path):
     )
     names = {"library": "torchvision", "name": "resnet18", "source": "x.npz"}
     write_folder(tmp_path / "w", model, variables, overrides=overrides, **names)
-    found = subject.of_weights(tmp_path / "w")
+    found = subject.of_trained(open_trained(tmp_path / "w"))
     assert found.network.image_shape == (224, 224, 3)
     assert found.network.class_names == ("0", "1", "2")
     black = np.asarray(found.network.normalize(np.zeros((1, 8, 8, 3), np.uint8)))[0, 0, 0]
@@ -36,8 +37,8 @@ def test_converted_weights_are_normalised_as_their_paper_does(tmp_path):
     )
     chosen = jax.tree.map(np.testing.assert_array_equal, found.network.variables, variables)
     assert chosen
-    with pytest.raises(UserError, match="is not a folder of converted weights"):
-        subject.of_weights(tmp_path)
+    with pytest.raises(UserError, match="is not the workdir of a run"):
+        subject.of_trained(open_trained(tmp_path))
 
 
 def test_a_fresh_network_has_the_weights_of_seed_0_and_any_size_that_it_takes():

@@ -1,5 +1,6 @@
 """What is known of trained weights, and how their images are prepared."""
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +103,12 @@ def test_classes_have_words_and_synsets():
     assert synsets[281] == "n02123045"
     assert list(synsets) == sorted(synsets)  # the order of outputs
     assert weights_info("resnet18").class_names == words
+
+
+def test_the_page_of_all_weights_is_of_today():
+    """Written by `python docs/pretrained.py`."""
+    docs = Path(__file__).parents[2] / "docs"
+    spec = importlib.util.spec_from_file_location("docs_pretrained", docs / "pretrained.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.page() == (docs / "pretrained.md").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcnn import predict
+from jaxcnn import load, predict
 from jaxcnn.evaluation import evaluate
 from jaxcnn.run import workdir
 from tests import runs
@@ -62,7 +62,7 @@ def test_it_is_evaluated_as_it_was(old):
 def test_it_predicts_as_it_did(old, tmp_path):
     ramp = (4 * np.arange(64, dtype=np.uint8)).reshape(8, 8)
     Image.fromarray(ramp).save(tmp_path / "ramp.png")
-    ((_, guesses),) = predict.predict(old, [tmp_path / "ramp.png"], top_k=10)
+    ((_, guesses),) = predict.predict(load(old), [tmp_path / "ramp.png"], top_k=10)
     found = {guess.label: guess.probability for guess in guesses}
     np.testing.assert_allclose([found[label] for label in range(10)], RAMP, atol=1e-4)
 
