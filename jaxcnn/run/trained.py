@@ -137,7 +137,10 @@ def create_pretrained(
         )
     images = jnp.zeros((1, height, width, channels or depth))
     init: Callable[..., Any] = jax.jit(model.init)
-    fresh = init(jax.random.key(0) if key is None else key, images)
+    if wanted in (0, given):  # nothing is drawn
+        fresh = jax.eval_shape(init, jax.random.key(0), images)
+    else:
+        fresh = init(key, images)
     return model, transfer(fresh, variables)[0]
 
 
