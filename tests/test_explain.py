@@ -221,7 +221,7 @@ def test_every_family_is_explained(name, side, tmp_path, capsys):
     explain_all(name, side, tmp_path, capsys)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_pictures_of_features_are_drawn_of_a_run(tmp_path, capsys):
     """Of a run with kept checkpoints, and its own data."""
     workdir = make_run(tmp_path / "run")

@@ -156,15 +156,23 @@ def test_scales_are_those_of_the_kernels():
 @pytest.mark.parametrize(
     ("name", "fields", "shape"),
     [
-        ("lenet5", {}, (32, 32, 1)),
+        pytest.param(*("lenet5", {}, (32, 32, 1)), marks=pytest.mark.exhaustive),
         pytest.param(*("alexnet", {}, (64, 64, 3)), marks=pytest.mark.exhaustive),
-        ("vgg11_bn", {"stage_sizes": (1, 2), "stage_features": (4, 8), "pool_size": (1, 1)}, None),
+        pytest.param(
+            "vgg11_bn",
+            {"stage_sizes": (1, 2), "stage_features": (4, 8), "pool_size": (1, 1)},
+            None,
+            marks=pytest.mark.exhaustive,
+        ),
         ("cifar_resnet20", {"stage_sizes": (1, 1), "width": 4}, None),
         pytest.param(
             *("cifar_resnet110_v2", {"stage_sizes": (1, 1), "width": 4}, None),
             marks=pytest.mark.exhaustive,
         ),
-        ("densenet_40_12", {"stage_sizes": (2, 2), "growth_rate": 4}, None),
+        pytest.param(
+            *("densenet_40_12", {"stage_sizes": (2, 2), "growth_rate": 4}, None),
+            marks=pytest.mark.exhaustive,
+        ),
         pytest.param(*("highway_fc10", {}, (28, 28, 1)), marks=pytest.mark.exhaustive),
         pytest.param(*("fractalnet20_cifar10", {}, (32, 32, 3)), marks=pytest.mark.exhaustive),
         pytest.param(*("dfn_mr1", {"stage_sizes": (1, 1)}, None), marks=pytest.mark.exhaustive),

@@ -17,8 +17,10 @@ SHAPE = (12, 12, 3)
     [
         Objective(2),
         Objective(3, "relu_2"),
-        Objective(3, "conv2", (2, 4)),
-        Objective(node="conv1", direction=(1, -1, 0, 0, 0.5, 0)),
+        pytest.param(Objective(3, "conv2", (2, 4)), marks=pytest.mark.exhaustive),
+        pytest.param(
+            Objective(node="conv1", direction=(1, -1, 0, 0, 0.5, 0)), marks=pytest.mark.exhaustive
+        ),
     ],
     ids=["class", "channel", "unit", "direction"],
 )

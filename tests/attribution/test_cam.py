@@ -75,7 +75,11 @@ def test_score_cam_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("name", "fields"), [("cifar_resnet20", {"stage_sizes": (1, 1)}), ("nin_cifar10", {})]
+    ("name", "fields"),
+    [
+        ("cifar_resnet20", {"stage_sizes": (1, 1)}),
+        pytest.param("nin_cifar10", {}, marks=pytest.mark.exhaustive),
+    ],
 )
 def test_cam_and_grad_cam_are_one_where_pooling_is_global(name, fields):
     """And the mean of CAM is the logit but for the bias."""

@@ -16,7 +16,7 @@ from jaxcnn.attribution.parametrization import (
 from jaxcnn.data.augmentation import augment
 
 
-@pytest.mark.parametrize("shape", [(2, 8, 8, 3), (1, 7, 10, 1), (1, 6, 9, 2), (1, 1, 1, 1)])
+@pytest.mark.parametrize("shape", [(2, 7, 10, 3), (1, 1, 1, 1)])
 @pytest.mark.parametrize("decay", [0.0, 1.0, 1.5])
 def test_fourier_round_trip(shape, decay):
     images = jax.random.normal(jax.random.key(0), shape)
