@@ -13,10 +13,11 @@ HEAD = """# All trained weights
 `jaxcnn.create_pretrained(NAME)` returns a network with these weights; [Trained
 weights](weights.md) says how. Of each network the first is the default. "Size" is the side of the
 images in pixels and the short side that they are cut from. The accuracy on ImageNet's validation
-images is the library's own figure, at the size given beside it where that is another one. "Known"
-is what is published of the file: a whole hash, a part of it, or nothing.
+images is the library's own figure, at the size given beside it where that is another one. "Compared
+with" is what a file must equal on every read: a published hash or a part of one, and where no whole
+SHA-256 is published, the first file that was downloaded.
 
-| name | library | size | top-1 | licence | known |
+| name | library | size | top-1 | licence | compared with |
 |---|---|---|---|---|---|
 """
 
@@ -34,7 +35,7 @@ def _row(info: WeightsInfo) -> str:
         f"{way.image_size}, {way.resize}",
         _accuracy(info),
         info.licence,
-        _known(info),
+        info.known_by,
     )
     return f"| {' | '.join(cells)} |\n"
 
@@ -45,16 +46,6 @@ def _accuracy(info: WeightsInfo) -> str:
     other = info.measured is not None and info.measured != info.preprocessing
     place = f" at {info.measured.image_size}, {info.measured.resize}" if other else ""
     return f"{info.top1:.2f} %{place}"
-
-
-def _known(info: WeightsInfo) -> str:
-    if info.sha256:
-        return "SHA-256"
-    if info.sha256_prefix:
-        return f"{len(info.sha256_prefix)} digits of SHA-256"
-    if info.md5:
-        return "MD5"
-    return "revision" if info.revision else ""
 
 
 if __name__ == "__main__":

@@ -125,6 +125,15 @@ class WeightsInfo:
         return "-NC-" in self.licence
 
     @property
+    def known_by(self) -> str:
+        """What a file is compared with; "first download" if nothing is published of it."""
+        if self.sha256:
+            return "SHA-256"
+        if self.sha256_prefix:
+            return f"{len(self.sha256_prefix)} digits of SHA-256, first download"
+        return "MD5" if self.md5 else "first download"
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """A name for each output of the network."""
         if self.num_classes == IMAGENET:
