@@ -8,6 +8,7 @@ out, since it is too weak on white.
 
 import importlib.util
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -190,7 +191,21 @@ def encode(figure: "Figure", kind: str = ".png") -> bytes:
     fixed: dict[str, Any] = {"metadata": {"Date": None}} if kind == ".svg" else {"dpi": DPI}
     with quiet_fonts(), rc_context({"svg.hashsalt": "jaxcnn"}):
         figure.savefig(file, format=kind.removeprefix("."), **fixed)
-    return file.getvalue()
+    return _numbered(file.getvalue()) if kind == ".svg" else file.getvalue()
+
+
+def _numbered(svg: bytes) -> bytes:
+    """Returns an SVG whose clip paths and markers are named by numbers.
+
+    Matplotlib names them by digests of coordinates, whose last digits differ between machines.
+    """
+    names = dict.fromkeys(re.findall(rb' id="([a-zA-Z][0-9a-f]{10})"', svg))
+    numbers = {name: b"%c%d" % (name[0], n) for n, name in enumerate(names, 1)}
+    return re.sub(
+        rb'((?: id="|url\(#|href="#))([a-zA-Z][0-9a-f]{10})\b',
+        lambda found: found[1] + numbers.get(found[2], found[2]),
+        svg,
+    )
 
 
 def save(figure: "Figure", path: Path) -> None:

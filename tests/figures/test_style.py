@@ -1,3 +1,4 @@
+import re
 import sys
 
 import numpy as np
@@ -23,6 +24,20 @@ def test_the_same_figure_is_the_same_file_and_pyplot_stays_out():
     assert (
         "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
     )
+
+
+def test_the_names_within_an_svg_do_not_depend_on_the_last_digits_of_coordinates():
+    def named(shift):
+        figure = style.new_figure(3, 2)
+        figure.set_layout_engine("none")
+        axes = figure.add_axes((0.1 + shift, 0.1, 0.8, 0.8))
+        axes.plot([0, 1], [0, 1], marker="o")
+        return style.encode(figure, ".svg")
+
+    assert named(0) == named(1e-13)
+    names = set(re.findall(rb' id="([^"]+)"', named(0)))
+    used = set(re.findall(rb'(?:url\(|href=")#([^")]+)', named(0)))
+    assert used and used <= names
 
 
 def test_a_figure_is_saved_by_its_ending(tmp_path):
