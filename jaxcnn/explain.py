@@ -67,6 +67,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         raise UserError("name one network: --workdir=DIR, --weights=NAME|DIR or --fresh=NAME")
     if flags.image_size and not flags.fresh:
         raise UserError("--image-size is of a --fresh network: others have their own")
+    if (flags.checkpoint != "latest" or flags.model) and not flags.workdir:
+        raise UserError("--checkpoint and --model are of a run: give its --workdir")
     if flags.split and flags.images:
         raise UserError("give either --split or image files")
     check_whole("--batch", flags.batch)

@@ -31,7 +31,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxcnn.data.images.files import say_problems
 from jaxcnn.errors import UserError, check_whole, nearest, printable
 from jaxcnn.figures import style
 from jaxcnn.inspection import images, subject
@@ -81,8 +80,10 @@ def _check(flags: argparse.Namespace) -> None:
         )
     if flags.split and flags.images:
         raise UserError("give either --split or --images")
-    if (flags.split or flags.checkpoint == "all") and not flags.workdir:
-        raise UserError("--split and --checkpoint=all are of a run: give its --workdir")
+    if (flags.split or flags.checkpoint != "latest" or flags.model) and not flags.workdir:
+        raise UserError("--split, --checkpoint and --model are of a run: give its --workdir")
+    if not _parts(flags.part):
+        raise UserError(f"--part={flags.part} names no part: give all or names with commas")
     for part in _parts(flags.part):
         if part not in PARTS:
             raise UserError(f"--part={part}: {nearest(part, [*PARTS, 'all'])}")
@@ -111,7 +112,7 @@ def main(argv: Sequence[str]) -> None:
         _write(flags.out / name, part)
     pixels = networks[-1].pixels
     if pixels is not None:
-        say_problems(pixels.problems, pixels.count)
+        pixels.say_problems()
 
 
 def _parts(text: str) -> list[str]:

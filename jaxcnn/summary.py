@@ -55,6 +55,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     flags = parser.parse_args(argv)
     if bool(flags.name) == bool(flags.workdir):
         raise UserError("give the name of a network or --workdir=DIR")
+    if (flags.checkpoint != "latest" or flags.model) and not flags.workdir:
+        raise UserError("--checkpoint and --model are of a run: give its --workdir")
     if flags.depth < 0:
         raise UserError(f"--depth={flags.depth}: give 0 or more")
     if flags.image_size is not None:

@@ -120,6 +120,8 @@ def test_files_have_short_different_names():
     given = ["a/cat.jpg", "b/cat.png", "test:17", "x" * 99 + ".png", "…", ".hidden"]
     names = attributions.file_names(given)
     assert names == ["cat", "cat-2", "test-17", "x" * 40, "image", "hidden"]
+    clashing = ["a/cat.jpg", "b/cat.jpg", "cat-2.jpg", "Cat.jpg"]
+    assert attributions.file_names(clashing) == ["cat", "cat-2", "cat-2-2", "Cat-3"]
 
 
 def test_filters_need_no_image(photo_run, tmp_path, capsys):
@@ -148,7 +150,10 @@ WRONG = {
     "no images": (["--workdir={run}"], "name images to explain"),
     "a method": (["--workdir={run}", "--method=gradcam", "{image}"], "did you mean grad_cam"),
     "a layer": (["--workdir={run}", "--layer=stage9", "{image}"], "has no layer 'stage9'"),
-    "an index": (["--workdir={run}", "--index=1", "{image}"], "--index=1: there are 1 images"),
+    "an index": (["--workdir={run}", "--index=1", "{image}"], "numbers from 0 to 0"),
+    "no method": (["--workdir={run}", "--method=,", "{image}"], "--method=, names no method"),
+    "a checkpoint": (["--fresh=lenet5", "--checkpoint=best", "{image}"], "are of a run"),
+    "sanity": (["--workdir={run}", "--sanity", "--method=filters"], "--sanity checks methods"),
     "no index": (["--workdir={run}", "--index=-1", "{image}"], "give whole numbers"),
     "a size": (["--workdir={run}", "--image-size=8", "{image}"], "--image-size is of a --fresh"),
     "both": (["--workdir={run}", "--split=test", "{image}"], "either --split or image files"),

@@ -107,7 +107,7 @@ def _vargrad(asked: Question) -> Answer:
 
 def _integrated_gradients(asked: Question) -> Answer:
     found = integrated_gradients(*asked[:4])
-    return Answer(found.pixels.sum(-1), numbers={"gap": found.gap})
+    return Answer(found.pixels.sum(-1), numbers={"gap": found.gap, "steps": found.steps})
 
 
 def _occlusion(asked: Question) -> Answer:

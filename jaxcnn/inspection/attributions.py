@@ -280,13 +280,17 @@ def file_names(names: Iterator[str] | Sequence[str]) -> list[str]:
     Args:
       names: of images; the folder and the ending are left out.
     """
-    taken: dict[str, int] = {}
+    taken = set[str]()  # without regard to capitals, as some file systems are
     found = []
     for name in names:
         plain = re.sub(
             r"[^A-Za-z0-9.]+", "-", Path(name).stem if "/" in name or "." in name else name
         )
         plain = plain.strip("-.")[:LONGEST] or "image"
-        taken[plain] = taken.get(plain, 0) + 1
-        found.append(plain if taken[plain] == 1 else f"{plain}-{taken[plain]}")
+        free, number = plain, 1
+        while free.lower() in taken:
+            number += 1
+            free = f"{plain}-{number}"
+        taken.add(free.lower())
+        found.append(free)
     return found

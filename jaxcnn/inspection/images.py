@@ -10,7 +10,7 @@ from jaxcnn.config import build_data
 from jaxcnn.config.schema import changed
 from jaxcnn.data.dataset import UnreadableImageError
 from jaxcnn.data.images.decode import IMAGE_BYTES
-from jaxcnn.data.images.files import find_images
+from jaxcnn.data.images.files import find_images, say_problems
 from jaxcnn.errors import UserError, printable, reason
 from jaxcnn.inspection.subject import Subject
 from jaxcnn.io.safe_files import read_bytes
@@ -26,6 +26,7 @@ class Images:
       truth: number → name of the true class, "" where it is not known.
       read: number → uint8 [H, W, C], of the network's size. It raises `UnreadableImageError`.
       problems: name and reason of what could not be read, filled in as images are read.
+      missing: how many paths led to no image; their reasons are the first of `problems`.
     """
 
     count: int
@@ -33,6 +34,11 @@ class Images:
     truth: Callable[[int], str]
     read: Callable[[int], np.ndarray]
     problems: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    missing: int = 0
+
+    def say_problems(self) -> None:
+        """Logs a warning about what could not be read; see `files.say_problems`."""
+        say_problems(self.problems, self.count + self.missing)
 
     def take(self, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Returns those of some images that can be read: int [n] numbers, uint8 [n, H, W, C].
@@ -92,7 +98,14 @@ def of_files(subject: Subject, paths: Sequence[Path]) -> Images:
         folder = files[number].resolve().parent.name
         return folder if folder in known else ""
 
-    return Images(len(files), lambda number: printable(files[number]), truth, read, list(problems))
+    return Images(
+        len(files),
+        lambda number: printable(files[number]),
+        truth,
+        read,
+        list(problems),
+        len(problems),
+    )
 
 
 def of_split(subject: Subject, split: str) -> Images:

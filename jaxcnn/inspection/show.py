@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jaxcnn.attribution.methods import METHODS
-from jaxcnn.data.images.files import say_problems
 from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.figures import style
 from jaxcnn.inspection import attributions, sanity
@@ -59,9 +58,11 @@ def choose(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
       text: names with commas; "all" is all methods, "features" all pictures.
 
     Raises:
-      UserError: for an unknown name, which gets the nearest.
+      UserError: for an unknown name, which gets the nearest, or for no name.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UserError(f"--method={text} names no method: give all, features or names with commas")
     known = [*GROUPS, *METHODS, *PICTURES]
     for name in names:
         if name not in known:
@@ -101,7 +102,7 @@ def chosen(text: str, images: Images | None, *, of_split: bool) -> list[int]:
     given = numbers("--index", text)
     for number in given:
         if number >= images.count:
-            raise UserError(f"--index={number}: there are {images.count:,} images, from 0")
+            raise UserError(f"--index={number}: the images have numbers from 0 to {images.count - 1:,}")
     return given or list(range(min(images.count, FIRST) if of_split else images.count))
 
 
@@ -115,6 +116,8 @@ def run(shown: Shown, methods: Sequence[str], drawn: Sequence[str]) -> None:
         raise UserError("name images to explain: files or folders, or --split of the run's data")
     if shown.csv and not methods:
         raise UserError("--csv holds the numbers of attribution methods: name some, or all")
+    if shown.sanity and not sanity.checkable(methods):
+        raise UserError("--sanity checks methods that explain an image: name some, or all")
     style.new_figure(1, 1)  # refuses before the work where matplotlib is missing
     refusals = []
     with contextlib.ExitStack() as scope:
@@ -133,10 +136,9 @@ def run(shown: Shown, methods: Sequence[str], drawn: Sequence[str]) -> None:
         if len(refusals) == len(methods) + len(drawn):
             raise UserError(refusals[0])
     if shown.csv:
-        print(printable(f"{shown.csv}: {len(cases)} images, {len(methods)} methods"))
+        print(printable(f"{shown.csv}: {_counted(cases, 'image')}, {_counted(methods, 'method')}"))
     if shown.images:
-        total = shown.images.count + len(shown.images.problems)
-        say_problems(shown.images.problems, total)
+        shown.images.say_problems()
 
 
 def _cases(shown: Shown, images: Images) -> list[attributions.Case]:
@@ -172,7 +174,7 @@ def _explain(
         yield result
     if whole:
         for file in attributions.write_sheets(shown.out, cases, whole):
-            print(printable(f"{file}: {len(whole)} methods side by side"), flush=True)
+            print(printable(f"{file}: {_counted(whole, 'method')}, side by side"), flush=True)
     checked = sanity.checkable([result.method for result in whole])
     if shown.sanity and checked:
         with waiting("randomising the network from the top", _to_stderr):
@@ -198,6 +200,10 @@ def _draw(shown: Shown, drawn: Sequence[str]) -> list[str]:
             print(printable(f"{name}: left out: {error}"), flush=True)
             refusals.append(str(error))
     return refusals
+
+
+def _counted(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
 
 
 def _to_stderr(line: str) -> None:

@@ -49,6 +49,18 @@ def test_the_folder_of_a_file_is_its_true_class_if_the_network_has_one(photo_run
     assert images.of_files(network, [stray]).truth(0) == ""
 
 
+def test_the_warning_counts_all_images_that_were_named(photo_run, tmp_path, caplog):
+    broken = tmp_path / "a.png"
+    broken.write_bytes(b"no image")
+    network, dog = subject.of_run(photo_run.workdir), photo_run.images / "dog" / "0.png"
+    seen = images.of_files(network, [broken, dog, tmp_path / "none.png"])
+    seen.take([0, 1])
+    seen.say_problems()
+    assert "2 of 3 images cannot be read" in caplog.text
+    images.of_files(network, [dog, tmp_path / "none.png"]).say_problems()
+    assert "1 of 2 images cannot be read" in caplog.text
+
+
 def test_an_unreadable_file_is_a_problem_with_a_name(photo_run, tmp_path):
     broken = tmp_path / "a\x1b.png"
     broken.write_bytes(b"no image")

@@ -3,13 +3,16 @@
 Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", 2017, arXiv 1703.01365.
 Equation 1: IG_i(x) = (x_i - x'_i) ∫₀¹ ∂F(x' + α(x - x'))/∂x_i dα. The sum over i is F(x) - F(x')
 (completeness, proposition 1); what a finite sum misses of it is the completeness gap, and §5 takes
-as many steps as make it small. The paper's sum (equation 3) is the Riemann sum at α = k/m; the
-nodes of Gauss and Legendre are m others, with weights.
+as many steps as make it small: here m, 2m, 4m … for each image, until its gap is at most the
+tolerance. The paper's sum (equation 3) is the Riemann sum at α = k/m; the nodes of Gauss and
+Legendre are m others, with weights. The gradient of a network of ReLUs jumps along the way, so that
+no rule is exact, and more steps are taken as equal parts of the way with m nodes each.
 
 F is the logit here. The baseline is an image without evidence: the result depends on it, and so
 does what counts as nothing: from a black one, black pixels get nothing.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -29,6 +32,7 @@ from jaxcnn.attribution.targets import (
 from jaxcnn.errors import UserError, check_whole, nearest
 
 BATCH = 8  # images of a path that are given to the network at once
+MOST_PARTS = 8  # of the way from the baseline to an image
 BASELINES = ("zero", "mean")
 RULES = ("gauss_legendre", "riemann")
 
@@ -39,12 +43,15 @@ class IntegratedGradients(NamedTuple):
     Attributes:
       pixels: (N, H, W, C); the sum over channels is the share of a pixel.
       difference: of the logit at the image and at the baseline, (N,).
-      gap: |sum of the pixels - difference| / |difference|, (N,): the completeness gap.
+      gap: |sum of the pixels - difference| / |difference|, (N,): the completeness gap; 0 where both
+        are 0.
+      steps: that were taken, int (N,).
     """
 
     pixels: jax.Array
     difference: jax.Array
     gap: jax.Array
+    steps: jax.Array
 
 
 def integrated_gradients(
@@ -56,8 +63,12 @@ def integrated_gradients(
     baseline: Any = "zero",
     steps: int = 128,
     rule: str = "gauss_legendre",
+    tolerance: float | None = 0.01,
 ) -> IntegratedGradients:
     """Returns what each value adds to the logit on the way from a baseline to the image.
+
+    The steps of an image are doubled while its gap is above the tolerance, up to eight times as
+    many. Near the precision of the numbers the gap does not get smaller any more.
 
     Args:
       model: `model.apply(variables, images, train=False)` returns logits (N, K).
@@ -68,19 +79,25 @@ def integrated_gradients(
         by it; "mean", the mean colour of each image itself; or an array of the shape of an image
         or of all images. Black is `network.preprocess(numpy.zeros((H, W, C), numpy.uint8))` of a
         network that `jaxcnn.load` returns.
-      steps: m.
+      steps: m, the least number of gradients for an image.
       rule: "gauss_legendre", or "riemann" as in the paper.
+      tolerance: largest gap; None takes m steps, whatever the gap is. Only then the result can be
+        differentiated backwards.
 
     Raises:
-      UserError: for images, classes, a baseline, steps or a rule of another kind.
+      UserError: for images, classes, a baseline, steps, a rule or a tolerance of another kind.
     """
     check_whole("steps", steps, most=1000)
+    if tolerance is not None and not tolerance >= 0:
+        raise UserError(f"tolerance={tolerance}: give a share of the difference, such as 0.01")
     if rule not in RULES:
         raise UserError(f"no rule {rule!r}: {nearest(rule, RULES)}")
     images = check_images(images)
     classes = check_classes(model, images, classes)
     start = _baseline(baseline, images)
-    return _integrated(model, variables, images, classes, start, steps=steps, rule=rule)
+    return _integrated(
+        model, variables, images, classes, start, steps=steps, rule=rule, tolerance=tolerance
+    )
 
 
 def path_nodes(steps: int, rule: str) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +125,7 @@ def _baseline(baseline: Any, images: jax.Array) -> jax.Array:
     return jnp.broadcast_to(array, images.shape)
 
 
-@jit_with_model("steps", "rule")
+@jit_with_model("steps", "rule", "tolerance")
 def _integrated(
     model: nn.Module,
     variables: Any,
@@ -118,28 +135,75 @@ def _integrated(
     *,
     steps: int,
     rule: str,
+    tolerance: float | None,
 ) -> IntegratedGradients:
     classes = likeliest(model, variables, images, classes)
+    ends = (pick(logits_of(model, variables, one), classes) for one in (images, start))
+    difference = next(ends) - next(ends)
+
+    def of_image(one: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        image, begin, label, rise = one
+        gradient = partial(_mean_gradient, model, variables, image, begin, label, steps, rule)
+
+        def finer(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+            parts = jnp.maximum(2 * state[2], 1)
+            return _shares(gradient(parts), image - begin, rise, parts)
+
+        if tolerance is None:
+            return _shares(gradient(1), image - begin, rise, jnp.int32(1))
+        nothing = jnp.zeros_like(image), jnp.asarray(jnp.inf, rise.dtype), jnp.int32(0)
+        return jax.lax.while_loop(
+            lambda state: (state[1] > tolerance) & (state[2] < MOST_PARTS), finer, nothing
+        )
+
+    pixels, gap, parts = jax.lax.map(of_image, (images, start, classes, difference))
+    return IntegratedGradients(pixels, difference, gap, steps * parts)
+
+
+def _shares(
+    gradient: jax.Array, way: jax.Array, rise: jax.Array, parts: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns the shares of an image's values, their completeness gap, and the parts of the way."""
+    pixels = way * gradient
+    missed = jnp.abs(jnp.sum(pixels) - rise)
+    divisor = jnp.where(missed == 0, 1, jnp.abs(rise))
+    return pixels, missed / divisor, parts
+
+
+def _mean_gradient(
+    model: nn.Module,
+    variables: Any,
+    image: jax.Array,
+    begin: jax.Array,
+    label: jax.Array,
+    steps: int,
+    rule: str,
+    parts: Any,
+) -> jax.Array:
+    """Returns the mean gradient on the way from `begin` to an image, (H, W, C).
+
+    Args:
+      model: the network.
+      variables: of the network.
+      image: (H, W, C).
+      begin: (H, W, C).
+      label: whose logit.
+      steps: nodes of each part of the way.
+      rule: see `path_nodes`.
+      parts: equal parts of the way; an array needs no program of its own for each number.
+    """
     at_once = min(BATCH, steps)
     missing = -steps % at_once
     # Steps that fill the last batch up have no weight.
     places, weights = (np.pad(one, (0, missing)) for one in path_nodes(steps, rule))
-    turns = jnp.asarray(np.stack([places, weights], -1).reshape(-1, at_once, 2), images.dtype)
+    turns = jnp.asarray(np.stack([places, weights], -1).reshape(-1, at_once, 2), image.dtype)
 
-    def of_image(one: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        image, begin, label = one
+    def more(number: jax.Array, total: jax.Array) -> jax.Array:
+        turn = turns[number % len(turns)][:, None, None, None]
+        place = (number // len(turns) + turn[..., 0]) / parts
+        path = begin[None] + place.astype(image.dtype) * (image - begin)[None]
+        labels = jnp.full(at_once, label)
+        gradients = score_gradient(model, variables, path, labels, "logit")
+        return total + jnp.sum(turn[..., 1] * gradients, axis=0)
 
-        def more(total: jax.Array, turn: jax.Array) -> tuple[jax.Array, None]:
-            place, weight = turn[:, None, None, None, 0], turn[:, None, None, None, 1]
-            path = begin[None] + place * (image - begin)[None]
-            labels = jnp.full(at_once, label)
-            gradients = score_gradient(model, variables, path, labels, "logit")
-            return total + jnp.sum(weight * gradients, axis=0), None
-
-        return jax.lax.scan(more, jnp.zeros_like(image), turns)[0]
-
-    pixels = (images - start) * jax.lax.map(of_image, (images, start, classes))
-    ends = (pick(logits_of(model, variables, one), classes) for one in (images, start))
-    difference = next(ends) - next(ends)
-    missed = jnp.sum(pixels, axis=(1, 2, 3)) - difference
-    return IntegratedGradients(pixels, difference, jnp.abs(missed) / jnp.abs(difference))
+    return jax.lax.fori_loop(0, parts * len(turns), more, jnp.zeros_like(image)) / parts
