@@ -114,6 +114,8 @@ def test_a_class_is_said_in_words():
     assert case.words == "dog, 87.5%, true: eel"
     assert case._replace(truth="dog").words == "dog, 87.5%"
     assert case._replace(class_name="3", truth="").words == "class 3, 87.5%"
+    long = case._replace(class_name="d" * 200, truth="e" * 200)
+    assert long.lines(10) == ["dddddd…ddd, 87.5%", "true: eeeeee…eee"]
 
 
 def test_files_have_short_different_names():

@@ -154,7 +154,7 @@ def draw(ablation: Ablation, text: str, results: Sequence[Result], out: Path) ->
     by_variant = _by_variant(ablation, results)
     figure = style.new_figure(10, 0.28 * max(len(by_variant), 6) + 2.5)
     title = (text.strip().splitlines() or [""])[0].rstrip(".")
-    style.headline(figure, label(title, LONGEST_TITLE))
+    style.headline(figure, title)
     curves, values = style.new_axes(figure, 1, 2, width_ratios=(3, 2))[0]
     for number, (variant, found) in enumerate(by_variant.items()):
         line = style.line_style(number)

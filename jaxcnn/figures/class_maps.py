@@ -43,13 +43,13 @@ def draw_class_maps(
     for number, (row, image, values) in enumerate(zip(panels, images, maps, strict=True)):
         row[0].set_axis_off()
         row[0].imshow(tiles.enlarged(tiles.as_rgb(image)[None])[0])
-        style.describe(row[0], label(truths[number], 14) if truths else "")
+        style.describe(row[0], label(truths[number], 12) if truths else "")
         logits = values.mean((0, 1))
         reach = float(np.abs(values).max()) or 1.0
         least = -reach if values.min() < 0 else 0
         for axes, each in zip(row[1:], np.argsort(-logits, kind="stable"), strict=False):
             style.show(axes, values[..., each], signed=least < 0, limits=(least, reach))
-            style.describe(axes, f"{label(class_names[each], 14)}\n{logits[each]:.3g}")
+            style.describe(axes, f"{label(class_names[each], 12)}\n{logits[each]:.3g}")
     if title:
-        style.headline(figure, label(title, 90))
+        style.headline(figure, title)
     return figure

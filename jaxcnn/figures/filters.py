@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxcnn.errors import UserError
 from jaxcnn.figures import style, tiles
-from jaxcnn.figures.labels import label
+from jaxcnn.figures.labels import shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +43,8 @@ def draw_filters(kernel: np.ndarray, name: str = "") -> "Figure":
         tiles.show_sheet(axes, filter_sheet(kernel, shared=shared))
         style.describe(axes, title)
     mean = "" if channels in (1, 3) else ", mean over the input channels"
-    style.headline(figure, f"{label(name)}: {count} filters of {height}x{width}x{channels}{mean}")
+    size = f"{height}x{width}x{channels}"
+    style.headline(figure, f"{shortened(name)}: {count} filters of {size}{mean}")
     return figure
 
 

@@ -17,11 +17,16 @@ def label(text: object, longest: int = LONGEST) -> str:
       text: any; control characters become escapes such as \x1b.
       longest: maximum number of characters; a longer name loses its middle.
     """
+    return shortened(text, longest).replace("$", r"\$")
+
+
+def shortened(text: object, longest: int = LONGEST) -> str:
+    """Returns a text in one line; if it is too long it loses its middle."""
     line = printable(text)
-    if len(line) > longest:
-        end = longest // 3
-        line = f"{line[: longest - end - 1]}…{line[-end:]}"
-    return line.replace("$", r"\$")
+    if len(line) <= longest:
+        return line
+    end = longest // 3
+    return f"{line[: longest - end - 1]}…{line[-end:]}"
 
 
 def cell(text: object) -> str:

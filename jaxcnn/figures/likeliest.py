@@ -55,13 +55,13 @@ def draw_likeliest(rows: Sequence[Answered], title: str = "") -> "Figure":
     panels = style.new_axes(figure, len(rows), 2 + near, grid=False, width_ratios=ratios)
     for axes, row in zip(panels, rows, strict=True):
         _show(axes[0], row.image)
-        style.describe(axes[0], label(row.truth, 20) if row.truth else "")
+        style.describe(axes[0], label(row.truth, 16) if row.truth else "")
         _bars(axes[1], row)
         for place, image, distance in zip(axes[2:], row.neighbours, row.distances, strict=True):
             _show(place, image)
             style.describe(place, f"at {distance:.3g}")
     if title:
-        style.headline(figure, label(title, 90))
+        style.headline(figure, title)
     return figure
 
 

@@ -48,7 +48,7 @@ def draw_maps(image: np.ndarray, maps: Mapping[str, np.ndarray], title: str = ""
         _draw_row(axes[1], np.asarray(values, np.float64))
         _say(axes[0], *describe_row(name, values))
     if title:
-        style.headline(figure, label(title, 80))
+        style.headline(figure, title)
     return figure
 
 

@@ -54,7 +54,7 @@ def draw_occluded(
     for axes, row in zip(panels, rows, strict=True):
         axes[0].set_axis_off()
         axes[0].imshow(tiles.enlarged(tiles.as_rgb(row.image)[None])[0])
-        style.describe(axes[0], label(row.class_name, 24))
+        style.describe(axes[0], label(row.class_name, 20))
         for place, values, about, limits in (
             (axes[1], row.feature, "sum of the strongest map", None),
             (axes[2], row.probability, "probability of the class", (0.0, 1.0)),
@@ -63,10 +63,11 @@ def draw_occluded(
             style.describe(place, about)
             bar = figure.colorbar(shown, ax=place, shrink=0.85)
             bar.ax.tick_params(labelsize=tiles.SMALL)
+            bar.ax.yaxis.get_offset_text().set_fontsize(tiles.SMALL)
             bar.outline.set_visible(False)
         _draw_classes(axes[3], row.likeliest, class_names)
     if title:
-        style.headline(figure, label(title, 90))
+        style.headline(figure, title)
     return figure
 
 

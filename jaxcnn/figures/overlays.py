@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 ACROSS = 8  # pictures in a row of a contact sheet
 CLIPPED = 0.005  # of the pixels of a map, beyond the end of its scale
 PALE = 0.55  # of an image below a map: the share of white
+WORDS = 22  # characters above an image of a contact sheet
 
 
 class Explained(NamedTuple):
@@ -46,11 +47,15 @@ def overlay(image: np.ndarray, values: np.ndarray, *, signed: bool = False) -> n
       values: [H, W].
       signed: numbers have a sign.
     """
-    reach = reach_of(values)
-    colors = style.colored(values / reach, signed=signed).astype(np.float64)
+    return _blended(image, values / reach_of(values), signed=signed)
+
+
+def _blended(image: np.ndarray, shares: np.ndarray, *, signed: bool) -> np.ndarray:
+    """Returns the colours of shares [H, W], 1 at the end of the scale, over an image."""
+    colors = style.colored(shares, signed=signed).astype(np.float64)
     grey = 255 * PALE + (1 - PALE) * tiles.as_rgb(image).mean(-1, keepdims=True)
-    share = np.minimum(np.abs(values[..., None]) / reach, 1)
-    return np.round(share * colors + (1 - share) * grey).astype(np.uint8)
+    covered = np.minimum(np.abs(shares[..., None]), 1)
+    return np.round(covered * colors + (1 - covered) * grey).astype(np.uint8)
 
 
 def reach_of(values: np.ndarray) -> float:
@@ -94,8 +99,9 @@ def draw_overlay(image: np.ndarray, explained: Explained, words: str) -> "Figure
     _show(right, tiles.enlarged(shown[None])[0])
     if explained.kind in ("map", "signed_map"):
         _scale(figure, right, explained.values, signed=explained.kind == "signed_map")
-    style.describe(right, explained.method + (f", {label(explained.note)}" * bool(explained.note)))
-    style.headline(figure, "\n".join(label(line, 70) for line in words.split("\n")))
+    note = f", {label(explained.note, 24)}" if explained.note else ""
+    style.describe(right, explained.method + note)
+    style.headline(figure, words)
     return figure
 
 
@@ -118,11 +124,15 @@ def draw_contact_sheet(
     for number, (image, row, line) in enumerate(zip(images, rows, words, strict=True)):
         block = panels[number * lines : (number + 1) * lines]
         _show(block[0, 0], tiles.enlarged(tiles.as_rgb(image)[None])[0])
-        style.describe(block[0, 0], "\n".join(label(part, 20) for part in line.split("\n")))
+        _entitle(block[0, 0], "\n".join(label(part, WORDS) for part in line.split("\n")))
         for axes, explained in zip(block[:, 1:].flat, row, strict=False):
             _show(axes, tiles.enlarged(picture(image, explained)[None])[0])
-            axes.set_title(explained.method, fontsize=tiles.SMALL, color=style.INK)
+            _entitle(axes, explained.method)
     return figure
+
+
+def _entitle(axes: "Axes", text: str) -> None:
+    axes.set_title(text, fontsize=tiles.SMALL, color=style.INK)
 
 
 def _show(axes: "Axes", pixels: np.ndarray) -> None:
@@ -131,14 +141,16 @@ def _show(axes: "Axes", pixels: np.ndarray) -> None:
 
 
 def _scale(figure: "Figure", axes: "Axes", values: np.ndarray, *, signed: bool) -> None:
-    """Adds the colour bar of `overlay`."""
+    """Adds the colour bar of `overlay`, as its colours are over middle grey."""
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
+    from matplotlib.colors import ListedColormap, Normalize
 
     reach = reach_of(values)
-    colors = style.DIVERGING if signed else style.SEQUENTIAL
-    mappable = ScalarMappable(Normalize(-reach if signed else 0, reach), colors)
+    shares = np.linspace(-1 if signed else 0, 1, 256)[None]
+    colors = _blended(np.full((1, 256, 1), 128, np.uint8), shares, signed=signed)[0] / 255
+    mappable = ScalarMappable(Normalize(-reach if signed else 0, reach), ListedColormap(colors))
     beyond = "neither" if np.abs(values).max() <= reach else "both" if signed else "max"
     bar = figure.colorbar(mappable, ax=axes, shrink=0.9, extend=beyond)
     bar.ax.tick_params(labelsize=style.FONT - 1)
+    bar.ax.yaxis.get_offset_text().set_fontsize(style.FONT - 1)
     bar.outline.set_visible(False)

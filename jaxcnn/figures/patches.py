@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from jaxcnn.figures import style, tiles
-from jaxcnn.figures.labels import label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,7 +56,7 @@ def draw_patches(maps: Sequence[MapPatches], title: str = "") -> "Figure":
         tiles.show_sheet(axes, _block(one))
         least, greatest = one.values.min(), one.values.max()
         style.describe(axes, f"map {one.channel}: {least:.3g} to {greatest:.3g}")
-    style.headline(figure, label(title, 40 * columns))
+    style.headline(figure, title)
     return figure
 
 
@@ -93,7 +92,7 @@ def draw_evolution(
       values: by channel: the activation of the unit that is projected, for each step.
       title: of the figure; names of strangers are made harmless here.
     """
-    figure = style.new_figure(0.8 * len(steps) + 1, 0.8 * len(maps) + 0.9)
+    figure = style.new_figure(max(0.8 * len(steps) + 1, 3), 0.8 * len(maps) + 0.9)
     panels = style.new_axes(figure, len(maps), len(steps), grid=False)
     for row, (channel, projections) in zip(panels, maps.items(), strict=True):
         pictures = tiles.enlarged(tiles.as_pictures(np.stack(projections), clipped=CLIPPED))
@@ -106,5 +105,5 @@ def draw_evolution(
         style.describe(row[0], y=f"map {channel}")
     for axes, step in zip(panels[-1], steps, strict=True):
         style.describe(axes, x=f"step {step:,}")
-    style.headline(figure, label(title, 20 * len(steps) + 20))
+    style.headline(figure, title)
     return figure

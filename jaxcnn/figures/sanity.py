@@ -51,14 +51,13 @@ def draw_sanity(panels: Sequence[Panel]) -> "Figure":
         tables = panel.rank_correlation, panel.ssim
         for row, (table, measure) in enumerate(zip(tables, MEASURES, strict=True)):
             _draw(axes[row, column], panel, table, row == len(tables) - 1)
-            style.describe(axes[row, column], f"{label(panel.network)}: {measure}")
+            style.describe(axes[row, column], f"{label(panel.network, 20)}: {measure}")
     shown = axes[0, 0].images[0]
     bar = figure.colorbar(shown, ax=list(axes[:, -1]), shrink=0.5, pad=0.02)
     bar.ax.tick_params(labelsize=style.FONT)
-    bar.set_label("similarity to the map of the trained network", fontsize=style.FONT)
+    bar.set_label("similarity to the map\nof the trained network", fontsize=style.FONT)
     bar.outline.set_visible(False)
-    between = " " if len(panels) > 1 else "\n"
-    style.headline(figure, f"Maps while parameters become random,{between}from the top layer down")
+    style.headline(figure, "Maps while parameters become random, from the top layer down")
     return figure
 
 

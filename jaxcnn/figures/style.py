@@ -9,6 +9,7 @@ out, since it is too weak on white.
 import importlib.util
 import io
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxcnn.errors import UserError
-from jaxcnn.figures.labels import quiet_fonts
+from jaxcnn.figures.labels import label, quiet_fonts
 from jaxcnn.io.atomic import whole_file
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ SEQUENTIAL = "viridis"  # of quantities from zero; perceptually uniform
 DIVERGING = "RdBu_r"  # of quantities with a sign; white is zero
 INK, GREY = "#222222", "#777777"  # of text and axes; of what is secondary
 FONT = 8  # points
+WIDTH_OF_A_LETTER = 0.65  # of its height, of most letters
 DPI = 150  # of a PNG
 KINDS = (".png", ".svg")
 
@@ -116,8 +118,22 @@ def legend(axes: "Axes", **options: Any) -> None:
 
 
 def headline(figure: "Figure", text: str) -> None:
-    """Sets the title of a whole figure."""
-    figure.suptitle(text, fontsize=FONT + 2, color=INK)
+    """Sets the title of a whole figure, each line of it in at most two that fit the width.
+
+    Args:
+      figure: of `new_figure`.
+      text: lines; names of strangers are made harmless here.
+    """
+    points = FONT + 2
+    longest = max(int(figure.get_figwidth() * 72 / (WIDTH_OF_A_LETTER * points)) - 1, 8)
+    whole_words: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    lines = [
+        label(part, longest)
+        for line in text.split("\n")
+        for part in textwrap.wrap(line, longest, max_lines=2, placeholder=" …", **whole_words)
+    ]
+    if lines:
+        figure.suptitle("\n".join(lines), fontsize=points, color=INK)
 
 
 def line_style(number: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxcnn.attribution.methods import METHODS, Answer, Question
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.figures import style
+from jaxcnn.figures.labels import shortened
 from jaxcnn.figures.overlays import Explained, draw_contact_sheet, draw_overlay
 from jaxcnn.inspection.subject import Subject
 from jaxcnn.io.safe_files import csv_cell
@@ -50,9 +51,18 @@ class Case(NamedTuple):
     @property
     def words(self) -> str:
         """What is explained, in one line."""
-        name = f"class {self.class_name}" if self.class_name.isdecimal() else self.class_name
-        true = f", true: {self.truth}" if self.truth and self.truth != self.class_name else ""
-        return f"{name}, {self.probability:.1%}{true}"
+        return ", ".join(self.lines())
+
+    def lines(self, longest: int = 1000) -> list[str]:
+        """Returns what is explained, and the true class if it is another one.
+
+        Args:
+          longest: characters of the name of a class.
+        """
+        name, truth = (shortened(one, longest) for one in (self.class_name, self.truth))
+        name = f"class {name}" if self.class_name.isdecimal() else name
+        true = [f"true: {truth}"] if self.truth and self.truth != self.class_name else []
+        return [f"{name}, {self.probability:.1%}", *true]
 
 
 class Result(NamedTuple):
@@ -192,7 +202,8 @@ def write_overlays(folder: Path, cases: Sequence[Case], result: Result) -> list[
     files = []
     for name, case, explained in zip(names, cases, explained_of(result), strict=True):
         files.append(folder / f"{name}-{result.method}.png")
-        figure = draw_overlay(case.pixels, explained, f"{case.name}\n{case.words}")
+        about = f"{shortened(case.name, 70)}\n{', '.join(case.lines(24))}"
+        figure = draw_overlay(case.pixels, explained, about)
         style.save(figure, files[-1])
     return files
 
@@ -214,7 +225,7 @@ def write_sheets(folder: Path, cases: Sequence[Case], results: Sequence[Result])
         shown = slice(begin, begin + ROWS)
         number = f"-{begin // ROWS + 1}" if len(cases) > ROWS else ""
         files.append(folder / f"sheet{number}.png")
-        words = [f"{Path(case.name).name}\n{case.words}" for case in cases[shown]]
+        words = ["\n".join([Path(case.name).name, *case.lines(14)]) for case in cases[shown]]
         pictures = [case.pixels for case in cases[shown]]
         style.save(draw_contact_sheet(pictures, rows[shown], words), files[-1])
     return files

@@ -102,7 +102,8 @@ def chosen(text: str, images: Images | None, *, of_split: bool) -> list[int]:
     given = numbers("--index", text)
     for number in given:
         if number >= images.count:
-            raise UserError(f"--index={number}: the images have numbers from 0 to {images.count - 1:,}")
+            last = images.count - 1
+            raise UserError(f"--index={number}: the images have numbers from 0 to {last:,}")
     return given or list(range(min(images.count, FIRST) if of_split else images.count))
 
 

@@ -121,6 +121,14 @@ def test_an_overlay_hides_the_image_where_the_map_is_largest_and_nowhere_else():
     assert (overlays.overlay(IMAGE, np.zeros((6, 6))) == 230).all()
 
 
+def test_a_color_bar_has_the_colors_of_the_overlay():
+    grey, values = np.full((1, 256, 1), 128, np.uint8), np.linspace(0, 1, 256)[None]
+    figure = overlays.draw_overlay(grey, overlays.Explained("saliency", values), "t")
+    bar = figure.axes[-1].collections[-1]
+    colors = bar.cmap(values[0] / overlays.reach_of(values), bytes=True)[:, :3]
+    np.testing.assert_allclose(colors, overlays.overlay(grey, values)[0], atol=3)
+
+
 def test_an_overlay_stands_beside_its_image_with_the_class_in_words():
     values = np.eye(6)
     one = overlays.Explained("grad_cam", values, note="layer stage4/relu")
@@ -139,6 +147,20 @@ def test_a_contact_sheet_has_a_block_for_each_image_and_wraps():
     assert len(images_of(figure)) == 2 * 9
     assert sum(text == "method7" for text in texts(figure)) == 2
     assert_harmless(figure)
+
+
+def test_the_words_of_a_contact_sheet_and_an_evolution_are_not_cut_off():
+    row = [overlays.Explained("saliency", np.eye(6))]
+    sheet = overlays.draw_contact_sheet([IMAGE], [row], ["n" * 99 + "\nclass 7, 100.0%"])
+    grown = [np.ones((5, 5, 1))] * 2
+    title = "stage5/relu: strongest projection among 360 images, by step"
+    evolution = patches.draw_evolution((1, 2), {2: grown}, {2: (1, 2)}, title)
+    for figure in (sheet, evolution):
+        figure.draw_without_rendering()
+        words = [*figure.texts, *(axes.title for axes in figure.axes)]
+        boxes = [one.get_window_extent() for one in words if one.get_text()]
+        assert boxes
+        assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in boxes)
 
 
 def test_the_bar_of_the_true_class_has_another_color():

@@ -37,7 +37,20 @@ def test_the_names_within_an_svg_do_not_depend_on_the_last_digits_of_coordinates
     assert named(0) == named(1e-13)
     names = set(re.findall(rb' id="([^"]+)"', named(0)))
     used = set(re.findall(rb'(?:url\(|href=")#([^")]+)', named(0)))
-    assert used and used <= names
+    assert used
+    assert used <= names
+
+
+@pytest.mark.parametrize("text", ["a title of many words " * 9, "n" * 200, "a\nb", "=$x$ " * 20])
+def test_a_headline_fits_the_width_of_its_figure(text):
+    figure = style.new_figure(3, 2)
+    style.headline(figure, text)
+    figure.draw_without_rendering()
+    (title,) = figure.texts
+    assert len(title.get_text().split("\n")) <= 2
+    assert "$" not in title.get_text().replace(r"\$", "")
+    box = title.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
 
 
 def test_a_figure_is_saved_by_its_ending(tmp_path):

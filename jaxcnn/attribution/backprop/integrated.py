@@ -145,7 +145,7 @@ def _integrated(
         image, begin, label, rise = one
         gradient = partial(_mean_gradient, model, variables, image, begin, label, steps, rule)
 
-        def finer(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        def finer(state: tuple[jax.Array, jax.Array, Any]) -> tuple[jax.Array, jax.Array, Any]:
             parts = jnp.maximum(2 * state[2], 1)
             return _shares(gradient(parts), image - begin, rise, parts)
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAMES_SHOWN = 30  # classes beyond which the figure has numbers in place of names
-TITLE = 60  # characters of a line of the title
 
 
 def confusion_matrix(
@@ -51,7 +50,7 @@ def confusion_matrix(
             axis.set_major_locator(MaxNLocator(20, integer=True))
     by = "" if named else f", by its number{numbers and f' in {numbers}'}"
     axes.set(xlabel=f"predicted class{by}", ylabel=f"true class{by}")
-    axes.set_title("\n".join(label(line, TITLE) for line in title), fontsize="medium")
+    style.headline(figure, "\n".join(title))
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     return figure
 

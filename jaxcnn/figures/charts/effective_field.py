@@ -40,7 +40,7 @@ def draw_fields(fields: Sequence[EffectiveField], title: str = "") -> "Figure":
     axes = style.new_axes(lower)[0, 0]
     _draw_sizes(axes, fields)
     if title:
-        style.headline(figure, label(title, 90))
+        style.headline(figure, title)
     return figure
 
 
@@ -55,7 +55,7 @@ def _draw_gradient(axes: "Axes", field: EffectiveField) -> None:
     axes.set_ylim(height - 0.5, -0.5)
     theoretical = f"{bottom - top}x{right - left}" if bottom - top != right - left else bottom - top
     sizes = f"95 % in {field.size} of {theoretical} pixels"
-    style.describe(axes, f"{label(field.layer, 30)}\n{sizes}")
+    style.describe(axes, f"{label(field.layer, 26)}\n{sizes}")
 
 
 def _rectangle(

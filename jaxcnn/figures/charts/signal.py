@@ -48,7 +48,7 @@ def draw_flow(series: Mapping[str, Mapping[str, Prediction]], title: str = "") -
     _name_layers(lower, layers)
     _explain_marks(figure, upper.get_legend_handles_labels()[0] if len(series) > 1 else [])
     if title:
-        style.headline(figure, label(title, 90))
+        style.headline(figure, title)
     return figure
 
 
@@ -69,8 +69,11 @@ def _explain_marks(figure: "Figure", handles: Sequence[Any]) -> None:
         Line2D([], [], color=style.GREY, label="measured", **marks),
         Line2D([], [], color=style.GREY, linewidth=1.0, label="predicted from the weights"),
     ]
-    place: dict[str, Any] = {"loc": "outside lower center", "ncols": 5}
-    figure.legend(handles=[*meaning, *handles], frameon=False, fontsize=style.FONT, **place)
+    every = [*meaning, *handles]
+    longest = max(len(str(one.get_label())) for one in every) + 6  # with the mark
+    fitting = int(figure.get_figwidth() * 72 / (style.WIDTH_OF_A_LETTER * style.FONT * longest))
+    place: dict[str, Any] = {"loc": "outside lower center", "ncols": min(max(fitting, 1), 5)}
+    figure.legend(handles=every, frameon=False, fontsize=style.FONT, **place)
 
 
 def draw_by_layer(series: Mapping[str, Mapping[str, Any]], title: str, y: str) -> "Figure":
@@ -91,7 +94,8 @@ def draw_by_layer(series: Mapping[str, Mapping[str, Any]], title: str, y: str) -
         axes.plot(np.arange(1, len(layers) + 1), shown, marker="o", markersize=2.5, **line)
         axes.lines[-1].set_label(label(name))
     _log_if_positive(axes)
-    style.describe(axes, label(title, 90), y=y)
+    style.headline(figure, title)
+    style.describe(axes, y=y)
     _name_layers(axes, layers)
     style.legend(axes, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
@@ -116,7 +120,8 @@ def draw_dead_units(shares: Mapping[str, DeadShare], images: int, title: str = "
         axes.bar(places + shift, values, width=0.4, color=style.PALETTE[number], label=name)
     axes.set_ylim(0, max(1.0, axes.get_ylim()[1]))
     of = f"never positive for {images:,} image{'s' * (images != 1)}"
-    style.describe(axes, label(title, 90), y=f"{of}, %")
+    style.headline(figure, title)
+    style.describe(axes, y=f"{of}, %")
     _name_layers(axes, list(shares))
     style.legend(axes, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
@@ -148,7 +153,7 @@ def draw_branches(sizes: Mapping[str, Sizes], title: str = "") -> "Figure":
     _name_layers(lower, units, "residual unit, from the image")
     style.legend(upper, loc="center left", bbox_to_anchor=(1.0, 0.5))
     if title:
-        style.headline(figure, label(title, 90))
+        style.headline(figure, title)
     return figure
 
 
@@ -182,7 +187,7 @@ def draw_reuse(reuse: Mapping[str, Mapping[str, Any]], title: str = "") -> "Figu
     bar = figure.colorbar(shown, ax=list(panels), shrink=0.7)
     bar.set_label("mean |weight|\n(largest of a layer: 1)", fontsize=style.FONT)
     bar.ax.tick_params(labelsize=style.FONT)
-    style.headline(figure, label(title, 90))
+    style.headline(figure, title)
     return figure
 
 
@@ -242,7 +247,7 @@ def draw_ensemble(found: Convergence, title: str = "") -> "Figure":
         axes.xaxis.set_minor_locator(NullLocator())
         style.legend(axes)
     if title:
-        style.headline(figure, label(title, 90))
+        style.headline(figure, title)
     return figure
 
 
