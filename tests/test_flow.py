@@ -78,6 +78,7 @@ def test_checkpoints_of_a_run_are_compared_on_files(photo_run, tmp_path, capsys,
     assert all(0 <= float(row["units"]) <= 1 for row in rows)
     assert len(table(tmp_path / "signal.csv")) % 2 == 0
     assert "dead_units.csv: 12 images" in capsys.readouterr().out
+    assert "1 of 13 images cannot be read" in caplog.text
     assert "broken.png" in caplog.text
 
 
@@ -97,6 +98,7 @@ def test_a_network_without_what_is_asked_for_is_refused(tmp_path):
         (["lenet5", "--checkpoint=all"], "are of a run"),
         (["--workdir=x", "--split=test", "--images=y"], "either --split or --images"),
         (["lenet5", "--part=dead"], "--part=dead: did you mean dead_units"),
+        (["lenet5", "--part=,"], "--part=, names no part"),
         (["lenet5", "--override=norm"], "write FIELD=VALUE"),
         (["lenet5", "--batch=0"], "--batch=0 is too small"),
         (["lenet6"], "no model named 'lenet6'"),

@@ -73,7 +73,7 @@ def markdown(summary: Summary, depth: int = 1) -> str:
 
 
 def blocks(summary: Summary) -> list[page.Block]:
-    """Returns the table for a page: one that opens for every stage, and the notes."""
+    """Returns the table for a page: one that opens for every stage, the sums, and the notes."""
     parts: list[page.Block] = []
     for stage, rows in _stages(summary.rows):
         params, macs = _sums(rows)
@@ -81,7 +81,9 @@ def blocks(summary: Summary) -> list[page.Block]:
         title = f"{stage}: {layers}, {params} parameters, {macs} multiply-adds"
         table = page.Table(HEAD, [_cells(row) for row in rows], align="lllrrrr")
         parts.append(page.Fold(title, [table]))
-    return [*parts, *(page.Text(note) for note in summary.notes)]
+    params, macs = _sums(summary.rows)
+    total = f"total: {len(summary.rows)} layers, {params} parameters, {macs} multiply-adds"
+    return [*parts, *(page.Text(text) for text in (total, *summary.notes))]
 
 
 def _stages(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:

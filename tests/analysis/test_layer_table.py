@@ -1,9 +1,9 @@
 """The layer table: its sums are those of the registry, its counts those of the papers."""
 
 import csv
-import io
 
 import pytest
+from flax import linen as nn
 
 from jaxcnn import summary as command
 from jaxcnn.analysis import count_macs, summary
@@ -98,6 +98,7 @@ def test_depth_groups_layers():
         ([], "give the name of a network or --workdir"),
         (["lenet6"], "no model named 'lenet6'"),
         (["lenet5", "--image-size=0"], "--image-size=0 is too small"),
+        (["lenet5", "--checkpoint=best"], "--checkpoint and --model are of a run"),
         (["lenet5", "--depth=-1"], "--depth=-1: give 0 or more"),
         (["lenet5", "--image-size=8"], "16x16 or larger"),
     ],
@@ -108,10 +109,23 @@ def test_mistakes(argv, message):
 
 
 def test_a_csv_file_has_no_formula(tmp_path):
-    rows = list(layers.csv_rows(of("lenet5_modern")))
-    file = io.StringIO()
-    csv.writer(file).writerows(rows)
-    assert all(len(row) == len(layers.COLUMNS) for row in rows)
+    class Hostile(nn.Module):
+        @nn.compact
+        def __call__(self, x, train=False):
+            return nn.Dense(3, name="=cmd()")(x.reshape(len(x), -1))
+
+    command._write_csv(summary(Hostile(), (2, 2, 1)), tmp_path / "a.csv")
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["layer"] for row in rows] == ["flatten", "'=cmd()"]
+    assert all(tuple(row) == layers.COLUMNS for row in rows)
+
+
+def test_a_page_has_the_sums():
+    table = of("lenet5_modern")
+    shown = [block.text for block in layers.blocks(table) if block.kind == "text"]
+    assert shown[0] == "total: 12 layers, 61,706 parameters, 416,520 multiply-adds"
+    assert shown[1:] == list(table.notes)
 
 
 def test_markdown_has_a_row_for_each_stage_and_lists_few_layers():
