@@ -17,6 +17,7 @@ _NAMES = {
     "LoadedModel": "jaxcnn.run.inference",
     "create_model": "jaxcnn.models",
     "create_pretrained": "jaxcnn.run.trained",
+    "feature_extractor": "jaxcnn.analysis.feature_extractor",
     "list_models": "jaxcnn.models",
     "list_pretrained": "jaxcnn.pretrained.weights_info",
     "load": "jaxcnn.run.inference",
@@ -31,6 +32,7 @@ __all__ = [
     "attribution",
     "create_model",
     "create_pretrained",
+    "feature_extractor",
     "interop",
     "layers",
     "list_models",
@@ -45,6 +47,7 @@ __all__ = [
 
 if TYPE_CHECKING:  # a type checker must not take every name for one of the package
     from jaxcnn import analysis, attribution, interop, layers, models, ops
+    from jaxcnn.analysis.feature_extractor import feature_extractor
     from jaxcnn.models import create_model, list_models, model_info, register_model
     from jaxcnn.pretrained.weights_info import list_pretrained, weights_info
     from jaxcnn.run.inference import LoadedModel, load

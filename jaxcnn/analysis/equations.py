@@ -7,7 +7,17 @@ from typing import Any
 
 import jax
 from flax import linen as nn
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, gensym, jaxprs_in_params
+from jax.extend.core import (
+    ClosedJaxpr,
+    DebugInfo,
+    Jaxpr,
+    JaxprEqn,
+    Literal,
+    Var,
+    gensym,
+    jaxpr_as_fun,
+    jaxprs_in_params,
+)
 
 MARK = "@"  # around a module's path and the number of its call, in the names of operations
 CALLS = ("jit", "pjit", "closed_call", "core_call", "remat2", "checkpoint", "remat")
@@ -35,14 +45,44 @@ class Flat:
     Attributes:
       equations: in the order of computation, each with its place.
       inputs: of the program.
-      output: the first output of the program.
+      outputs: of the program; variables or literals.
       constants: values of variables that no equation computes.
     """
 
     equations: Sequence[tuple[JaxprEqn, Place]]
     inputs: Sequence[Var]
-    output: Any
+    outputs: Sequence[Any]
     constants: Mapping[Var, Any]
+
+    def needed_for(self, outputs: Sequence[Any]) -> "Flat":
+        """Returns the part of the program that computes some values of it."""
+        needed, kept = {var for var in outputs if isinstance(var, Var)}, []
+        for eqn, place in reversed(self.equations):
+            if needed.intersection(eqn.outvars):
+                needed.update(var for var in eqn.invars if isinstance(var, Var))
+                kept.append((eqn, place))
+        return dataclasses.replace(self, equations=kept[::-1], outputs=outputs)
+
+    @property
+    def used(self) -> list[Var]:
+        """Inputs and constants that equations or outputs use."""
+        eqns = [eqn for eqn, _ in self.equations]
+        made = {var for eqn in eqns for var in eqn.outvars}
+        used = (*(var for eqn in eqns for var in eqn.invars), *self.outputs)
+        return [*dict.fromkeys(one for one in used if isinstance(one, Var) and one not in made)]
+
+    def evaluate(self, values: Mapping[Var, Any]) -> list[Any]:
+        """Computes the outputs from the values of the inputs in `used`."""
+        known, used = {**self.constants, **values}, self.used
+        jaxpr = program(used, self.outputs, [eqn for eqn, _ in self.equations])
+        compute: Any = jaxpr_as_fun(ClosedJaxpr(jaxpr, ()))
+        return compute(*(known[var] for var in used))
+
+
+def program(inputs: Sequence[Var], outputs: Sequence[Any], equations: Sequence[JaxprEqn]) -> Jaxpr:
+    """Returns equations as a program."""
+    effects: Any = set().union(*(eqn.effects for eqn in equations))
+    return Jaxpr((), inputs, outputs, equations, effects, DebugInfo("layer", "layer", None, None))
 
 
 def marking(modules: dict[str, nn.Module]) -> Callable[..., Any]:
@@ -99,21 +139,8 @@ def flatten(closed: ClosedJaxpr) -> Flat:
     top = closed.jaxpr
     known: dict[Var, Any] = {var: var for var in (*top.invars, *top.constvars)}
     write_out(top, known, "")
-    first = top.outvars[0]
-    output = first if isinstance(first, Literal) else known[first]
-    return Flat(_needed(equations, output), list(top.invars), output, values)
-
-
-def _needed(
-    equations: Sequence[tuple[JaxprEqn, Place]], output: Any
-) -> Sequence[tuple[JaxprEqn, Place]]:
-    """Returns the equations that the output depends on."""
-    needed, kept = {output} if isinstance(output, Var) else set[Var](), []
-    for eqn, place in reversed(equations):
-        if needed.intersection(eqn.outvars):
-            needed.update(var for var in eqn.invars if isinstance(var, Var))
-            kept.append((eqn, place))
-    return kept[::-1]
+    outputs = [one if isinstance(one, Literal) else known[one] for one in top.outvars]
+    return Flat(equations, list(top.invars), outputs, values)
 
 
 def _written_out(eqn: JaxprEqn) -> ClosedJaxpr | None:

@@ -191,7 +191,18 @@ def trace(model: nn.Module, variables: Any, images: Any) -> Graph:
     modules: dict[str, nn.Module] = {}
     with nn.intercept_methods(equations.marking(modules)):
         closed = jax.make_jaxpr(model.apply)(variables, images)
-    flat = equations.flatten(closed)
+    return graph_of(equations.flatten(closed), variables, modules)
+
+
+def graph_of(flat: equations.Flat, variables: Any, modules: Mapping[str, nn.Module]) -> Graph:
+    """Returns the graph of the first output of a program.
+
+    Args:
+      flat: its inputs begin with the variables and the images.
+      variables: the shapes that were traced.
+      modules: by their paths.
+    """
+    flat = flat.needed_for(flat.outputs[:1])
     count = len(jax.tree.leaves(variables))
     weights, of_images = flat.inputs[:count], flat.inputs[count]
     parameters = _parameter_names(variables, weights)
@@ -271,7 +282,8 @@ def _graph(
     unused = tuple(name for name in parameters.values() if name not in owned)
     outputs = {group.output for group in groups if group.is_node}
     kept = {var: name for var, name in names.items() if var in outputs}
-    output = names.get(flat.output, IMAGES) if isinstance(flat.output, Var) else IMAGES
+    (logits,) = flat.outputs
+    output = names.get(logits, IMAGES) if isinstance(logits, Var) else IMAGES
     return Graph(
         tuple(nodes),
         sizes,
@@ -280,7 +292,7 @@ def _graph(
         tuple(groups),
         kept,
         inputs,
-        flat.output,
+        logits,
         flat.constants,
     )
 

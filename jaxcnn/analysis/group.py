@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from flax import linen as nn
-from jax.extend.core import DebugInfo, Jaxpr, JaxprEqn, Literal, Var, jaxprs_in_params
+from jax.extend.core import JaxprEqn, Literal, Var, jaxprs_in_params
 
 from jaxcnn.analysis import macs
-from jaxcnn.analysis.equations import Flat, Place, inside, shape_of
+from jaxcnn.analysis.equations import Flat, Place, inside, program, shape_of
 
 # Named where they are computed, in jaxcnn.ops and jaxcnn.layers.
 OPERATIONS = ("max_pool", "avg_pool", "local_response_norm", "minus_distances")
@@ -199,7 +199,7 @@ def _close(
     leaves: Set[str],
 ) -> None:
     """Sets the fields of groups that need all of their equations, or all other groups."""
-    used: dict[Var, Group | None] = {flat.output: None} if isinstance(flat.output, Var) else {}
+    used: dict[Var, Group | None] = {var: None for var in flat.outputs if isinstance(var, Var)}
     for group in reversed(groups):
         made = dict.fromkeys(var for eqn in group.equations for var in eqn.outvars)
         needed = dict.fromkeys(
@@ -212,16 +212,11 @@ def _close(
         if group.is_node:
             shaped = [var for var in outputs if var in moving] or list(made)
             group.output, group.activations = shaped[-1], moving
-        group.program = _program(inputs, outputs, group.equations)
+        group.program = program(inputs, outputs, group.equations)
     seen = set[tuple[str, int]]()
     for group in groups:
         if group.is_node:
             _describe(group, modules, leaves, seen)
-
-
-def _program(inputs: Sequence[Var], outputs: Sequence[Var], equations: Sequence[JaxprEqn]) -> Jaxpr:
-    effects: Any = set().union(*(eqn.effects for eqn in equations))
-    return Jaxpr((), inputs, outputs, equations, effects, DebugInfo("layer", "layer", None, None))
 
 
 def _describe(

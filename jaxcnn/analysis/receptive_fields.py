@@ -86,17 +86,23 @@ def receptive_field(model: nn.Module, input_shape: Sequence[int]) -> dict[str, R
 
 def of_graph(graph: Graph) -> dict[str, ReceptiveField]:
     """Returns the receptive field of every layer of a traced network; see `receptive_field`."""
-    one = Fraction(1)
-    spans: dict[Var, Spans] = {
-        graph.inputs[1]: (
-            Span(1, one, Fraction(0), Fraction(0)),
-            Span(2, one, Fraction(0), Fraction(0)),
-        )
-    }
+    spans = _of_pixels(graph.inputs[1])
     for group in graph.groups:
         if group.is_node:
             _follow(group.program, spans)
     return {graph.names[var]: _field(spans[var]) for var in graph.names if var in spans}
+
+
+def of_program(jaxpr: Jaxpr, images: Var) -> dict[Var, ReceptiveField]:
+    """Returns the receptive field of every value of a program that depends on the images."""
+    spans = _of_pixels(images)
+    _follow(jaxpr, spans)
+    return {var: _field(one) for var, one in spans.items()}
+
+
+def _of_pixels(images: Var) -> dict[Var, Spans]:
+    none, one = Fraction(0), Fraction(1)
+    return {images: (Span(1, one, none, none), Span(2, one, none, none))}
 
 
 def _field(spans: Spans) -> ReceptiveField:
