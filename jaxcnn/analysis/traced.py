@@ -42,8 +42,8 @@ class Traced:
     graph: Graph
     variables: Mapping[str, Var]
     others: Sequence[Var]
-    layers: Mapping[str, Any]
-    changed: Mapping[str, Any]
+    layers: Mapping[str, Var]
+    changed: Mapping[str, Var]
 
     def find(self, layers: Sequence[str]) -> list[str]:
         """Returns the names that fit names and patterns; for none of these the stages.
@@ -147,10 +147,12 @@ def trace_layers(
     graph = graph_of(flat, shapes, modules)
     operations = {name: var for var, name in graph.names.items() if name != IMAGES}
     places = _places(flat)
-    layers = sorted({**operations, **captured}.items(), key=lambda one: places.get(one[1], -1))
+    layers = sorted(
+        {**operations, **_variable(captured)}.items(), key=lambda one: places.get(one[1], -1)
+    )
     paths = [*leaves_by_path(shapes)]
     inputs = dict(zip(paths, flat.inputs[: len(paths)], strict=True))
-    return Traced(flat, graph, inputs, flat.inputs[len(paths) :], dict(layers), changed)
+    return Traced(flat, graph, inputs, flat.inputs[len(paths) :], dict(layers), _variable(changed))
 
 
 def _captured(intermediates: Any) -> Iterator[tuple[str, jax.Array]]:
@@ -161,6 +163,11 @@ def _captured(intermediates: Any) -> Iterator[tuple[str, jax.Array]]:
         for number, output in enumerate(calls):
             if isinstance(output, jax.Array):
                 yield "/".join(path[:-1]) + (f"#{number + 1}" if number else ""), output
+
+
+def _variable(outputs: Mapping[str, Any]) -> dict[str, Var]:
+    """Leaves constants out."""
+    return {name: one for name, one in outputs.items() if isinstance(one, Var)}
 
 
 def _passages(graph: Graph) -> Iterator[tuple[str, Var]]:
