@@ -102,8 +102,8 @@ class _Seen(NamedTuple):
 
     Attributes:
       modules: by their paths.
-      inputs: of the norms that are called once, by their paths.
-      outputs: paths of the layers that are called once, by their outputs.
+      inputs: of the norms, by their paths; not of those with several inputs.
+      outputs: paths of the layers, by their outputs; not of those with several outputs.
       makers: equations by their outputs.
       users: the equations that use a value, and the paths of their modules.
     """
@@ -150,7 +150,7 @@ def _see(model: nn.Module, variables: Any, input_shape: Sequence[int]) -> _Seen:
     values = {
         path: calls[0]
         for path, calls in traverse_util.flatten_dict(sown).items()
-        if len(calls) == 1 and isinstance(calls[0], Var)
+        if isinstance(calls[0], Var) and all(one is calls[0] for one in calls)
     }
     inputs = {"/".join(path[:-1]): one for path, one in values.items() if path[-1] == "input"}
     outputs = {one: "/".join(path[:-1]) for path, one in values.items() if path[-1] == "output"}
