@@ -141,6 +141,62 @@ def test_a_program_that_is_not_the_network_is_not_written(name, photo_run, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["stablehlo", pytest.param("onnx", marks=with_onnx)])
+def test_folded_norms_of_a_run(name, photo_run, tmp_path, capsys):
+    """`main` compares the logits with those of the whole network."""
+    out = tmp_path / f"model.{name}"
+    export.main([f"--workdir={photo_run.workdir}", f"--out={out}", "--fold"])
+    printed = capsys.readouterr().out
+    assert "; 6 of 6 BatchNorms folded into the layers before them" in printed
+    images = np.random.default_rng(1).integers(0, 256, (5, 16, 16, 3), np.uint8)
+    config = photo_run.config()
+    wanted = build.make_model(config, 3).apply(
+        photo_run.state()["ema"], build_data.make_normalize(config)(images), train=False
+    )
+    logits = export.FORMATS[name].read(out.read_bytes())(images)
+    np.testing.assert_allclose(logits, wanted, atol=1e-5)
+
+
+@with_onnx
+@pytest.mark.parametrize("name", ["means, concatenations, a loop", "depthwise", "half"])
+def test_a_folded_norm_is_one_addition_in_onnx(name):
+    import onnx as library
+
+    network, fields = NETWORKS[name]
+    config, found = untrained(*network, **fields)
+    folded = export.fold(config, found)
+    counts = []
+    for each in (found, folded):
+        program = ONNX.write(config, each, {})
+        nodes = [node.op_type for node in library.load_from_string(program).graph.node]
+        counts.append([nodes.count(operator) for operator in ("Sub", "Mul", "Add")])
+        tolerance = 1e-5 if found.model.dtype == jnp.float32 else export.ATOL["bfloat16"]
+        assert export.difference(ONNX.read(program), config, found) <= tolerance
+    gone = len(folded.model.folded)
+    assert gone == {"means, concatenations, a loop": 3, "depthwise": 11, "half": 7}[name]
+    (sub, mul, add), after = counts
+    assert after == [sub - gone, mul - gone, add]
+
+
+def test_stablehlo_as_text(photo_run, tmp_path):
+    """Of the same program, for viewers: jax reads the other form only."""
+    out = tmp_path / "model.mlir"
+    export.main([f"--workdir={photo_run.workdir}", f"--out={out}"])
+    text = out.read_text()
+    assert "module @jit_network" in text
+    assert "stablehlo.convolution" in text
+    assert json.loads((tmp_path / "model.mlir.json").read_text())["classes"] == list(photos.CLASSES)
+
+
+def test_programs_do_not_tell_where_our_source_files_are():
+    config, found = untrained("lenet5_modern", 16)
+    limit = jax.config.jax_traceback_in_locations_limit
+    program = export.to_stablehlo(config, found, {})
+    assert b".py" not in program
+    assert b".py" not in export.as_text(program)
+    assert jax.config.jax_traceback_in_locations_limit == limit
+
+
 @with_onnx
 def test_onnx_of_a_run_has_the_network_s_logits(photo_run, tmp_path, capsys):
     out = tmp_path / "model.onnx"
@@ -291,7 +347,7 @@ def test_mistakes_are_user_errors(photo_run, tmp_path):
             [f"--workdir={photo_run.workdir}", f"--out={tmp_path}", "--format=onnx"],
             "cannot write",
         ),
-        ([f"--workdir={photo_run.workdir}", "--out=model.pt"], r"\.stablehlo or \.onnx"),
+        ([f"--workdir={photo_run.workdir}", "--out=model.pt"], r"\.stablehlo, \.onnx or \.mlir"),
         (
             [f"--workdir={photo_run.workdir}", "--out=model.onnx", "--format=stablehlo"],
             r"ends with \.onnx",
