@@ -38,7 +38,8 @@ NORMS = {
     "inception_resnet": (16, 0),
 }
 WITHOUT = {"lenet", "lenet5", "nin", "highway", "highway_fc"}
-GATE, SLOW = {"cifar_wide_resnet"}, {"resnet", "preact_resnet", "densenet", "vgg", "mobilenet", "googlenet"}
+GATE = {"cifar_wide_resnet"}
+SLOW = {"resnet", "preact_resnet", "densenet", "vgg", "mobilenet", "googlenet"}
 
 
 def mark(family):
