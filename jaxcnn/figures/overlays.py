@@ -99,7 +99,7 @@ def draw_overlay(image: np.ndarray, explained: Explained, words: str) -> "Figure
     _show(right, tiles.enlarged(shown[None])[0])
     if explained.kind in ("map", "signed_map"):
         _scale(figure, right, explained.values, signed=explained.kind == "signed_map")
-    note = f", {label(explained.note, 24)}" if explained.note else ""
+    note = f"\n{label(explained.note, 36)}" if explained.note else ""
     style.describe(right, explained.method + note)
     style.headline(figure, words)
     return figure

@@ -46,7 +46,8 @@ def mistakes(run: Examined, answers: Answers) -> list[Block]:
     if wrong > len(chosen):
         text += f"; shown are the {len(chosen)} most confident of them."
     elif wrong < len(chosen):
-        text += "; the others shown are the least confident of the correct answers."
+        others = "the others shown" if wrong else "shown"
+        text += f"; {others} are the least confident of the correct answers."
     else:
         text += "; all are shown, the most confident first."
     guesses, labels = answers.predicted[chosen], answers.predictions.labels[chosen]
