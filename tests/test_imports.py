@@ -148,6 +148,30 @@ def test_imports_go_downwards():
     assert not found
 
 
+def test_the_page_on_the_design_has_the_same_order_and_names_all_folders():
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    table = text[text.index("| from top to bottom") :].partition("\n\n")[0].splitlines()[2:]
+    rows = []
+    for line in table:
+        first, second = (cell.strip() for cell in line.strip("|").split("|"))
+        named = re.findall(r"`([^`]+)`", second if first == "commands" else first)
+        rooms = [name.rstrip("/").replace("/", ".") for name in named]
+        rows.append({one for room in rooms for one in expanded(room)})
+    assert rows[::-1] == [set(entry.split()) for entry in ORDER]
+    folders = {
+        path.parent.relative_to(PACKAGE).parts[0] for path in FILES if path.parent != PACKAGE
+    }
+    assert {name for name in folders if f"`{name}/`" not in text.partition("## ")[0]} == set()
+    named = set(re.findall(r"`([a-z_]+\.py)`", text))
+    assert named - {path.name for path in FILES} - {"test_imports.py"} == set()
+
+
+def expanded(room):
+    """Returns "a.b", "a.c" of "a.{b,c}"."""
+    start, brace, rest = room.partition("{")
+    return [start + name for name in rest.rstrip("}").split(",")] if brace else [room]
+
+
 def test_nothing_imports_the_command_line():
     assert not offending(FILES, lambda name: not within(name, ["jaxcnn.main"]))
     found = offending(FILES, lambda name: not within(name, ["jaxcnn.config.flags"]))
