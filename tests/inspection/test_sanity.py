@@ -1,4 +1,6 @@
 import csv
+import importlib.util
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -56,3 +58,23 @@ def test_the_table_has_a_row_for_each_method_and_layer(photo_run, tmp_path):
 
 def test_methods_that_show_no_image_are_left_out():
     assert sanity.checkable(["saliency", "activation_maximization"]) == ["saliency"]
+
+
+def test_the_table_of_the_documentation_is_that_of_its_numbers():
+    """Written by `python docs/sanity.py`; which methods fail follows from the numbers."""
+    docs = Path(__file__).parents[2] / "docs"
+    spec = importlib.util.spec_from_file_location("docs_sanity", docs / "sanity.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    networks = module.networks()
+    assert len(networks) == 3
+    for panel, two_images in networks:
+        assert set(two_images) == set(panel.methods)
+        shape = (len(panel.methods), len(panel.layers), 1)
+        correlation, ssim = (one.reshape(shape) for one in (panel.rank_correlation, panel.ssim))
+        found = Sanity(panel.methods, panel.layers, correlation, ssim, np.zeros((shape[0], 1)))
+        assert found.failing() == tuple(panel.failing)
+    page = (docs / "inspect.md").read_text(encoding="utf-8")
+    assert module.insert(page) == page
+    for panel, _ in networks:
+        assert panel.failing
