@@ -31,7 +31,7 @@ from jaxcnn.attribution import (
 )
 
 SQUARE = 1 / 7  # side of the square of occlusion, as a share of the image's
-STEPS = 64  # of activation maximisation
+STEPS = 40  # of activation maximisation
 
 
 class Question(NamedTuple):
