@@ -134,7 +134,7 @@ def test_an_overlay_stands_beside_its_image_with_the_class_in_words():
     one = overlays.Explained("grad_cam", values, note="layer stage4/relu")
     figure = overlays.draw_overlay(IMAGE, one, "cat.jpg: tabby, 83.1%")
     assert "cat.jpg: tabby, 83.1%" in texts(figure)
-    assert "grad_cam, layer stage4/relu" in texts(figure)
+    assert "grad_cam\nlayer stage4/relu" in texts(figure)
     assert_harmless(overlays.draw_overlay(IMAGE, one._replace(note=HOSTILE), HOSTILE))
 
 
