@@ -60,7 +60,11 @@ def read_pretrained(
         )
     info = weights_info(text)
     check_licence(info, allow_noncommercial)
-    read = READERS[info.library]
+    read = READERS.get(info.library)
+    if read is None:
+        raise UserError(
+            f"{info.name} is a file of {info.library}, which is not read yet: {info.url}"
+        )
     model, variables = read(fetch(info), info)
     return Pretrained(model, variables, info, {}, info.name)
 
