@@ -1,20 +1,24 @@
-"""Command that converts a library's weights file to a folder of ours.
+"""Command that converts a library's weights file, or an ONNX file, to a folder of ours.
 
   python -m jaxcnn.interop.convert --library=torchvision --name=resnet50 \
       --source=resnet50.safetensors --out=weights/resnet50
+  python -m jaxcnn.interop.convert --library=onnx --name=googlenet \
+      --source=googlenet-12.onnx --out=weights/googlenet
 
 `--config.init_from` evaluates this folder and trains from it; see `jaxcnn.main`.
 """
 
 import argparse
 import ast
+import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.interop.exchange import (
@@ -25,13 +29,18 @@ from jaxcnn.interop.exchange import (
     without_prefix,
 )
 from jaxcnn.interop.folder import RECORD, WEIGHTS, check_free, write_folder
+from jaxcnn.interop.onnx_weights import from_onnx
 from jaxcnn.interop.weight_files import read_weights
 from jaxcnn.run import cli
 
 FLAGS: dict[str, dict[str, Any]] = {
-    "--library": {"required": True, "help": "torchvision or timm"},
-    "--name": {"required": True, "help": "the library's name of the network"},
-    "--source": {"required": True, "type": Path, "help": ".safetensors, .npz, or .pth with torch"},
+    "--library": {"required": True, "help": "torchvision, timm or onnx"},
+    "--name": {"required": True, "help": "the library's name of the network; of an ONNX file ours"},
+    "--source": {
+        "required": True,
+        "type": Path,
+        "help": ".safetensors, .npz, .pth with torch, .onnx",
+    },
     "--out": {"required": True, "type": Path, "help": "a folder that is not there yet"},
     "--override": {
         "action": "append",
@@ -48,9 +57,9 @@ def convert(
     """Writes the folder; returns a report, one item per line.
 
     Args:
-      library: "torchvision" or "timm".
-      name: the library's name of the network.
-      source: weights file; see `read_weights`.
+      library: "torchvision", "timm" or "onnx".
+      name: the library's name of the network; of an ONNX file ours.
+      source: weights file; see `read_weights`, or `from_onnx`.
       folder: must not exist, or be empty.
       overrides: fields of our network, for variants without their own name; plain values.
 
@@ -61,10 +70,10 @@ def convert(
     plain = create_library_model(library, name)
     for field, value in overrides.items():
         if callable(getattr(plain, field, None)) and value is not None:
-            raise UserError(f"--override {field} takes a function: use from_torch in Python")
-    state, prefix = without_prefix(read_weights(source), library, name)
+            raise UserError(f"--override {field} takes a function: set it in Python")
+    read = _read_onnx if library == "onnx" else _read_torch
     try:
-        model, variables = from_torch(state, library, name, **overrides)
+        found = read(library, name, source, overrides)
     except UserError as error:
         fix = str(error).replace("by num_classes=0", "by --override num_classes=0")
         raise UserError(fix) from error
@@ -76,24 +85,71 @@ def convert(
         raise UserError(f"there is no network with {given}: {reason}") from error
     record = write_folder(
         folder,
-        model,
-        variables,
+        found.model,
+        found.variables,
         library=library,
         name=name,
-        overrides=overrides,
+        overrides=found.overrides,
         source=source.name,
     )
-    leaves = jax.tree.leaves(variables)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    leaves = jax.tree.leaves(found.variables)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(found.variables["params"]))
     statistics = sum(leaf.size for leaf in leaves) - parameters
     said = {
         "taken": f"{len(leaves)} arrays: {parameters:,} parameters, {statistics:,} statistics of"
         f" BatchNorm; {record['num_classes']} classes, {record['channels']} input channels",
-        "adapted": _casts(state, leaves) + (f"; prefix {prefix!r} dropped" if prefix else ""),
-        "left out": _left_out(state, library, name, record["overrides"]),
+        "adapted": found.adapted,
+        "left out": found.left_out,
         "written": f"{folder}: {WEIGHTS} and {RECORD}, sha256 {record['sha256']}",
     }
     return [f"{title:<10} {text}" for title, text in said.items()]
+
+
+class _Found(NamedTuple):
+    """A library's network and weights, and what to say of them.
+
+    Attributes:
+      overrides: given fields, and those that were read from the file.
+    """
+
+    model: nn.Module
+    variables: dict[str, Any]
+    overrides: Mapping[str, Any]
+    adapted: str
+    left_out: str
+
+
+def _read_torch(library: str, name: str, source: Path, overrides: Mapping[str, Any]) -> _Found:
+    state, prefix = without_prefix(read_weights(source), library, name)
+    model, variables = from_torch(state, library, name, **overrides)
+    heads = {
+        field: getattr(model, field) for field in find_network(library, name).optional.values()
+    }
+    adapted = _casts(state, jax.tree.leaves(variables))
+    adapted += f"; prefix {prefix!r} dropped" if prefix else ""
+    left_out = _left_out(state, library, name, {**overrides, **heads})
+    return _Found(model, variables, overrides, adapted, left_out)
+
+
+def _read_onnx(library: str, name: str, source: Path, overrides: Mapping[str, Any]) -> _Found:
+    model, variables = from_onnx(source, name, **overrides)
+    plain = create_library_model(library, name, **{**overrides, "parent": None})
+    read = {
+        field.name: value
+        for field in dataclasses.fields(model)
+        if field.name not in ("num_classes", "name", "parent")
+        and (value := getattr(model, field.name)) != getattr(plain, field.name)
+    }
+    for field, value in read.items():
+        if callable(value):
+            raise UserError(
+                f"{field} is a function in the file, {getattr(value, '__name__', value)}, which"
+                " cannot be written down: take a name that has it, such as mobilenetv1_100, or use"
+                " from_onnx in Python"
+            )
+    said = ", ".join(f"{field}={value!r}" for field, value in read.items())
+    adapted = "axes, from (O, I, H, W) to (H, W, I, O)" + (f"; {said} as in the file" * bool(said))
+    return _Found(model, variables, {**overrides, **read}, adapted, "nothing")
 
 
 def _casts(state: Mapping[str, np.ndarray], leaves: list[Any]) -> str:

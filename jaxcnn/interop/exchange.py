@@ -14,7 +14,7 @@ from flax import traverse_util
 
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.interop.name_rules import Library, Rule, name_in_torch
-from jaxcnn.interop.name_tables import LIBRARIES
+from jaxcnn.interop.name_tables import LIBRARIES, ONNX
 from jaxcnn.models import create_model, input_size
 
 LEAVES = {
@@ -63,7 +63,7 @@ def from_torch(
       UserError: if the library, name or field is unknown, or the state is of another network; the
         message lists missing, superfluous and differently shaped arrays.
     """
-    chosen = find_network(library, name)
+    chosen = _find_in_torch(library, name)
     overrides.setdefault("parent", None)  # a top-level module
     state, dropped = without_prefix(state, library, name)
     if dropped:
@@ -105,7 +105,7 @@ def without_prefix(state: Mapping[str, Any], library: str, name: str) -> tuple[d
     Raises:
       UserError: if the library or name is unknown, or the state has several networks.
     """
-    chosen = find_network(library, name)
+    chosen = _find_in_torch(library, name)
     stem = f"{_rules(_build(chosen, {'parent': None}), chosen)[0].key}.weight"
     if stem in state:
         return dict(state), ""
@@ -138,7 +138,7 @@ def to_torch(
     Raises:
       UserError: if the library, name or field is unknown, or the variables are of another network.
     """
-    chosen = find_network(library, name)
+    chosen = _find_in_torch(library, name)
     overrides.setdefault("parent", None)
     given = traverse_util.flatten_dict(jax.tree.map(np.asarray, dict(variables)))
     for field in chosen.optional.values():
@@ -179,15 +179,26 @@ def create_library_model(
 def find_network(library: str, name: str) -> Library:
     """Returns the table entry of a library's network.
 
+    Args:
+      library: "torchvision", "timm" or, for files of `from_onnx`, "onnx".
+      name: the library's name of the network.
+
     Raises:
       UserError: if the library or name is unknown.
     """
-    if library not in LIBRARIES:
-        raise UserError(f"no library {library!r}: {nearest(library, LIBRARIES)}")
-    networks = LIBRARIES[library]
+    libraries = {**LIBRARIES, "onnx": ONNX}
+    if library not in libraries:
+        raise UserError(f"no library {library!r}: {nearest(library, libraries)}")
+    networks = libraries[library]
     if name not in networks:
         raise UserError(f"no table for {library}'s {name!r}: {nearest(name, networks)}")
     return networks[name]
+
+
+def _find_in_torch(library: str, name: str) -> Library:
+    if library not in LIBRARIES and library == "onnx":
+        raise UserError("files of ONNX have no keys of torch: read them by from_onnx")
+    return find_network(library, name)
 
 
 def input_channels(variables: Mapping[str, Any], model: nn.Module, chosen: Library) -> int | None:

@@ -1,10 +1,11 @@
-"""The networks of torchvision and timm, with one table of names per family."""
+"""The networks of torchvision and timm, with one table of names per family, and of ONNX files."""
 
 from typing import Any
 
 from flax import linen as nn
 
 from jaxcnn.interop.name_rules import Library, Rule
+from jaxcnn.models import list_models
 
 RESNET = (
     Rule(r"stem/conv", "conv1"),
@@ -291,4 +292,25 @@ LIBRARIES: dict[str, dict[str, Library]] = {
         **_TIMM_VGGS,
         **_TIMM_INCEPTIONS,
     },
+}
+
+# Names in `jaxcnn.interop.from_onnx`: ours, two networks of the ONNX model zoo that differ from
+# ours in fields, and timm's. Names in ONNX files mean nothing: the only rule is that for the first
+# convolution.
+_FIRST_CONVOLUTION = (
+    Rule(r"(stem|stem/conv1|stage1|stage1/\w+)/conv|stage1/(conv1|first)|c1", ""),
+)
+_ZFNET512 = {
+    "features": (96, 256, 512, 512, 512),
+    "hidden_features": (4096, 1024),
+    "padding": "valid",
+    "pool_first": False,
+    "ceil_mode": True,
+}
+ONNX: dict[str, Library] = {
+    **_same(" ".join(list_models()), _FIRST_CONVOLUTION),
+    "caffenet": Library("alexnet", {"pool_first": True}, _FIRST_CONVOLUTION),
+    "zfnet512": Library("zfnet", _ZFNET512, _FIRST_CONVOLUTION),
+    **_RESNETV2S,
+    **_MOBILENETS,
 }

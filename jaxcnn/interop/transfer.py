@@ -4,10 +4,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import flax
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from flax import traverse_util
 
+from jaxcnn.analysis.graph import IMAGES, trace
 from jaxcnn.errors import UserError
 
 Path = tuple[str, ...]
@@ -128,6 +132,45 @@ def choose(fresh: Mapping[str, Any], patterns: Sequence[str | tuple[str, str]]) 
                 " not taken"
             )
     return chosen
+
+
+def swap_input_channels(model: nn.Module, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns variables for images whose three channels are in reverse order.
+
+    With the variables of a network that was trained on images with blue first, as in Caffe, the
+    network takes images with red first. The first convolution's kernel, and the BatchNorm of images
+    if there is one, are turned; all other arrays are the same.
+
+    Args:
+      model: takes images (N, H, W, 3).
+      variables: of the network.
+
+    Raises:
+      UserError: if the network does not take three channels, or its first layers are others than
+        BatchNorm and ungrouped convolutions.
+    """
+    images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    try:
+        graph = trace(model, variables, images)
+    except flax.errors.ScopeParamShapeError as error:
+        raise UserError(f"the network takes no images of three channels ({error})") from error
+    turned, flat = {IMAGES}, dict(_flat(variables))
+    for node in graph.nodes:
+        if turned.isdisjoint(node.inputs):
+            continue
+        module = tuple(node.name.split("/"))
+        if node.kind == "conv" and "groups" not in node.detail:
+            axes, leaves = 2, [("params", *module, "kernel")]
+        elif node.kind == "batch_norm":
+            axes, leaves = 0, [path for path in flat if path[1:-1] == module]
+            turned.add(node.name)
+        else:
+            raise UserError(
+                f"the channels of images cannot be swapped: {node.name} takes them, a layer of kind"
+                f" {node.kind} {node.detail}"
+            )
+        flat.update({path: jnp.flip(flat[path], axes) for path in leaves})
+    return traverse_util.unflatten_dict(flat)
 
 
 def _transfer_chosen(

@@ -131,13 +131,16 @@ class ResidualUnit(nn.Module):
             )
 
 
-def stem(images: jax.Array, features: int, *, cifar: bool, **layers: Any) -> jax.Array:
+def stem(
+    images: jax.Array, features: int, *, cifar: bool, ceil_pool: bool = False, **layers: Any
+) -> jax.Array:
     """Applies the calling module's `stem`: 7x7/2, BN, ReLU, 3x3/2 max-pool.
 
     Args:
       images: (N, H, W, C).
       features: number of features of the convolution.
       cifar: whether to use 3x3, BN, ReLU instead, for small images.
+      ceil_pool: whether the pool is not padded and keeps a partly fitting last window, as in Caffe.
       **layers: `conv`, `norm` and `act`; see `ConvNormAct`.
 
     Returns:
@@ -146,7 +149,7 @@ def stem(images: jax.Array, features: int, *, cifar: bool, **layers: Any) -> jax
     if cifar:
         return ConvNormAct(features, (3, 3), **layers, name="stem")(images)
     x = ConvNormAct(features, (7, 7), strides=2, **layers, name="stem")(images)
-    return max_pool(x, (3, 3), (2, 2), padding=1)
+    return max_pool(x, (3, 3), (2, 2), padding=0 if ceil_pool else 1, ceil_mode=ceil_pool)
 
 
 class Stage(nn.Module):

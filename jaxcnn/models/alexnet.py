@@ -42,7 +42,7 @@ from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.initializers import normal, torch_uniform, uniform
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.network import NormNetwork
-from jaxcnn.ops.lrn import local_response_norm
+from jaxcnn.ops.lrn import response_norm
 from jaxcnn.ops.pool import max_pool
 
 
@@ -105,7 +105,10 @@ class AlexNet(NormNetwork):
       features: features of the five convolutions.
       towers: groups of the second, fourth and fifth convolution; the others have one group.
       padding: padding of the first convolution on every side; None is `full_windows`.
-      lrn: local response normalisation after the first and second ReLU.
+      lrn: local response normalisation after the first and second ReLU; see `response_norm`.
+      pool_first: whether the first and second pool precede the normalisation, as in CaffeNet.
+      ceil_mode: whether pools keep a partly fitting last window, as in Caffe. It matters at sizes
+        at which windows do not fill the maps: without padding, 224 pixels give maps of 54.
       pool_size: (H, W) to which the last map is averaged.
       fully_convolutional: whether to slide the dense layers over the last map and average their
         scores, instead of averaging the map: dense evaluation of larger images, same parameters.
@@ -124,7 +127,9 @@ class AlexNet(NormNetwork):
     features: Sequence[int] = (96, 256, 384, 384, 256)
     towers: int = 2
     padding: int | None = None
-    lrn: bool = True
+    lrn: bool | Sequence[float] = True
+    pool_first: bool = False
+    ceil_mode: bool = False
     pool_size: tuple[int, int] = (6, 6)
     fully_convolutional: bool = False
     hidden_features: Sequence[int] = (4096, 4096)
@@ -164,8 +169,11 @@ class AlexNet(NormNetwork):
                 **fields,
             )
 
+        pool = partial(max_pool, window=(3, 3), strides=(2, 2), ceil_mode=self.ceil_mode)
+        normalize = response_norm(self.lrn) or (lambda x: x)
+
         def normalize_and_pool(x: jax.Array) -> jax.Array:
-            return max_pool(local_response_norm(x) if self.lrn else x, (3, 3), (2, 2))
+            return normalize(pool(x)) if self.pool_first else pool(normalize(x))
 
         padding: Any = self.padding
         if padding is None:
@@ -174,7 +182,7 @@ class AlexNet(NormNetwork):
         x = normalize_and_pool(stage(2, 5, raised)(x))
         x = stage(3, 3, zero)(x)
         x = stage(4, 3, raised)(x)
-        x = max_pool(stage(5, 3, raised)(x), (3, 3), (2, 2))
+        x = pool(stage(5, 3, raised)(x))
         x = flat_maps(x, self.pool_size, self.fully_convolutional)
         for i, features in enumerate(self.hidden_features):
             x = hidden(features, name=f"fc{i + 6}")(x)

@@ -41,7 +41,7 @@ from jaxcnn.layers.inception_blocks import Branches, Chain, Fork, Layer, Step, f
 from jaxcnn.layers.initializers import caffe_xavier
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.network import NormNetwork
-from jaxcnn.ops.lrn import local_response_norm
+from jaxcnn.ops.lrn import local_response_norm, response_norm
 from jaxcnn.ops.pool import adaptive_avg_pool, avg_pool, max_pool
 
 
@@ -197,7 +197,8 @@ class GoogLeNet(NormNetwork):
       reduced: whether modules have 1x1 convolutions before the large ones and after the pool;
         without them modules are naive, and wider from module to module.
       last_pool: window of the max-pool before the last stage; its stride is 2.
-      lrn: response normalisation in the stem; None omits it.
+      lrn: response normalisation in the stem, or its constants (size, k, alpha, beta), see
+        `response_norm`; None omits it.
       aux_heads: whether there are auxiliary heads. Their first dense layer depends on the image
         size, unless `adaptive_aux`.
       adaptive_aux: whether to average the heads' input maps to 4x4 by bins that cover them, which
@@ -218,7 +219,7 @@ class GoogLeNet(NormNetwork):
     large_kernel: int = 5
     reduced: bool = True
     last_pool: int = 3
-    lrn: Activation | None = caffe_lrn
+    lrn: Activation | Sequence[float] | None = caffe_lrn
     aux_heads: bool = False
     adaptive_aux: bool = False
     dropout_rate: float = 0.4
@@ -269,7 +270,7 @@ class GoogLeNet(NormNetwork):
                 sow_auxiliary(self, HEADS[number], aux[number](x))
 
         x = to_plus_minus_one(images) if self.transform_input else images
-        x = Chain(stem(self.lrn), **layers, name="stem")(x)
+        x = Chain(stem(response_norm(self.lrn)), **layers, name="stem")(x)
         x = halve(stage1(x))
         x = stage2(x, sow_heads)
         x = stage3(halve(x, window=(self.last_pool,) * 2))

@@ -133,6 +133,9 @@ class PreActResNet(NormNetwork):
       cifar_stem: whether to use a 3x3 stem for small images, instead of 7x7/2 and a max-pool.
       stem_norm: whether BN and ReLU follow the stem's convolution and the first unit has none
         before its first convolution; False exchanges the two.
+      image_norm: whether a BN of the images, `image_norm`, precedes the stem, as in Gluon.
+      first_preactivation: whether the first unit has BN and ReLU before its first convolution; None
+        is `not stem_norm`. Gluon has both.
       shortcut: A is parameter-free (subsampling and zero channels; "average": the mean of 2x2
         instead), B projects by 1x1 if the shape changes, "first" there and in the first unit of
         every stage (timm's bottlenecks), C in every unit; "none" is the plain network.
@@ -152,6 +155,8 @@ class PreActResNet(NormNetwork):
     stem_features: int | None = None
     cifar_stem: bool = False
     stem_norm: bool = True
+    image_norm: bool = False
+    first_preactivation: bool | None = None
     shortcut: str = "B"
     zero_init_last: bool = False
     dropout_rate: float = 0.0
@@ -178,6 +183,8 @@ class PreActResNet(NormNetwork):
         self, images: jax.Array, layers: Mapping[str, Any], *, norm: bool, act: bool
     ) -> jax.Array:
         """Returns the maps of the stem, with or without normalisation and activation."""
+        if self.image_norm:
+            images = layers["norm"](name="image_norm")(images)
         return stem(
             images,
             self.stem_features or self._widths()[0],
@@ -200,9 +207,11 @@ class PreActResNet(NormNetwork):
     def stages(self, x: jax.Array, block: Constructor, sizes: Sequence[int]) -> jax.Array:
         """Applies `stage1`, `stage2`, … with the given numbers of units."""
         first = partial(block, shortcut="C") if self.shortcut == "first" else block
+        activated = self.stem_norm  # the stem does the pre-activation of the first unit
+        if self.first_preactivation is not None:
+            activated = not self.first_preactivation
         for i, (size, features) in enumerate(zip(sizes, self._widths(), strict=True)):
-            # The stem does the pre-activation of the first unit.
-            own = partial(first, preactivate=False) if self.stem_norm and i == 0 else first
+            own = partial(first, preactivate=False) if activated and i == 0 else first
             strides, name = 1 if i == 0 else 2, f"stage{i + 1}"
             stage = Stage(block, size, features, strides, own, scan=self.scan_units, name=name)
             x = stage(x)

@@ -93,6 +93,8 @@ class ResNet(NormNetwork):
       base_width: width w of each group in a stage of 64 features: the 3x3 in a stage of c features
         has C·floor(c·w/64) maps. 64 with one group is ResNet, 128 the wide ResNet.
       cifar_stem: whether the stem is a 3x3 (`width` maps, small images), not 7x7/2 and max-pool.
+      ceil_pool: whether the stem's pool is not padded and keeps a partly fitting last window, as in
+        the authors' Caffe networks.
       shortcut: A is parameter-free (subsampling and zero channels; "average": the mean of 2x2
         instead), B projects by 1x1 and BN if the shape changes, C projects in every unit; "none" is
         the plain network.
@@ -112,6 +114,7 @@ class ResNet(NormNetwork):
     cardinality: int = 1
     base_width: int = 64
     cifar_stem: bool = False
+    ceil_pool: bool = False
     shortcut: str = "B"
     zero_init_last: bool = False
     scan_units: bool = False
@@ -131,7 +134,7 @@ class ResNet(NormNetwork):
             **layers,
         )
 
-        x = stem(images, self.width, cifar=self.cifar_stem, **layers)
+        x = stem(images, self.width, cifar=self.cifar_stem, ceil_pool=self.ceil_pool, **layers)
         drops = self.drops(train)
         stages: Any = len(self.stage_sizes) * [None]
         if drops is not None:

@@ -40,7 +40,7 @@ from jaxcnn.layers.initializers import normal, uniform
 from jaxcnn.models.alexnet import HiddenLayer
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.network import NormNetwork
-from jaxcnn.ops.lrn import local_response_norm
+from jaxcnn.ops.lrn import response_norm
 from jaxcnn.ops.pool import max_pool
 
 
@@ -59,6 +59,7 @@ class Padding(NamedTuple):
 PADDINGS = {
     "paper": Padding((1, 0), (1, 1), smallest=53),
     "keras": Padding((0, "SAME"), (0, 0), smallest=59),
+    "valid": Padding((0, 0), (0, 0), smallest=75),
 }
 
 
@@ -82,7 +83,9 @@ class ZFNet(NormNetwork):
     Attributes:
       features: features of the five convolutions.
       padding: a name in `PADDINGS`.
-      lrn: local response normalisation after the first and second pool.
+      lrn: local response normalisation beside the first and second pool; see `response_norm`.
+      pool_first: whether the first and second pool precede the normalisation.
+      ceil_mode: whether pools keep a partly fitting last window, as in Caffe.
       pool_size: (H, W) to which the last map is averaged.
       fully_convolutional: whether to slide the dense layers over the last map and average their
         scores, instead of averaging the map: dense evaluation of larger images, same parameters.
@@ -98,7 +101,9 @@ class ZFNet(NormNetwork):
 
     features: Sequence[int] = (96, 256, 384, 384, 256)
     padding: str = "paper"
-    lrn: bool = True
+    lrn: bool | Sequence[float] = True
+    pool_first: bool = True
+    ceil_mode: bool = False
     pool_size: tuple[int, int] = (6, 6)
     fully_convolutional: bool = False
     hidden_features: Sequence[int] = (4096, 4096)
@@ -129,16 +134,17 @@ class ZFNet(NormNetwork):
             dropout=partial(Dropout, self.dropout_rate, deterministic=not train),
         )
 
+        pool = partial(max_pool, window=(3, 3), strides=(2, 2), ceil_mode=self.ceil_mode)
+        normalize = response_norm(self.lrn) or (lambda x: x)
         x = images
         for i, kernel_size in enumerate(((7, 7), (5, 5))):
             strided = partial(stage, strides=2, padding=padding.convs[i])
             x = strided(self.features[i], kernel_size, name=f"stage{i + 1}")(x)
-            x = max_pool(x, (3, 3), (2, 2), padding.pools[i])
-            if self.lrn:
-                x = local_response_norm(x)
+            pooled = partial(pool, padding=padding.pools[i])
+            x = normalize(pooled(x)) if self.pool_first else pooled(normalize(x))
         for i in (2, 3, 4):
             x = stage(self.features[i], (3, 3), name=f"stage{i + 1}")(x)
-        x = max_pool(x, (3, 3), (2, 2))
+        x = pool(x)
         x = flat_maps(x, self.pool_size, self.fully_convolutional)
         for i, features in enumerate(self.hidden_features):
             x = hidden(features, name=f"fc{i + 6}")(x)

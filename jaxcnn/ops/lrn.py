@@ -1,5 +1,9 @@
 """Local response normalisation."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,3 +45,21 @@ def local_response_norm(
     )
     factor = alpha / size if alpha_over_n else alpha
     return (x * (k + factor * sums) ** -beta).astype(x.dtype)
+
+
+def response_norm(lrn: Any) -> Callable[[jax.Array], jax.Array] | None:
+    """Returns the normalisation that a network's field `lrn` stands for.
+
+    Args:
+      lrn: True is `local_response_norm` with the paper's constants; (size, k, alpha, beta) are
+        other constants, alpha not divided by the size; False and None are none; a function is
+        itself.
+    """
+    if lrn is True:
+        return local_response_norm
+    if callable(lrn):
+        return lrn
+    if not lrn:
+        return None
+    size, k, alpha, beta = lrn
+    return partial(local_response_norm, size=size, k=k, alpha=alpha, beta=beta)

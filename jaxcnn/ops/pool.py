@@ -272,11 +272,11 @@ def _window(
         pads = lax.padtype_to_pads(lengths, shape, steps, pads)
     if ceil_mode:
         cells = zip(lengths, shape, steps, pads, strict=True)
-        pads = [_whole_windows(*cell) for cell in cells]
+        pads = [whole_windows(*cell) for cell in cells]
     return Window(shape, steps, tuple((int(before), int(after)) for before, after in pads))
 
 
-def _whole_windows(length: int, k: int, stride: int, pads: tuple[int, int]) -> tuple[int, int]:
+def whole_windows(length: int, k: int, stride: int, pads: tuple[int, int]) -> tuple[int, int]:
     """Returns the padding with which the last window of an axis fits."""
     before, after = pads
     outputs = -(-(length + before + after - k) // stride) + 1

@@ -14,9 +14,10 @@ from jaxcnn.errors import UserError
 from jaxcnn.interop import folder as folders
 from jaxcnn.interop import from_torch, read_weights, to_torch, write_weights
 from jaxcnn.interop.convert import convert, main, parse_override
+from jaxcnn.interop.exchange import create_library_model
 from jaxcnn.interop.folder import RECORD, WEIGHTS, read_folder, write_folder
 from jaxcnn.training.state import state_sha256
-from tests.interop import small
+from tests.interop import onnx_files, small
 
 
 @pytest.fixture(scope="module")
@@ -241,3 +242,51 @@ def test_a_changed_folder_is_refused(converted, tmp_path):
 def test_values_of_fields_are_literals_or_text(text, value):
     assert parse_override(text) == ("a", value)
     assert type(parse_override(text)[1]) is type(value)
+
+
+def test_an_onnx_file_becomes_a_folder_with_the_fields_that_were_read(tmp_path, capsys):
+    file, images, logits = onnx_files.reference("vgg", "kept")
+    for node in file.graph.node:
+        for field in node.attribute:
+            field.f = 2e-5 if field.name == "epsilon" else field.f
+    (tmp_path / "x.onnx").write_bytes(file.SerializeToString())
+    argv = ["--library=onnx", "--name=vgg11_bn", f"--source={tmp_path / 'x.onnx'}"]
+    fields = {
+        "stage_sizes": (1, 2),
+        "stage_features": (4, 8),
+        "pool_size": (2, 2),
+        "hidden_features": (16, 12),
+    }
+    argv += [f"--override={field}={value}" for field, value in fields.items()]
+    assert main([*argv, f"--out={tmp_path / 'out'}"]) == 0
+    said, err = capsys.readouterr()
+    assert err == ""
+    assert "norm_epsilon=2e-05 as in the file" in said
+    assert "10 classes, 3 input channels" in said
+    model, variables, record = read_folder(tmp_path / "out")
+    assert record["overrides"] == {**fields, "norm_epsilon": 2e-5}
+    assert model.norm_epsilon == 2e-5
+    np.testing.assert_allclose(model.apply(variables, images), logits, atol=1e-4)
+
+    assert_refused([*argv[:3], f"--out={tmp_path / 'no'}"], "this is no ONNX file of our", capsys)
+    text = tmp_path / "text.onnx"
+    text.write_text("text")
+    assert_refused([*argv[:2], f"--source={text}", f"--out={tmp_path / 'no'}"], str(text), capsys)
+    assert not (tmp_path / "no").exists()
+
+
+FEW = {"features": (4, 4, 4, 4, 4), "pool_size": (1, 1), "hidden_features": (4,)}
+
+
+def test_constants_that_were_read_come_back_from_the_folder(tmp_path):
+    lrn = (3, 1.0, 2e-5, 0.75)
+    model = create_library_model("onnx", "caffenet", 10, lrn=lrn, **FEW)
+    images = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)
+    variables = small.filled(jax.eval_shape(model.init, jax.random.key(0), images))
+    names = {"library": "onnx", "name": "caffenet", "source": "x"}
+    overrides = {"lrn": lrn, **FEW}
+    record = write_folder(tmp_path / "out", model, variables, overrides=overrides, **names)
+    assert record["channels"] == 3
+    found = read_folder(tmp_path / "out").model
+    assert (found.lrn, found.pool_first) == (lrn, True)
+    assert found == model
