@@ -29,6 +29,7 @@ from jaxcnn import (
     main,
     predict,
     preview,
+    probe,
     report,
     summary,
 )
@@ -45,6 +46,7 @@ PARSERS = {
     "jaxcnn.explain": explain.parse,
     "jaxcnn.export": export.parse,
     "jaxcnn.features": features.parse,
+    "jaxcnn.probe": probe.parse,
     "jaxcnn.interop.convert": convert.parse_flags,
     "jaxcnn.predict": predict.parse,
     "jaxcnn.report": report.parse,

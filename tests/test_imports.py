@@ -26,7 +26,8 @@ ORDER = (
     "interop.name_rules interop.name_tables interop.exchange interop.onnx interop.transfer",
     "figures",
     "data",
-    "training.schedules training.losses training.metrics training.optim training.state",
+    "training.schedules training.losses training.metrics training.layer_decay training.optim"
+    " training.state",
     "evaluation.multicrop",  # views of an image and their mean, which an evaluation step takes
     "training.steps",
     "run.preemption run.cli run.distributed run.versions",
@@ -43,7 +44,7 @@ ORDER = (
     "training",
     "ablation",
     "benchmark",
-    "ablate doctor explain export features flow main predict preview report summary",
+    "ablate doctor explain export features flow main predict preview probe report summary",
 )
 COMMANDS = ("data.prepare.__main__", "interop.convert", "benchmark.__main__")
 TEXT_MODES = {repr(mode) for mode in ("r", "w", "a", "x", "a+", "r+", "w+")}

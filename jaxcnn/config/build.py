@@ -5,7 +5,7 @@
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -14,8 +14,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.errors import FlaxError
 
+from jaxcnn.analysis.graph import trace_shapes
 from jaxcnn.config.build_data import make_test_protocol, uses_mixup
 from jaxcnn.config.schema import ModelConfig, RunConfig
+from jaxcnn.data.dataset import Dataset, class_counts
 from jaxcnn.errors import UserError, nearest, reason
 from jaxcnn.evaluation.multicrop import CENTER
 from jaxcnn.interop.exchange import create_library_model
@@ -27,7 +29,14 @@ from jaxcnn.layers.split_norm import SplitBatchNorm
 from jaxcnn.models import create_model
 from jaxcnn.run.distributed import AXIS
 from jaxcnn.training import optim
-from jaxcnn.training.losses import HeadLoss, Objective, make_head_loss, make_objective
+from jaxcnn.training.losses import (
+    HeadLoss,
+    Objective,
+    balanced_weights,
+    is_balanced,
+    make_head_loss,
+    make_objective,
+)
 from jaxcnn.training.schedules import Plan, length_in_steps, size_stages
 
 # Network fields that are functions and can be set by name.
@@ -159,13 +168,20 @@ def _named(field: str, make: Callable[[str], Any], name: str) -> Any:
         raise UserError(f"{field}: {error}") from None
 
 
-def make_loss(config: RunConfig) -> Objective:
+def make_loss(config: RunConfig, dataset: Dataset | None = None) -> Objective:
     """Returns the objective of the section `loss`.
 
+    Args:
+      config: the whole config.
+      dataset: the training split, for balanced class weights.
+
     Raises:
-      UserError: if the loss is unknown, or fields exclude each other.
+      UserError: if the loss is unknown, fields exclude each other, or the labels cannot be read.
     """
-    return make_objective(config.loss, mixed=uses_mixup(config))
+    weights: Sequence[Any] = config.loss.class_weights
+    if is_balanced(weights) and dataset is not None:
+        weights = balanced_weights(class_counts(dataset))
+    return make_objective(config.loss, mixed=uses_mixup(config), class_weights=weights)
 
 
 def make_test_loss(config: RunConfig) -> HeadLoss | None:
@@ -239,7 +255,11 @@ def _sizes(config: RunConfig, total: int) -> tuple[tuple[int, int], ...]:
 
 
 def make_optimizer(
-    config: RunConfig, *, total_steps: int, steps_per_epoch: Fraction
+    config: RunConfig,
+    *,
+    total_steps: int,
+    steps_per_epoch: Fraction,
+    parameters: Sequence[str] = (),
 ) -> optim.Optimizer:
     """Returns the optimizer of the config; see `optim.make_optimizer`."""
     return optim.make_optimizer(
@@ -248,4 +268,21 @@ def make_optimizer(
         total_steps=total_steps,
         steps_per_epoch=steps_per_epoch,
         batch_size=config.train.batch_size,
+        parameters=parameters,
     )
+
+
+def parameters_by_depth(
+    config: RunConfig, model: nn.Module, image_shape: Sequence[int]
+) -> Sequence[str]:
+    """Returns the names of the parameters in the order of their use, if the optimizer needs them.
+
+    Args:
+      config: the whole config.
+      model: its network.
+      image_shape: (H, W, C).
+    """
+    if config.optimizer.layer_decay == 1:
+        return ()
+    graph = trace_shapes(model, image_shape)
+    return [name for node in graph.nodes for name in node.parameters]

@@ -66,14 +66,18 @@ def make_programs(
     """
     with build.network_of(config):
         model = averages.fit(build.make_model(config, dataset.num_classes), config, plan.total)
+        parameters = build.parameters_by_depth(config, model, dataset.image_shape)
     optimizer = build.make_optimizer(
-        config, total_steps=plan.total, steps_per_epoch=plan.steps_per_epoch
+        config,
+        total_steps=plan.total,
+        steps_per_epoch=plan.steps_per_epoch,
+        parameters=parameters,
     )
     augment = build_data.make_augment(config)
     parts = StepParts(
         model,
         optimizer,
-        build.make_loss(config),
+        build.make_loss(config, dataset),
         augment,
         total_steps=plan.total,
         mixup=build_data.make_mixup(config),

@@ -278,11 +278,7 @@ def keep_labels(dataset: Dataset, count: int, seed: int) -> Dataset:
             f"labelled={count} is not the same number of each of the {classes} classes of"
             f" {dataset.name}: make it a multiple of {classes}"
         )
-    labels = dataset.labels
-    if labels is None:
-        if dataset.label_of is None:
-            raise UserError(f"the labels of {dataset.name} cannot be read alone: set labelled=0")
-        labels = np.array([dataset.label_of(index) for index in range(dataset.num_examples)])
+    labels = all_labels(dataset, "labelled=0")
     order = random_order(dataset.num_examples, random_bits((seed, 0), stream=4))
     drawn = [order[labels[order] == label][:each] for label in range(classes)]
     label = int(np.argmin([len(positions) for positions in drawn]))
@@ -293,3 +289,31 @@ def keep_labels(dataset: Dataset, count: int, seed: int) -> Dataset:
             f" {len(drawn[label]) * classes} or less"
         )
     return dataclasses.replace(dataset, labelled=np.sort(np.concatenate(drawn)))
+
+
+def all_labels(dataset: Dataset, instead: str) -> np.ndarray:
+    """Returns the labels of all examples, int [num_examples].
+
+    Args:
+      dataset: any split.
+      instead: what to set if the labels cannot be read without the images, for the error message.
+
+    Raises:
+      UserError: if they cannot.
+    """
+    if dataset.labels is not None:
+        return dataset.labels
+    if dataset.label_of is None:
+        raise UserError(f"the labels of {dataset.name} cannot be read alone: set {instead}")
+    return np.array([dataset.label_of(index) for index in range(dataset.num_examples)])
+
+
+def class_counts(dataset: Dataset) -> np.ndarray:
+    """Returns the number of examples of each class whose labels training may use, int [K].
+
+    Raises:
+      UserError: if the labels cannot be read without the images.
+    """
+    labels = all_labels(dataset, "loss.class_weights to one number for each class")
+    used = labels if dataset.labelled is None else labels[dataset.labelled]
+    return np.bincount(used, minlength=dataset.num_classes)

@@ -1,12 +1,14 @@
 """Training objectives: functions that return one loss per example."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
 import optax
 
 from jaxcnn.config import spec
@@ -112,6 +114,19 @@ AUX_DECAYS = ("none", "linear")
 MIXABLE = ("cross_entropy", "squared_error", "rbf_mse", "rbf_map")
 
 
+def is_balanced(class_weights: Any) -> bool:
+    """Returns whether the field `class_weights` asks for weights by the number of examples."""
+    return class_weights in ("balanced", ("balanced",), ["balanced"])
+
+
+def _class_weights(value: Any) -> str:
+    """Checks `class_weights`; see `config.spec`."""
+    if is_balanced(value):
+        return ""
+    wanted = spec.several(spec.real(0, 1e6), most=100_000)(value)
+    return wanted and f"balanced, or {wanted}"
+
+
 @dataclasses.dataclass(frozen=True)
 class LossConfig(spec.Section):
     """Section `loss`: the objective of training."""
@@ -119,6 +134,12 @@ class LossConfig(spec.Section):
     name: str = spec.field("cross_entropy", " | ".join(LOSSES), spec.choice(*LOSSES))
     label_smoothing: float = spec.field(
         0.0, "share of the label spread over all classes", spec.decay
+    )
+    class_weights: tuple[Any, ...] = spec.field(
+        (),
+        "factors of the losses of examples, one number for each class; balanced makes them"
+        " inversely proportional to the training examples of the class; () is off",
+        _class_weights,
     )
     aux_weight: float = spec.field(
         0.3, "weight of the loss of each auxiliary head", spec.real(0, 1000)
@@ -150,7 +171,42 @@ def make_head_loss(name: str = "cross_entropy", smoothing: float = 0.0) -> HeadL
     return partial(cross_entropy, smoothing=smoothing) if smoothing else LOSSES[name]
 
 
-def make_objective(config: LossConfig, *, mixed: bool = False) -> Objective:
+def balanced_weights(counts: npt.ArrayLike) -> tuple[float, ...]:
+    """Returns class weights with which all classes count alike, and the mean example as before.
+
+    They are n / (k·n_c) for n examples, n_c of them of the class, and k classes that have examples,
+    as `class_weight="balanced"` in scikit-learn. Classes without examples have weight 0.
+
+    Args:
+      counts: n_c, [K].
+    """
+    counts = np.asarray(counts, np.float64)
+    weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return tuple(np.where(counts > 0, weights, 0).tolist())
+
+
+def example_weights(weights: Sequence[float], logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Returns the weights [N] of examples: those of their classes, or means over soft labels.
+
+    Args:
+      weights: of the classes, [K].
+      logits: [N, K], give K and the dtype.
+      labels: integers [N], or distributions [N, K].
+
+    Raises:
+      UserError: if there is not one weight for each class.
+    """
+    if len(weights) != logits.shape[-1]:
+        raise UserError(
+            f"loss.class_weights has {len(weights)} numbers and the data have"
+            f" {logits.shape[-1]} classes: give one for each"
+        )
+    return one_hot(labels, logits) @ jnp.asarray(weights, logits.dtype)
+
+
+def make_objective(
+    config: LossConfig, *, mixed: bool = False, class_weights: Sequence[Any] = ()
+) -> Objective:
     """Returns the main head's loss plus the losses in collection `aux`, a tree of any structure.
 
     A leaf [N, K] in `aux` holds the logits of an auxiliary head and adds α·max(0, loss - γ) of the
@@ -161,9 +217,13 @@ def make_objective(config: LossConfig, *, mixed: bool = False) -> Objective:
     examples are scaled by N over their number, so the mean over the batch equals the mean over
     labelled examples (except for the share of unreadable images).
 
+    Class weights multiply the head losses of an example by the weight of its class. The sum is not
+    divided by the sum of the weights.
+
     Args:
       config: the section `loss`.
       mixed: whether labels come from `mixed_labels`.
+      class_weights: numbers [K]; () weights all classes alike.
 
     Raises:
       UserError: if the loss does not support smoothing or mixed labels.
@@ -188,6 +248,8 @@ def make_objective(config: LossConfig, *, mixed: bool = False) -> Objective:
                 loss = loss + weight * jnp.maximum(
                     head_loss(leaf, labels) - config.aux_threshold, 0
                 )
+        if class_weights:
+            loss = loss * example_weights(class_weights, logits, labels)
         if labels.ndim == 1:
             labelled = labels >= 0
             scale = labels.size / jnp.maximum(jnp.sum(labelled), 1)

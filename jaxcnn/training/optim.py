@@ -13,6 +13,7 @@ import optax
 
 from jaxcnn.config import spec
 from jaxcnn.errors import UserError
+from jaxcnn.training.layer_decay import layer_factors
 from jaxcnn.training.schedules import Schedule, ScheduleConfig, make_plateau, make_schedule
 
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "lars", "lamb")
@@ -57,6 +58,12 @@ class OptimizerConfig(spec.Section):
         "pairs (regular expression, factor of the learning rate), such as (('bias$', 2.0),);"
         " factors of several matches are multiplied",
         spec.several(_factor),
+    )
+    layer_decay: float = spec.field(
+        1.0,
+        "factor of the learning rate from each submodule of the network, such as stage4, to the one"
+        " before it; 1 is off, 0.75 is usual for fine-tuning",
+        spec.real(0, 1, above=True),
     )
     freeze: tuple[str, ...] = spec.field(
         (),
@@ -281,7 +288,7 @@ def limit_rms(limit: float, mask: Callable[[Any], Any]) -> optax.GradientTransfo
 
 
 def make_transform(
-    config: OptimizerConfig,
+    config: OptimizerConfig, parameters: Sequence[str] = ()
 ) -> Callable[[jax.typing.ArrayLike], optax.GradientTransformation]:
     """Returns learning rate → transformation.
 
@@ -291,6 +298,7 @@ def make_transform(
 
     Args:
       config: the section `optimizer`.
+      parameters: names in the order of their use, for `layer_decay`.
 
     Raises:
       UserError: if a pattern is not valid.
@@ -300,6 +308,10 @@ def make_transform(
     if config.name in ("sgd", "rmsprop", "adam") and config.weight_decay > 0:
         first.append(optax.add_decayed_weights(config.weight_decay, mask))
     last = [scale_by_factors(config.lr_multipliers)] if config.lr_multipliers else []
+    if config.layer_decay < 1:
+        frozen = matcher(config.freeze, "freeze")
+        trained = [name for name in parameters if not frozen(name)]
+        last.append(scale_by_factors(layer_factors(trained, config.layer_decay)))
     if config.max_rms > 0:
         last.append(limit_rms(config.max_rms, decay_mask(config.max_rms_mask, "max_rms_mask")))
 
@@ -352,6 +364,7 @@ def make_optimizer(
     total_steps: int,
     steps_per_epoch: Fraction,
     batch_size: int,
+    parameters: Sequence[str] = (),
 ) -> Optimizer:
     """Returns the optimizer that the sections `optimizer` and `schedule` describe.
 
@@ -361,6 +374,7 @@ def make_optimizer(
       total_steps: length of the run.
       steps_per_epoch: see `schedules.length_in_steps`.
       batch_size: global batch size.
+      parameters: see `make_transform`.
 
     Raises:
       UserError: if a pattern is not valid, or fields exclude each other.
@@ -369,4 +383,4 @@ def make_optimizer(
         schedule, total_steps=total_steps, steps_per_epoch=steps_per_epoch, batch_size=batch_size
     )
     frozen = matcher(config.freeze, "freeze") if config.freeze else None
-    return Optimizer(make_transform(config), rate, make_plateau(schedule), frozen)
+    return Optimizer(make_transform(config, parameters), rate, make_plateau(schedule), frozen)

@@ -6,6 +6,7 @@ import pytest
 from jaxcnn.errors import UserError
 from jaxcnn.training.losses import (
     LossConfig,
+    balanced_weights,
     cross_entropy,
     make_objective,
     mixed_labels,
@@ -166,3 +167,71 @@ def test_the_mean_over_a_batch_is_that_of_its_labelled_part():
 def test_an_objective_that_does_not_exist_is_refused(fields, message):
     with pytest.raises(UserError, match=message):
         make_objective(LossConfig(**fields))
+
+
+WEIGHTS = (2.0, 0.5, 1.0, 0.0)
+
+
+def test_class_weights_multiply_the_losses_of_their_examples():
+    objective = make_objective(LossConfig(), class_weights=WEIGHTS)
+    logits, labels = jnp.asarray(LOGITS, jnp.float32), jnp.asarray(LABELS)
+    expected = np.array(WEIGHTS)[LABELS] * reference(LOGITS, np.eye(4)[LABELS])
+    np.testing.assert_allclose(objective(logits, None, labels, 0.0), expected, rtol=1e-6)
+
+
+def test_whole_class_weights_are_copies_of_the_examples():
+    """In the gradient of the sum."""
+    logits, labels = jnp.asarray(LOGITS, jnp.float32), jnp.asarray(LABELS)
+    weighted = make_objective(LossConfig(label_smoothing=0.1), class_weights=(3, 1, 2, 5))
+    plain = make_objective(LossConfig(label_smoothing=0.1))
+    found = jax.grad(lambda x: weighted(x, None, labels, 0.0).sum())(logits)
+    copies = np.array([0, 0, 1, 1, 1, 2])
+    expected = jax.grad(lambda x: plain(x[copies], None, labels[copies], 0.0).sum())(logits)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_a_mixed_label_has_the_mean_weight_of_its_classes():
+    soft = np.array([[0.3, 0, 0.7, 0], [1, 0, 0, 0], [0.25, 0.25, 0.25, 0.25]])
+    objective = make_objective(LossConfig(), class_weights=WEIGHTS)
+    found = objective(jnp.asarray(LOGITS, jnp.float32), None, jnp.asarray(soft), 0.0)
+    expected = (soft @ WEIGHTS) * reference(LOGITS, soft)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_class_weights_are_of_all_heads_and_of_no_other_cost():
+    logits, labels = jnp.asarray(LOGITS, jnp.float32), jnp.asarray(LABELS)
+    aux = {"head": logits / 2, "cost": jnp.array([1.0, 2.0, 3.0])}
+    objective = make_objective(LossConfig(aux_weight=0.3), class_weights=WEIGHTS)
+    heads = cross_entropy(logits, labels) + 0.3 * cross_entropy(logits / 2, labels)
+    expected = np.array(WEIGHTS)[LABELS] * heads + aux["cost"]
+    np.testing.assert_allclose(objective(logits, aux, labels, 0.0), expected, rtol=1e-6)
+
+
+def test_hidden_labels_have_no_weight():
+    logits, labels = jnp.asarray(LOGITS, jnp.float32), jnp.array([-1, 0, 1])
+    found = make_objective(LossConfig(), class_weights=WEIGHTS)(logits, None, labels, 0.0)
+    expected = np.array([0, 2.0, 0.5]) * reference(LOGITS, np.eye(4)[[0, 0, 1]]) * 3 / 2
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("counts", [[3, 1, 6], [5, 5], [4, 0, 2, 0]])
+def test_balanced_weights_are_those_of_scikit_learn(counts):
+    from sklearn.utils.class_weight import compute_class_weight
+
+    labels = np.repeat(np.arange(len(counts)), counts)
+    present = np.flatnonzero(counts)
+    expected = np.zeros(len(counts))
+    expected[present] = compute_class_weight("balanced", classes=present, y=labels)
+    found = np.array(balanced_weights(counts))
+    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(found[labels].mean(), 1)
+
+
+def test_a_wrong_number_of_class_weights_is_answered():
+    objective = make_objective(LossConfig(), class_weights=(1.0, 2.0))
+    with pytest.raises(UserError, match=r"loss\.class_weights has 2 numbers .* 4 classes"):
+        objective(jnp.asarray(LOGITS, jnp.float32), None, jnp.asarray(LABELS), 0.0)
+    with pytest.raises(UserError, match=r"class_weights=.*is not balanced, or a tuple"):
+        LossConfig(class_weights=("equal",))
+    with pytest.raises(UserError, match=r"class_weights=.*is not balanced, or a tuple"):
+        LossConfig(class_weights=(-1.0,))
