@@ -139,7 +139,8 @@ def _traced(model: nn.Module, images: Sequence[int]) -> tuple[dict[Path, Any], L
     channels, height, width = images
     given = jax.ShapeDtypeStruct((1, height, width, channels), jnp.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), given)
-    graph = with_norms(traced_layers(trace(model, shapes, given)))
+    precise = model.clone(dtype=jnp.float32)  # the constants of its layers are compared
+    graph = with_norms(traced_layers(trace(precise, shapes, given)))
     return traverse_util.flatten_dict(shapes), graph
 
 

@@ -39,7 +39,7 @@ from jaxcnn.layers.initializers import glorot_uniform, normal
 from jaxcnn.models.alexnet import HiddenLayer
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.network import NormNetwork
-from jaxcnn.ops.lrn import local_response_norm
+from jaxcnn.ops.lrn import response_norm
 from jaxcnn.ops.pool import max_pool
 
 _KERNELS = ("kernel_init", "dense_init", "classifier_init")
@@ -96,7 +96,8 @@ class VGG(NormNetwork):
       stage_sizes: number of convolutions in each stage.
       stage_features: width of each stage.
       third_kernel_size: side of the third and later convolutions of a stage; C has 1.
-      lrn: local response normalisation, AlexNet's, at the end of the first stage.
+      lrn: local response normalisation, AlexNet's, at the end of the first stage; see
+        `response_norm`.
       pool_size: (H, W) to which the last map is averaged.
       fully_convolutional: whether to slide the dense layers over the last map and average their
         scores, instead of averaging the map: dense evaluation of larger images, same parameters.
@@ -113,7 +114,7 @@ class VGG(NormNetwork):
     stage_sizes: Sequence[int] = (2, 2, 3, 3, 3)
     stage_features: Sequence[int] = (64, 128, 256, 512, 512)
     third_kernel_size: int = 3
-    lrn: bool = False
+    lrn: bool | Sequence[float] = False
     pool_size: tuple[int, int] = (7, 7)
     fully_convolutional: bool = False
     hidden_features: Sequence[int] = (4096, 4096)
@@ -145,13 +146,12 @@ class VGG(NormNetwork):
             dropout=partial(Dropout, self.dropout_rate, deterministic=not train),
         )
 
+        normalize = response_norm(self.lrn) or (lambda x: x)
         x = images
         sizes = zip(self.stage_sizes, self.stage_features, strict=True)
         for i, (num_layers, features) in enumerate(sizes):
             x = stage(num_layers, features, name=f"stage{i + 1}")(x)
-            if i == 0 and self.lrn:
-                x = local_response_norm(x)
-            x = max_pool(x, (2, 2), (2, 2))
+            x = max_pool(normalize(x) if i == 0 else x, (2, 2), (2, 2))
         x = flat_maps(x, self.pool_size, self.fully_convolutional)
         for i, features in enumerate(self.hidden_features):
             x = hidden(features, name=f"fc{i + 6}")(x)

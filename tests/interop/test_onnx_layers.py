@@ -1,5 +1,6 @@
 """Every way to write a layer is read as the layer that it computes."""
 
+import chex
 import numpy as np
 import pytest
 from flax import linen as nn
@@ -216,6 +217,14 @@ def transposed_constant(w):
     return w.node("Gemm", w.node("Flatten", body(w)), w.node("Identity", kernel), transB=1)
 
 
+def averaged_head(w):
+    """A vector that becomes a map (N, H, W, C) for a last convolution, as in Keras."""
+    x = w.node("Squeeze", w.node("GlobalAveragePool", body(w)), w.array([2, 3], np.int64))
+    x = w.node("Reshape", x, w.array([-1, 1, 1, 4], np.int64))
+    x = w.conv(w.node("Transpose", x, perm=(0, 3, 1, 2)), 3, 1)
+    return w.node("Reshape", x, w.array([-1, 3], np.int64))
+
+
 def explicit_padding(w):
     pads = w.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)
     x = w.node("Pad", "images", pads, channels=3)
@@ -225,7 +234,7 @@ def explicit_padding(w):
 WRITERS = (
     *(plain, other_epsilon, training, folded, without_biases, caffe_scale, arithmetic, products),
     *(matrix, computed_shape, convolutional_head, unchanged, transposed_constant),
-    explicit_padding,
+    *(explicit_padding, averaged_head),
 )
 
 
@@ -233,7 +242,8 @@ WRITERS = (
 def test_each_form_of_one_network_is_read(write):
     w = Writer((3, 4, 4))
     file = w.model(write(w))
-    network, variables = from_onnx(file, "vgg11_bn", **TINY)
+    fields = TINY | ({"pool_size": (1, 1)} if write is averaged_head else {})
+    network, variables = from_onnx(file, "vgg11_bn", **fields)
     images = np.random.default_rng(1).standard_normal((2, 4, 4, 3)).astype(np.float32)
     found = network.apply(variables, images)
     np.testing.assert_allclose(found, onnx_files.run(file, images), rtol=1e-5, atol=1e-5)
@@ -243,6 +253,59 @@ def test_the_file_s_epsilon_is_the_network_s():
     w = Writer((3, 4, 4))
     network, _ = from_onnx(w.model(other_epsilon(w)), "vgg11_bn", **TINY)
     assert network.norm_epsilon == 0.03
+
+
+def test_norms_with_another_epsilon_get_another_variance():
+    w, x = Writer((3, 4, 4)), "images"
+    for epsilon in (1e-3, 1e-3, 0.5):
+        x = w.relu(w.norm(w.conv(x, 4, 3, pads=1), epsilon=epsilon))
+    file = w.model(head(w, w.node("MaxPool", x, **POOL)))
+    network, variables = from_onnx(file, "vgg11_bn", **TINY | {"stage_sizes": (3,)})
+    assert network.norm_epsilon == 1e-3
+    images = np.random.default_rng(1).standard_normal((2, 4, 4, 3)).astype(np.float32)
+    found = network.apply(variables, images)
+    np.testing.assert_allclose(found, onnx_files.run(file, images), rtol=1e-5, atol=1e-5)
+
+
+def normalised(w, **fields):
+    x = w.node("LRN", w.relu(w.conv("images", 4, 3, pads=1)), **fields)
+    return head(w, w.node("MaxPool", x, **POOL))
+
+
+def test_response_normalisations_of_other_constants_are_read_or_refused():
+    constants = {"size": 3, "alpha": 0.1, "beta": 0.5, "bias": 2.0}
+    w = Writer((3, 4, 4))
+    file = w.model(normalised(w, **constants))
+    network, variables = from_onnx(file, "vgg11_lrn", **TINY)
+    images = np.random.default_rng(1).standard_normal((2, 4, 4, 3)).astype(np.float32)
+    found = network.apply(variables, images)
+    np.testing.assert_allclose(found, onnx_files.run(file, images), rtol=1e-5, atol=1e-5)
+    part = r"lrn \(5, 2.0, 0.0001, 0.75\), and lrn\d in the file is lrn \(3, 2.0,"
+    with pytest.raises(UserError, match=part):
+        from_onnx(file, "vgg11_lrn", **TINY, lrn=True)
+
+
+def test_old_files_name_the_axis_of_a_constant():
+    def write(**fields):
+        w = Writer((3, 4, 4))
+        x = w.conv("images", 4, 3, bias=False, pads=1)
+        bias = w.array(np.arange(4).reshape((4,) if fields else (4, 1, 1)))
+        x = w.relu(w.node("Add", x, bias, **fields))
+        return w.model(head(w, w.node("MaxPool", x, **POOL)))
+
+    _, old = from_onnx(write(broadcast=1, axis=1), "vgg11", **TINY)
+    _, new = from_onnx(write(), "vgg11", **TINY)
+    chex.assert_trees_all_equal(old, new)
+
+
+def test_constants_are_compared_in_full_precision():
+    w = Writer((3, 8, 8))
+    x = w.relu(w.conv("images", 4, 3, pads=1))
+    w.node("Mul", x, w.array(0.17))
+    layers = [
+        layer for layer in layers_of(w, w.nodes[-1].output[0]).layers if layer.kind == "scale"
+    ]
+    assert [str(layer) for layer in layers] == ["scale 0.17"]
 
 
 def test_a_folded_norm_is_exactly_no_norm():

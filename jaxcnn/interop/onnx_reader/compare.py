@@ -8,7 +8,7 @@ both networks come from one table, so the networks are equal if their outputs ha
 
 import dataclasses
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -121,6 +121,22 @@ def global_avg_pool(name: str, x: Layer) -> Layer:
     return Layer("global_avg_pool", name, (x,), (x.shape[0], 1, 1))
 
 
+def avg_pool(name: str, x: Layer, window: Window, sums: np.ndarray) -> Layer:
+    """Returns an average pool, which is a global one if its window is the map.
+
+    Args:
+      name: see `Layer`.
+      x: its input.
+      window: of the pool.
+      sums: (H', W'), the window's size times the pool of a map of ones. Pools of the same window
+        differ in their divisors at the border.
+    """
+    if tuple(window.shape) == x.shape[1:] and not any(map(any, window.pads)):
+        return global_avg_pool(name, x)
+    shares = np.round(np.asarray(sums, np.float32), 2).tobytes()
+    return windowed("avg_pool", name, x, window, x.shape[0], settings=shares)
+
+
 def concat(name: str, parts: Iterable[Layer]) -> Layer:
     """Returns the joined channels; joined parts of parts are the parts.
 
@@ -150,13 +166,22 @@ def scaled(name: str, x: Layer, slope: np.ndarray, offset: np.ndarray) -> Layer:
     return Layer("scale", name, (x,), x.shape, settings, text=text)
 
 
-def pixel_shares(sums: np.ndarray) -> bytes:
-    """Returns what distinguishes average pools of the same window: their divisors at the border.
+def lrn(name: str, x: Layer, constants: Sequence[float]) -> Layer:
+    """Returns a local response normalisation.
 
     Args:
-      sums: (H', W'), the window's size times the pool of a map of ones.
+      name: see `Layer`.
+      x: its input.
+      constants: (size, k, alpha, beta); alpha is not divided by the size.
     """
-    return np.round(np.asarray(sums, np.float32), 2).tobytes()
+    size, *others = constants
+    settings = (size, *map(shortest, others))
+    return Layer("lrn", name, (x,), x.shape, settings, text=f"lrn {settings}")
+
+
+def shortest(number: float) -> float:
+    """Returns the shortest decimal of a float32's value: 1e-05 for 9.99999974737875e-06."""
+    return float(str(np.float32(number)))
 
 
 def with_norms(graph: LayerGraph) -> LayerGraph:

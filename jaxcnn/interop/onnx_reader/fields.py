@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxcnn.errors import UserError
-from jaxcnn.interop.onnx_reader.compare import Layer, LayerGraph
+from jaxcnn.interop.onnx_reader.compare import Layer, LayerGraph, shortest
 from jaxcnn.models.alexnet import AlexNet, full_windows
 from jaxcnn.models.mobilenet import MobileNet
 from jaxcnn.models.preact_resnet import PreActResNet
@@ -55,7 +55,7 @@ def _constants(lrn: Any) -> Any:
     bound = inspect.signature(local_response_norm).bind(None, **given.keywords)
     bound.apply_defaults()
     _, size, k, alpha, beta, over_n = bound.args
-    return size, k, alpha / size if over_n else alpha, beta
+    return size, *map(shortest, (k, alpha / size if over_n else alpha, beta))
 
 
 def _of_kind(file: LayerGraph, *kinds: str) -> list[Layer]:
@@ -89,9 +89,9 @@ def _activation(file: LayerGraph) -> Fields:
 
 
 def _lrn(file: LayerGraph) -> Fields:
-    constants = {layer.weights["constants"] for layer in _of_kind(file, "lrn")}
+    constants = {layer.settings for layer in _of_kind(file, "lrn")}
     if len(constants) > 1:
-        raise UserError(f"its response normalisations differ: {sorted(constants)}")
+        raise UserError(f"its response normalisations differ: {constants}")
     return {"lrn": constants.pop()} if constants else {}
 
 
@@ -124,21 +124,20 @@ def _preact_resnet(file: LayerGraph) -> Fields:
     convs, pools = _of_kind(file, "conv"), _of_kind(file, "max_pool")
     if not convs:
         return {}
+    fields: Fields = {"image_norm": convs[0].inputs[0].kind == "norm"}
     activated = bool(convs[0].norms or "bias" in convs[0].weights)
-    opened: Sequence[Layer] = pools[:1] or convs[:1]
-    fields: Fields = {
-        "image_norm": convs[0].inputs[0].kind == "norm",
-        "stem_norm": activated,
-    }
-    if activated and any(x.kind == "norm" and x.inputs[0] in opened for x in file.layers):
+    if pools:  # otherwise a norm after the stem may belong to the first unit
+        fields["stem_norm"] = activated
+    if pools and activated and any(x.inputs == (pools[0],) for x in _of_kind(file, "norm")):
         fields["first_preactivation"] = True
     return fields
 
 
 def _mobilenet(file: LayerGraph) -> Fields:
     convs = _of_kind(file, "conv")
-    symmetric = bool(convs) and all(_before(convs[0]))
-    return {"padding": "symmetric" if symmetric else "SAME"}
+    if not convs or any(side % 2 for side in convs[0].inputs[0].shape[1:]):
+        return {}  # at odd sizes both paddings are the same
+    return {"padding": "symmetric" if all(_before(convs[0])) else "SAME"}
 
 
 READERS: tuple[tuple[type, Callable[[LayerGraph], Fields]], ...] = (

@@ -67,6 +67,10 @@ def reshape(op: Operation) -> Array:
     channels, height, width = x.layer.shape
     if len(shape) == 2 and shape[1] in (-1, channels * height * width):
         return _vector(op, x)
+    if len(shape) == 4 and (height, width) == (1, 1):
+        for axes, number, ones in (("NCHW", 1, slice(2, 4)), ("NHWC", 3, slice(1, 3))):
+            if shape[number] in (-1, channels) and shape[ones] == [1, 1]:
+                return Value(x.layer, axes)
     last = shape[1:] if x.axes != "NHWC" else [*shape[3:], *shape[1:3]]
     same = [n for n, own in zip(last, x.layer.shape, strict=False) if n not in (own, -1, 0)]
     if len(shape) == 4 and not same and shape.count(-1) < 3:

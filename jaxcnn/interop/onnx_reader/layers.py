@@ -13,7 +13,16 @@ import numpy as np
 
 from jaxcnn.errors import UserError
 from jaxcnn.interop.onnx_reader import forms, windows
-from jaxcnn.interop.onnx_reader.compare import Layer, LayerGraph, Shape, concat, dense, scaled
+from jaxcnn.interop.onnx_reader.compare import (
+    Layer,
+    LayerGraph,
+    Shape,
+    concat,
+    dense,
+    lrn,
+    scaled,
+    shortest,
+)
 from jaxcnn.interop.onnx_reader.file import Node, OnnxFile, array_of, short
 from jaxcnn.interop.onnx_reader.operation import Array, Operation, Rule, Value, small_constant
 
@@ -100,7 +109,7 @@ def _batch_norm(op: Operation) -> Value:
     for name, array in weights.items():
         if array.shape != x.layer.shape[:1]:
             raise op.refused(f"has {name} {array.shape} for {x.layer.shape[0]} channels")
-    weights["epsilon"] = float(str(np.float32(op.field("epsilon", 1e-5))))  # 1e-05 of float32's
+    weights["epsilon"] = shortest(op.field("epsilon", 1e-5))
     return x.to(op.layer("norm", x.layer.shape, weights=weights))
 
 
@@ -109,11 +118,10 @@ def _lrn(op: Operation) -> Value:
     if size % 2 == 0:
         raise op.refused(f"sums over {size} channels, which has no middle")
     alpha, beta, k = (
-        float(str(np.float32(op.field(name, default))))
+        shortest(op.field(name, default))
         for name, default in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0))
     )
-    constants = (size, k, alpha / size, beta)
-    return x.to(op.layer("lrn", x.layer.shape, weights={"constants": constants}))
+    return x.to(lrn(op.name, x.layer, (size, k, alpha / size, beta)))
 
 
 def _activation(kind: str) -> Rule:
@@ -138,12 +146,15 @@ def _arithmetic(op: Operation) -> Value:
     if kind in ("Sub", "Div") and not first:
         raise op.refused("takes a constant first")
     x, given = op.value(not first), op.weights(first)
-    constant = given if kind in ("Add", "Mul") else -given if kind == "Sub" else 1 / given
+    with np.errstate(divide="ignore"):
+        constant = {"Sub": np.negative, "Div": np.reciprocal}.get(kind, np.positive)(given)
     channels, multiplies = x.layer.shape[0], kind in ("Mul", "Div")
     if given.size == 1 and (given.ndim < 2 or channels > 1):
         one, zero = np.ones(channels), np.zeros(channels)
         factors = (one * constant.item(), zero) if multiplies else (one, one * constant.item())
         return x.to(scaled(op.name, x.layer, *factors))
+    if op.field("broadcast", 0) and "axis" in op.node.fields:  # before ONNX 1.2
+        given = given.reshape(given.shape + (1,) * (len(x.axes) - op.field("axis") - given.ndim))
     axis = x.axes.find("C") - len(x.axes)
     shape = (1,) * (len(x.axes) - given.ndim) + given.shape
     if x.axes == "N*" or len(shape) != len(x.axes) or math.prod(shape) != shape[axis] != channels:

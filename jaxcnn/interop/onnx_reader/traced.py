@@ -23,11 +23,12 @@ from jaxcnn.interop.onnx_reader.compare import (
     Layer,
     LayerGraph,
     Shape,
+    avg_pool,
     concat,
     dense,
     flatten,
     global_avg_pool,
-    pixel_shares,
+    lrn,
     scaled,
     windowed,
 )
@@ -75,7 +76,7 @@ def _layer(node: Node, group: Group, inputs: list[Layer], constants: Values) -> 
     if kind == "concatenate":
         return concat(name, inputs)
     if kind == "local_response_norm":
-        return Layer("lrn", name, (x,), shape)
+        return lrn(name, x, _lrn_constants(node, group))
     if kind in SIMPLE and len(more) == (kind == "add"):
         return Layer(kind, name, tuple(inputs), shape)
     if kind in LINEAR and not more:
@@ -122,10 +123,10 @@ def _pool(node: Node, group: Group, x: Layer, constants: Values) -> Layer:
         return _adaptive_pool(node, x)
     sizes, strides = (eqn.params[f"window_{name}"][1:3] for name in ("dimensions", "strides"))
     window = Window(sizes, strides, eqn.params["padding"][1:3])
-    settings: Any = ()
-    if node.kind == "avg_pool":
-        settings = pixel_shares(_at(1.0, group, constants)[:, :, 0] * np.prod(sizes))
-    return windowed(node.kind, node.name, x, window, node.shape[-1], settings=settings)
+    if node.kind == "max_pool":
+        return windowed("max_pool", node.name, x, window, node.shape[-1])
+    ones = _at(1.0, group, constants)[:, :, 0]
+    return avg_pool(node.name, x, window, ones * np.prod(sizes))
 
 
 def _adaptive_pool(node: Node, x: Layer) -> Layer:
@@ -135,16 +136,15 @@ def _adaptive_pool(node: Node, x: Layer) -> Layer:
       UserError: if the bins have several sizes.
     """
     _, height, width = x.shape
-    rows, columns, channels = node.shape
+    rows, columns, _ = node.shape
     if height % rows or width % columns:
         raise UserError(
             f"our {node.name} averages maps of {height}x{width} to {rows}x{columns}: take a file"
             " for other images"
         )
     size = (height // rows, width // columns)
-    shares = pixel_shares(np.full((rows, columns), np.prod(size)))
     window = Window(size, size, ((0, 0), (0, 0)))
-    return windowed("avg_pool", node.name, x, window, channels, settings=shares)
+    return avg_pool(node.name, x, window, np.full((rows, columns), np.prod(size)))
 
 
 def _windows(group: Group) -> Iterator[JaxprEqn]:
@@ -152,6 +152,21 @@ def _windows(group: Group) -> Iterator[JaxprEqn]:
         for one in (eqn, *(one for jaxpr in jaxprs_in_params(eqn.params) for one in inside(jaxpr))):
             if one.primitive.name.startswith("reduce_window"):
                 yield one
+
+
+def _lrn_constants(node: Node, group: Group) -> tuple[float, ...]:
+    """Returns (size, k, alpha, beta) of the formula x·(k + alpha·sum)^-beta."""
+    window = next(_windows(group), None)
+    numbers = [
+        (eqn.primitive.name, float(x.val))
+        for eqn in group.equations
+        for x in eqn.invars
+        if isinstance(x, Literal)
+    ]
+    if window is None or [name for name, _ in numbers] != ["mul", "add", "pow"]:
+        raise UserError(f"our {node.name} has another formula: such networks are not read")
+    (_, alpha), (_, k), (_, exponent) = numbers
+    return window.params["window_dimensions"][-1], k, alpha, -exponent
 
 
 def _constants(graph: Graph) -> Values:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcnn.interop.onnx_reader.compare import Layer, global_avg_pool, pixel_shares, windowed
+from jaxcnn.interop.onnx_reader.compare import Layer, avg_pool, global_avg_pool, windowed
 from jaxcnn.interop.onnx_reader.operation import Operation, Value
 from jaxcnn.ops.pool import whole_windows
 from jaxcnn.ops.windows import Window
@@ -101,7 +101,7 @@ def max_pool(op: Operation) -> Value:
 def average_pool(op: Operation) -> Value:
     """Reads AveragePool, which is a global one if its window covers the map."""
     x = op.value(axes="NCHW")
-    window, (channels, *image) = _pool_window(op, x), x.layer.shape
+    window, image = _pool_window(op, x), x.layer.shape[1:]
     if window.shape == (1, 1) and window.strides == (1, 1):
         return x
     maps, pads = _unpadded(x.layer)
@@ -114,10 +114,8 @@ def average_pool(op: Operation) -> Value:
         / _pixels(axis, window, image[axis], counted[axis])
         for axis in range(2)
     ]
-    settings = pixel_shares(np.outer(*shares) * math.prod(window.shape))
-    if tuple(window.shape) == maps.shape[1:] and not any(map(any, padded.pads)):
-        return x.to(global_avg_pool(op.name, maps))
-    return x.to(windowed("avg_pool", op.name, maps, padded, channels, settings=settings))
+    sums = np.outer(*shares) * math.prod(window.shape)
+    return x.to(avg_pool(op.name, maps, padded, sums))
 
 
 def _pool_window(op: Operation, x: Value) -> Window:
