@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
@@ -40,7 +41,8 @@ class ResidualUnit(nn.Module):
     Attributes:
       features: width of the stage; the unit's output has `expansion` times as many channels.
       strides: strides of the whole unit.
-      shortcut: one of `SHORTCUTS`; see `ResNet`.
+      shortcut: one of `SHORTCUTS`, see `ResNet`; or "subsample", every `strides`-th pixel of the
+        input, for a stride without a change of channels.
       zero_init_last: whether the last BN's scale starts at zero, the unit as its shortcut.
       cardinality: number of groups of a bottleneck's 3x3.
       base_width: width of each group if `features` is 64; see `ResNet`.
@@ -79,7 +81,9 @@ class ResidualUnit(nn.Module):
         raise NotImplementedError
 
     def keeps(self, x: jax.Array) -> bool:
-        """Returns whether the shortcut is the identity."""
+        """Returns whether the shortcut is the identity, apart from pixels that a stride skips."""
+        if self.shortcut == "subsample":
+            return True
         same_shape = self.strides == 1 and x.shape[-1] == self.expansion * self.features
         return same_shape and self.shortcut != "C"
 
@@ -87,7 +91,7 @@ class ResidualUnit(nn.Module):
         """Returns the input with the shape of the branch's output; `norm` follows a projection."""
         features = self.expansion * self.features
         if self.keeps(x):
-            return x
+            return x if self.strides == 1 else subsample_and_pad(x, features, self.strides)
         if self.shortcut == "A":
             return subsample_and_pad(x, features, self.strides)
         if self.shortcut == "average":
@@ -132,7 +136,13 @@ class ResidualUnit(nn.Module):
 
 
 def stem(
-    images: jax.Array, features: int, *, cifar: bool, ceil_pool: bool = False, **layers: Any
+    images: jax.Array,
+    features: int,
+    *,
+    cifar: bool,
+    ceil_pool: bool = False,
+    pool_zeros: bool = False,
+    **layers: Any,
 ) -> jax.Array:
     """Applies the calling module's `stem`: 7x7/2, BN, ReLU, 3x3/2 max-pool.
 
@@ -141,6 +151,7 @@ def stem(
       features: number of features of the convolution.
       cifar: whether to use 3x3, BN, ReLU instead, for small images.
       ceil_pool: whether the pool is not padded and keeps a partly fitting last window, as in Caffe.
+      pool_zeros: whether zeros around the map take part in the max-pool, as in Keras.
       **layers: `conv`, `norm` and `act`; see `ConvNormAct`.
 
     Returns:
@@ -149,7 +160,10 @@ def stem(
     if cifar:
         return ConvNormAct(features, (3, 3), **layers, name="stem")(images)
     x = ConvNormAct(features, (7, 7), strides=2, **layers, name="stem")(images)
-    return max_pool(x, (3, 3), (2, 2), padding=0 if ceil_pool else 1, ceil_mode=ceil_pool)
+    if pool_zeros:
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    padding = 0 if ceil_pool or pool_zeros else 1
+    return max_pool(x, (3, 3), (2, 2), padding=padding, ceil_mode=ceil_pool)
 
 
 class Stage(nn.Module):
@@ -157,6 +171,7 @@ class Stage(nn.Module):
 
     Attributes:
       first: constructor of the first unit, if it differs from the others.
+      last: constructor of the last unit, if it differs from the others; not used for a single unit.
       draws: `draw` of each unit, an array [num_blocks]; None if units have none.
       scan: whether to run the units after the first in a loop; see `ResNet`.
     """
@@ -168,17 +183,24 @@ class Stage(nn.Module):
     first: Constructor | None = None
     draws: jax.Array | None = None
     scan: bool = False
+    last: Constructor | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), C'), C' from the block."""
+        """Maps (N, H, W, C) to (N, H', W', C'), with C' and strides from the units."""
         first = self.block if self.first is None else self.first
         draws = [None] * self.num_blocks if self.draws is None else self.draws
         x = first(self.features, strides=self.strides, draw=draws[0], name="block1")(x)
-        if self.scan and self.num_blocks > 2 and not self.is_initializing():
-            names = [f"block{i + 1}" for i in range(1, self.num_blocks)]
+        last = self.num_blocks - 1
+        equal = range(1, last if self.last is not None else self.num_blocks)
+        if self.scan and len(equal) > 1 and not self.is_initializing():
+            names = [f"block{i + 1}" for i in equal]
             unit = lambda draw: self.block(self.features, draw=draw, parent=None)  # noqa: E731
-            return apply_scanned(self, unit, names, x, None if self.draws is None else draws[1:])
-        for i in range(1, self.num_blocks):
-            x = self.block(self.features, draw=draws[i], name=f"block{i + 1}")(x)
+            drawn = None if self.draws is None else draws[1 : equal.stop]
+            x = apply_scanned(self, unit, names, x, drawn)
+        else:
+            for i in equal:
+                x = self.block(self.features, draw=draws[i], name=f"block{i + 1}")(x)
+        if self.last is not None and last > 0:
+            x = self.last(self.features, draw=draws[last], name=f"block{last + 1}")(x)
         return x

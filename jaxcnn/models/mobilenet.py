@@ -34,13 +34,18 @@ from jaxcnn.layers.initializers import truncated_normal
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.network import NormNetwork
 
-PADDINGS = {"SAME": "SAME", "symmetric": None}  # values for `ConvNormAct`
+# Padding of the stem and of the other layers with stride 2; values for `ConvNormAct`.
+PADDINGS: dict[str, tuple[Any, Any]] = {
+    "SAME": ("SAME", "SAME"),
+    "symmetric": (None, None),
+    "keras": ("SAME", ((0, 1), (0, 1))),
+}
 
 
 class SeparableConv(nn.Module):
     """3x3 depthwise, BN, ReLU, 1x1, BN, ReLU.
 
-    Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), features).
+    Maps (N, H, W, C) to (N, H', W', features).
 
     Attributes:
       padding: padding of the 3x3; see `ConvNormAct`.
@@ -74,19 +79,27 @@ class SeparableConv(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks of one width, `block1`, `block2`, …; the first one has the stage's stride."""
+    """Blocks of one width, `block1`, `block2`, …; the first one has the stage's stride.
+
+    Attributes:
+      padding: padding of the first block; see `ConvNormAct`. The others keep the size.
+    """
 
     block: Constructor
     num_blocks: int
     features: int
     strides: int
+    padding: Any = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps (N, H, W, C) to (N, ceil(H/strides), ceil(W/strides), features)."""
+        """Maps (N, H, W, C) to (N, H', W', features)."""
         for i in range(self.num_blocks):
-            strides = self.strides if i == 0 else 1
-            x = self.block(features=self.features, strides=strides, name=f"block{i + 1}")(x)
+            strides, padding = (self.strides, self.padding) if i == 0 else (1, None)
+            block = self.block(
+                features=self.features, strides=strides, padding=padding, name=f"block{i + 1}"
+            )
+            x = block(x)
         return x
 
 
@@ -105,13 +118,14 @@ class MobileNet(NormNetwork):
       separable: False replaces every block by one ordinary 3x3 convolution, BN, ReLU.
       head_features: channels of a 1x1 convolution, BN, ReLU before the pooling, not multiplied by
         α; the paper has none.
-      padding: "SAME" as in TensorFlow, or "symmetric" as in torch: at even sizes and stride 2
-        "SAME" pads only right and below.
+      padding: padding at stride 2: "SAME" as in TensorFlow, "symmetric" as in torch, or "keras".
+        At even sizes "SAME" and "keras" pad only right and below; at odd sizes "SAME" pads on all
+        sides and "keras" only in the stem, so H and W must be at least 2^stages - 1.
       dropout_rate: share of the pooled features that is dropped.
 
     Raises:
-      UserError: if images are not of rank 4, the padding does not exist, the multiplier leaves a
-        layer without channels, or stages and features are inconsistent.
+      UserError: if images are not of rank 4 or too small, the padding does not exist, the
+        multiplier leaves a layer without channels, or stages and features are inconsistent.
     """
 
     stage_sizes: Sequence[int] = (1, 2, 2, 6, 2)
@@ -127,16 +141,17 @@ class MobileNet(NormNetwork):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Returns logits, or features if `num_classes` is 0; see the class."""
-        check_images(images)
+        of_stem, of_stage = self._padding()
+        check_images(images, 2 ** len(self.stage_sizes) - 1 if self.padding == "keras" else 1)
         stem_features, *stages = self._widths()
         layers = self.layers(train, truncated_normal(0.09))
-        padded = {**layers, "padding": self._padding()}
-        ordinary = partial(ConvNormAct, kernel_size=(3, 3), **padded)
-        block = partial(SeparableConv, **padded) if self.separable else ordinary
+        ordinary = partial(ConvNormAct, kernel_size=(3, 3), **layers)
+        block = partial(SeparableConv, **layers) if self.separable else ordinary
 
-        x = ordinary(features=stem_features, strides=2, name="stem")(images)
+        x = ordinary(features=stem_features, strides=2, padding=of_stem, name="stem")(images)
         for i, (size, features) in enumerate(zip(self.stage_sizes, stages, strict=True)):
-            x = Stage(block, size, features, 1 if i == 0 else 2, name=f"stage{i + 1}")(x)
+            strides, padding = (1, None) if i == 0 else (2, of_stage)
+            x = Stage(block, size, features, strides, padding, name=f"stage{i + 1}")(x)
         if self.head_features is not None:
             x = ConvNormAct(self.head_features, (1, 1), **layers, name="head")(x)
         dropout = Dropout(self.dropout_rate, deterministic=not train)
@@ -156,7 +171,7 @@ class MobileNet(NormNetwork):
             )
         return widths
 
-    def _padding(self) -> Any:
+    def _padding(self) -> tuple[Any, Any]:
         if self.padding not in PADDINGS:
             raise UserError(f"no padding {self.padding!r}: {nearest(self.padding, PADDINGS)}")
         return PADDINGS[self.padding]

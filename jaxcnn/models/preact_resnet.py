@@ -9,7 +9,9 @@ share one BN-ReLU and a projection has no BN of its own; the fan-out form of He 
 CIFAR the stride on the first 1x1 of a bottleneck and no BN after the stem (which is equivalent,
 because the first unit projects). ImageNet's stride is on the 3x3. timm's `resnetv2_*` activate
 neither the stem nor the max-pool's input and let the first unit pre-activate: equally many
-parameters, another function (`stem_norm=False`). Ours: `zero_init_last`, the classifier's
+parameters, another function (`stem_norm=False`). Keras's do so too, halve the map in the last unit
+of a stage instead of the first of the next (`stride_last`), and have a bias in the stem and zeros
+around the max-pool (`stem_bias`, `pool_zeros`). Ours: `zero_init_last`, the classifier's
 initialisation. Padding is symmetric.
 
 ImageNet, validation error in the paper, one 320x320 crop (top-1 / top-5 %), parameters:
@@ -136,6 +138,11 @@ class PreActResNet(NormNetwork):
       image_norm: whether a BN of the images, `image_norm`, precedes the stem, as in Gluon.
       first_preactivation: whether the first unit has BN and ReLU before its first convolution; None
         is `not stem_norm`. Gluon has both.
+      stem_bias: whether the stem's convolution has a bias.
+      pool_zeros: whether zeros around the map take part in the stem's max-pool; without BN and
+        ReLU before it they exceed negative values.
+      stride_last: whether the last unit of a stage halves the map, and its shortcut is every second
+        pixel, instead of the first unit of the next stage.
       shortcut: A is parameter-free (subsampling and zero channels; "average": the mean of 2x2
         instead), B projects by 1x1 if the shape changes, "first" there and in the first unit of
         every stage (timm's bottlenecks), C in every unit; "none" is the plain network.
@@ -157,6 +164,9 @@ class PreActResNet(NormNetwork):
     stem_norm: bool = True
     image_norm: bool = False
     first_preactivation: bool | None = None
+    stem_bias: bool = False
+    pool_zeros: bool = False
+    stride_last: bool = False
     shortcut: str = "B"
     zero_init_last: bool = False
     dropout_rate: float = 0.0
@@ -189,7 +199,8 @@ class PreActResNet(NormNetwork):
             images,
             self.stem_features or self._widths()[0],
             cifar=self.cifar_stem,
-            conv=layers["conv"],
+            pool_zeros=self.pool_zeros,
+            conv=partial(layers["conv"], use_bias=True) if self.stem_bias else layers["conv"],
             norm=layers["norm"] if norm else None,
             act=layers["act"] if act else None,
         )
@@ -210,10 +221,22 @@ class PreActResNet(NormNetwork):
         activated = self.stem_norm  # the stem does the pre-activation of the first unit
         if self.first_preactivation is not None:
             activated = not self.first_preactivation
+        halving = partial(block, strides=2, shortcut="subsample")
+        halved = True  # the input of the first stage by the stem
         for i, (size, features) in enumerate(zip(sizes, self._widths(), strict=True)):
             own = partial(first, preactivate=False) if activated and i == 0 else first
-            strides, name = 1 if i == 0 else 2, f"stage{i + 1}"
-            stage = Stage(block, size, features, strides, own, scan=self.scan_units, name=name)
+            strides = 1 if halved else 2
+            halved = self.stride_last and size > 1 and i + 1 < len(sizes)
+            stage = Stage(
+                block,
+                size,
+                features,
+                strides,
+                own,
+                scan=self.scan_units,
+                last=halving if halved else None,
+                name=f"stage{i + 1}",
+            )
             x = stage(x)
         return x
 

@@ -88,7 +88,7 @@ def test_head_is_a_1x1_that_the_multiplier_leaves_alone():
 
 
 @pytest.mark.parametrize("separable", [True, False])
-@pytest.mark.parametrize(("padding", "seen"), [("SAME", 2), ("symmetric", 3)])
+@pytest.mark.parametrize(("padding", "seen"), [("SAME", 2), ("keras", 2), ("symmetric", 3)])
 def test_padding_at_stride_two(padding, seen, separable):
     """Kernels have one tap, the top left: SAME moves by 0, 1, 0 pixels, the other by 1, 1, 1."""
     model = MobileNet(
@@ -130,10 +130,21 @@ def test_any_size_will_do(size):
         assert init(MobileNet(padding=padding), size)
 
 
+@pytest.mark.parametrize("separable", [True, False])
+def test_keras_drops_the_last_odd_pixel_where_a_stage_begins(separable):
+    fields = {"stage_sizes": (1, 1, 1), "features": (4, 4, 4, 4), "separable": separable}
+    for padding, sizes in (("keras", {17, 9, 4, 2}), ("SAME", {17, 9, 5, 3})):
+        found = convolutions(MobileNet(padding=padding, **fields), 17)
+        assert {size for _, _, *before_and_after, _ in found for size in before_and_after} == sizes
+    with pytest.raises(UserError, match="takes 7x7 or larger"):
+        init(MobileNet(padding="keras", **fields), 6)
+    assert init(MobileNet(padding="keras", **fields), 7)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"padding": "valid"}, "choose one of SAME, symmetric"),
+        ({"padding": "valid"}, "choose one of SAME, keras, symmetric"),
         ({"width_multiplier": 0.01}, "0.03125 or more"),
         ({"stage_sizes": (1, 2)}, "2 stages need 3 numbers"),
     ],

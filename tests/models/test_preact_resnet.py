@@ -203,6 +203,46 @@ def test_position_of_the_stride(model, conv1, conv2):
     assert size["stage2/block1/conv2"][:2] == (conv2, conv2)
 
 
+def test_the_last_unit_of_a_stage_may_halve_the_map(start):
+    """Its shortcut is every second pixel: with a last convolution of zero that is the unit."""
+    fields = {"cifar_stem": True, "stem_norm": False, "shortcut": "first", "stride_last": True}
+    model = PreActResNet(0, stage_sizes=(3, 2), width=4, **fields)
+    found = maps(model, 7)
+    sides = [found[f"stage{i}/block{j}/conv2"][0] for i, j in ((1, 1), (1, 2), (1, 3), (2, 1))]
+    assert sides == [7, 7, 4, 4]
+    assert found["stage2/block2/conv2"][0] == 4  # nothing follows the last stage
+    params = shapes(model)
+    assert [path for path, unit in units(params).items() if "proj" in unit] == [
+        "stage1/block1",
+        "stage2/block1",
+    ]
+
+    images = np.random.default_rng(0).normal(size=(1, 7, 7, 3)).astype(np.float32)
+    variables = start(model, images)
+    last = variables["params"]["stage1"]["block3"]["conv3"]
+    last["kernel"] = np.zeros_like(last["kernel"])
+    apply = partial(model.apply, capture_intermediates=True, mutable=["intermediates"])
+    _, state = jax.jit(apply)(variables, images)
+    stage = state["intermediates"]["stage1"]
+    before, after = (stage[f"block{i}"]["__call__"][0] for i in (2, 3))
+    np.testing.assert_array_equal(after, before[:, ::2, ::2])
+
+
+@pytest.mark.parametrize(("pool_zeros", "mean"), [(False, -1), (True, -9 / 16)])
+def test_zeros_around_the_max_pool_exceed_negative_values(pool_zeros, mean, start):
+    """The stem gives its bias, -1; windows reach beyond the first row and column of 4x4 alone."""
+    fields = {"stage_sizes": (), "stem_features": 1, "stem_norm": False, "stem_bias": True}
+    model = PreActResNet(0, pool_zeros=pool_zeros, act=lambda x: x, **fields)
+    images = np.zeros((1, 16, 16, 3), np.float32)
+    variables = start(model, images)
+    variables["params"]["stem"]["conv"]["bias"] = np.array([-1], np.float32)
+    ones, zeros = np.ones(1, np.float32), np.zeros(1, np.float32)
+    variables["params"]["final_norm"] = {"scale": ones, "bias": zeros}
+    variables["batch_stats"]["final_norm"] = {"mean": zeros, "var": ones - np.float32(1e-5)}
+    features = jax.jit(model.apply)(variables, images)
+    np.testing.assert_allclose(features, [[mean]], rtol=1e-5)
+
+
 def test_widths_may_be_given_for_every_stage():
     params = shapes(imagenet_preact_resnet(18, stage_sizes=(1, 1), width=(24, 40)))
     kernels = [unit["conv2"]["kernel"].shape for unit in units(params).values()]

@@ -36,6 +36,9 @@ NETWORKS = {
     "bottleneck, C": partial(ResNet, block=Bottleneck, shortcut="C", **small),
     "pre-activation": partial(PreActResNet, block=PreActBasicBlock, **small),
     "first projects": partial(PreActResNet, shortcut="first", stem_norm=False, **small),
+    "last unit strided": partial(
+        PreActResNet, stride_last=True, **{**small, "stage_sizes": (4, 1)}
+    ),
     "stochastic depth": partial(StochasticDepthResNet, block=BasicBlock, **small),
     "skipping": partial(StochasticDepthResNet, block=BasicBlock, skip_dropped=True, **small),
     "Inception-v4": partial(InceptionV4, **inception),
@@ -46,7 +49,14 @@ NETWORKS = {
 }
 
 MORE = (  # what the others show, too
-    *("bottleneck, C", "pre-activation", "first projects", "skipping", "Inception-v4"),
+    *(
+        "bottleneck, C",
+        "pre-activation",
+        "first projects",
+        "last unit strided",
+        "skipping",
+        "Inception-v4",
+    ),
     *("DenseNet, plain", "DenseNet, remat"),
 )
 
