@@ -23,7 +23,8 @@ ORDER = (
     "models",
     "analysis",
     "attribution",
-    "interop.name_rules interop.name_tables interop.exchange interop.onnx interop.transfer",
+    "interop.name_rules interop.name_tables interop.exchange interop.onnx interop.transfer"
+    " interop.keras interop.keras_names interop.keras_tables",
     "figures",
     "data",
     "training.schedules training.losses training.metrics training.layer_decay training.optim"

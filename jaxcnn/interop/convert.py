@@ -10,7 +10,6 @@
 
 import argparse
 import ast
-import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,22 +23,24 @@ from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.interop.exchange import (
     IGNORED,
     create_library_model,
+    fields_set,
     find_network,
     from_torch,
     without_prefix,
 )
 from jaxcnn.interop.folder import RECORD, WEIGHTS, check_free, write_folder
+from jaxcnn.interop.keras import from_keras
 from jaxcnn.interop.onnx_weights import from_onnx
 from jaxcnn.interop.weight_files import read_weights
 from jaxcnn.run import cli
 
 FLAGS: dict[str, dict[str, Any]] = {
-    "--library": {"required": True, "help": "torchvision, timm or onnx"},
+    "--library": {"required": True, "help": "torchvision, timm, keras or onnx"},
     "--name": {"required": True, "help": "the library's name of the network; of an ONNX file ours"},
     "--source": {
         "required": True,
         "type": Path,
-        "help": ".safetensors, .npz, .pth with torch, .onnx",
+        "help": ".safetensors, .npz, .pth with torch; of Keras .h5, .weights.h5 or .keras; .onnx",
     },
     "--out": {"required": True, "type": Path, "help": "a folder that is not there yet"},
     "--override": {
@@ -57,7 +58,7 @@ def convert(
     """Writes the folder; returns a report, one item per line.
 
     Args:
-      library: "torchvision", "timm" or "onnx".
+      library: "torchvision", "timm", "keras" or "onnx".
       name: the library's name of the network; of an ONNX file ours.
       source: weights file; see `read_weights`, or `from_onnx`.
       folder: must not exist, or be empty.
@@ -71,7 +72,7 @@ def convert(
     for field, value in overrides.items():
         if callable(getattr(plain, field, None)) and value is not None:
             raise UserError(f"--override {field} takes a function: set it in Python")
-    read = _read_onnx if library == "onnx" else _read_torch
+    read = {"onnx": _read_onnx, "keras": _read_keras}.get(library, _read_torch)
     try:
         found = read(library, name, source, overrides)
     except UserError as error:
@@ -134,12 +135,7 @@ def _read_torch(library: str, name: str, source: Path, overrides: Mapping[str, A
 def _read_onnx(library: str, name: str, source: Path, overrides: Mapping[str, Any]) -> _Found:
     model, variables = from_onnx(source, name, **overrides)
     plain = create_library_model(library, name, **{**overrides, "parent": None})
-    read = {
-        field.name: value
-        for field in dataclasses.fields(model)
-        if field.name not in ("num_classes", "name", "parent")
-        and (value := getattr(model, field.name)) != getattr(plain, field.name)
-    }
+    read = fields_set(model, plain)
     for field, value in read.items():
         if callable(value):
             raise UserError(
@@ -152,16 +148,30 @@ def _read_onnx(library: str, name: str, source: Path, overrides: Mapping[str, An
     return _Found(model, variables, {**overrides, **read}, adapted, "nothing")
 
 
+def _read_keras(library: str, name: str, source: Path, overrides: Mapping[str, Any]) -> _Found:
+    state = read_weights(source)
+    model, variables = from_keras(state, name, **overrides)
+    network = find_network(library, name)
+    heads = {field: getattr(model, field) for field in network.optional.values()}
+    biases = network.biases is not None
+    adapted = "biases of convolutions, subtracted from means of BN" if biases else "nothing"
+    adapted += _casts(state, jax.tree.leaves(variables))
+    left_out = _left_out(state, library, name, {**overrides, **heads})
+    return _Found(model, variables, overrides, adapted, left_out)
+
+
 def _casts(state: Mapping[str, np.ndarray], leaves: list[Any]) -> str:
     types = {str(array.dtype) for key, array in state.items() if not key.endswith(IGNORED)}
     others = sorted(types - {str(leaf.dtype) for leaf in leaves})
-    casts = f", {' and '.join(others)} to {leaves[0].dtype}" if others else ""
-    return f"axes, from (O, I, H, W) to (H, W, I, O){casts}"
+    return f", {' and '.join(others)} to {leaves[0].dtype}" if others else ""
 
 
 def _left_out(
     state: Mapping[str, np.ndarray], library: str, name: str, overrides: Mapping[str, Any]
 ) -> str:
+    if library == "keras":
+        headless = overrides.get("num_classes") == 0
+        return "the classifier and layers that are not of the network" if headless else "nothing"
     parts = {IGNORED: sum(key.endswith(IGNORED) for key in state)}
     for prefix, field in find_network(library, name).optional.items():
         if not overrides[field]:

@@ -1,5 +1,6 @@
 """Converts between torch states and Flax variables."""
 
+import dataclasses
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from flax import linen as nn
 from flax import traverse_util
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.interop.name_rules import Library, Rule, name_in_torch
+from jaxcnn.interop.name_rules import Library, Rule, library_name
 from jaxcnn.interop.name_tables import LIBRARIES, ONNX
 from jaxcnn.models import create_model, input_size
 
@@ -68,14 +69,14 @@ def from_torch(
     state, dropped = without_prefix(state, library, name)
     if dropped:
         _log.warning("weights: the prefix %r of the keys is dropped", dropped)
-    state = {_today(key, chosen): value for key, value in state.items()}
+    state = {current_name(key, chosen): value for key, value in state.items()}
     state = {key: value for key, value in state.items() if not key.endswith(IGNORED)}
     for prefix, field in chosen.optional.items():
         present = any(key.startswith(prefix) for key in state)
         if not overrides.setdefault(field, present):
             state = {key: value for key, value in state.items() if not key.startswith(prefix)}
-    rules = _rules(_build(chosen, overrides), chosen)
-    head, _ = name_in_torch(rules, "classifier")
+    rules = rules_of(build(chosen, overrides), chosen)
+    head, _ = library_name(rules, "classifier")
     if overrides.get("num_classes") == 0:
         state = {key: value for key, value in state.items() if not key.startswith(f"{head}.")}
     elif state and f"{head}.weight" not in state:
@@ -83,9 +84,9 @@ def from_torch(
             f"this state of {library}'s {name} has no classifier ({head}.weight is missing): take"
             " it without, for its features or a classifier of your own, by num_classes=0"
         )
-    model = _build(chosen, overrides, num_classes=_length(state, f"{head}.weight", 0))
-    places = _places(model, rules, _length(state, f"{rules[0].key}.weight", 1), chosen)
-    _compare(
+    model = build(chosen, overrides, num_classes=axis_length(state, f"{head}.weight", 0))
+    places = _places(model, rules, axis_length(state, f"{rules[0].key}.weight", 1), chosen)
+    compare(
         {place.key: place.shape for place in places.values()},
         {key: np.shape(value) for key, value in state.items()},
         f"this is no state of {library}'s {name}",
@@ -106,7 +107,7 @@ def without_prefix(state: Mapping[str, Any], library: str, name: str) -> tuple[d
       UserError: if the library or name is unknown, or the state has several networks.
     """
     chosen = _find_in_torch(library, name)
-    stem = f"{_rules(_build(chosen, {'parent': None}), chosen)[0].key}.weight"
+    stem = f"{rules_of(build(chosen, {'parent': None}), chosen)[0].key}.weight"
     if stem in state:
         return dict(state), ""
     found = [key.removesuffix(stem) for key in state if key.endswith(f".{stem}")]
@@ -143,12 +144,12 @@ def to_torch(
     given = traverse_util.flatten_dict(jax.tree.map(np.asarray, dict(variables)))
     for field in chosen.optional.values():
         overrides.setdefault(field, any("aux" in part for path in given for part in path))
-    network = _build(chosen, overrides)
-    rules = _rules(network, chosen)
+    network = build(chosen, overrides)
+    rules = rules_of(network, chosen)
     head = given.get(("params", "classifier", "kernel"))
-    model = _build(chosen, overrides, num_classes=None if head is None else head.shape[-1])
+    model = build(chosen, overrides, num_classes=None if head is None else head.shape[-1])
     places = _places(model, rules, input_channels(variables, network, chosen), chosen)
-    _compare(
+    compare(
         {"/".join(path): place.leaf.shape for path, place in places.items()},
         {"/".join(path): leaf.shape for path, leaf in given.items()},
         f"these are no variables of our {chosen.model} as {library}'s {name}",
@@ -173,7 +174,7 @@ def create_library_model(
     Raises:
       UserError: if the library, name or field is unknown.
     """
-    return _build(find_network(library, model), overrides, num_classes)
+    return build(find_network(library, model), overrides, num_classes)
 
 
 def find_network(library: str, name: str) -> Library:
@@ -198,50 +199,77 @@ def find_network(library: str, name: str) -> Library:
 def _find_in_torch(library: str, name: str) -> Library:
     if library not in LIBRARIES and library == "onnx":
         raise UserError("files of ONNX have no keys of torch: read them by from_onnx")
+    if library == "keras":
+        raise UserError("keras is no library of torch: its arrays are read by from_keras")
     return find_network(library, name)
 
 
 def input_channels(variables: Mapping[str, Any], model: nn.Module, chosen: Library) -> int | None:
     """Returns the number of input channels; None if the variables have no stem."""
-    stem = _rules(model, chosen)[0]
+    stem = rules_of(model, chosen)[0]
     for path, leaf in traverse_util.flatten_dict(dict(variables)).items():
         if np.ndim(leaf) == 4 and re.fullmatch(stem.path, "/".join(path[1:-1])):
             return np.shape(leaf)[2]
     return None
 
 
-def _today(key: str, chosen: Library) -> str:
+def current_name(key: str, chosen: Library) -> str:
+    """Returns the name that the library has today for a key, which may be an old one."""
     for pattern, replacement in chosen.renamed:
         key = re.sub(pattern, replacement, key)
     return key
 
 
-def _build(
+def build(
     chosen: Library, overrides: Mapping[str, Any], num_classes: int | None = None
 ) -> nn.Module:
+    """Returns our network with the fields of a library's network and with `overrides`."""
     return create_model(chosen.model, **{"num_classes": num_classes, **chosen.fields, **overrides})
 
 
-def _rules(model: nn.Module, chosen: Library) -> Sequence[Rule]:
+def fields_set(model: nn.Module, plain: nn.Module) -> dict[str, Any]:
+    """Returns the fields that another network of the class has otherwise; not `num_classes`."""
+    return {
+        field.name: value
+        for field in dataclasses.fields(model)
+        if field.name not in ("num_classes", "name", "parent")
+        and (value := getattr(model, field.name)) != getattr(plain, field.name)
+    }
+
+
+def rules_of(model: nn.Module, chosen: Library) -> Sequence[Rule]:
+    """Returns the rules of names for a network."""
     return chosen.rules(model) if callable(chosen.rules) else chosen.rules
 
 
-def _length(state: Mapping[str, Any], key: str, axis: int) -> int | None:
+def axis_length(state: Mapping[str, Any], key: str, axis: int) -> int | None:
     """Returns the length of an axis; None if the array is missing, which is reported later."""
     shape = np.shape(state[key]) if key in state else ()
     return shape[axis] if axis < len(shape) else None
 
 
+def variable_shapes(
+    model: nn.Module, channels: int | None, chosen: Library
+) -> dict[Path, jax.ShapeDtypeStruct]:
+    """Returns shape and dtype of every leaf of a network's variables, without allocating arrays.
+
+    Args:
+      model: network.
+      channels: of the images; None is the usual number.
+      chosen: table entry of the network.
+    """
+    height, width, usual = input_size(chosen.model)
+    images = jax.ShapeDtypeStruct((1, height, width, channels or usual), jnp.float32)
+    return traverse_util.flatten_dict(jax.eval_shape(model.init, jax.random.key(0), images))
+
+
 def _places(
     model: nn.Module, rules: Sequence[Rule], channels: int | None, chosen: Library
 ) -> dict[Path, _Place]:
-    """Returns the place of every leaf of a network's variables, without allocating arrays."""
-    height, width, usual = input_size(chosen.model)
-    images = jax.ShapeDtypeStruct((1, height, width, channels or usual), jnp.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    """Returns the place of every leaf of a network's variables."""
     places = {}
-    for path, leaf in traverse_util.flatten_dict(shapes).items():
-        module, rule = name_in_torch(rules, "/".join(path[1:-1]))
+    for path, leaf in variable_shapes(model, channels, chosen).items():
+        module, rule = library_name(rules, "/".join(path[1:-1]))
         torch_leaf = jax.eval_shape(partial(_to_torch, name=path[-1], rule=rule), leaf)
         places[path] = _Place(f"{module}.{LEAVES[path[-1]]}", rule, leaf, torch_leaf.shape)
     return places
@@ -269,7 +297,7 @@ def _to_flax(array: np.ndarray, place: _Place) -> np.ndarray:
     return array.T
 
 
-def _compare(
+def compare(
     expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]], what: str
 ) -> None:
     """Raises `UserError` with all differences between two mappings of names to shapes."""

@@ -67,11 +67,11 @@ def write_folder(
 
     Args:
       folder: must not exist, or be empty.
-      model: result of `from_torch`.
-      variables: result of `from_torch`.
-      library: argument of `from_torch`.
-      name: argument of `from_torch`.
-      overrides: arguments of `from_torch`; plain values.
+      model: result of `from_torch` or `from_keras`.
+      variables: result of `from_torch` or `from_keras`.
+      library: argument of `from_torch`, or "keras".
+      name: argument of `from_torch` or `from_keras`.
+      overrides: arguments of `from_torch` or `from_keras`; plain values.
       source: name of the file that the weights come from.
 
     Raises:
@@ -81,7 +81,10 @@ def write_folder(
         if not _is_plain(value):
             raise UserError(f"{field}={value} cannot be written down: give a number, text or tuple")
     chosen = find_network(library, name)
-    optional = {field: getattr(model, field) for field in chosen.optional.values()}
+    # Fields that `from_torch` or `from_keras` read from the weights.
+    optional = {
+        field: getattr(model, field) for field in (*chosen.optional.values(), *chosen.read_off)
+    }
     fields = {
         field.name: value
         for field in dataclasses.fields(model)

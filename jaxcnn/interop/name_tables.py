@@ -1,9 +1,10 @@
-"""The networks of torchvision and timm, with one table of names per family, and of ONNX files."""
+"""The networks of torchvision, timm, Keras and ONNX files, one table of names per family."""
 
 from typing import Any
 
 from flax import linen as nn
 
+from jaxcnn.interop.keras_tables import KERAS
 from jaxcnn.interop.name_rules import Library, Rule
 from jaxcnn.models import list_models
 
@@ -292,6 +293,7 @@ LIBRARIES: dict[str, dict[str, Library]] = {
         **_TIMM_VGGS,
         **_TIMM_INCEPTIONS,
     },
+    "keras": KERAS,
 }
 
 # Names in `jaxcnn.interop.from_onnx`: ours, two networks of the ONNX model zoo that differ from

@@ -1,4 +1,4 @@
-"""Reads and writes weight files: safetensors, npz, and torch's own if torch is installed.
+"""Reads and writes weight files: safetensors, npz, Keras's, and torch's own if torch is installed.
 
 No reader runs code from a file: pickled objects are refused.
 """
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.errors import UserError
+from jaxcnn.interop.keras_files import read_h5, read_keras_archive
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import WEIGHT_BYTES, expanded_limit, open_regular, read_bytes, read_npz
 
@@ -43,9 +44,10 @@ PREFIX = "module."  # from torch's DataParallel
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     """Returns the arrays of a file by key, in the file's dtypes.
 
-    `.safetensors` needs the package safetensors; `.npz` needs none; `.pth`, `.pt` and `.bin` need
-    torch, which reads only tensors. From a torch checkpoint the entry `state_dict`, `model` or
-    similar is used, and a prefix `module.` common to all keys is removed.
+    `.safetensors` needs the package safetensors; `.npz` needs none; Keras's `.h5`, `.weights.h5`
+    and `.keras` need h5py; `.pth`, `.pt` and `.bin` need torch, which reads only tensors. From a
+    torch checkpoint the entry `state_dict`, `model` or similar is used, and a prefix `module.`
+    common to all keys is removed. Keys of Keras's files are those of `keras_files.read_h5`.
 
     Raises:
       UserError: if the file is missing, damaged, of an unknown kind or holds other objects than
@@ -199,6 +201,9 @@ READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
     ".pth": _read_torch,
     ".pt": _read_torch,
     ".bin": _read_torch,
+    ".h5": read_h5,
+    ".hdf5": read_h5,
+    ".keras": read_keras_archive,
 }
 WRITERS: dict[str, Callable[[Mapping[str, np.ndarray], IO[bytes]], None]] = {
     ".safetensors": _write_safetensors,

@@ -10,6 +10,9 @@ from flax import linen as nn
 from jaxcnn.errors import UserError
 from jaxcnn.interop.exchange import from_torch
 from jaxcnn.interop.folder import RECORD, read_folder
+from jaxcnn.interop.keras import from_keras
+from jaxcnn.interop.onnx_weights import from_onnx
+from jaxcnn.interop.transfer import swap_input_channels
 from jaxcnn.interop.weight_files import read_weights
 from jaxcnn.io import paths
 from jaxcnn.pretrained.fetch import fetch
@@ -60,12 +63,9 @@ def read_pretrained(
         )
     info = weights_info(text)
     check_licence(info, allow_noncommercial)
-    read = READERS.get(info.library)
-    if read is None:
-        raise UserError(
-            f"{info.name} is a file of {info.library}, which is not read yet: {info.url}"
-        )
-    model, variables = read(fetch(info), info)
+    model, variables = READERS[info.library](fetch(info), info)
+    if info.bgr:
+        variables = swap_input_channels(model, variables)
     return Pretrained(model, variables, info, {}, info.name)
 
 
@@ -97,5 +97,18 @@ def _from_torch(path: Path, info: WeightsInfo) -> tuple[nn.Module, Variables]:
     return from_torch(read_weights(path), info.library, info.library_name, **info.overrides)
 
 
+def _from_keras(path: Path, info: WeightsInfo) -> tuple[nn.Module, Variables]:
+    return from_keras(read_weights(path), info.library_name, **info.overrides)
+
+
+def _from_onnx(path: Path, info: WeightsInfo) -> tuple[nn.Module, Variables]:
+    return from_onnx(path, info.library_name, **info.overrides)
+
+
 Reader = Callable[[Path, WeightsInfo], tuple[nn.Module, Variables]]
-READERS: dict[str, Reader] = {"timm": _from_torch, "torchvision": _from_torch}
+READERS: dict[str, Reader] = {
+    "timm": _from_torch,
+    "torchvision": _from_torch,
+    "keras": _from_keras,
+    "onnx": _from_onnx,
+}

@@ -14,12 +14,13 @@ from flax import traverse_util
 from jaxcnn.config import build
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.errors import UserError
-from jaxcnn.interop.exchange import find_network
+from jaxcnn.interop.exchange import fields_set, find_network
 from jaxcnn.interop.folder import RECORD, read_folder
 from jaxcnn.interop.name_tables import LIBRARIES
 from jaxcnn.interop.transfer import Transferred, choose, transfer
 from jaxcnn.interop.weight_files import read_weights
 from jaxcnn.io import paths
+from jaxcnn.models import create_model
 from jaxcnn.models.vgg import FROM_NET_A
 from jaxcnn.pretrained.read import read_pretrained
 from jaxcnn.pretrained.weights_info import known, weights_info
@@ -150,6 +151,8 @@ def _read_named(name: str, allow_noncommercial: bool) -> InitialWeights:
     network, overrides = info.model, dict(info.overrides)
     if info.library in LIBRARIES and find_network(info.library, info.library_name).fields:
         network = f"{info.library}/{info.library_name}"
+    if info.library == "onnx":  # some fields are in the file
+        overrides |= fields_set(found.model, create_model(info.model))
     return InitialWeights(info.name, found.variables, found.model, _flags(network, overrides))
 
 

@@ -1,12 +1,12 @@
 import pytest
 
-from jaxcnn.interop.name_rules import Rule, name_in_torch
+from jaxcnn.interop.name_rules import Rule, library_name
 from jaxcnn.interop.name_tables import LIBRARIES
 from jaxcnn.models import list_models
 
 
 def name(key, path=r"stage(\d+)/block(\d+)"):
-    return lambda *numbers: name_in_torch((Rule(path, key),), "stage{}/block{}".format(*numbers))[0]
+    return lambda *numbers: library_name((Rule(path, key),), "stage{}/block{}".format(*numbers))[0]
 
 
 @pytest.mark.parametrize(
@@ -28,17 +28,17 @@ def test_a_template_says_what_one_is_called(key, numbers, expected):
 
 def test_words_of_a_path_go_into_the_name_as_they_are():
     rules = (Rule(r"layer(\d)/(norm|conv)", "l{0:0}.{1}"),)
-    assert name_in_torch(rules, "layer1/norm")[0] == "l0.norm"
+    assert library_name(rules, "layer1/norm")[0] == "l0.norm"
 
 
 def test_the_first_rule_that_reads_the_whole_path_counts():
     rules = (Rule(r"stem/conv", "first"), Rule(r"stem/(\w+)", "second"), Rule(r"stem.*", "third"))
-    assert name_in_torch(rules, "stem/conv") == ("first", rules[0])
-    assert name_in_torch(rules, "stem/norm") == ("second", rules[1])
-    assert name_in_torch(rules, "stem/conv/conv") == ("third", rules[2])
+    assert library_name(rules, "stem/conv") == ("first", rules[0])
+    assert library_name(rules, "stem/norm") == ("second", rules[1])
+    assert library_name(rules, "stem/conv/conv") == ("third", rules[2])
     for path in ("a/stem/conv", "ste"):
         with pytest.raises(KeyError, match=path):
-            name_in_torch(rules, path)
+            library_name(rules, path)
 
 
 def test_every_network_of_a_table_is_one_of_ours():

@@ -1,6 +1,6 @@
-"""What matters in training is as the libraries have it: torchvision 0.28.0 and timm 1.0.31.
+"""What matters in training is as in the libraries: torchvision 0.28.0, timm 1.0.31, Keras 3.15.1.
 
-Their momentum is one minus ours. The rates are those of modules made without arguments.
+torch's momentum is one minus ours. The rates are those of modules made without arguments.
 """
 
 import jax.nn
@@ -8,6 +8,7 @@ import pytest
 
 from jaxcnn.interop.exchange import create_library_model
 from jaxcnn.interop.name_tables import LIBRARIES
+from jaxcnn.layers.initializers import glorot_uniform
 
 # (library, family) -> dropout rate, zero-initialised last BN, epsilon, momentum.
 FACTS = {
@@ -29,6 +30,14 @@ FACTS = {
     ("timm", "inception_v3"): (0.0, None, 1e-3, 0.9),
     ("timm", "inception_v4"): (0.0, None, 1e-3, 0.9),
     ("timm", "inception_resnet_v2"): (0.0, None, 1e-3, 0.9),
+    ("keras", "VGG"): (0.0, None, None, None),
+    ("keras", "ResNet"): (None, False, 1.001e-5, 0.99),
+    ("keras", "ResNet50V2"): (0.0, False, 1.001e-5, 0.99),
+    ("keras", "ResNet101V2"): (0.0, False, 1.001e-5, 0.99),
+    ("keras", "ResNet152V2"): (0.0, False, 1.001e-5, 0.99),
+    ("keras", "DenseNet"): (0.0, None, 1.001e-5, 0.99),
+    ("keras", "Inception"): (0.0, None, 1e-3, 0.99),
+    ("keras", "MobileNet"): (1e-3, None, 1e-3, 0.99),
 }
 
 
@@ -43,8 +52,10 @@ def test_a_network_trains_as_in_its_library(library, name):
     assert getattr(model, "zero_init_last", None) == zero
     if epsilon is not None:
         assert (model.norm_epsilon, model.norm_momentum) == (epsilon, momentum)
-    relu6 = (library, name.startswith("mobilenet")) == ("timm", True)
+    relu6 = name.lower().startswith("mobilenet")
     assert model.act is (jax.nn.relu6 if relu6 else jax.nn.relu)
+    if library == "keras":
+        assert model.kernel_init is glorot_uniform
 
 
 def test_auxiliary_heads_drop_as_in_torchvision():

@@ -125,8 +125,8 @@ def test_a_lying_safetensors_file_is_refused(tmp_path, content):
 def test_what_is_not_there_or_not_for_us_is_named_with_the_fix(tmp_path):
     refused(tmp_path / "x.npz", "there is no weights file")
     refused(tmp_path, "is a directory")
-    (tmp_path / "x.h5").touch()
-    refused(tmp_path / "x.h5", ".safetensors, .npz, .pth")
+    (tmp_path / "x.weights").touch()
+    refused(tmp_path / "x.weights", ".safetensors, .npz, .pth")
     (tmp_path / "x.npz").write_bytes(b"PK")
     refused(tmp_path / "x.npz", "damaged")
     np.savez(tmp_path / "text.npz", names=np.array(["a"]))
