@@ -3,7 +3,8 @@
 Luo, Li, Urtasun and Zemel, "Understanding the Effective Receptive Field in Deep Convolutional
 Neural Networks", 2016, arXiv 1701.04128. The gradient of a unit with respect to the image falls off
 like a Gaussian within the theoretical field, and its width grows with the square root of the depth
-only (§2). Each image of a batch draws a channel; the unit is the one in the middle of the map.
+only (§2). Each image of a batch draws a channel; the unit is the one in the middle of the map. Of a
+ReLU it is the unit's input: where the ReLU is off there would be no gradient at all.
 """
 
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from flax import linen as nn
 
 from jaxcnn.analysis.graph import trace
 from jaxcnn.analysis.receptive_fields import of_graph
+from jaxcnn.analysis.signal import RECTIFIERS
 from jaxcnn.errors import UserError
 
 MASS = 0.95
@@ -75,13 +77,20 @@ def effective_receptive_field(
     key = jax.random.key(0) if key is None else key
     chosen = jax.nn.one_hot(jax.random.randint(key, (len(images),), 0, channels), channels)
 
+    rules = {layer: _input_of} if graph[layer].kind in RECTIFIERS else None
+
     def units(images: jax.Array) -> jax.Array:
-        maps = graph.run(variables, images, keep=(layer,))[1][layer]
+        maps = graph.run(variables, images, keep=(layer,), rules=rules)[1][layer]
         return jnp.sum(maps[:, row, column] * chosen.astype(maps.dtype))
 
     gradient = jnp.mean(jnp.sum(jnp.abs(jax.grad(units)(images)), axis=-1), axis=0)
     box = of_graph(graph)[layer].box(row, column)
     return _measured(layer, np.asarray(gradient, np.float64), box)
+
+
+def _input_of(rectifier: Any, x: jax.Array) -> jax.Array:
+    """Computes the identity in place of a rectifier; see `Graph.run`."""
+    return x
 
 
 def _measured(layer: str, gradient: np.ndarray, box: tuple[int, int, int, int]) -> EffectiveField:

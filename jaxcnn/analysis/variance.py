@@ -9,6 +9,10 @@ below eq. 7), and tanh changes nothing near zero (Glorot and Bengio, §4.2.1). A
 terms of mean zero has the sum of their squares. So the squares pass through a network of the same
 form. Its transpose carries the squares of gradients (Glorot and Bengio, eq. 6; He et al., eq. 14).
 
+Ours: the biases of the papers are zero. Where they are not, as in AlexNet, the outputs of a layer
+are taken for Gaussian about its bias, as sums of many terms are; then the part that ReLU lets
+through is known.
+
 The theory says nothing of other layers, such as pooling or normalisation. Behind them the squares
 begin again with the measured ones, and in front of them those of the gradients do.
 """
@@ -142,7 +146,8 @@ def _propagate(
     names = list(measured.activations)
     weights = _expected_squares(graph, variables)
     symmetric = _symmetric(graph)
-    rules = {node.name: _rule(node, images, measured, symmetric) for node in graph.nodes}
+    biases = _biases(graph, variables)
+    rules = {node.name: _rule(node, images, measured, symmetric, biases) for node in graph.nodes}
     zeros = {name: jnp.zeros_like(array) for name, array in measured.activations.items()}
 
     def energy(deltas: Mapping[str, jax.Array]) -> Any:
@@ -172,8 +177,20 @@ def _expected_squares(graph: Graph, variables: Any) -> Any:
     return {**variables, "params": traverse_util.unflatten_dict(squared, sep="/")}
 
 
+def _biases(graph: Graph, variables: Any) -> Mapping[str, jax.Array]:
+    """Returns the bias of every weighted layer that has one."""
+    weights = traverse_util.flatten_dict(variables["params"], sep="/")
+    return {
+        node.name: weights[name]
+        for node in graph.nodes
+        if node.kind in WEIGHTED
+        for name in node.parameters
+        if not _is_kernel(weights[name])
+    }
+
+
 def _symmetric(graph: Graph) -> Collection[str]:
-    """Returns the layers whose outputs are as often negative as positive, over random weights."""
+    """Returns the layers whose outputs are symmetric about their bias, over random weights."""
     found: set[str] = set()
     for node in graph.nodes:
         carries = node.kind in ("batch_norm", "add", *FORMS, "avg_pool", "global_avg_pool")
@@ -182,7 +199,13 @@ def _symmetric(graph: Graph) -> Collection[str]:
     return found
 
 
-def _rule(node: Node, images: jax.Array, measured: signal.Flow, symmetric: Collection[str]) -> Rule:
+def _rule(
+    node: Node,
+    images: jax.Array,
+    measured: signal.Flow,
+    symmetric: Collection[str],
+    biases: Mapping[str, jax.Array],
+) -> Rule:
     """Returns how squares pass a layer.
 
     Args:
@@ -190,12 +213,13 @@ def _rule(node: Node, images: jax.Array, measured: signal.Flow, symmetric: Colle
       images: the network's input.
       measured: all outputs and gradients.
       symmetric: names of layers; see `_symmetric`.
+      biases: of weighted layers by name.
     """
     plain = not node.parameters
     if node.kind in WEIGHTED or (plain and node.kind in (*FORMS, "add")):
         return lambda layer, *squares: layer(*squares)
     if node.kind in HOMOGENEOUS and node.inputs[0] in symmetric:
-        return _halves
+        return functools.partial(_rectified, biases.get(node.inputs[0], jnp.zeros(())))
     if node.kind == "tanh":
         return _linear_part
     outputs = {"images": images, **measured.activations}
@@ -203,10 +227,29 @@ def _rule(node: Node, images: jax.Array, measured: signal.Flow, symmetric: Colle
     return functools.partial(_measured, inputs, outputs[node.name], measured.gradients[node.name])
 
 
-def _halves(act: Callable, square: jax.Array) -> jax.Array:
-    """Of a ReLU of slope a below zero: (1 + a²)/2, He et al., eq. 15."""
-    ones = jnp.ones_like(square)
-    return square * (jnp.square(act(ones)) + jnp.square(act(-ones))) / 2
+def _rectified(bias: jax.Array, act: Callable, square: jax.Array) -> jax.Array:
+    """Returns the expected square behind a ReLU of any slope below zero, such as a.
+
+    Without a bias that is (1 + a²)/2 of the square (He et al., eq. 15). Of a Gaussian about b with
+    standard deviation s the part above zero has the expected square (b² + s²)·Φ(b/s) + b·s·φ(b/s),
+    and the share Φ(b/s) of the gradient's squares passes.
+
+    Args:
+      bias: b, of the layer in front.
+      act: the rectifier.
+      square: b² + s².
+    """
+    bias, ones = jnp.broadcast_to(bias, square.shape), jnp.ones_like(square)
+    above, below = jnp.square(act(ones)), jnp.square(act(-ones))
+    spread = jnp.sqrt(jnp.maximum(square - jnp.square(bias), 0))
+    far = jnp.where(spread > 0, bias / jnp.where(spread > 0, spread, 1), jnp.sign(bias) * jnp.inf)
+    far = jnp.where(bias == 0, 0, far)  # of zeros half pass, too
+    share = jax.scipy.stats.norm.cdf(far)
+    beyond = bias * spread * jax.scipy.stats.norm.pdf(far)
+    passed = above * (square * share + beyond) + below * (square * (1 - share) - beyond)
+    factor = jax.lax.stop_gradient(above * share + below * (1 - share))
+    # The value is `passed`, the gradient that of the squares times `factor`.
+    return jax.lax.stop_gradient(passed) + factor * (square - jax.lax.stop_gradient(square))
 
 
 def _linear_part(act: Callable, square: jax.Array) -> jax.Array:

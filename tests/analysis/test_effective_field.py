@@ -72,6 +72,16 @@ def test_the_channel_of_each_image_comes_from_the_key():
     np.testing.assert_array_equal(of("conv2", key=jax.random.key(3)).gradient, maps[3])
 
 
+def test_a_rectifier_that_is_off_does_not_hide_the_field():
+    model, images = Chain(), jax.random.normal(KEY, (1, 24, 24, 2))
+    variables = model.init(KEY, images)
+    for number in range(4):
+        of = partial(
+            effective_receptive_field, model, variables, images, key=jax.random.key(number)
+        )
+        np.testing.assert_array_equal(of("relu_2").gradient, of("conv2").gradient)
+
+
 def test_without_a_name_it_is_that_of_the_last_maps():
     model, images = Chain(), jnp.ones((1, 24, 24, 2))
     found = effective_receptive_field(model, model.init(KEY, images), images)

@@ -74,6 +74,33 @@ def test_a_deep_relu_network_is_predicted_in_both_directions(gain):
         assert abs(np.log(one.gradient_rms / one.measured.gradient_rms)) < np.log(1.5), name
 
 
+@pytest.mark.parametrize("act", [nn.relu, nn.leaky_relu])
+@pytest.mark.parametrize("bias", [-0.5, 1.0])
+def test_biases_that_are_not_zero_are_predicted(act, bias):
+    """As in AlexNet, whose biases begin with 1: ReLU lets more than half of the square through."""
+
+    class Wide(nn.Module):
+        @nn.compact
+        def __call__(self, x, train=False):
+            settings = {
+                "kernel_init": nn.initializers.he_normal(),
+                "bias_init": nn.initializers.constant(bias),
+            }
+            x = act(nn.Dense(2000, name="fc1", **settings)(x.reshape(len(x), -1)))
+            return nn.Dense(5, name="classifier")(act(nn.Dense(2000, name="fc2", **settings)(x)))
+
+    images = jax.random.normal(KEY, (8, 4, 4, 3))
+    variables = Wide().init(KEY, images)
+    found = jax.device_get(variance.predictions(Wide(), variables, images, jnp.arange(8) % 5))
+    del found["classifier"]  # of five outputs only
+    assert len(found) == 4 + ("flatten" in found)
+    for name, one in found.items():
+        assert one.rms == pytest.approx(float(one.measured.rms), rel=0.06), name
+    for name in ("fc1", "fc2"):
+        one = found[name]
+        assert one.gradient_rms == pytest.approx(float(one.measured.gradient_rms), rel=0.06), name
+
+
 class Pooled(nn.Module):
     """Layers of which the theory says nothing."""
 
