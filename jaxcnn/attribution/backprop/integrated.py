@@ -32,7 +32,7 @@ from jaxcnn.attribution.targets import (
 from jaxcnn.errors import UserError, check_whole, nearest
 
 BATCH = 8  # images of a path that are given to the network at once
-MOST_PARTS = 8  # of the way from the baseline to an image
+MOST_PARTS = 16  # of the way from the baseline to an image
 BASELINES = ("zero", "mean")
 RULES = ("gauss_legendre", "riemann")
 
@@ -61,13 +61,13 @@ def integrated_gradients(
     classes: Any = None,
     *,
     baseline: Any = "zero",
-    steps: int = 128,
+    steps: int = 64,
     rule: str = "gauss_legendre",
     tolerance: float | None = 0.01,
 ) -> IntegratedGradients:
     """Returns what each value adds to the logit on the way from a baseline to the image.
 
-    The steps of an image are doubled while its gap is above the tolerance, up to eight times as
+    The steps of an image are doubled while its gap is above the tolerance, up to 16 times as
     many. Near the precision of the numbers the gap does not get smaller any more.
 
     Args:

@@ -111,7 +111,7 @@ def test_steps_are_doubled_until_the_gap_is_small():
 
     assert gap(0.3) == [4, 4]
     assert gap(0.1) == [16, 4]
-    assert gap(0.0) == [32, 4]  # the limit; a gap of 0 is small enough
+    assert gap(0.0) == [64, 4]  # the limit; a gap of 0 is small enough
 
 
 def test_of_fixed_steps_there_is_a_gradient(variables):
