@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 OF_MODE = {
     "train": ("profile",),
-    "evaluate": ("checkpoint", "split", "report", "weights", "csv"),
+    "evaluate": ("checkpoint", "split", "report", "weights", "csv", "labels"),
 }
 
 
@@ -43,6 +43,12 @@ def define_flags() -> None:
         "weights", "", "For --mode=evaluate: trained weights by name, or a converted folder."
     )
     flags.DEFINE_string("csv", "", "With --weights: a file that gets a row with the result.")
+    flags.DEFINE_string(
+        "labels",
+        "",
+        "With --weights: a JSON list of the right outputs of each of ImageNet's validation images,"
+        " such as real.json of ReaL.",
+    )
     flags.DEFINE_bool("profile", False, "Write a trace of a few steps to workdir/profile.")
     flags.DEFINE_string("coordinator", "", "Several processes: host:port of process 0, or auto.")
     flags.DEFINE_integer("num_processes", 1, "Several processes: how many.")
@@ -83,8 +89,9 @@ def print_results() -> None:
     if FLAGS.weights:
         print_weights(config)
         return
-    if FLAGS.csv:
-        raise UserError("--csv is of --weights=NAME")
+    for name in ("csv", "labels"):
+        if FLAGS[name].value:
+            raise UserError(f"--{name} is of --weights=NAME")
     if not FLAGS.workdir.strip(", ") and not (config and config.init_from):
         raise UserError(
             "--mode=evaluate needs the --workdir of a run, --weights=NAME, or --config with"
@@ -131,7 +138,8 @@ def print_weights(config: "RunConfig | None") -> None:
     cli.set_up(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
     from jaxcnn.evaluation import weights
 
-    found = weights.run_pretrained(FLAGS.weights, config, split=FLAGS.split)
+    labels = Path(FLAGS.labels).expanduser() if FLAGS.labels else None
+    found = weights.run_pretrained(FLAGS.weights, config, split=FLAGS.split, labels=labels)
     if FLAGS.csv:
         weights.append_row(Path(FLAGS.csv).expanduser(), found.row)
     for name, value in found.results.items():

@@ -40,6 +40,7 @@ class Dataset:
       image_shape: height, width and channels of every image.
       class_names: one name per label.
       describe: index → file or record of an example, for messages.
+      file_name: index → name of the image file that an example was, if that is known.
       images: uint8 [num_examples, H, W, C], or None.
       labels: int32 [num_examples], or None.
       read: loads one example if `images` is None.
@@ -58,6 +59,7 @@ class Dataset:
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     describe: Callable[[int], str]
+    file_name: Callable[[int], str] | None = None
     images: np.ndarray | None = None
     labels: np.ndarray | None = None
     read: Callable[[int, np.random.Generator | None], Example] = _no_read
@@ -76,11 +78,14 @@ class Dataset:
         positions = np.asarray(positions)
         describe = self.describe  # not self: its arrays would stay alive
         changes: dict = {}
+        if self.file_name is not None:
+            of_file = self.file_name
+            changes["file_name"] = lambda index: of_file(int(positions[index]))
         if self.images is not None and self.labels is not None:
-            changes = {"images": self.images[positions], "labels": self.labels[positions]}
+            changes |= {"images": self.images[positions], "labels": self.labels[positions]}
         else:
             read, label_of = self.read, self.label_of
-            changes = {"read": lambda index, rng: read(int(positions[index]), rng)}
+            changes["read"] = lambda index, rng: read(int(positions[index]), rng)
             if label_of is not None:
                 of_whole = label_of
                 changes["label_of"] = lambda index: of_whole(int(positions[index]))

@@ -79,6 +79,7 @@ def load_folder(
         image_shape=(cropper.size, cropper.size, cropper.channels),
         class_names=class_names,
         describe=describe,
+        file_name=lambda index: os.path.basename(describe(index)),
         read=read,
         label_of=lambda index: int(labels[index]),
         contents=lambda: contents.of_files(base, files, labels, class_names),

@@ -34,6 +34,7 @@ from jaxcnn.errors import MissingSplitError, UserError
 from jaxcnn.io import paths
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+FILE_NAME = "file_name"  # the feature that has it, in imagenet2012 and others
 READABLE = ("array_record",)
 # Data sets that jaxcnn.data.prepare makes from the original files.
 PREPARED_HERE = ("mnist", "fashion_mnist", "cifar10", "cifar100", "svhn", "imagenet2012")
@@ -75,6 +76,7 @@ def load_tfds(
     field = "test_split" if split == "test" else "train_split"
     wanted = tuple((test_split if split == "test" else train_split).split("+"))
     records = _open(root, folder, name, wanted, field)
+    file_name = records.file_name if records.has_file_names else None
     names, starts = records.class_names, records.starts
     dataset = Dataset(
         name=name,
@@ -84,6 +86,7 @@ def load_tfds(
         image_shape=(cropper.size, cropper.size, cropper.channels),
         class_names=names,
         describe=records.describe,
+        file_name=file_name,
         read=partial(records.read, cropper),
         label_of=records.label_of,
         contents=partial(records.contents, folder.name),
@@ -108,6 +111,7 @@ class _Records(NamedTuple):
       image_key: name of the image feature.
       label_key: name of the label feature.
       class_names: one name per label.
+      has_file_names: whether the feature `file_name` has the image file's.
     """
 
     name: str
@@ -117,6 +121,7 @@ class _Records(NamedTuple):
     image_key: str
     label_key: str
     class_names: tuple[str, ...]
+    has_file_names: bool
 
     def _place(self, index: int) -> tuple[int, int]:
         """Returns the number of the split that holds an example, and its position there."""
@@ -148,6 +153,9 @@ class _Records(NamedTuple):
             return int(self._record(index)[self.label_key])
         except Exception:  # `read` reports the same error
             return -1
+
+    def file_name(self, index: int) -> str:
+        return os.fsdecode(self._record(index)[FILE_NAME])
 
     def contents(self, version: str) -> dict[str, Any]:
         return {
@@ -185,7 +193,8 @@ def _open(root: Path, folder: Path, name: str, splits: tuple[str, ...], field: s
     names = class_names(features[label_key], folder, label_key)
     parts = [open_split(builder, folder, part, decoders) for part in splits]
     starts = [0, *accumulate(map(len, parts))]
-    return _Records(name, splits, parts, starts, image_key, label_key, names)
+    has_file_names = FILE_NAME in features
+    return _Records(name, splits, parts, starts, image_key, label_key, names, has_file_names)
 
 
 def data_root(dir: str = "") -> Path:

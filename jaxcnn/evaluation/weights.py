@@ -11,8 +11,10 @@ import jax
 from jaxcnn.config import build_data
 from jaxcnn.config.schema import RunConfig, changed
 from jaxcnn.data import folder
+from jaxcnn.data.dataset import Dataset
 from jaxcnn.errors import UserError
-from jaxcnn.evaluation.evaluator import make_evaluator
+from jaxcnn.evaluation.evaluator import make_evaluator, make_predictor
+from jaxcnn.evaluation.several_labels import hits_of_several, image_numbers, several_labels
 from jaxcnn.evaluation.statistics import wilson
 from jaxcnn.io import paths
 from jaxcnn.io.safe_files import csv_cell
@@ -21,8 +23,9 @@ from jaxcnn.run import distributed, trained
 from jaxcnn.run.precision import set_precision
 
 COLUMNS = (
-    *("weights", "data", "split", "images", "classes", "image_size", "top1", "low", "high"),
-    *("top5", "published_top1", "measured_by", "published_image_size"),
+    *("weights", "data", "labels", "split", "images", "classes", "image_size"),
+    *("top1", "low", "high", "top5"),
+    *("published_top1", "measured_by", "published_image_size"),
 )
 
 
@@ -38,7 +41,9 @@ class Measured(NamedTuple):
     row: dict[str, Any]
 
 
-def run_pretrained(source: str, config: RunConfig, *, split: str = "test") -> Measured:
+def run_pretrained(
+    source: str, config: RunConfig, *, split: str = "test", labels: Path | None = None
+) -> Measured:
     """Evaluates trained weights on the data of a config.
 
     Images are prepared as for the published accuracy, or as the weights' preprocessing says; the
@@ -49,9 +54,12 @@ def run_pretrained(source: str, config: RunConfig, *, split: str = "test") -> Me
       source: see `trained.open_trained`.
       config: of the data; its `allow_noncommercial` holds for the weights.
       split: "test", "validation" or "train".
+      labels: file of the right outputs of each image, in place of the data's own labels; see
+        `several_labels`. Then all outputs are compared.
 
     Raises:
-      UserError: if weights or data are missing, or the data have classes that the weights lack.
+      UserError: if weights, data or labels are missing, or the data have classes that the weights
+        lack.
     """
     opened = trained.open_trained(source, allow_noncommercial=config.allow_noncommercial)
     info = opened.info
@@ -65,27 +73,57 @@ def run_pretrained(source: str, config: RunConfig, *, split: str = "test") -> Me
         config, split = changed(config, {"data.holdout": 0}), "train"
     with set_precision(config):
         dataset = build_data.load_test_data(config, split)
-        places = class_places(dataset.class_names, opened.class_names)
-        model = opened.found.model.clone(num_classes=len(places))
-        variables = of_classes(opened.found.variables, places)
-        evaluate = make_evaluator(config, model, dataset, None, show_progress=True)
-        means = evaluate(distributed.replicate({"batch_stats": {}, **variables}))
-    count = dataset.num_examples
-    low, high = wilson(round(means["top1"] * count), count)
+        if labels is None:
+            found = _measure(config, opened, dataset)
+        else:
+            found = _measure_several(config, opened, dataset, labels)
+    low, high = wilson(round(found.means["top1"] * found.images), found.images)
     row = {
         "weights": opened.title,
         "data": dataset.name,
+        "labels": labels.name if labels else "",
         "split": split,
-        "images": count,
-        "classes": len(places),
+        "images": found.images,
+        "classes": found.classes,
         "image_size": config.data.image_size,
-        "top1": means["top1"],
+        "top1": found.means["top1"],
         "low": low,
         "high": high,
-        "top5": means.get("top5", ""),
-        **_published(info),
+        "top5": found.means.get("top5", ""),
+        **_published(None if labels else info),
     }
-    return Measured({f"{split}/{name}": value for name, value in means.items()}, row)
+    return Measured({f"{split}/{name}": value for name, value in found.means.items()}, row)
+
+
+class _Means(NamedTuple):
+    """Means over images, and how many images and classes were compared."""
+
+    means: dict[str, float]
+    images: int
+    classes: int
+
+
+def _measure(config: RunConfig, opened: trained.Trained, dataset: Dataset) -> _Means:
+    """Compares the outputs of the data's classes with the data's own labels."""
+    places = class_places(dataset.class_names, opened.class_names)
+    model = opened.found.model.clone(num_classes=len(places))
+    variables = of_classes(opened.found.variables, places)
+    evaluate = make_evaluator(config, model, dataset, None, show_progress=True)
+    means = evaluate(distributed.replicate({"batch_stats": {}, **variables}))
+    return _Means(means, dataset.num_examples, len(places))
+
+
+def _measure_several(
+    config: RunConfig, opened: trained.Trained, dataset: Dataset, labels: Path
+) -> _Means:
+    """Compares the likeliest of all outputs with the labels of a file; see `several_labels`."""
+    num_classes = len(opened.class_names)
+    right = several_labels(labels, num_classes)
+    predict = make_predictor(config, opened.found.model, dataset, None, show_progress=True)
+    found = predict(distributed.replicate({"batch_stats": {}, **opened.found.variables}))
+    numbers = image_numbers(dataset, found.indices)
+    hits = hits_of_several(found.log_probabilities.argmax(axis=1), numbers, right)
+    return _Means({"top1": float(hits.mean())}, len(hits), num_classes)
 
 
 def _published(info: WeightsInfo | None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Trained weights are evaluated on data whose classes are theirs under other names."""
 
 import csv
+import json
 
 import jax
 import numpy as np
@@ -39,6 +40,71 @@ def folder_of_images(root, names, count=3):
         for number in range(count):
             pixels = rng.integers(0, 256, (40, 50, 3), np.uint8)
             Image.fromarray(pixels).save(root / name / f"{number}.png")
+
+
+def imagenet_images(root, right):
+    """Images with numbers, and a file of their right outputs, of which one has none."""
+    rng = np.random.default_rng(0)
+    files = []
+    for number in range(1, len(right) + 1):
+        folder = root / "data" / ("n01440764", "n01443537")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        files.append(folder / f"ILSVRC2012_val_{number:08}.JPEG")
+        Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(files[-1])
+    (root / "real.json").write_text(json.dumps(right))
+    return files
+
+
+def evaluate_several(small, root):  # noqa: F811
+    config = recipes.recipe("resnet18", "folder")
+    config.data.update(dir=str(root / "data"), num_workers=0)
+    return weights.run_pretrained(small.name, freeze(config), labels=root / "real.json")
+
+
+def test_any_of_several_labels_is_right(small, tmp_path):  # noqa: F811
+    """The folders' own classes mean nothing here, and the weights have 10."""
+    right = [[number % 10, 3] for number in range(12)]
+    right[4] = []
+    files = imagenet_images(tmp_path, right)
+    model = weights.trained.open_trained(small.name).found.model
+    logits = jax.jit(model.apply)(small.variables, small.info.preprocess(files))
+    answers = np.asarray(logits).argmax(1)
+    right[0], right[1] = [int(answers[0])], [int(answers[1]) - 1, int(answers[1])]
+    right[1] = [one % 10 for one in right[1]]
+    (tmp_path / "real.json").write_text(json.dumps(right))
+    row = evaluate_several(small, tmp_path).row
+    hits = sum(answer in ones for answer, ones in zip(answers, right, strict=True))
+    assert 2 <= hits < 11
+    assert (row["top1"], row["images"]) == (pytest.approx(hits / 11), 11)
+    assert (row["labels"], row["classes"], row["published_top1"]) == ("real.json", 10, "")
+
+
+@pytest.mark.parametrize(
+    ("right", "message"),
+    [
+        ({}, "is no list of labels"),
+        ([], "is no list of labels"),
+        ([[1], [10]], "numbers from 0 to 9"),
+        ([[1], [True]], "is no list of labels"),
+        ([[1]], "image 2 has no row among the labels of 1 images"),
+        ([[], []], "none of the images has a label"),
+    ],
+)
+def test_other_labels_are_refused(small, tmp_path, right, message):  # noqa: F811
+    imagenet_images(tmp_path, [[0], [0]])
+    (tmp_path / "real.json").write_text(json.dumps(right))
+    with pytest.raises(UserError, match=message):
+        evaluate_several(small, tmp_path)
+
+
+def test_images_without_numbers_are_refused(small, tmp_path):  # noqa: F811
+    imagenet_images(tmp_path, [[0], [0]])
+    folder_of_images(tmp_path / "data", ["n01443537x"], count=1)
+    with pytest.raises(UserError, match=r"0\.png has no number of an image"):
+        evaluate_several(small, tmp_path)
+    (tmp_path / "real.json").unlink()
+    with pytest.raises(UserError, match=r"cannot read .*real\.json: No such file"):
+        evaluate_several(small, tmp_path)
 
 
 def test_images_of_some_classes_are_compared_among_these(small, tmp_path):  # noqa: F811

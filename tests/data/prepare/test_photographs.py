@@ -112,6 +112,7 @@ def test_tars_are_read_where_they_lie(ilsvrc, tmp_path):
         eval_crop="center",
     )
     assert (source.num_examples, source.num_classes) == (3, 1000)
+    assert source.file_name(1) == validation[1]["file_name"].decode()
     assert source.read(0, None)[0].shape == (16, 16, 3)
 
 
