@@ -27,7 +27,6 @@ for number in (signal.SIGINT, signal.SIGHUP):
         )
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_enable_compilation_cache", False)  # but of runs, see below
 
 
 def pytest_addoption(parser):
@@ -39,16 +38,21 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Runs in processes of their own find programs that others compiled, as a user's do.
+    """Tests, and runs in processes of their own, find programs that others compiled.
 
-    In a folder of this session, so that none comes from other code or goes to the user's home.
+    Without it operations on small arrays, each a program of its own, take a third of the time. The
+    folder is of this session, so that nothing goes to the user's home, unless the variable names
+    one, for several sessions.
     """
     if hasattr(config, "workerinput"):  # xdist's, which inherits what is set here
         return
-    folder = tempfile.TemporaryDirectory(prefix="jaxcnn-tests-")
-    config.add_cleanup(folder.cleanup)
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="jaxcnn-tests-")
+        config.add_cleanup(folder.cleanup)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     if config.option.done:
         config.pluginmanager.register(Done(Path(config.option.done)))
 
