@@ -5,13 +5,14 @@ import signal
 import tempfile
 from pathlib import Path
 
-# Most of a test's time is compilation of what runs once, and of that most is LLVM's optimisation,
-# which is left out. Compiled as a user's are whole runs in processes of their own (`tests.runs`),
-# what is compared with other libraries (`tests/parity`), and with XLA_FLAGS=
-# --xla_backend_optimization_level=3 all tests.
+from tests.compiling import QUICKLY, flags
+
+# Compiled as a user's are whole runs in processes of their own (`tests.runs`), what is compared
+# with other libraries (`tests/parity`), and with XLA_FLAGS=--xla_backend_optimization_level=3 all
+# tests.
 os.environ["XLA_FLAGS"] = (
-    "--xla_backend_optimization_level=0 "
-    + os.environ.get("XLA_FLAGS", "")  # the last one counts
+    ("" if "optimization_level" in os.environ.get("XLA_FLAGS", "") else flags(QUICKLY) + " ")
+    + os.environ.get("XLA_FLAGS", "")
     + " --xla_force_host_platform_device_count=4"
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -27,6 +28,7 @@ for number in (signal.SIGINT, signal.SIGHUP):
         )
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_enable_compilation_cache", False)  # but of runs, see below
 
 
 def pytest_addoption(parser):
@@ -38,21 +40,16 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Tests, and runs in processes of their own, find programs that others compiled.
+    """Runs in processes of their own find programs that others compiled, as a user's do.
 
-    Without it operations on small arrays, each a program of its own, take a third of the time. The
-    folder is of this session, so that nothing goes to the user's home, unless the variable names
-    one, for several sessions.
+    In a folder of this session, so that none comes from other code or goes to the user's home.
     """
     if hasattr(config, "workerinput"):  # xdist's, which inherits what is set here
         return
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        folder = tempfile.TemporaryDirectory(prefix="jaxcnn-tests-")
-        config.add_cleanup(folder.cleanup)
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+    folder = tempfile.TemporaryDirectory(prefix="jaxcnn-tests-")
+    config.add_cleanup(folder.cleanup)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     if config.option.done:
         config.pluginmanager.register(Done(Path(config.option.done)))
 

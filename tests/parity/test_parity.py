@@ -10,6 +10,7 @@ import pytest
 from flax import traverse_util
 
 from jaxcnn.interop import from_torch, to_torch
+from tests.compiling import AS_USERS
 from tests.parity import references
 from tests.parity.references import relative_error
 
@@ -46,7 +47,7 @@ LIKE_OTHERS = {
 }
 
 # Compiled as a user's programs are, unlike those of other tests; see `tests.conftest`.
-jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3})
+jit = partial(jax.jit, compiler_options=AS_USERS)
 
 
 def marked(kind):
