@@ -13,6 +13,7 @@ from jaxcnn.explain import main
 from jaxcnn.inspection import attributions, show, subject
 from jaxcnn.inspection.pictures import PICTURES
 from jaxcnn.models.published import networks
+from tests.marks import exhaustive
 
 COLUMNS = (
     "file,class,label,probability,true_class,method,layer,"
@@ -85,6 +86,7 @@ def test_a_method_that_refuses_is_one_line_and_the_others_go_on(tmp_path, capsys
         main([*flags, "--method=cam"])
 
 
+@pytest.mark.slow
 def test_a_map_does_not_depend_on_the_batch(photo_run):
     seen = subject.of_run(photo_run.workdir)
     pixels = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 3), np.uint8)
@@ -212,10 +214,10 @@ def explain_all(name, side, folder, capsys):
     ("name", "side", "refused"),
     [
         ("lenet5_modern", 32, {"cam"}),
-        ("nin_mnist", 28, set()),
+        exhaustive("nin_mnist", 28, set()),
         ("cifar_resnet20", 16, set()),
-        ("mobilenet_v1_025", 32, {"cam"}),  # its last maps have one pixel
-        ("highway_mnist_w16", 28, {"cam"}),
+        exhaustive("mobilenet_v1_025", 32, {"cam"}),  # its last maps have one pixel
+        exhaustive("highway_mnist_w16", 28, {"cam"}),
     ],
 )
 def test_five_families_are_explained(name, side, refused, tmp_path, capsys):

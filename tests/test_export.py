@@ -24,6 +24,7 @@ from jaxcnn.ops.pool import avg_pool, max_pool
 from jaxcnn.run.restore import RestoredModel
 from tests import photos
 from tests.interop import small
+from tests.marks import slow
 
 # A Python of its own, in which nobody can import what the program must not need.
 RELOAD = """
@@ -42,6 +43,7 @@ assert not {{"jaxcnn", "flax"}} & set(sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_a_python_without_jaxcnn_gets_the_network_s_logits(photo_run, tmp_path, capsys):
     out = tmp_path / "new" / "model.stablehlo"
     export.main([f"--workdir={photo_run.workdir}", f"--out={out}"])
@@ -141,7 +143,7 @@ def test_a_program_that_is_not_the_network_is_not_written(name, photo_run, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["stablehlo", pytest.param("onnx", marks=with_onnx)])
+@pytest.mark.parametrize("name", [slow("stablehlo"), pytest.param("onnx", marks=with_onnx)])
 def test_folded_norms_of_a_run(name, photo_run, tmp_path, capsys):
     """`main` compares the logits with those of the whole network."""
     out = tmp_path / f"model.{name}"
@@ -158,7 +160,7 @@ def test_folded_norms_of_a_run(name, photo_run, tmp_path, capsys):
 
 
 @with_onnx
-@pytest.mark.parametrize("name", ["means, concatenations, a loop", "depthwise", "half"])
+@pytest.mark.parametrize("name", [slow("means, concatenations, a loop"), slow("depthwise"), "half"])
 def test_a_folded_norm_is_one_addition_in_onnx(name):
     import onnx as library
 

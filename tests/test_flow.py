@@ -20,6 +20,7 @@ def table(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_initialisers_are_compared(tmp_path, capsys):
     out = tmp_path / "flow"
     inits = "--kernel-init=he_normal,normal"
@@ -112,6 +113,7 @@ def test_mistakes_are_answered_in_one_line(arguments, message, tmp_path):
         main([*arguments, f"--out={tmp_path}"])
 
 
+@pytest.mark.slow
 def test_dropout_is_compared_with_the_scaled_network(tmp_path):
     main(
         [

@@ -55,6 +55,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_examples_of_the_documentation_run(tmp_path):
     paths = [str(ROOT / "docs" / name) for name in PAGES]
     program = [sys.executable, "-c", EXAMPLES, *paths]

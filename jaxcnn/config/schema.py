@@ -1,6 +1,7 @@
 """The typed config `RunConfig` with all its sections.
 
-Most sections are declared beside the code that they configure; this file has the general ones.
+Most sections are declared beside the code that they configure, the general ones in `fields/`; the
+fields of the run as a whole are here.
 """
 
 import dataclasses
@@ -10,6 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxcnn.config import spec
+from jaxcnn.config.fields.checkpoint import CheckpointConfig
+from jaxcnn.config.fields.log import LogConfig
+from jaxcnn.config.fields.model import ModelConfig
+from jaxcnn.config.fields.train import TrainConfig
 from jaxcnn.config.renamed import RENAMED
 from jaxcnn.data import LoadConfig
 from jaxcnn.data.augmentation.augment import AugmentConfig
@@ -20,10 +25,9 @@ from jaxcnn.errors import UserError, nearest
 from jaxcnn.evaluation.multicrop import EvalConfig
 from jaxcnn.training.losses import LossConfig
 from jaxcnn.training.optim import OptimizerConfig
-from jaxcnn.training.schedules import ScheduleConfig, length, some_length
+from jaxcnn.training.schedules import ScheduleConfig
 
 PRECISIONS = ("default", "tensorfloat32", "float32")
-DTYPES = ("float32", "bfloat16", "float64")
 LARGEST_ARRAY = 2**36  # bytes of a batch or of a synthetic split
 LARGEST_OVERRIDE = 100_000  # largest value of a network field
 MOST_UNITS = 2000  # units of a network; tracing more takes minutes, and our deepest has 600
@@ -60,30 +64,6 @@ def _stage(value: Any) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig(spec.Section):
-    """Section `model`."""
-
-    name: str = spec.field(
-        "",
-        "see jaxcnn.list_models(); also timm/NAME, torchvision/NAME, or one of your own,"
-        " MODULE:NETWORK",
-        spec.text,
-    )
-    dtype: str = spec.field(
-        "float32", "type of the computation: " + " | ".join(DTYPES), spec.choice(*DTYPES)
-    )
-    kernel_init: str = spec.field(
-        "",
-        "initialiser of all convolutions (jaxcnn.layers.initializers); '' is the network's",
-        spec.text,
-    )
-    overrides: Mapping[str, Any] = dataclasses.field(
-        default_factory=dict,
-        metadata={"doc": "other fields of the network: --config.model.overrides.dropout_rate=0.2"},
-    )
-
-
-@dataclasses.dataclass(frozen=True)
 class DataConfig(BatchConfig, MixupConfig, AugmentConfig, NormalizeConfig, LoadConfig):
     """Section `data`."""
 
@@ -92,70 +72,6 @@ class DataConfig(BatchConfig, MixupConfig, AugmentConfig, NormalizeConfig, LoadC
         "image sizes that change during training: pairs (fraction of the run, size from there on),"
         " such as ((0.0, 128), (0.5, 224)); () is image_size throughout",
         spec.several(_stage),
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainConfig(spec.Section):
-    """Section `train`."""
-
-    length: str = spec.field(
-        "10epochs", "length of the run, such as 90epochs or 64000steps", some_length
-    )
-    batch_size: int = spec.field(64, "images of one step, over all devices", spec.whole(1, 10**6))
-    grad_accum_steps: int = spec.field(
-        1, "parts of a batch whose gradients are summed before one update", spec.whole(1, 10_000)
-    )
-    steps_per_call: int = spec.field(
-        1, "steps that are compiled as one program", spec.whole(1, 10_000)
-    )
-    ema_decay: float = spec.field(
-        0.0, "decay of the moving average of the weights; 0 is off", spec.decay
-    )
-    ema_warmup: bool = spec.field(True, "a smaller ema_decay in the first steps", spec.flag)
-    sync_bn: bool = spec.field(
-        False, "BatchNorm over the global batch instead of each device's part", spec.flag
-    )
-    max_skipped: int = spec.field(
-        10, "steps in a row with non-finite values before the run stops", spec.whole(1, 10**6)
-    )
-    watchdog_seconds: float = spec.field(
-        1800.0,
-        "several processes only: longest wait for another process, seconds; 0 is off",
-        spec.real(0, 1e7),
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class CheckpointConfig(spec.Section):
-    """Section `checkpoint`."""
-
-    every: str = spec.field("1epochs", "length between checkpoints", length)
-    keep_latest: int = spec.field(
-        2, "newest checkpoints that are kept; 0 counts as 1", spec.whole(0, 10**6)
-    )
-    keep_best: int = spec.field(
-        1, "best checkpoints that are kept; a better one is saved at once", spec.whole(0, 10**6)
-    )
-    keep_at: tuple[str, ...] = spec.field(
-        (),
-        "lengths after which a checkpoint is saved that is never deleted, such as ('1epochs',"
-        " '5epochs'): pictures of how features develop need several",
-        spec.several(some_length),
-    )
-    metric: str = spec.field(
-        "top1", "top1 | top5: metric of the best checkpoint", spec.choice("top1", "top5")
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class LogConfig(spec.Section):
-    """Section `log`."""
-
-    every: str = spec.field("20steps", "length between records", length)
-    tensorboard: bool = spec.field(False, "also write TensorBoard files", spec.flag)
-    report: bool = spec.field(
-        False, "write report.html at the end (python -m jaxcnn.report makes it later)", spec.flag
     )
 
 

@@ -407,17 +407,8 @@ def whole(tmp_path_factory):
     return directory / "runs/ablations/small-quick"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "how",
-    [
-        signal.SIGINT,
-        *(
-            pytest.param(one, marks=pytest.mark.exhaustive)
-            for one in (signal.SIGTERM, signal.SIGKILL)
-        ),
-    ],
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_ablation_goes_on_without_repeating_runs(small, whole, tmp_path, how):
     broken = tmp_path / "broken"
     flags = ("--quick", "--seeds=1")

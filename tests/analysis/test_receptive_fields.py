@@ -39,7 +39,7 @@ def fields_of(name):
 
 
 @pytest.mark.parametrize(
-    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in PUBLISHED]
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.exhaustive) for n in PUBLISHED]
 )
 def test_published_sizes_of_the_last_maps(name):
     fields = fields_of(name)

@@ -9,6 +9,7 @@ from jaxcnn import create_model
 from jaxcnn.analysis import residual
 from jaxcnn.analysis.graph import trace_shapes
 from jaxcnn.errors import UserError
+from tests.marks import slow
 
 SHAPE = (8, 8, 3)
 SMALL = {"stage_sizes": (2, 2), "width": 4}
@@ -59,7 +60,7 @@ def test_a_projection_is_a_shortcut():
     [
         ("lenet5", {}, (32, 32, 1)),  # sums of branches of one length
         ("cifar_plain20", SMALL, SHAPE),
-        ("fractalnet20_cifar10", {}, (32, 32, 3)),  # the shorter side has a ReLU
+        slow("fractalnet20_cifar10", {}, (32, 32, 3)),  # the shorter side has a ReLU
         ("densenet_40_12", {"stage_sizes": (2, 2)}, SHAPE),
     ],
 )

@@ -167,6 +167,7 @@ def test_a_network_without_relu_has_no_dead_units():
         signal.active_units(model, jax.eval_shape(model.init, KEY, images), images)
 
 
+@pytest.mark.slow
 def test_gradients_of_heads_are_those_of_their_own_losses():
     model, images, labels = TwoHeads(), jax.random.normal(KEY, (3, 6, 6, 2)), jnp.array([0, 1, 2])
     variables = model.init(KEY, images)

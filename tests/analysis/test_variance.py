@@ -13,6 +13,7 @@ from jaxcnn.analysis.graph import trace
 from jaxcnn.layers import BatchNorm
 from jaxcnn.layers.initializers import he_normal
 from jaxcnn.models import create_model
+from tests.marks import slow
 
 KEY = jax.random.key(0)
 
@@ -113,7 +114,7 @@ class Pooled(nn.Module):
         return nn.Dense(5, name="classifier")(nn.sigmoid(x).mean((1, 2)))
 
 
-@pytest.mark.parametrize("batch_statistics", [False, True])
+@pytest.mark.parametrize("batch_statistics", [slow(False), True])
 def test_behind_other_layers_squares_begin_again_with_the_measured_ones(batch_statistics):
     model, images, labels = Pooled(), jax.random.normal(KEY, (4, 8, 8, 3)), jnp.arange(4)
     variables = model.init(KEY, images)
@@ -141,6 +142,7 @@ class Added(nn.Module):
         return nn.Dense(5, name="classifier")(x.mean((1, 2)))
 
 
+@pytest.mark.slow
 def test_the_squares_of_a_sum_are_the_sum_of_the_squares():
     model, images = Added(), jax.random.normal(KEY, (4, 4, 4, 3))
     variables = model.init(KEY, images)
@@ -191,7 +193,10 @@ def test_scales_are_those_of_the_kernels():
             None,
             marks=pytest.mark.exhaustive,
         ),
-        ("cifar_resnet20", {"stage_sizes": (1, 1), "width": 4}, None),
+        pytest.param(
+            *("cifar_resnet20", {"stage_sizes": (1, 1), "width": 4}, None),
+            marks=pytest.mark.exhaustive,
+        ),
         pytest.param(
             *("cifar_resnet110_v2", {"stage_sizes": (1, 1), "width": 4}, None),
             marks=pytest.mark.exhaustive,

@@ -7,6 +7,7 @@ from jaxcnn.attribution.activation_maximization import Ascent, maximize, maximiz
 from jaxcnn.attribution.objective import Objective
 from jaxcnn.errors import UserError
 from tests.attribution.tiny import MAPS, Tiny, identity, linear, small
+from tests.marks import slow
 
 QUICK = Ascent(steps=25)
 SHAPE = (12, 12, 3)
@@ -15,7 +16,7 @@ SHAPE = (12, 12, 3)
 @pytest.mark.parametrize(
     "objective",
     [
-        Objective(2),
+        slow(Objective(2)),
         Objective(3, "relu_2"),
         pytest.param(Objective(3, "conv2", (2, 4)), marks=pytest.mark.exhaustive),
         pytest.param(
@@ -39,7 +40,7 @@ def test_the_objective_rises(objective):
     "fields",
     [
         {"parametrization": "pixels"},
-        {"parametrization": "pixels", "decorrelate": False},
+        slow({"parametrization": "pixels", "decorrelate": False}),
         {"jitter": 0, "rotate": 0, "scale": (1.0, 1.0)},
     ],
 )
@@ -83,7 +84,7 @@ def test_bounds_are_the_inputs_of_black_and_white():
     np.testing.assert_allclose(found.images, low + (high - low) * pixels, atol=1e-5)
 
 
-@pytest.mark.parametrize(("field", "strong"), [("tv", 100.0), ("l2", 100.0)])
+@pytest.mark.parametrize(("field", "strong"), [("tv", 100.0), slow("l2", 100.0)])
 def test_penalties_hold_images_back(field, strong):
     model, variables, _ = small()
 

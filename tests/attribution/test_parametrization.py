@@ -64,6 +64,7 @@ def moved(image, shift=(0, 0), scale=1.0, angle=0.0):
     return warp(jnp.asarray(image)[None], *arguments)[0]
 
 
+@pytest.mark.slow
 def test_warp_shifts_turns_and_enlarges():
     image = np.random.default_rng(0).normal(size=(9, 9, 2)).astype(np.float32)
     np.testing.assert_allclose(moved(image), image, atol=1e-6)

@@ -81,6 +81,7 @@ def test_training_takes_three_times_the_arithmetic():
     assert once % (2 * 4) == 0
 
 
+@pytest.mark.slow
 def test_losses_fall_and_weights_stay_with_the_caller():
     model = create_model("lenet5_modern")
     work = networks.make_work("lenet5_modern", "train", 8, 0, "float32")

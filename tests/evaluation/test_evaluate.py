@@ -20,6 +20,7 @@ from jaxcnn.evaluation import evaluate, evaluator
 from jaxcnn.evaluation.multicrop import make_scores
 from jaxcnn.run import distributed
 from jaxcnn.training import train
+from tests.marks import slow
 from tests.runs import finish, start
 
 
@@ -117,9 +118,9 @@ def folder(tmp_path_factory):
     ("kind", "protocol"),
     [
         ("digits", "flip"),
-        ("digits", "multi_scale_dense"),
-        ("synthetic", "googlenet144"),
-        ("folder", "googlenet144"),
+        slow("digits", "multi_scale_dense"),
+        slow("synthetic", "googlenet144"),
+        slow("folder", "googlenet144"),
         ("folder", "dense"),
     ],
 )

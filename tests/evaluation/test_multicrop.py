@@ -13,6 +13,7 @@ from jaxcnn.data.augmentation.augment import normalize
 from jaxcnn.data.views import grid
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.multicrop import PROTOCOLS, applied, make_protocol, make_scores
+from tests.marks import slow
 
 SIZE = 16
 
@@ -60,7 +61,7 @@ def mean_probability(model, variables, views):
 
 
 @pytest.mark.parametrize(
-    ("name", "passes"), [("ten_crop", 10), ("multi_crop", 150), ("googlenet144", 144)]
+    ("name", "passes"), [("ten_crop", 10), slow("multi_crop", 150), slow("googlenet144", 144)]
 )
 @pytest.mark.parametrize("rows", [0, 7])
 def test_crops_are_the_mean_of_their_passes(name, passes, rows, linear):
@@ -135,7 +136,7 @@ def start(model, size):
     )
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["vgg11", *map(slow, [*NETWORKS][1:])])
 def test_dense_evaluation_of_one_place_is_the_forward_pass(name):
     size, fields = NETWORKS[name]
     model = create_model(name, 5, **fields, **NARROW)
@@ -170,7 +171,7 @@ def test_dense_evaluation_is_the_mean_over_the_windows_of_the_last_map():
     assert features.shape == (2, 8)
 
 
-@pytest.mark.parametrize(("name", "by_place"), [("dense", True), ("multi_scale_dense", False)])
+@pytest.mark.parametrize(("name", "by_place"), [("dense", True), slow("multi_scale_dense", False)])
 def test_the_softmax_of_a_dense_map_is_taken_where_the_paper_takes_it(name, by_place):
     model = create_model("vgg11", 5, **NETWORKS["vgg11"][1], **NARROW)
     variables = start(model, 64)
@@ -196,6 +197,7 @@ def test_the_softmax_of_a_dense_map_is_taken_where_the_paper_takes_it(name, by_p
     assert np.abs(np.exp(scores) - np.mean(other, axis=0)).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_dense_evaluation_of_a_resnet_is_its_classifier_at_every_place():
     model = create_model("resnet18", 5, stage_sizes=(1,), width=4)
     protocol = make_protocol("dense", size=16, channels=3, scales=(32,))
@@ -224,6 +226,7 @@ def test_dense_evaluation_of_a_resnet_is_its_classifier_at_every_place():
     np.testing.assert_allclose(dense, plain, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_scales_of_a_dense_protocol_are_averaged():
     model = Pooled()
     protocol = make_protocol("multi_scale_dense", size=14, channels=3)

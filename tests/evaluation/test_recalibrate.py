@@ -77,6 +77,7 @@ def by_numpy(config, parts):
     return [np.mean(each, axis=0) for each in zip(*found, strict=True)]
 
 
+@pytest.mark.slow
 def test_statistics_are_the_means_over_the_batches(parts):
     assert jax.device_count() == 4
     stats, _ = recalibrated(config_of(), parts)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from jaxcnn.attribution.sanity import Sanity
 from jaxcnn.inspection import attributions, sanity, subject
@@ -11,6 +12,7 @@ from jaxcnn.inspection import attributions, sanity, subject
 CHECKED = ["saliency", "grad_cam"]
 
 
+@pytest.mark.slow
 def test_methods_of_a_run_are_checked_on_its_network(photo_run, tmp_path):
     of = subject.of_run(photo_run.workdir)
     photos = [f"{photo_run.images}/{name}/0.png" for name in ("dog", "eel")]

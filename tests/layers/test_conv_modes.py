@@ -70,6 +70,7 @@ def test_values_are_those_of_torch():
     )
 
 
+@pytest.mark.slow
 @given(
     st.integers(1, 4),
     st.integers(1, 4),

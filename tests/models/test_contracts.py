@@ -18,6 +18,7 @@ from jaxcnn.layers.inception_blocks import MAX, Layer, fork
 from jaxcnn.layers.split_norm import SplitBatchNorm
 from jaxcnn.models import bn_inception, googlenet
 from jaxcnn.models.ladder_conv import Row
+from tests.marks import exhaustive
 
 # name, the fields that make it small, the top-level submodules in the order of their use, and how
 # often the activation is applied
@@ -244,6 +245,15 @@ def compiled(families):
 
 
 COMPILED = compiled(SMALL)
+QUICK_TO_TRACE = {
+    "lenet",
+    "lenet5",
+    "alexnet",
+    "vgg",
+    "cifar_resnet",
+    "mobilenet",
+    "cifar_densenet",
+}
 WITHOUT_NORM = {"lenet", "lenet5", "nin", "highway", "highway_fc"}
 WITH_NORM = [family for family in SMALL if family not in WITHOUT_NORM]
 
@@ -538,7 +548,7 @@ def test_training_step_on_the_smallest_images(family, dtype, start):
 
 
 @pytest.mark.slow
-@ALL
+@pytest.mark.parametrize("family", [f if f in QUICK_TO_TRACE else exhaustive(f) for f in SMALL])
 def test_published_network_takes_the_smallest_images_and_none_smaller(family):
     model = create_model(SMALL[family][0], dtype=jnp.bfloat16)
     size = smallest(model)

@@ -18,6 +18,7 @@ from jaxcnn.models.densenet import (
     cifar_densenet,
     imagenet_densenet,
 )
+from tests.marks import slow
 
 
 def shapes(model, size=32):
@@ -41,7 +42,7 @@ def identity_parts(**fields):
         ("densenet121", 32, (6, 12, 24, 16)),
         pytest.param("densenet169", 32, (6, 12, 32, 32), marks=pytest.mark.exhaustive),
         pytest.param("densenet201", 32, (6, 12, 48, 32), marks=pytest.mark.exhaustive),
-        ("densenet161", 48, (6, 12, 36, 24)),
+        slow("densenet161", 48, (6, 12, 36, 24)),
         ("densenet_40_12", 12, (12, 12, 12)),
         pytest.param("densenet_bc_250_24", 24, (41, 41, 41), marks=pytest.mark.exhaustive),
     ],
@@ -210,7 +211,8 @@ def test_dropout_follows_every_convolution_but_the_first(bottleneck, expected):
 
 
 @pytest.mark.parametrize(
-    ("name", "smallest"), [("densenet121", 29), ("densenet_40_12", 4), ("densenet_bc_100_12", 4)]
+    ("name", "smallest"),
+    [slow("densenet121", 29), ("densenet_40_12", 4), ("densenet_bc_100_12", 4)],
 )
 def test_smallest_image(name, smallest):
     model = create_model(name)

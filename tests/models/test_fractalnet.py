@@ -184,6 +184,7 @@ def test_half_of_the_mini_batches_are_global(tiny):
     assert abs(one_column.mean() - 0.5) < 0.05
 
 
+@pytest.mark.slow
 def test_without_drop_path_training_sees_the_whole_network(tiny):
     x, variables = tiny
     off = FractalNet(**TINY, drop_path_rate=0.0)

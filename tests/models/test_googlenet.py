@@ -132,6 +132,7 @@ def test_activation_is_replaced_in_the_auxiliary_heads():
     assert str(program).count("= tanh") == 3 + 6 * 6 + 2 * 2
 
 
+@pytest.mark.slow
 def test_dropout_rates_of_the_classifiers():
     for name, rate in (("googlenet", 0.4), ("googlenet_torchvision", 0.2)):
         model = create_model(name, aux_heads=True)

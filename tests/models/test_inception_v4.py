@@ -12,6 +12,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.layers import Conv
 from jaxcnn.layers.inception_blocks import Layer, fork
 from jaxcnn.models.inception_v4 import ResidualBranches
+from tests.marks import slow
 
 NAMES = [
     "inception_v4",
@@ -42,7 +43,7 @@ def kernels(params):
     [
         ("inception_v4", (384, 1024, 1536), (4, 7, 3), 1536),
         ("inception_resnet_v1", (256, 896, 1792), (5, 10, 5), 1792),
-        ("inception_resnet_v2", (320, 1088, 2080), (10, 20, 10), 1536),
+        slow("inception_resnet_v2", (320, 1088, 2080), (10, 20, 10), 1536),
         ("inception_resnet_v2_paper", (384, 1152, 2144), (5, 10, 5), 2144),
     ],
 )
@@ -130,7 +131,9 @@ def test_scales_of_the_stages(name):
         assert seen == {"stage1": [(0.1, False)], "stage3": [(0.3, False)]}
 
 
-@pytest.mark.parametrize(("name", "channels"), [*zip(NAMES, (1024, 896, 1088, 1152), strict=True)])
+@pytest.mark.parametrize(
+    ("name", "channels"), [(NAMES[0], 1024), *map(slow, NAMES[1:], (896, 1088, 1152))]
+)
 def test_auxiliary_head_reads_stage_2_and_runs_where_it_is_asked_for(name, channels):
     model = create_model(name, 7, aux_heads=True, stage_sizes=(0, 1, 0))
     variables = shapes(model, 299)

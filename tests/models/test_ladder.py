@@ -130,6 +130,7 @@ def test_the_top_alone_is_the_gamma_model(start):
     np.testing.assert_allclose(state["aux"]["denoising"], expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_cost_of_the_convolutional_one_is_that_of_its_top(start):
     with jax.enable_x64(True):
         model, x = in_float64(small_conv()), images(12).astype(np.float64)
@@ -173,6 +174,7 @@ def test_gradients_are_finite_and_reach_every_parameter(make, start):
     assert all(np.isfinite(leaf).all() and np.any(leaf) for leaf in jax.tree.leaves(grads))
 
 
+@pytest.mark.slow
 def test_without_costs_the_gradients_are_the_plain_networks(start):
     x = images()
     variables = start(small(), x)
@@ -183,6 +185,7 @@ def test_without_costs_the_gradients_are_the_plain_networks(start):
     chex.assert_trees_all_equal(of_zero, plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [pytest.param(True, marks=pytest.mark.exhaustive), False],
@@ -240,6 +243,7 @@ def test_noise_is_in_training_alone_and_comes_from_the_rng(make, start):
     np.testing.assert_array_equal(evaluated, plain)
 
 
+@pytest.mark.slow
 def test_noise_has_its_deviation_on_the_input_and_after_every_norm(start):
     x = np.zeros((4000, 2, 2, 3), np.float32)
     model = small(noise=0.3, decoder=False, act=lambda x: x)
@@ -259,6 +263,7 @@ def test_noise_has_its_deviation_on_the_input_and_after_every_norm(start):
     np.testing.assert_allclose(np.std(noisy[:, 0]), 0.3 * np.sqrt(12), rtol=0.1)
 
 
+@pytest.mark.slow
 def test_statistics_over_devices_are_those_of_the_whole_batch(start):
     x, labelled = images(4)[:8], np.arange(8) % 2 == 0
     model = small(norm=partial(SplitBatchNorm, axis_name="batch"))

@@ -54,8 +54,10 @@ MORE = (  # what the others show, too
         "pre-activation",
         "first projects",
         "last unit strided",
+        "stochastic depth",
         "skipping",
         "Inception-v4",
+        "Inception-ResNet",
     ),
     *("DenseNet, plain", "DenseNet, remat"),
 )

@@ -12,6 +12,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.layers.shortcut import average_and_pad
 from jaxcnn.models.resnet import cifar_resnet
 from jaxcnn.models.stochastic_depth import cifar_stochastic_depth
+from tests.marks import slow
 
 close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
 small = {"stage_sizes": (1, 2), "width": 4, "num_classes": 5}
@@ -158,7 +159,7 @@ def test_skipping_leaves_nothing_of_a_unit_outside_of_the_condition(start):
     assert found == {False: [7, 0], True: [1, 6]}
 
 
-@pytest.mark.parametrize("skip_dropped", [False, True])
+@pytest.mark.parametrize("skip_dropped", [False, slow(True)])
 def test_replicas_drop_the_same_units(skip_dropped, start):
     model, x = cifar_stochastic_depth(20, **small, skip_dropped=skip_dropped), images(8)
     variables = start(model, x)

@@ -63,6 +63,7 @@ def convolve(variables, stage, x, **fields):
     return nn.relu(conv.apply({"params": {"kernel": kernel, "bias": bias}}, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "conv_pads", "pool_pad"), [("zfnet", (1, 0), 1), ("zfnet_keras", (0, "SAME"), 0)]
 )

@@ -77,6 +77,7 @@ def test_a_norm_is_not_finite_if_one_number_is_not(value):
     assert not np.isfinite(jax.jit(norm)([x]))
 
 
+@pytest.mark.slow
 @OUR_FORMS
 def test_the_norm_of_many_small_arrays_is_few_kernels():
     arrays = [jnp.ones(SMALL // 100 + n) for n in range(200)]

@@ -57,6 +57,7 @@ def test_images_that_come_go_and_change_are_noticed(tmp_path, capsys):
     assert "16steps" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_tested_again_by_another_protocol(tmp_path, capsys):
     photos.write_photos(tmp_path / "photos")
     config = make_config(tmp_path / "photos")

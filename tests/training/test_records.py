@@ -130,6 +130,7 @@ def test_an_evaluation_that_was_stopped_is_done_again(tmp_path, build, checkpoin
     assert kept[0].best() == kept[1].best()
 
 
+@pytest.mark.slow
 def test_the_last_test_that_was_stopped_is_done_again(tmp_path, build, monkeypatch):
     config = make_config(log="7steps", checkpoint="5steps")
     unbroken = train.run(freeze(config), tmp_path / "unbroken", make_programs=build)

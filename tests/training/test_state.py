@@ -17,6 +17,7 @@ from jaxcnn.training.state import (
     leaf_digests,
     state_sha256,
 )
+from tests.marks import slow
 
 SHAPE = (16, 16, 1)
 
@@ -36,7 +37,7 @@ def fresh(model, optimizer=None, averaged=False, seed=0):
     return prepare_state(initial, jax.random.key(seed))()
 
 
-@pytest.mark.parametrize("many", [0, 2000], ids=["one by one", "compiled"])
+@pytest.mark.parametrize("many", [slow(0), 2000], ids=["one by one", "compiled"])
 @pytest.mark.parametrize("model", [small_densenet(), LeNet5Modern()], ids=["densenet", "lenet"])
 def test_a_fresh_state_has_the_values_of_the_model_s_own_init(model, many, monkeypatch):
     monkeypatch.setattr("jaxcnn.training.initialize.MANY_LEAVES", many)

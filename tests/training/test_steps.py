@@ -189,6 +189,7 @@ def test_a_step_takes_the_gradient_of_the_weighted_mean_loss(grad_accum_steps, w
     assert after.step == 1
 
 
+@pytest.mark.slow
 def test_microbatches_are_augmented_as_the_whole_batch_is():
     model, batch = Linear(), make_batch()
     flips = partial(

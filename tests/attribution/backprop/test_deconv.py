@@ -11,6 +11,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.ops.pool import max_pool
 from tests.attribution.backprop.explicit import Passes
 from tests.attribution.small import Small, drawn, pictures
+from tests.marks import slow
 
 METHODS = {
     "deconvnet": attribution.deconvnet,
@@ -127,7 +128,7 @@ def test_where_all_signals_are_positive_they_are_the_gradient(method):
     assert np.asarray(got).min() >= 0 < np.asarray(got).max()
 
 
-@pytest.mark.parametrize("method", ["deconvnet", "guided"])
+@pytest.mark.parametrize("method", ["deconvnet", slow("guided")])
 def test_an_image_in_a_batch_is_the_image_alone(method):
     model, images = Small(param_dtype=np.float32), pictures(count=3)
     variables, channels = drawn(model, images), np.array([0, 5, 2])

@@ -76,6 +76,7 @@ def test_an_image_in_a_batch_is_the_image_alone(name):
     assert np.abs(np.asarray(together)).max() > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOME)
 def test_no_class_is_the_likeliest(name):
     model, images = Small(param_dtype=np.float32), pictures(count=3, seed=2)

@@ -82,6 +82,7 @@ def test_an_example_is_changed_the_same_wherever_it_stands_in_the_batch():
     assert not np.allclose(whole, run(pixels, keys(16, repeat=1)))
 
 
+@pytest.mark.slow
 def test_replicas_change_their_part_as_one_device_changes_the_whole():
     pixels, k = images(), keys(16)
     apply = jax.pmap(lambda x, k: augmented(x, k, **EVERYTHING))
@@ -110,6 +111,7 @@ def test_half_of_the_images_are_turned_upside_down_whether_mirrored_or_not():
     assert np.abs(shares - 0.25).max() < 0.025
 
 
+@pytest.mark.slow
 def test_a_translation_is_by_any_whole_number_of_pixels_up_to_the_share():
     count = 5000
     pixels = np.repeat(images(1, height=8, width=12), count, axis=0)

@@ -94,6 +94,7 @@ def test_a_quarter_turn_and_a_shear_about_the_middle():
         np.testing.assert_array_equal(found[row, inside], IMAGE[row, source])
 
 
+@pytest.mark.slow
 def test_every_operation_is_drawn_equally_often(monkeypatch):
     count, drawn = 4200, []
 
@@ -145,6 +146,7 @@ def test_policies_stay_within_the_pixels(policy, channels):
     assert np.mean([np.any(image != IMAGE[..., :channels]) for image in found]) > 0.5
 
 
+@pytest.mark.slow
 def test_hue_turns_as_in_hsv():
     found = np.asarray(auto_augment._turn_hue(IMAGE, 0.15))
     for row, column in ((0, 0), (7, 3), (19, 23), (11, 12)):
@@ -155,6 +157,7 @@ def test_hue_turns_as_in_hsv():
     np.testing.assert_allclose(auto_augment._turn_hue(grey, 0.4), grey)
 
 
+@pytest.mark.slow
 def test_photometric_distortion_has_the_amounts_and_an_order_that_varies():
     keys = jax.random.split(jax.random.key(1), 3000)
     grey = jnp.full((2, 2, 3), 0.5)

@@ -40,6 +40,7 @@ def pasted_white(own, of_examples):
     return jax.vmap(lambda key: cutmix(own, jnp.zeros_like(own), key, 1.0))(of_examples)
 
 
+@pytest.mark.slow
 @given(st.sampled_from([(2, 3), (8, 5), (9, 9)]), st.integers(0, 2**30))
 @settings(deadline=None, max_examples=15)
 def test_the_share_of_cutmix_is_the_area_that_is_left(sides, seed):
@@ -95,6 +96,7 @@ def test_each_row_takes_one_kind_with_the_probability():
     assert 0.4 - 0.04 < left.mean() < 0.4 + 0.04 + 0.3 / 8
 
 
+@pytest.mark.slow
 def test_a_row_whose_partner_could_not_be_read_stays():
     images, labels, weights = rows(8)
     weights = weights.at[2].set(0)

@@ -1,0 +1,1 @@
+"""The sections of a config whose fields configure no single file."""
