@@ -37,6 +37,7 @@ def inside(box, shape):
     return ((rows >= top) & (rows < bottom))[:, None] & ((columns >= left) & (columns < right))
 
 
+@pytest.mark.slow
 def test_with_positive_weights_and_identity_activations_it_fills_the_theoretical_one():
     model = Chain(lambda x: x, nn.initializers.uniform(1.0))
     images = jax.random.normal(KEY, (3, 40, 44, 2))

@@ -86,6 +86,7 @@ def test_geometric_mean_is_normalised_and_arithmetic_mean_is_the_mean():
     np.testing.assert_allclose(ensemble.arithmetic_mean(logs), np.exp(logs).mean(0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_samples_come_from_the_key_and_near_the_mean_over_all(one_hidden):
     logits, weights, _, variables = one_hidden
     model = OneHidden(dtype=jnp.float32)

@@ -17,8 +17,10 @@ from jaxcnn.layers import Conv
 from jaxcnn.models import MODELS
 from jaxcnn.models.published import networks
 from jaxcnn.ops import conv as ops_conv
+from tests.marks import exhaustive, slow
 
-# One of each family; the others by `pytest -m exhaustive`.
+QUICK = {"lenet5_modern", "alexnet", "googlenet", "cifar_resnet20", "resnet50_v1"}
+# One of each family.
 IN_THE_GATE = {
     "lenet5_modern",
     "alexnet",
@@ -39,10 +41,7 @@ IN_THE_GATE = {
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(n, marks=[pytest.mark.exhaustive] * (n not in IN_THE_GATE))
-        for n in sorted(MODELS)
-    ],
+    [n if n in QUICK else slow(n) if n in IN_THE_GATE else exhaustive(n) for n in sorted(MODELS)],
 )
 def test_every_network_multiplies_as_published(name):
     """To the printed digits, six after the point of G; at the published size to the last one."""
@@ -227,6 +226,7 @@ def test_loops():
     assert count_macs(harmless, (2, 3, 4)) == 0
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_do_not_count():
     with_heads = create_model("googlenet", aux_heads=True)
     assert count_macs(with_heads, (96, 96, 3)) == count_macs(create_model("googlenet"), (96, 96, 3))
@@ -259,6 +259,7 @@ def test_the_room_opens_when_used():
 import sys, jaxcnn
 assert "jax" not in sys.modules
 import jaxcnn.analysis
+from tests.marks import exhaustive, slow
 assert "jax" not in sys.modules
 print(jaxcnn.analysis.count_macs(jaxcnn.create_model("lenet5_modern"), (32, 32, 1)))
 """

@@ -153,6 +153,7 @@ def test_the_squares_of_a_sum_are_the_sum_of_the_squares():
     assert squares["relu_2"] == pytest.approx(squares["add"] / 2, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_predictions_too_small_for_float32_are_missing():
     model, images = Deep(depth=2), jax.random.normal(KEY, (1, 4, 4, 3))
     variables = jax.tree.map(lambda leaf: 1e-8 * leaf, model.init(KEY, images))

@@ -14,6 +14,7 @@ from jaxcnn import create_model
 from jaxcnn.benchmark import __main__ as command
 from jaxcnn.benchmark import feed, measure, networks, operations, peers, report, rounds
 from jaxcnn.errors import UserError
+from tests.marks import slow
 
 
 def contender(name, turns):
@@ -112,7 +113,7 @@ def test_a_network_that_fails_does_not_lose_the_others(monkeypatch, capsys):
     assert "| lenet5_modern |" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("mode", ["train", "infer"])
+@pytest.mark.parametrize("mode", ["train", slow("infer")])
 def test_command_prints_a_table_and_writes_json(mode, tmp_path, capsys):
     file = tmp_path / "new" / "found.json"
     flags = f"--model=lenet5_modern --mode={mode} --batch=2 --against=xla --rounds=2 --seconds=0"

@@ -99,6 +99,7 @@ def test_names_of_old_files_are_understood():
         assert back.keys() == {key for key in state if not key.endswith("tracked")}
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_are_there_if_the_state_has_them(googlenet):
     name = ("torchvision", "googlenet")
     model, variables = from_torch(googlenet, *name)

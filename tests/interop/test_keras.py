@@ -25,6 +25,9 @@ from tests.interop.keras_small import (
     state,
     without_names,
 )
+from tests.marks import slow
+
+QUICK = ("ResNet50", "ResNet50V2", "DenseNet121")
 
 # Numbers ----------------------------------------------------------------------------------------
 
@@ -33,7 +36,7 @@ from tests.interop.keras_small import (
     ("dtype", "tolerance"),
     [pytest.param("float32", 1e-5, marks=pytest.mark.slow), ("float64", 1e-10)],
 )
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [n if n in QUICK else slow(n) for n in FILES])
 def test_logits_are_those_of_keras(name, dtype, tolerance):
     reference = np.load(FOLDER / f"{name}.npz")
     with jax.enable_x64(dtype == "float64"):
@@ -106,7 +109,7 @@ COUNTS = {  # printed by Keras, with statistics
 }
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", KERAS)
 def test_every_network_has_as_many_numbers_as_in_keras(name):
     """Ours, and the biases that are subtracted from means."""

@@ -84,6 +84,7 @@ def test_prelu_has_one_slope_for_each_channel():
     np.testing.assert_allclose(slopes, [-5, -2, -6])
 
 
+@pytest.mark.slow
 def test_prelu_of_a_network_is_named_in_the_order_of_calls_and_learns():
     model = create_model("cifar_resnet20", act=prelu, stage_sizes=(1,), width=4)
     images = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))

@@ -18,7 +18,7 @@ from jaxcnn.layers.inception_blocks import MAX, Layer, fork
 from jaxcnn.layers.split_norm import SplitBatchNorm
 from jaxcnn.models import bn_inception, googlenet
 from jaxcnn.models.ladder_conv import Row
-from tests.marks import exhaustive
+from tests.marks import exhaustive, slow
 
 # name, the fields that make it small, the top-level submodules in the order of their use, and how
 # often the activation is applied
@@ -245,6 +245,7 @@ def compiled(families):
 
 
 COMPILED = compiled(SMALL)
+QUICK_RUN = pytest.mark.parametrize("family", [f if f in RUN else slow(f) for f in SMALL])
 QUICK_TO_TRACE = {
     "lenet",
     "lenet5",
@@ -318,7 +319,7 @@ def test_running_statistics_decay_by_the_field(family, momentum, start):
         np.testing.assert_allclose(after[key], expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", WITH_NORM)
+@pytest.mark.parametrize("family", [f if f in RUN else slow(f) for f in WITH_NORM])
 def test_epsilon_reaches_every_norm(family):
     seen = []
 
@@ -427,7 +428,7 @@ def test_parameters_are_named_on_purpose(family):
     assert numbered_by_flax == []
 
 
-@ALL
+@QUICK_RUN
 def test_activation_is_replaced_in_the_whole_network(family):
     *_, count = SMALL[family]
     x = images(family)
@@ -484,7 +485,7 @@ def test_mapped_over_images_and_over_parameters(family, start):
     assert np.abs(members[1] - plain).max() > 1e-3
 
 
-@ALL
+@QUICK_RUN
 def test_transformations_compose(family):
     x = images(family)
     model = build(family)

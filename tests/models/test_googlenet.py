@@ -184,6 +184,7 @@ def test_response_normalisation_has_the_constants_of_caffe():
     np.testing.assert_allclose(caffe_lrn(x), 300 * (1 + 1e-4 / 5 * 300**2) ** -0.75, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_transformed_input_is_that_of_pixels_from_minus_one_to_one(start):
     pixels = np.random.default_rng(0).uniform(size=(2, 15, 15, 3)).astype(np.float32)
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

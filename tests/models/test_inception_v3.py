@@ -111,6 +111,7 @@ def test_average_pools_count_the_padding_if_asked_to(start):
     np.testing.assert_allclose(all_nine[0], factor * pixels[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_parameters_with_the_auxiliary_head():
     model = InceptionV3(aux_heads=True)
     params = shapes(model, 299)["params"]

@@ -64,6 +64,7 @@ def test_maps_of_the_tables(name, widths, blocks, pooled):
             assert stage[part]["__call__"][0].shape == (2, size, size, widths[number])
 
 
+@pytest.mark.slow
 def test_long_branches(trace):
     """1x7 before 7x1 in the stem, 3x1 before 1x3 in the modules of stage 3, as was released."""
     v4 = trace("inception_v4").variables["params"]

@@ -18,6 +18,7 @@ from jaxcnn.errors import EXIT_USAGE, UserError
 from jaxcnn.models import MODELS, input_size
 from jaxcnn.models.published import networks
 from jaxcnn.ops.conv import conv_general_dilated
+from tests.marks import slow
 
 PUBLISHED = networks()
 LONG = {
@@ -106,7 +107,7 @@ def test_aliases_find_their_row_and_only_that():
 
 
 @pytest.mark.parametrize(
-    "name", ["densenet121", "resnet50", "cifar_resnet20", "densenet_bc_100_12"]
+    "name", ["cifar_resnet20", *map(slow, ("densenet121", "resnet50", "densenet_bc_100_12"))]
 )
 @pytest.mark.parametrize("channels", [1, 3])
 def test_small_images_of_one_or_three_channels(name, channels):

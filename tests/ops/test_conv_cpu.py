@@ -72,7 +72,7 @@ def compare(dtype, image, kernel, seed, **arguments):
 
 
 @pytest.mark.parametrize("dtype", ["float32", *map(slow, ("float64", "bfloat16"))])
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(shape=convolutions(), seed=st.integers(0, 9))
 def test_value_and_gradients_are_those_of_lax(dtype, shape, seed):
     try:

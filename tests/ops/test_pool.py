@@ -19,6 +19,7 @@ from jaxcnn.ops.pool import (
 )
 from jaxcnn.ops.pool import _max_pool as max_of
 from jaxcnn.ops.windows import Window
+from tests.marks import slow
 from tests.ops.switched import OUR_FORMS
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 13, 16, 3)).astype(np.float32)
@@ -44,7 +45,7 @@ def windows(k, s, p, ceil_mode):
 
 
 CASES = [
-    (k, s, p, ceil_mode)
+    ((k, s, p, ceil_mode) if (k + s + p + ceil_mode) % 3 == 0 else slow(k, s, p, ceil_mode))
     for k, s, p, ceil_mode in itertools.product((2, 3, 5), (1, 2, 3), (0, 1), (False, True))
 ]
 

@@ -19,6 +19,7 @@ def variables():
     return drawn(MODEL, IMAGES)
 
 
+@pytest.mark.slow
 def test_one_sample_without_noise_is_saliency(variables):
     pixels = attribution.smoothgrad(MODEL, variables, IMAGES, key=KEY, samples=1, noise=0)
     np.testing.assert_allclose(

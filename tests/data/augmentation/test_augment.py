@@ -211,6 +211,7 @@ def test_colour_jitter_is_three_blends_in_any_order_with_weights_in_the_range():
     assert np.abs(np.corrcoef(weights.T) - np.eye(3)).max() < 0.2
 
 
+@pytest.mark.slow
 def test_lighting_shifts_whole_images_with_the_published_covariance():
     count = 20000
     pixels = np.full((count, 2, 2, 3), 100, np.uint8)

@@ -116,6 +116,7 @@ def test_tars_are_read_where_they_lie(ilsvrc, tmp_path):
     assert source.read(0, None)[0].shape == (16, 16, 3)
 
 
+@pytest.mark.slow
 def test_the_order_is_that_of_tfds(ilsvrc, stock, tmp_path):
     folder, truth, *_ = ilsvrc
     prepare(folder, tmp_path / "out")
