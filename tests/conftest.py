@@ -80,3 +80,10 @@ def photo_run(tmp_path_factory):
     from tests import photos
 
     return photos.make_run(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture
+def forgotten():
+    """Compiled programs, each in pages of its own, of which Linux gives a process 65,530."""
+    yield
+    jax.clear_caches()

@@ -218,13 +218,6 @@ def test_a_small_network_of_each_family_takes_two_steps(stem, dataset):
     two_steps(config, evaluated=False, **small_fields(config))
 
 
-@pytest.fixture
-def forgotten():
-    """Compiled programs, each in pages of its own, of which Linux gives a process 65,530."""
-    yield
-    jax.clear_caches()
-
-
 @pytest.mark.exhaustive
 @pytest.mark.usefixtures("forgotten")
 @pytest.mark.parametrize(("stem", "dataset"), PRODUCT)

@@ -143,6 +143,7 @@ def written_by_keras(model, folder):
 
 
 @pytest.mark.exhaustive
+@pytest.mark.usefixtures("forgotten")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", KERAS)
 def test_the_network_that_keras_makes_and_writes_is_ours(name, dtype, tmp_path):
