@@ -24,7 +24,7 @@ from jaxcnn.ops.pool import avg_pool, max_pool
 from jaxcnn.run.restore import RestoredModel
 from tests import photos
 from tests.interop import small
-from tests.marks import slow
+from tests.marks import exhaustive, slow
 
 # A Python of its own, in which nobody can import what the program must not need.
 RELOAD = """
@@ -160,7 +160,9 @@ def test_folded_norms_of_a_run(name, photo_run, tmp_path, capsys):
 
 
 @with_onnx
-@pytest.mark.parametrize("name", [slow("means, concatenations, a loop"), slow("depthwise"), "half"])
+@pytest.mark.parametrize(
+    "name", [exhaustive("means, concatenations, a loop"), slow("depthwise"), "half"]
+)
 def test_a_folded_norm_is_one_addition_in_onnx(name):
     import onnx as library
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jaxcnn.config.schema import FIELDS
-from tests.marks import slow
+from tests.marks import exhaustive
 
 ROOT = Path(__file__).parents[1]
 CONFIG = f"--config={ROOT}/configs/lenet5.py"
@@ -161,7 +161,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize(
     ("flags", "thing", "fix"),
-    [one if number % 3 == 0 else slow(*one) for number, one in enumerate(MISTAKES.values())],
+    [one if number % 3 == 0 else exhaustive(*one) for number, one in enumerate(MISTAKES.values())],
     ids=MISTAKES,
 )
 def test_a_mistake_is_one_line_and_exit_code_2(broken, flags, thing, fix):

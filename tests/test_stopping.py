@@ -5,6 +5,7 @@ import signal
 import pytest
 
 from tests import faults
+from tests.marks import exhaustive
 from tests.runs import TINY, records
 
 
@@ -36,6 +37,7 @@ def test_a_module_that_is_half_loaded_is_not_unwound(tmp_path):
 DEAF = """
 import hashlib, sys, time
 from jaxcnn.run import preemption
+from tests.marks import exhaustive, slow
 preemption.PATIENCE = 0.3
 preemption.install()
 stop = preemption._of_process
@@ -119,7 +121,7 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["batch", "step 6/"])
+@pytest.mark.parametrize("moment", [exhaustive("batch"), "step 6/"])
 def test_a_run_that_is_stopped_goes_on(tmp_path, moment):
     flags = (*TINY, f"--workdir={tmp_path / 'run'}")
     run = faults.start("jaxcnn.main", *flags, folder=tmp_path)

@@ -42,6 +42,7 @@ from jaxcnn.layers.scan import grow_scanned
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.network import NormNetwork
 from jaxcnn.ops.barrier import materialize_on_cpu
+from jaxcnn.ops.pool import avg_pool
 
 
 class DenseLayer(nn.Module):
@@ -117,7 +118,7 @@ class Transition(nn.Module):
         """Returns fewer and smaller maps."""
         x = self.act(self.norm(name="norm")(x))
         x = self.dropout()(self.conv(self.features, (1, 1), name="conv")(x))
-        return nn.avg_pool(x, (2, 2), strides=(2, 2))
+        return avg_pool(x, (2, 2), strides=(2, 2))
 
 
 class DenseNet(NormNetwork):

@@ -237,7 +237,7 @@ class LeNet5Modern(Network):
         start = nn.initializers.he_normal()
         conv = self.convolution(start)
         dense: Constructor = partial(nn.Dense, kernel_init=start, **self.dtypes)
-        pool = partial(nn.avg_pool, window_shape=(2, 2), strides=(2, 2))
+        pool = partial(avg_pool, window=(2, 2), strides=(2, 2))
 
         x = pool(self.act(conv(6, (5, 5), padding=0, name="c1")(images)))
         x = pool(self.act(conv(16, (5, 5), padding=0, name="c3")(x)))

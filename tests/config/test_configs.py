@@ -23,24 +23,25 @@ from jaxcnn.run import distributed
 from jaxcnn.training.initialize import prepare_state
 from jaxcnn.training.state import initial_state
 from jaxcnn.training.steps import StepParts, make_train_step
+from tests.marks import exhaustive
 from tests.models.test_contracts import SMALL
 
 FILES = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 # One of each family that `tests.test_digits` does not train, on the data of its paper; where a
 # relative compiles sooner, that one.
 FAMILIES = [
-    ("lenet5", "mnist"),
+    exhaustive("lenet5", "mnist"),
     ("lenet5_1998", "mnist"),
     ("zfnet", "imagenet2012"),
     ("dsn_cifar10", "cifar10"),
     ("highway_mnist_w16", "mnist"),
-    ("highway_fc10", "mnist"),
+    exhaustive("highway_fc10", "mnist"),
     ("ladder_conv_large_gamma", "cifar10"),
-    ("googlenet_torchvision", "imagenet2012"),
+    exhaustive("googlenet_torchvision", "imagenet2012"),
     ("wrn_16_8", "cifar10"),
-    ("cifar_resnet110_sd", "cifar10"),
+    exhaustive("cifar_resnet110_sd", "cifar10"),
     ("fractalnet_narrow_c2", "cifar10"),
-    ("dfn_fuse3_d20", "cifar10"),
+    exhaustive("dfn_fuse3_d20", "cifar10"),
     ("dfn_mr1", "cifar10"),
 ]
 AS_IN_THE_RECIPE = {

@@ -20,7 +20,7 @@ from jaxcnn.evaluation import evaluate, evaluator
 from jaxcnn.evaluation.multicrop import make_scores
 from jaxcnn.run import distributed
 from jaxcnn.training import train
-from tests.marks import slow
+from tests.marks import exhaustive, slow
 from tests.runs import finish, start
 
 
@@ -119,8 +119,8 @@ def folder(tmp_path_factory):
     [
         ("digits", "flip"),
         slow("digits", "multi_scale_dense"),
-        slow("synthetic", "googlenet144"),
-        slow("folder", "googlenet144"),
+        exhaustive("synthetic", "googlenet144"),
+        exhaustive("folder", "googlenet144"),
         ("folder", "dense"),
     ],
 )

@@ -13,7 +13,7 @@ from jaxcnn.data.augmentation.augment import normalize
 from jaxcnn.data.views import grid
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.multicrop import PROTOCOLS, applied, make_protocol, make_scores
-from tests.marks import slow
+from tests.marks import exhaustive, slow
 
 SIZE = 16
 
@@ -61,7 +61,7 @@ def mean_probability(model, variables, views):
 
 
 @pytest.mark.parametrize(
-    ("name", "passes"), [("ten_crop", 10), slow("multi_crop", 150), slow("googlenet144", 144)]
+    ("name", "passes"), [("ten_crop", 10), exhaustive("multi_crop", 150), slow("googlenet144", 144)]
 )
 @pytest.mark.parametrize("rows", [0, 7])
 def test_crops_are_the_mean_of_their_passes(name, passes, rows, linear):
@@ -136,7 +136,7 @@ def start(model, size):
     )
 
 
-@pytest.mark.parametrize("name", ["vgg11", *map(slow, [*NETWORKS][1:])])
+@pytest.mark.parametrize("name", ["vgg11", *map(exhaustive, [*NETWORKS][1:])])
 def test_dense_evaluation_of_one_place_is_the_forward_pass(name):
     size, fields = NETWORKS[name]
     model = create_model(name, 5, **fields, **NARROW)

@@ -25,7 +25,7 @@ from tests.interop.keras_small import (
     state,
     without_names,
 )
-from tests.marks import slow
+from tests.marks import exhaustive, slow
 
 QUICK = ("ResNet50", "ResNet50V2", "DenseNet121")
 
@@ -34,7 +34,7 @@ QUICK = ("ResNet50", "ResNet50V2", "DenseNet121")
 
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
-    [pytest.param("float32", 1e-5, marks=pytest.mark.slow), ("float64", 1e-10)],
+    [exhaustive("float32", 1e-5), ("float64", 1e-10)],
 )
 @pytest.mark.parametrize("name", [n if n in QUICK else slow(n) for n in FILES])
 def test_logits_are_those_of_keras(name, dtype, tolerance):

@@ -18,7 +18,7 @@ from jaxcnn.layers.inception_blocks import MAX, Layer, fork
 from jaxcnn.layers.split_norm import SplitBatchNorm
 from jaxcnn.models import bn_inception, googlenet
 from jaxcnn.models.ladder_conv import Row
-from tests.marks import exhaustive, slow
+from tests.marks import exhaustive
 
 # name, the fields that make it small, the top-level submodules in the order of their use, and how
 # often the activation is applied
@@ -245,7 +245,7 @@ def compiled(families):
 
 
 COMPILED = compiled(SMALL)
-QUICK_RUN = pytest.mark.parametrize("family", [f if f in RUN else slow(f) for f in SMALL])
+QUICK_RUN = pytest.mark.parametrize("family", [f if f in RUN else exhaustive(f) for f in SMALL])
 QUICK_TO_TRACE = {
     "lenet",
     "lenet5",
@@ -319,7 +319,7 @@ def test_running_statistics_decay_by_the_field(family, momentum, start):
         np.testing.assert_allclose(after[key], expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", [f if f in RUN else slow(f) for f in WITH_NORM])
+@pytest.mark.parametrize("family", [f if f in RUN else exhaustive(f) for f in WITH_NORM])
 def test_epsilon_reaches_every_norm(family):
     seen = []
 

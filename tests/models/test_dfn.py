@@ -9,7 +9,7 @@ from flax import linen as nn
 from jaxcnn import create_model
 from jaxcnn.errors import UserError
 from jaxcnn.models.dfn import DeeplyFusedNet, cifar_dfn
-from tests.marks import slow
+from tests.marks import exhaustive
 
 DEEP, SHALLOW, THIRD = (3, 2, 2), (1, 0, 1), (2, 1, 3)
 FIELDS = {"num_classes": 5, "stage_sizes": (2, 1), "width": 4}
@@ -20,7 +20,8 @@ def batch():
 
 
 @pytest.mark.parametrize(
-    ("order", "blocks"), [slow((1, 0, 2), (0,)), slow((1, 2, 0), (2,)), ((1, 2, 0), (0, 1, 2))]
+    ("order", "blocks"),
+    [exhaustive((1, 0, 2), (0,)), exhaustive((1, 2, 0), (2,)), ((1, 2, 0), (0, 1, 2))],
 )
 def test_blocks_change_places_between_bases_and_the_network_stays(order, blocks, start):
     """Modules and parameters of some blocks of the bases, in training and evaluation."""

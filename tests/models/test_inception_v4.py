@@ -12,7 +12,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.layers import Conv
 from jaxcnn.layers.inception_blocks import Layer, fork
 from jaxcnn.models.inception_v4 import ResidualBranches
-from tests.marks import slow
+from tests.marks import exhaustive, slow
 
 NAMES = [
     "inception_v4",
@@ -133,7 +133,7 @@ def test_scales_of_the_stages(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "channels"), [(NAMES[0], 1024), *map(slow, NAMES[1:], (896, 1088, 1152))]
+    ("name", "channels"), [(NAMES[0], 1024), *map(exhaustive, NAMES[1:], (896, 1088, 1152))]
 )
 def test_auxiliary_head_reads_stage_2_and_runs_where_it_is_asked_for(name, channels):
     model = create_model(name, 7, aux_heads=True, stage_sizes=(0, 1, 0))

@@ -18,10 +18,23 @@ from jaxcnn.errors import EXIT_USAGE, UserError
 from jaxcnn.models import MODELS, input_size
 from jaxcnn.models.published import networks
 from jaxcnn.ops.conv import conv_general_dilated
-from tests.marks import slow
+from tests.marks import exhaustive
 
 PUBLISHED = networks()
 LONG = {
+    "cifar_plain110",
+    "cifar_resnet110",
+    "densenet161",
+    "densenet169",
+    "densenet201",
+    "densenet_bc_100_12",
+    "fractalnet34",
+    "fractalnet_narrow_c6",
+    "inception_resnet_v2_paper",
+    "inception_v2",
+    "resnet152",
+    "resnet152_v1",
+    "resnet200_v2",
     "cifar_resnet1001_v2",
     "cifar_resnet1202",
     "cifar_resnet1202_sd",
@@ -107,7 +120,7 @@ def test_aliases_find_their_row_and_only_that():
 
 
 @pytest.mark.parametrize(
-    "name", ["cifar_resnet20", *map(slow, ("densenet121", "resnet50", "densenet_bc_100_12"))]
+    "name", ["cifar_resnet20", *map(exhaustive, ("densenet121", "resnet50", "densenet_bc_100_12"))]
 )
 @pytest.mark.parametrize("channels", [1, 3])
 def test_small_images_of_one_or_three_channels(name, channels):

@@ -1,6 +1,8 @@
 """Pooling against windows cut out by hand, in every combination of padding, stride and mode."""
 
 import itertools
+import subprocess
+import sys
 from functools import partial
 
 import jax
@@ -8,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from jax.extend.core import jaxprs_in_params
 
 from jaxcnn.ops.pool import (
     _by_library,
@@ -19,7 +22,8 @@ from jaxcnn.ops.pool import (
 )
 from jaxcnn.ops.pool import _max_pool as max_of
 from jaxcnn.ops.windows import Window
-from tests.marks import slow
+from tests import runs
+from tests.marks import exhaustive
 from tests.ops.switched import OUR_FORMS
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 13, 16, 3)).astype(np.float32)
@@ -45,7 +49,7 @@ def windows(k, s, p, ceil_mode):
 
 
 CASES = [
-    ((k, s, p, ceil_mode) if (k + s + p + ceil_mode) % 3 == 0 else slow(k, s, p, ceil_mode))
+    ((k, s, p, ceil_mode) if (k + s + p + ceil_mode) % 3 == 0 else exhaustive(k, s, p, ceil_mode))
     for k, s, p, ceil_mode in itertools.product((2, 3, 5), (1, 2, 3), (0, 1), (False, True))
 ]
 
@@ -231,3 +235,53 @@ def test_the_backward_pass_finds_maxima_among_the_numbers_of_the_forward_pass():
     text = jax.jit(jax.grad(cost)).lower(jnp.ones((2, 16, 16, 4))).compile().as_text()
     # Around what is pooled, its gradient, and the gradient that comes in.
     assert text.count(" while(") == 3
+
+
+DAMAGING = """
+import jax, jax.numpy as jnp
+from jaxcnn.ops.pool import avg_pool, max_pool
+from jaxcnn.models import create_model
+
+x, kernel = jnp.ones((2, 9, 9, 512)), jnp.ones((512, 256))
+for pool in (avg_pool, max_pool, jax.grad(lambda x, *window: avg_pool(x, *window).sum())):
+    f = jax.jit(lambda x, kernel: pool(jax.nn.relu(x) @ kernel, (2, 2), (2, 2)))
+    for _ in range(30):
+        f(x, kernel).block_until_ready()
+model = create_model("densenet121", 5)
+images = jnp.ones((2, 71, 71, 3))
+shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+variables = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.01), shapes)
+for _ in range(3):
+    jax.jit(model.apply)(variables, images).block_until_ready()
+print("whole")
+"""
+
+
+@pytest.mark.slow
+def test_pixels_behind_the_last_window_damage_no_memory():
+    """In a process of its own, which XLA:CPU's own form ends by "free(): invalid size"."""
+    done = subprocess.run(
+        [sys.executable, "-c", DAMAGING], env=runs.environment(), capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "whole\n"), done.stderr
+
+
+def equations(jaxpr):
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for inner in jaxprs_in_params(eqn.params):
+            yield from equations(inner)
+
+
+@pytest.mark.parametrize("pool", [avg_pool, max_pool])
+@pytest.mark.parametrize(("k", "s", "pads"), [(2, 2, (0, 0)), (3, 3, (1, 1)), (2, 3, (0, 1))])
+def test_no_pixel_is_left_behind_the_last_window(pool, k, s, pads):
+    """Of windows that do not overlap; see `_without_rest`."""
+    x = jax.ShapeDtypeStruct((1, 17, 18, 4), jnp.float32)
+    program = jax.make_jaxpr(lambda x: pool(x, (k, k), (s, s), (pads, pads)))(x)
+    found = [eqn for eqn in equations(program.jaxpr) if "reduce_window" in eqn.primitive.name]
+    for eqn in found:
+        sides = eqn.invars[0].aval.shape[1:3]
+        for side, (before, after) in zip(sides, eqn.params["padding"][1:3], strict=True):
+            assert (side + before + after - k) % s == 0
+    assert found

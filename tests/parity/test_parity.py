@@ -17,6 +17,14 @@ from tests.parity.references import relative_error
 # Left to `pytest -m exhaustive`: what another reference of the same family shows with less work.
 EXHAUSTIVE = {
     *(name for name in references.names("forward") if name.endswith(("_224", "_299"))),
+    "googlenet_64",
+    "inception_v4_96",
+    "resnetv2_50_64",
+    "alexnet_224",
+    "mobilenetv1_100_grad64",
+    "resnext_small_grad64",
+    "vgg_small_grad28",
+    "resnet18_traj64",
     "resnext50_32x4d_64",
     "wide_resnet50_2_64",
     "mobilenetv1_100_64",
@@ -35,11 +43,13 @@ EXHAUSTIVE = {
     "googlenet_traj64",
     "mobilenetv1_100_traj64",
     "resnext_small_traj64",
-} - {"alexnet_224"}
+}
 
 # Of whose weights the names have the form of another one's.
 LIKE_OTHERS = {
     "vgg11_224",
+    "vgg11_bn_grad224",
+    "inception_v4_299",
     "vgg16_bn_224",
     "resnet18_224",
     "resnext50_32x4d_224",

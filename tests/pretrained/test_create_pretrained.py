@@ -33,7 +33,7 @@ FAST = ("resnet18", "resnet50", "resnet34")  # one of each form of file
 
 @pytest.mark.parametrize(
     "small",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name not in FAST)) for name in FAMILIES],
+    [pytest.param(name, marks=[pytest.mark.exhaustive] * (name not in FAST)) for name in FAMILIES],
     indirect=True,
 )
 def test_a_network_has_the_variables_of_the_file_and_answers_in_every_form(small):

@@ -11,6 +11,7 @@ from jaxcnn.config import programs, recipes
 from jaxcnn.config.config_dict import freeze
 from jaxcnn.run.checkpoint import Checkpoints
 from jaxcnn.training import train
+from tests.marks import exhaustive
 from tests.runs import digest_of_newest, lasting, records
 
 
@@ -109,7 +110,10 @@ def test_an_interrupted_run_has_the_records_of_an_unbroken_one(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("checkpoint", "number"), [("never", 1), ("10steps", 1), ("6steps", 2)])
+@pytest.mark.parametrize(
+    ("checkpoint", "number"),
+    [exhaustive("never", 1), exhaustive("10steps", 1), ("6steps", 2)],
+)
 def test_an_evaluation_that_was_stopped_is_done_again(tmp_path, build, checkpoint, number):
     config = make_config(log="7steps", checkpoint=checkpoint)
     config.checkpoint.keep_best = 1

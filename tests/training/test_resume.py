@@ -14,6 +14,7 @@ from jaxcnn.data import normalization
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation import evaluate
 from jaxcnn.run.workdir import STATISTICS
+from tests.marks import exhaustive
 from tests.runs import TINY, digest_of_newest, finish, lasting, records, start
 
 
@@ -97,7 +98,7 @@ def test_sigterm_saves_the_last_logged_step_and_exits_143(tmp_path, unbroken):
     assert_same_end(tmp_path, unbroken)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_steps_in_one_call_end_with_the_same_bits_stopped_or_not(tmp_path, unbroken):
     flags = (*TINY, "--config.train.steps_per_call=5", f"--workdir={tmp_path}")
     flags += ("--config.log.every=4steps", "--config.checkpoint.every=never")
@@ -145,7 +146,9 @@ def interrupted(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", [flip_bit, truncate, remove_item, change_description])
+@pytest.mark.parametrize(
+    "damage", [flip_bit, exhaustive(truncate), remove_item, exhaustive(change_description)]
+)
 def test_damaged_checkpoint_is_set_aside_and_the_run_goes_on(
     tmp_path, unbroken, interrupted, damage
 ):
