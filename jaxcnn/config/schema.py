@@ -1,7 +1,6 @@
 """The typed config `RunConfig` with all its sections.
 
-Most sections are declared beside the code that they configure, the general ones in `fields/`; the
-fields of the run as a whole are here.
+Most sections are declared beside the code that they configure, the general ones in `fields/`.
 """
 
 import dataclasses
@@ -14,6 +13,7 @@ from jaxcnn.config import spec
 from jaxcnn.config.fields.checkpoint import CheckpointConfig
 from jaxcnn.config.fields.log import LogConfig
 from jaxcnn.config.fields.model import ModelConfig
+from jaxcnn.config.fields.run import RunFields
 from jaxcnn.config.fields.train import TrainConfig
 from jaxcnn.config.renamed import RENAMED
 from jaxcnn.data import LoadConfig
@@ -27,28 +27,11 @@ from jaxcnn.training.losses import LossConfig
 from jaxcnn.training.optim import OptimizerConfig
 from jaxcnn.training.schedules import ScheduleConfig
 
-PRECISIONS = ("default", "tensorfloat32", "float32")
 LARGEST_ARRAY = 2**36  # bytes of a batch or of a synthetic split
 LARGEST_OVERRIDE = 100_000  # largest value of a network field
 MOST_UNITS = 2000  # units of a network; tracing more takes minutes, and our deepest has 600
 DEPTHS = ("bases", "depth", "stage_sizes")
 OVERRIDES = "model.overrides."
-
-
-def _renaming(value: Any) -> str:
-    """Checks a regular expression, or a pair (regular expression, replacement)."""
-    if isinstance(value, tuple | list):
-        return (
-            ""
-            if len(value) == 2 and not spec.pattern(value[0]) and not spec.text(value[1])
-            else "a pair"
-        )
-    return spec.pattern(value)
-
-
-def _weights(value: Any) -> str:
-    """Checks `init_map`: the name of a map, or patterns."""
-    return spec.text(value) if isinstance(value, str) else spec.several(_renaming)(value)
 
 
 def _stage(value: Any) -> str:
@@ -76,39 +59,9 @@ class DataConfig(BatchConfig, MixupConfig, AugmentConfig, NormalizeConfig, LoadC
 
 
 @dataclasses.dataclass(frozen=True)
-class RunConfig(spec.Section):
+class RunConfig(RunFields):
     """Every field of a run. Lengths are texts such as "90epochs", "64000steps" or "never"."""
 
-    seed: int = spec.field(
-        0,
-        "seed of the weights, the order of the data and the augmentation",
-        spec.whole(0, 2**32 - 1),
-    )
-    dataset: str = spec.field("", "name of the data preset; part of the default workdir", spec.text)
-    init_from: str = spec.field(
-        "",
-        "weights to start from: a name of jaxcnn.list_pretrained, a folder of"
-        " jaxcnn.interop.convert, or a workdir",
-        spec.text,
-    )
-    allow_noncommercial: bool = spec.field(
-        False, "take weights by name whose licence forbids commercial use", spec.flag
-    )
-    init_map: str | tuple[Any, ...] = spec.field(
-        (),
-        "weights of init_from to use, () for all: regular expressions, pairs (pattern, name there)"
-        " or vgg_a",
-        _weights,
-    )
-    allow_change: str = spec.field(
-        "", "fields or sections, with commas, that a resumed run may change", spec.text
-    )
-    debug_nans: bool = spec.field(False, "stop in the operation that makes a NaN (slow)", spec.flag)
-    matmul_precision: str = spec.field(
-        "default",
-        "precision of float32 products on accelerators: " + " | ".join(PRECISIONS),
-        spec.choice(*PRECISIONS),
-    )
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)

@@ -8,14 +8,12 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from jaxcnn.config import spec
-from jaxcnn.data.dataset import Dataset, from_arrays, split_holdout
+from jaxcnn.data.dataset import KINDS, Dataset, DatasetConfig, from_arrays, split_holdout
 from jaxcnn.data.images.transforms import CropConfig, Cropper, WholeImage
 from jaxcnn.errors import UserError, nearest
 
 # The user's own functions by name, MODULE:FUNCTION; `config.user_modules` adds them.
 LOADERS: dict[str, Callable[[str, "LoadConfig"], Dataset]] = {}
-KINDS = ("digits", "synthetic", "folder", "tfds")
 SPLITS = ("train", "validation", "test")
 
 __all__ = [
@@ -28,43 +26,6 @@ __all__ = [
     "load",
     "load_split",
 ]
-
-
-def _check_kind(value: Any) -> str:
-    own = isinstance(value, str) and ":" in value and value.isprintable()
-    return "" if own else spec.choice(*KINDS)(value)
-
-
-@dataclasses.dataclass(frozen=True)
-class DatasetConfig(spec.Section):
-    """Part of the section `data`: the choice of examples."""
-
-    kind: str = spec.field(
-        "digits", f"{' | '.join(KINDS)}, or MODULE:FUNCTION of your own", _check_kind
-    )
-    name: str = spec.field("", "tfds only: name of the data set, such as cifar10", spec.text)
-    dir: str = spec.field(
-        "", "folder and tfds only: where the data are; '' is TFDS's default folder", spec.text
-    )
-    num_classes: int = spec.field(10, "synthetic only: number of classes", spec.whole(2, 10**6))
-    num_examples: int = spec.field(
-        2048, "synthetic only: images of each split", spec.whole(1, 10**9)
-    )
-    train_split: str = spec.field(
-        "train", "tfds only: training split, or several such as train+extra", spec.name
-    )
-    test_split: str = spec.field("test", "tfds only: test split", spec.name)
-    holdout: int = spec.field(
-        0,
-        "training examples held out as the split validation, evaluated during training; of a"
-        " folder of class folders as the split test",
-        spec.count,
-    )
-    holdout_per_class: tuple[int, ...] = spec.field(
-        (),
-        "tfds only, instead of holdout: examples of each class, for each part of train_split",
-        spec.several(spec.count),
-    )
 
 
 def has_validation(config: DatasetConfig) -> bool:
