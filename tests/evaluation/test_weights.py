@@ -14,7 +14,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.evaluation import weights
 from jaxcnn.evaluation.statistics import wilson
 from jaxcnn.pretrained.weights_info import imagenet_classes, imagenet_synsets
-from tests.pretrained.small import cache, small  # noqa: F401
+from tests.pretrained.small import cache, small, table  # noqa: F401
 
 
 def test_classes_are_found_by_name_number_or_synset():

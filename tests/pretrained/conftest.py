@@ -3,7 +3,7 @@ import subprocess
 import pytest
 
 from tests.pretrained.server import serving
-from tests.pretrained.small import cache, small  # noqa: F401, fixtures
+from tests.pretrained.small import cache, small, table  # noqa: F401, fixtures
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 

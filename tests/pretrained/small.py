@@ -102,12 +102,25 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def small(cache, monkeypatch, request):
+def table(monkeypatch):
+    """Puts one row into the place of all others: table(info)."""
+
+    def put(info):
+        monkeypatch.setattr(weights_info, "_table", lambda: {info.name: info})
+        forget()
+
+    def forget():
+        weights_info._defaults.cache_clear()
+        weights_info._library_names.cache_clear()
+
+    yield put
+    monkeypatch.undo()
+    forget()
+
+
+@pytest.fixture
+def small(cache, table, request):
     """A small member of the family that the test's parameter names, in the table and the cache."""
     found = make(getattr(request, "param", "resnet18"), cache)
-    monkeypatch.setattr(weights_info, "_table", lambda: {found.name: found.info})
-    weights_info._defaults.cache_clear()
-    weights_info._library_names.cache_clear()
-    yield found
-    weights_info._defaults.cache_clear()
-    weights_info._library_names.cache_clear()
+    table(found.info)
+    return found

@@ -8,7 +8,7 @@ import pytest
 
 import jaxcnn
 from jaxcnn.errors import UserError
-from jaxcnn.pretrained import download, weights_info
+from jaxcnn.pretrained import download
 from tests.marks import slow
 from tests.pretrained.server import COMMIT, REPOSITORY
 from tests.pretrained.small import FAMILIES, make
@@ -18,7 +18,7 @@ FORMS = {"resnet50_v2", "resnet18", "resnet50", "resnet34"}  # timm, torchvision
 
 
 @pytest.mark.parametrize("network", [one if one in FORMS else slow(one) for one in FAMILIES])
-def test_a_name_becomes_its_network(network, server, tmp_path, monkeypatch):
+def test_a_name_becomes_its_network(network, server, table, tmp_path, monkeypatch):
     made = make(network, tmp_path / "made")
     content = (tmp_path / "made" / made.name / made.info.file).read_bytes()
     server.content, server.etag, server.linked = content, '"e"', made.info.sha256
@@ -26,7 +26,7 @@ def test_a_name_becomes_its_network(network, server, tmp_path, monkeypatch):
     if made.info.library == "timm":  # by the hub's own client
         where = {"url": "", "repository": REPOSITORY, "revision": COMMIT}
     info = dataclasses.replace(made.info, bytes=len(content), **where)
-    monkeypatch.setattr(weights_info, "_table", lambda: {info.name: info})
+    table(info)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(download, "PAUSE", 0.0)
