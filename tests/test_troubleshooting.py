@@ -1,6 +1,7 @@
 """The page of troubleshooting quotes messages of the code, and leaves none out."""
 
 import ast
+import functools
 import re
 import signal
 from pathlib import Path
@@ -36,17 +37,23 @@ def docstrings(tree):
     return {ast.get_docstring(one, clean=False) for one in ast.walk(tree) if isinstance(one, kinds)}
 
 
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
-TEXTS = {
-    text
-    for tree in TREES.values()
-    for text in {text_of(node) for node in ast.walk(tree)} - docstrings(tree)
-}
+@functools.cache
+def trees():
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+
+
+@functools.cache
+def texts():
+    return {
+        text
+        for tree in trees().values()
+        for text in {text_of(node) for node in ast.walk(tree)} - docstrings(tree)
+    }
 
 
 def raised():
     """(message, exit code's name, path) of each `UserError` that is raised with a literal."""
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
@@ -66,7 +73,7 @@ def fits(row, message):
 
 def test_messages_on_the_page_are_in_the_code():
     assert len(ROWS) > 250
-    assert not [row for row, _ in ROWS if not any(fits(row, text) for text in TEXTS)]
+    assert not [row for row, _ in ROWS if not any(fits(row, text) for text in texts())]
 
 
 def test_messages_of_the_code_are_on_the_page():
@@ -102,4 +109,4 @@ def test_every_exit_code_has_a_line():
 
 @pytest.mark.parametrize("row", ["no such message anywhere …", "… is in use BY …"])
 def test_a_message_that_is_gone_is_noticed(row):
-    assert not any(fits(row, text) for text in TEXTS)
+    assert not any(fits(row, text) for text in texts())

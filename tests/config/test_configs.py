@@ -32,17 +32,17 @@ FILES = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 FAMILIES = [
     exhaustive("lenet5", "mnist"),
     ("lenet5_1998", "mnist"),
-    ("zfnet", "imagenet2012"),
+    exhaustive("zfnet", "imagenet2012"),
     ("dsn_cifar10", "cifar10"),
     ("highway_mnist_w16", "mnist"),
     exhaustive("highway_fc10", "mnist"),
-    ("ladder_conv_large_gamma", "cifar10"),
+    exhaustive("ladder_conv_large_gamma", "cifar10"),
     exhaustive("googlenet_torchvision", "imagenet2012"),
     ("wrn_16_8", "cifar10"),
     exhaustive("cifar_resnet110_sd", "cifar10"),
     ("fractalnet_narrow_c2", "cifar10"),
     exhaustive("dfn_fuse3_d20", "cifar10"),
-    ("dfn_mr1", "cifar10"),
+    exhaustive("dfn_mr1", "cifar10"),
 ]
 AS_IN_THE_RECIPE = {
     "act",
@@ -56,21 +56,13 @@ AS_IN_THE_RECIPE = {
 
 
 def offered(file):
-    found = {}
+    found, get_config = {}, runpy.run_path(str(file))["get_config"]
     for dataset in datasets.DATASETS:
         with contextlib.suppress(UserError):
-            found[dataset] = runpy.run_path(str(file))["get_config"](dataset)
+            found[dataset] = get_config(dataset)
     return found
 
 
-def smallest_of_each_class():
-    """Names of the networks with the fewest parameters of their class."""
-    rows = networks()
-    descending = sorted(rows, key=lambda name: -rows[name]["params"])
-    return set({type(create_model(name)): name for name in descending}.values())
-
-
-SMALLEST = smallest_of_each_class()
 PRODUCT = [(file.stem, dataset) for file in FILES for dataset in offered(file)]
 
 
@@ -94,14 +86,8 @@ def test_the_smallest_sides_are_right():
     assert {"alexnet", "alexnet_torchvision", "inception_v4"} <= checked
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "stem",
-    [
-        pytest.param(file.stem, marks=() if file.stem in SMALLEST else pytest.mark.exhaustive)
-        for file in FILES
-    ],
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("stem", [file.stem for file in FILES])
 def test_network_of_every_data_set_is_built(stem):
     file = next(file for file in FILES if file.stem == stem)
     configs = offered(file).values()

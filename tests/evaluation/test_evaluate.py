@@ -218,7 +218,7 @@ def test_the_report_of_one_run_and_what_is_refused(runs, tmp_path):
     assert evaluate.run(runs[0], changes=same)["test/top1"] > 0.5
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_command_gives_the_same_on_one_and_four_devices(runs, tmp_path):
     flags = ["--mode=evaluate", f"--workdir={runs[0]},{runs[1]}", "--config.eval.batch_size=50"]
     flags.append("--config.eval.protocol=ten_crop")

@@ -11,7 +11,7 @@ from jaxcnn.evaluation import report
 from jaxcnn.evaluation.evaluator import make_evaluator, make_predictor
 from jaxcnn.run.distributed import replicate
 from jaxcnn.training import losses, selection
-from tests.marks import slow
+from tests.marks import exhaustive
 
 
 def make(name, smoothing=0.0, protocol="center"):
@@ -29,7 +29,8 @@ def make(name, smoothing=0.0, protocol="center"):
 
 
 @pytest.mark.parametrize(
-    ("name", "smoothing"), [*(slow(name, 0.0) for name in losses.LOSSES), ("cross_entropy", 0.2)]
+    ("name", "smoothing"),
+    [*(exhaustive(name, 0.0) for name in losses.LOSSES), ("cross_entropy", 0.2)],
 )
 def test_an_evaluation_s_loss_is_the_objective_s_main_term(name, smoothing):
     config, dataset, model, variables, logits = make(name, smoothing)

@@ -104,7 +104,7 @@ def test_the_command_says_what_it_did(source, tmp_path, capsys):
     assert read_folder(out).record["sha256"] in lines["written"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_auxiliary_heads_are_kept_or_left_out_as_asked(googlenet, tmp_path):
     write_weights(googlenet, tmp_path / "x.npz")
     count = sum(key.startswith("aux") for key in googlenet)

@@ -50,7 +50,7 @@ def test_logits_are_those_of_keras(name, dtype, tolerance):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=() if name == "ResNet50V2" else pytest.mark.slow)
+        pytest.param(name, marks=() if name == "ResNet50V2" else pytest.mark.exhaustive)
         for name in FILES
         if name != "VGG16"
     ],

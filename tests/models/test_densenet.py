@@ -124,7 +124,7 @@ def residual_values(num_layers: int, remat: bool) -> int:
     return sum(leaf.size for leaf in leaves if leaf.ndim == 4 and leaf.shape[0] == 2)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_memory_of_a_block_is_linear_in_its_depth_with_remat():
     short, long, longer = (residual_values(n, remat=True) for n in (8, 16, 24))
     assert longer - long == long - short > 0

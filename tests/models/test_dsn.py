@@ -62,7 +62,7 @@ def test_without_companions_it_is_nin_with_logits_of_either_sign(start):
     assert all(theirs[k] == ours[k] for k in same if not k.startswith("_"))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_gradients_of_a_companion_reach_its_own_stage_and_no_later_one(start):
     model = DSN(**SMALL, aux_heads=True)
     variables = start(model, X)

@@ -51,7 +51,7 @@ def training_cost(model, x, **rest):
     return cost
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("family", in_the_gate(SMALL, IN_THE_GATE))
 def test_logits_and_derivatives_are_those_of_our_forms(family, start):
     with jax.enable_x64(True):

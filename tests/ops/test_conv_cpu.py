@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from jaxcnn.ops.conv import conv_general_dilated
-from tests.marks import slow
+from tests.marks import exhaustive, slow
 from tests.ops.switched import OUR_FORMS
 
 pytestmark = OUR_FORMS
@@ -71,7 +71,7 @@ def compare(dtype, image, kernel, seed, **arguments):
         assert relative_error(got, wanted) <= TOLERANCE[dtype]
 
 
-@pytest.mark.parametrize("dtype", ["float32", *map(slow, ("float64", "bfloat16"))])
+@pytest.mark.parametrize("dtype", ["float32", slow("float64"), exhaustive("bfloat16")])
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(shape=convolutions(), seed=st.integers(0, 9))
 def test_value_and_gradients_are_those_of_lax(dtype, shape, seed):

@@ -79,7 +79,7 @@ def test_many_runs_are_each_compared_with_the_first():
     assert "not corrected for the 5 comparisons" in text.text
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_other_images_are_not_compared(two):
     first = two[0]
     lacking = first._replace(answers=None, problem="gone", name="lacking")

@@ -52,7 +52,7 @@ def assert_same_end(workdir: Path, unbroken: Path) -> None:
     assert lasting(workdir) == lasting(unbroken)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_an_evaluation_normalises_with_the_statistics_of_the_run(unbroken):
     """To the last record's figures; others are refused, and measured anew in training."""
     last = records(unbroken)[-1]
@@ -147,7 +147,7 @@ def interrupted(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "damage", [flip_bit, exhaustive(truncate), remove_item, exhaustive(change_description)]
+    "damage", [flip_bit, *map(exhaustive, (truncate, remove_item, change_description))]
 )
 def test_damaged_checkpoint_is_set_aside_and_the_run_goes_on(
     tmp_path, unbroken, interrupted, damage
