@@ -185,6 +185,7 @@ def test_changed_config_is_refused_with_the_difference(unbroken):
 def test_second_run_in_a_workdir_is_refused(tmp_path):
     first = start(*TINY, f"--workdir={tmp_path}")
     wait_for_step(tmp_path, 1)
+    first.send_signal(signal.SIGSTOP)  # it would end before the second has begun
     _, err = finish(start(*TINY, f"--workdir={tmp_path}"), code=73)
     assert f"process {first.pid}" in err
     first.kill()
