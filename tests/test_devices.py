@@ -143,7 +143,7 @@ def test_batch_that_does_not_divide_is_refused(tmp_path):
     assert "set --config.train.batch_size=32" in err
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_nan_stops_the_run_and_debug_nans_names_its_line(tmp_path):
     flags = (PLAIN, *SHORT, "--config.optimizer.name=sgd", "--config.data.std=(1e-6,)")
     flags += ("--config.schedule.learning_rate=1000.0",)

@@ -215,7 +215,7 @@ def explain_all(name, side, folder, capsys):
         ("lenet5_modern", 32, {"cam"}),
         ("nin_mnist", 28, set()),
         ("cifar_resnet20", 16, set()),
-        ("mobilenet_v1_025", 32, {"cam"}),  # its last maps have one pixel
+        ("dsn_cifar10", 16, set()),
         ("highway_mnist_w16", 28, {"cam"}),
     ],
 )

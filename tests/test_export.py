@@ -113,7 +113,7 @@ NETWORKS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("network", "fields"), NETWORKS.values(), ids=NETWORKS)
 def test_formulas_of_our_own_are_exported_for_every_platform(network, fields):
     config, found = untrained(*network, **fields)

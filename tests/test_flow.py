@@ -63,7 +63,7 @@ def test_numbers_are_those_of_the_functions(tmp_path):
     assert float(unit["branch"]) == pytest.approx(1, abs=0.01)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_checkpoints_of_a_run_are_compared_on_files(photo_run, tmp_path, capsys, caplog):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG")

@@ -54,7 +54,7 @@ def test_without_data_the_rest_is_told(photo_run, tmp_path):
         assert "The network was not evaluated" in html.check(page).text
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_several_runs_have_one_page_and_names_of_their_own(with_data, tmp_path):
     other = tmp_path / "other" / with_data.workdir.name
     shutil.copytree(with_data.workdir, other)

@@ -435,7 +435,7 @@ def test_a_killed_ablation_goes_on_without_repeating_runs(small, whole, tmp_path
         assert (broken / name).read_text() == (whole / name).read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_run_by_its_number_comes_to_the_same(small, whole, tmp_path):
     """As the jobs of a cluster do it."""
     out = f"--out={tmp_path / 'out'}"

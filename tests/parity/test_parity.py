@@ -17,7 +17,9 @@ from tests.parity.references import relative_error
 # Left to `pytest -m exhaustive`: what another reference of the same family shows with less work.
 EXHAUSTIVE = {
     *(name for name in references.names("forward") if name.endswith(("_224", "_299"))),
+    "densenet121_64",
     "googlenet_64",
+    "resnet18_grad64",
     "inception_v4_96",
     "resnetv2_50_64",
     "alexnet_224",

@@ -72,7 +72,7 @@ def make_config(**lengths):
     return config
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("log", "checkpoint", "stops"),
     [

@@ -85,7 +85,7 @@ def test_ten_kills(tmp_path, unbroken, seed):
     assert_same_end(tmp_path, unbroken)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_sigterm_saves_the_last_logged_step_and_exits_143(tmp_path, unbroken):
     process = start(*TINY, f"--workdir={tmp_path}")
     wait_for_step(tmp_path, 5)

@@ -118,7 +118,7 @@ def run(config, directory, capsys):
     return record, capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_folders_with_and_without_each_split(folder, tmp_path, capsys, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("jaxcnn"), "propagate", True)
     said = "chosen on the test split, which is also reported"

@@ -144,7 +144,7 @@ def seen(batch):
 OVER = {devices: jax.pmap(seen, devices=jax.devices()[:devices]) for devices in (2, 4)}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @given(st.integers(0, 10**6), st.sampled_from([1, 2, 4]))
 @settings(deadline=None, max_examples=4)
 def test_a_batch_is_the_same_on_any_devices_and_processes_at_any_step(step, repeats):
