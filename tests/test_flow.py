@@ -20,7 +20,7 @@ def table(path):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_initialisers_are_compared(tmp_path, capsys):
     out = tmp_path / "flow"
     inits = "--kernel-init=he_normal,normal"

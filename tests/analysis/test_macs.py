@@ -19,7 +19,7 @@ from jaxcnn.models.published import networks
 from jaxcnn.ops import conv as ops_conv
 from tests.marks import exhaustive
 
-QUICK = {"lenet5_modern", "alexnet", "googlenet", "cifar_resnet20", "mobilenet_v1_075"}
+QUICK = {"lenet5_modern", "alexnet", "googlenet", "cifar_resnet20"}
 
 
 @pytest.mark.parametrize(

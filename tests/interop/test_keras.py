@@ -76,7 +76,7 @@ def test_a_training_step_moves_statistics_as_in_keras(name):
     assert min(map(error, before, jax.tree.leaves(expected["batch_stats"]))) > 1e-6
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_inception_v3_has_the_logits_of_keras():
     """It has no small member: its weights are drawn from their names here and there."""
     reference = np.load(FOLDER / "InceptionV3.npz")

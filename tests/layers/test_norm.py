@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from jaxcnn.layers import BatchNorm
 from jaxcnn.run import distributed
-from tests.marks import exhaustive, slow
+from tests.marks import exhaustive
 from tests.ops.switched import OUR_FORMS
 
 LARGE, SMALL, FLAT = (4, 32, 30, 20), (3, 5, 4, 7), (6, 9)  # the first is summed by slices
@@ -36,7 +36,7 @@ def outcome(norm, x, weights):
 @pytest.mark.parametrize("shape", [LARGE, SMALL, FLAT], ids=["large", "small", "flat"])
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
-    [slow("float64", 1e-11), ("float32", 2e-5), exhaustive("bfloat16", 2e-2)],
+    [exhaustive("float64", 1e-11), ("float32", 2e-5), exhaustive("bfloat16", 2e-2)],
 )
 def test_values_statistics_and_gradients_are_those_of_flax(shape, dtype, tolerance):
     with jax.enable_x64(dtype == "float64"):

@@ -71,7 +71,7 @@ def compare(dtype, image, kernel, seed, **arguments):
         assert relative_error(got, wanted) <= TOLERANCE[dtype]
 
 
-@pytest.mark.parametrize("dtype", ["float32", slow("float64"), exhaustive("bfloat16")])
+@pytest.mark.parametrize("dtype", ["float32", *map(exhaustive, ("float64", "bfloat16"))])
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(shape=convolutions(), seed=st.integers(0, 9))
 def test_value_and_gradients_are_those_of_lax(dtype, shape, seed):
@@ -126,7 +126,12 @@ def test_wide_convolutions_of_small_maps(size, strides, dtype):
 
 @pytest.mark.parametrize(
     ("kernel", "groups"),
-    [((1, 1, 8, 6), 1), slow((3, 3, 8, 4), 1), slow((3, 3, 1, 8), 8), slow((3, 3, 2, 12), 4)],
+    [
+        ((1, 1, 8, 6), 1),
+        exhaustive((3, 3, 8, 4), 1),
+        slow((3, 3, 1, 8), 8),
+        exhaustive((3, 3, 2, 12), 4),
+    ],
 )
 def test_formulas_compose(kernel, groups):
     arguments = (1, 1), "SAME" if kernel[0] > 1 else "VALID"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from jaxcnn.ops import conv_cpu_grad
 from jaxcnn.ops.windows import Window
-from tests.marks import exhaustive, slow
+from tests.marks import exhaustive
 
 TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2, "float64": 1e-12}
 few, small = st.integers(1, 3), st.integers(1, 11)
@@ -24,7 +24,7 @@ windows = st.builds(
 )
 
 
-@pytest.mark.parametrize("dtype", ["float32", slow("float64"), exhaustive("bfloat16")])
+@pytest.mark.parametrize("dtype", ["float32", *map(exhaustive, ("float64", "bfloat16"))])
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(window=windows, size=st.tuples(few, small, small), depth=st.sampled_from([1, 5, 33]))
 def test_gradients_are_those_of_lax(dtype, window, size, depth):

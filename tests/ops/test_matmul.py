@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from jaxcnn.layers import Dense
 from jaxcnn.ops.matmul import CHUNK, LARGE, dot_general
-from tests.marks import exhaustive, slow
+from tests.marks import exhaustive
 from tests.ops.switched import OUR_FORMS
 
 LAST_WITH_FIRST = (((1,), (0,)), ((), ()))
@@ -34,7 +34,7 @@ def value_and_gradients(product, dtype, rows):
 
 @pytest.mark.parametrize(
     ("dtype", "bound"),
-    [(jnp.float32, 1e-5), exhaustive(jnp.bfloat16, 2e-2), slow(jnp.float64, 1e-12)],
+    [(jnp.float32, 1e-5), exhaustive(jnp.bfloat16, 2e-2), exhaustive(jnp.float64, 1e-12)],
 )
 @pytest.mark.parametrize("rows", [1, 16])
 def test_values_and_gradients_are_those_of_lax(dtype, bound, rows):

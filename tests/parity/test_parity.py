@@ -20,6 +20,7 @@ EXHAUSTIVE = {
     "densenet121_64",
     "googlenet_64",
     "resnet18_grad64",
+    "vgg_small_traj28",
     "inception_v4_96",
     "resnetv2_50_64",
     "alexnet_224",
