@@ -1,4 +1,4 @@
-"""Labels of ImageNet's validation images of which several may be right, as those of ReaL."""
+"""Several right labels for one of ImageNet's validation images, as in ReaL."""
 
 import re
 from collections.abc import Sequence
@@ -59,9 +59,10 @@ def hits_of_several(
     Raises:
       UserError: if an image has a number beyond the labels, or none has labels.
     """
-    if numbers.max() > len(labels):
+    beyond = numbers[(numbers < 1) | (numbers > len(labels))]
+    if len(beyond):
         raise UserError(
-            f"image {numbers.max()} has no row among the labels of {len(labels):,} images: give the"
+            f"image {beyond[0]} has no row among the labels of {len(labels):,} images: give the"
             " labels of these images"
         )
     right = [labels[number - 1] for number in numbers]

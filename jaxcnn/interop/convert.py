@@ -2,6 +2,8 @@
 
   python -m jaxcnn.interop.convert --library=torchvision --name=resnet50 \
       --source=resnet50.safetensors --out=weights/resnet50
+  python -m jaxcnn.interop.convert --library=keras --name=ResNet50 \
+      --source=resnet50.h5 --out=weights/resnet50-keras
   python -m jaxcnn.interop.convert --library=onnx --name=googlenet \
       --source=googlenet-12.onnx --out=weights/googlenet
 
@@ -72,7 +74,7 @@ def convert(
     for field, value in overrides.items():
         if callable(getattr(plain, field, None)) and value is not None:
             raise UserError(f"--override {field} takes a function: set it in Python")
-    read = {"onnx": _read_onnx, "keras": _read_keras}.get(library, _read_torch)
+    read = _read_onnx if library == "onnx" else _read_arrays
     try:
         found = read(library, name, source, overrides)
     except UserError as error:
@@ -120,16 +122,22 @@ class _Found(NamedTuple):
     left_out: str
 
 
-def _read_torch(library: str, name: str, source: Path, overrides: Mapping[str, Any]) -> _Found:
-    state, prefix = without_prefix(read_weights(source), library, name)
-    model, variables = from_torch(state, library, name, **overrides)
-    heads = {
-        field: getattr(model, field) for field in find_network(library, name).optional.values()
-    }
-    adapted = _casts(state, jax.tree.leaves(variables))
-    adapted += f"; prefix {prefix!r} dropped" if prefix else ""
+def _read_arrays(library: str, name: str, source: Path, overrides: Mapping[str, Any]) -> _Found:
+    """Reads a file of arrays with the names of torchvision, timm or Keras."""
+    state, prefix = read_weights(source), ""
+    network = find_network(library, name)
+    if library == "keras":
+        model, variables = from_keras(state, name, **overrides)
+        adapted = ["biases of convolutions, subtracted from means of BN"] * bool(network.biases)
+    else:
+        state, prefix = without_prefix(state, library, name)
+        model, variables = from_torch(state, library, name, **overrides)
+        adapted = ["axes, from (O, I, H, W) to (H, W, I, O)"]
+    adapted += _casts(state, jax.tree.leaves(variables))
+    adapted += [f"prefix {prefix!r} dropped"] * bool(prefix)
+    heads = {field: getattr(model, field) for field in network.optional.values()}
     left_out = _left_out(state, library, name, {**overrides, **heads})
-    return _Found(model, variables, overrides, adapted, left_out)
+    return _Found(model, variables, overrides, "; ".join(adapted) or "nothing", left_out)
 
 
 def _read_onnx(library: str, name: str, source: Path, overrides: Mapping[str, Any]) -> _Found:
@@ -148,22 +156,10 @@ def _read_onnx(library: str, name: str, source: Path, overrides: Mapping[str, An
     return _Found(model, variables, {**overrides, **read}, adapted, "nothing")
 
 
-def _read_keras(library: str, name: str, source: Path, overrides: Mapping[str, Any]) -> _Found:
-    state = read_weights(source)
-    model, variables = from_keras(state, name, **overrides)
-    network = find_network(library, name)
-    heads = {field: getattr(model, field) for field in network.optional.values()}
-    biases = network.biases is not None
-    adapted = "biases of convolutions, subtracted from means of BN" if biases else "nothing"
-    adapted += _casts(state, jax.tree.leaves(variables))
-    left_out = _left_out(state, library, name, {**overrides, **heads})
-    return _Found(model, variables, overrides, adapted, left_out)
-
-
-def _casts(state: Mapping[str, np.ndarray], leaves: list[Any]) -> str:
+def _casts(state: Mapping[str, np.ndarray], leaves: list[Any]) -> list[str]:
     types = {str(array.dtype) for key, array in state.items() if not key.endswith(IGNORED)}
     others = sorted(types - {str(leaf.dtype) for leaf in leaves})
-    return f", {' and '.join(others)} to {leaves[0].dtype}" if others else ""
+    return [f"{' and '.join(others)} to {leaves[0].dtype}"] if others else []
 
 
 def _left_out(

@@ -181,7 +181,7 @@ def find_network(library: str, name: str) -> Library:
     """Returns the table entry of a library's network.
 
     Args:
-      library: "torchvision", "timm" or, for files of `from_onnx`, "onnx".
+      library: "torchvision", "timm", "keras" or, for files of `from_onnx`, "onnx".
       name: the library's name of the network.
 
     Raises:
@@ -197,7 +197,7 @@ def find_network(library: str, name: str) -> Library:
 
 
 def _find_in_torch(library: str, name: str) -> Library:
-    if library not in LIBRARIES and library == "onnx":
+    if library == "onnx":
         raise UserError("files of ONNX have no keys of torch: read them by from_onnx")
     if library == "keras":
         raise UserError("keras is no library of torch: its arrays are read by from_keras")

@@ -98,7 +98,7 @@ def test_the_command_says_what_it_did(source, tmp_path, capsys):
     assert lines.keys() == {"taken", "adapted", "left", "written"}
     assert f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,} parameters" in lines["taken"]
     assert "10 classes, 3 input channels" in lines["taken"]
-    assert "float16 to float32" in lines["adapted"]
+    assert "(O, I, H, W) to (H, W, I, O); float16 to float32" in lines["adapted"]
     assert lines["left"] == "1 num_batches_tracked"
     assert str(out) in lines["written"]
     assert read_folder(out).record["sha256"] in lines["written"]
