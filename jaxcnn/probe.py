@@ -123,9 +123,10 @@ def trials(
     for count in shots:
         for draw in range(1 if count == ALL else draws):
             chosen = slice(None) if count == ALL else draw_shots(labels, int(count), names, draw)
-            probe = fit(train.features[chosen], labels[chosen], len(names))
-            top1 = probe.accuracy(test.features, wanted)
-            found.append(Trial(count, draw, len(labels[chosen]), top1, probe.strength))
+            probe = fit(train.features[chosen], labels[chosen])
+            top1 = float(probe.score(test.features, wanted))
+            strength = float(probe[-1].alpha_)
+            found.append(Trial(count, draw, len(labels[chosen]), top1, strength))
     return names, found
 
 

@@ -325,7 +325,7 @@ def keep_labels(dataset: Dataset, count: int, seed: int) -> Dataset:
         )
     labels = all_labels(dataset, "labelled=0")
     order = random_order(dataset.num_examples, random_bits((seed, 0), stream=4))
-    drawn = [order[labels[order] == label][:each] for label in range(classes)]
+    drawn = first_of_each_class(order, labels, classes, each)
     label = int(np.argmin([len(positions) for positions in drawn]))
     if len(drawn[label]) < each:
         raise UserError(
@@ -334,6 +334,20 @@ def keep_labels(dataset: Dataset, count: int, seed: int) -> Dataset:
             f" {len(drawn[label]) * classes} or less"
         )
     return dataclasses.replace(dataset, labelled=np.sort(np.concatenate(drawn)))
+
+
+def first_of_each_class(
+    order: np.ndarray, labels: np.ndarray, num_classes: int, count: int
+) -> list[np.ndarray]:
+    """Returns the indices of the first examples of each class; fewer if there are not so many.
+
+    Args:
+      order: int [n], a permutation of the examples.
+      labels: int [n].
+      num_classes: K.
+      count: of each class.
+    """
+    return [order[labels[order] == label][:count] for label in range(num_classes)]
 
 
 def all_labels(dataset: Dataset, instead: str) -> np.ndarray:

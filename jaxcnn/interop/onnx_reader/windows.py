@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jax import lax
 
 from jaxcnn.interop.onnx_reader.compare import Layer, avg_pool, global_avg_pool, windowed
 from jaxcnn.interop.onnx_reader.operation import Operation, Value
@@ -57,7 +58,8 @@ def _window(op: Operation, size: Sequence[int], image: Sequence[int], ceil: bool
     cells = list(zip(image, whole, strides, zip(pads[:2], pads[2:], strict=True), strict=True))
     mode = _text(op.field("auto_pad", "NOTSET"))
     if mode in ("SAME_UPPER", "SAME_LOWER"):
-        padded = [_same(*cell[:3], upper=mode == "SAME_UPPER") for cell in cells]
+        same = "SAME" if mode == "SAME_UPPER" else mode  # jax's name
+        padded = lax.padtype_to_pads(image, whole, strides, same)
     elif ceil:
         padded = [whole_windows(*cell) for cell in cells]
     else:
@@ -66,12 +68,6 @@ def _window(op: Operation, size: Sequence[int], image: Sequence[int], ceil: bool
     if min(window.outputs((1, *image, 1))) < 1:
         raise op.refused(f"has no output for maps of {image[0]}x{image[1]}")
     return window
-
-
-def _same(length: int, side: int, stride: int, upper: bool) -> tuple[int, int]:
-    total = max((-(-length // stride) - 1) * stride + side - length, 0)
-    less, more = total // 2, total - total // 2
-    return (less, more) if upper else (more, less)
 
 
 def _text(value: Any) -> str:
