@@ -84,6 +84,6 @@ def photo_run(tmp_path_factory):
 
 @pytest.fixture
 def forgotten():
-    """Compiled programs, each in pages of its own, of which Linux gives a process 65,530."""
+    """Frees compiled programs after a test: each takes some of a process's 65,530 memory maps."""
     yield
     jax.clear_caches()

@@ -80,7 +80,6 @@ class Dataset:
       image_shape: height, width and channels of every image.
       class_names: one name per label.
       describe: index → file or record of an example, for messages.
-      file_name: index → name of the image file that an example was, if that is known.
       images: uint8 [num_examples, H, W, C], or None.
       labels: int32 [num_examples], or None.
       read: loads one example if `images` is None.
@@ -90,6 +89,7 @@ class Dataset:
         `views`); None is `image_shape`.
       contents: description of the split's files, held-out part included, as JSON; see `contents`.
         None for data that the config determines.
+      file_name: index → name of the image file that an example was, if that is known.
     """
 
     name: str
@@ -99,7 +99,6 @@ class Dataset:
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     describe: Callable[[int], str]
-    file_name: Callable[[int], str] | None = None
     images: np.ndarray | None = None
     labels: np.ndarray | None = None
     read: Callable[[int, np.random.Generator | None], Example] = _no_read
@@ -107,6 +106,7 @@ class Dataset:
     labelled: np.ndarray | None = None
     array_shape: tuple[int, ...] | None = None
     contents: Callable[[], dict[str, Any]] | None = None
+    file_name: Callable[[int], str] | None = None
 
     @property
     def in_memory(self) -> bool:

@@ -67,11 +67,11 @@ def write_folder(
 
     Args:
       folder: must not exist, or be empty.
-      model: result of `from_torch` or `from_keras`.
-      variables: result of `from_torch` or `from_keras`.
-      library: argument of `from_torch`, or "keras".
-      name: argument of `from_torch` or `from_keras`.
-      overrides: arguments of `from_torch` or `from_keras`; plain values.
+      model: result of `from_torch`, `from_keras` or `from_onnx`.
+      variables: result of `from_torch`, `from_keras` or `from_onnx`.
+      library: argument of `from_torch`, "keras" or "onnx".
+      name: argument of the same function.
+      overrides: arguments of the same function; plain values.
       source: name of the file that the weights come from.
 
     Raises:

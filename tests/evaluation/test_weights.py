@@ -43,7 +43,7 @@ def folder_of_images(root, names, count=3):
 
 
 def imagenet_images(root, right):
-    """Images with numbers, and a file of their right outputs, of which one has none."""
+    """Writes images with ImageNet's numbers, and the labels `right` of each; returns the files."""
     rng = np.random.default_rng(0)
     files = []
     for number in range(1, len(right) + 1):

@@ -306,7 +306,7 @@ def test_without_h5py_the_way_to_it_is_named(tmp_path, monkeypatch):
 
 
 def test_a_damaged_file_is_refused_or_read_as_it_stands(tmp_path):
-    """It has no checksums; what is read has the layout of a network's arrays at least."""
+    """HDF5 keeps no checksums here: numbers may be wrong, but names and shapes are a network's."""
     chance, content, path, read = random.Random(0), h5(weights), tmp_path / "x.h5", 0  # noqa: S311
     for _ in range(150):
         damaged = bytearray(content)

@@ -13,6 +13,7 @@ import jaxcnn
 from jaxcnn import explain, export, features, predict
 from jaxcnn.errors import UserError
 from jaxcnn.interop import convert, write_weights
+from jaxcnn.run import init_from
 from tests.pretrained.small import FAMILIES
 
 
@@ -107,6 +108,14 @@ def test_a_converted_folder_and_a_run_come_through_the_same_door(photo_run, smal
     model, variables = jaxcnn.create_pretrained(photo_run.workdir)
     images = jnp.zeros((1, 16, 16, 3))
     assert jax.eval_shape(model.apply, variables, images).shape == (1, 3)
+
+
+@pytest.mark.parametrize("small", ["resnet34"], indirect=True)
+def test_fields_that_an_onnx_file_has_are_named_for_a_config(small):
+    found = init_from._read_named(small.name, True)
+    assert "model.name=resnet18 " in found.flags
+    assert "model.overrides.stage_sizes=(1, 2, 1, 1)" in found.flags
+    assert "num_classes" not in found.flags
 
 
 def test_load_has_classes_and_preprocessing(small):
