@@ -1,8 +1,10 @@
 """Lists the packages, devices and data sets found, with a fix for each that is broken.
 
   python -m jaxcnn.doctor
+  python -m jaxcnn.doctor --clear-cache      # removes the decoded images that runs have kept
 
-Touches no network and changes nothing. Exits with 0 unless what every run needs is broken.
+Touches no network and otherwise changes nothing. Exits with 0 unless what every run needs is
+broken.
 """
 
 import argparse
@@ -15,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxcnn.data import cache
 from jaxcnn.data.tfds import PREPARED_HERE, READABLE, data_root
 from jaxcnn.errors import EXIT_USAGE, UserError, printable
 from jaxcnn.io.safe_files import read_json
@@ -185,6 +188,28 @@ def _below(data: str) -> Iterator[Finding]:
         yield Finding(OPTIONAL, f"data {error}, or set TFDS_DATA_DIR")
 
 
+def kept_images(clear: bool) -> Iterator[Finding]:
+    """Yields the decoded images in the cache folder, after removing them if `clear`."""
+    root = cache.folder()
+    if root is None:
+        yield Finding(OPTIONAL, "no cache folder can be written: set XDG_CACHE_HOME to a folder")
+        return
+    found = cache.entries(root)
+    size = sum(entry.size for entry in found)
+    if not clear:
+        titles = f": {', '.join(entry.title for entry in reversed(found))}" if found else ""
+        fix = "; --clear-cache removes them" if found else ""
+        yield Finding(OK, f"decoded images in {root}, {size / 1e6:,.0f} MB{titles}{fix}")
+        return
+    try:
+        for entry in found:
+            cache.remove(entry)
+    except OSError as error:
+        yield Finding(OPTIONAL, f"decoded images in {root} cannot be removed: {error.strerror}")
+        return
+    yield Finding(OK, f"removed {size / 1e6:,.0f} MB of decoded images from {root}")
+
+
 def main(argv: Sequence[str]) -> int:
     """Prints the findings; returns the exit code.
 
@@ -198,9 +223,13 @@ def main(argv: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--data", default="", help="the folder of TFDS (see TFDS_DATA_DIR)")
+    parser.add_argument(
+        "--clear-cache", action="store_true", help="remove the decoded images that runs have kept"
+    )
     flags = parser.parse_args(argv)
     broken = 0
-    for findings in (packages(), extras(), devices(), _below(flags.data)):
+    images = kept_images(flags.clear_cache)
+    for findings in (packages(), extras(), devices(), _below(flags.data), images):
         for state, text in findings:
             print(f"{state:<7} {printable(text)}", flush=True)
             broken += state == BROKEN

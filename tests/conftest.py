@@ -49,6 +49,7 @@ def pytest_configure(config):
     folder = tempfile.TemporaryDirectory(prefix="jaxcnn-tests-")
     config.add_cleanup(folder.cleanup)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+    os.environ["XDG_CACHE_HOME"] = folder.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     if config.option.done:
         config.pluginmanager.register(Done(Path(config.option.done)))

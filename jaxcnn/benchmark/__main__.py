@@ -3,8 +3,10 @@
   python -m jaxcnn.benchmark --model=resnet50,densenet121 --against=torch
   python -m jaxcnn.benchmark --mode=op --model=all --against=torch
   python -m jaxcnn.benchmark --mode=input --batch=64 --against=torch
+  python -m jaxcnn.benchmark --mode=fit --model=resnet50 --memory=16GB
 
-Prints a Markdown table; --json writes all that was measured. A network is timed only if 5 steps
+Prints a Markdown table; --json writes all that was measured. `fit` answers which batch fits a
+memory, from compiled training steps that are not run. A network is timed only if 5 steps
 from the same weights, in float64, have the same losses as the other library's.
 """
 
@@ -35,7 +37,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument("--model", help="names with commas; of operations, or all")
-    parser.add_argument("--mode", default="train", choices=("train", "infer", "op", "input"))
+    parser.add_argument("--mode", default="train", choices=("train", "infer", "op", "input", "fit"))
     parser.add_argument("--against", default="none", help=f"some of {', '.join(AGAINST)}")
     parser.add_argument("--batch", type=int, default=16, help="images per step (16)")
     parser.add_argument(
@@ -48,9 +50,15 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--forms", default="eager,compile", help="of torch networks, to take the fastest of"
     )
+    parser.add_argument("--memory", help="fit only: such as 16GB (this machine's)")
+    parser.add_argument("--remat", action="store_true", help="fit only: set the field remat")
     parser.add_argument("--json", type=Path, help="a file for all that was measured")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     flags = parser.parse_args(argv)
+    if flags.mode != "fit" and (flags.memory or flags.remat):
+        raise UserError("--memory and --remat go with --mode=fit")
+    if flags.mode == "fit" and flags.against != "none":
+        raise UserError("--mode=fit compares with no other library: --against=none")
     if flags.mode == "input" and flags.model:
         raise UserError(f"--mode=input takes no --model={flags.model}")
     if flags.mode != "input" and not flags.model:
@@ -95,6 +103,21 @@ def set_up(flags: argparse.Namespace) -> int:
     return flags.threads or len(cores)
 
 
+def _fit(flags: argparse.Namespace) -> None:
+    """Prints which batch of each network fits."""
+    from jaxcnn.benchmark import fit
+
+    memory, found = fit.parse_memory(flags.memory or ""), []
+    fields = {"remat": True} if flags.remat else {}
+    for name in flags.model.split(","):
+        found.append(fit.measure(name, memory, flags.size, flags.dtype, fields))
+        print(fit.sentence(found[-1], flags.dtype) + "\n", flush=True)
+    if flags.json:
+        content = {"mode": "fit", "measured": list(map(fit.as_record, found))}
+        with whole_file(flags.json) as file:
+            file.write(json.dumps(content, indent=1).encode())
+
+
 def main(argv: Sequence[str]) -> None:
     """Measures and reports.
 
@@ -103,6 +126,9 @@ def main(argv: Sequence[str]) -> None:
     """
     flags = parse(argv)
     threads = set_up(flags)
+    if flags.mode == "fit":
+        _fit(flags)
+        return
     from jaxcnn.benchmark import machine, measure, peers, report
 
     names = measure.names(flags)

@@ -100,25 +100,34 @@ def start(
     """Returns the step, the state at step 0 and the batch."""
     optimizer, step = make_step(model)
     own = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), dict(variables))
-    params = own["params"]
-    state = TrainState(
+    batch = make_batch(work.images, work.labels)
+    return step, make_state(optimizer, own), jax.device_put(batch)
+
+
+def make_state(optimizer: Optimizer, variables: Mapping[str, Any]) -> TrainState:
+    """Returns the state at step 0 that holds the variables."""
+    params = variables["params"]
+    return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        batch_stats=own.get("batch_stats", {}),
+        batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer.init(params),
         ema=None,
         rng=jax.random.key_data(jax.random.key(0)),
     )
-    count = len(work.images)
-    batch = {
-        "image": work.images,
-        "label": work.labels,
+
+
+def make_batch(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns a training batch; see `pipeline.Batch`."""
+    count = len(images)
+    return {
+        "image": images,
+        "label": labels,
         "index": np.arange(count, dtype=np.int32),
         "epoch": np.zeros(count, np.int32),
         "repeat": np.zeros(count, np.int32),
-        "weight": np.ones(count, work.images.dtype),
+        "weight": np.ones(count, images.dtype),
     }
-    return step, state, jax.device_put(batch)
 
 
 def few_in_doubles(name: str, size: int) -> Work:

@@ -1,5 +1,6 @@
 """Factories for the data: convert the config's section `data` to plain arguments."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 
@@ -7,14 +8,17 @@ import jax
 
 from jaxcnn import data
 from jaxcnn.config.schema import RunConfig, changed
-from jaxcnn.data import normalization
+from jaxcnn.data import cache, normalization
 from jaxcnn.data.augmentation import mixup
 from jaxcnn.data.augmentation.augment import augment, normalize
 from jaxcnn.data.dataset import Dataset, keep_labels
 from jaxcnn.data.images.transforms import Cropper
 from jaxcnn.errors import MissingSplitError, UserError
 from jaxcnn.evaluation.multicrop import Protocol, make_protocol
+from jaxcnn.run import distributed
 from jaxcnn.training.schedules import Plan
+
+SHARE = 0.1  # of a device's memory, the most that "auto" gives to the images of a split
 
 
 def load_data(config: RunConfig, split: str, whole_images: bool = False) -> Dataset:
@@ -30,6 +34,43 @@ def load_data(config: RunConfig, split: str, whole_images: bool = False) -> Data
     if split == "train" and config.data.labelled:
         return keep_labels(dataset, config.data.labelled, config.seed)
     return dataset
+
+
+def load_kept(config: RunConfig, split: str, whole_images: bool = False) -> Dataset:
+    """Returns a split whose examples will all be read, with its images kept; see `data.cache`.
+
+    Raises:
+      UserError: see `load_data` and `cache.keep`.
+    """
+    return keep(config, load_data(config, split, whole_images))
+
+
+def keep(config: RunConfig, dataset: Dataset) -> Dataset:
+    """Returns a split with its images kept as `data.cache` says; see `cache.keep`."""
+    return cache.keep(dataset, config.data.cache, num_workers=config.data.num_workers)
+
+
+def place(config: RunConfig, dataset: Dataset) -> Dataset:
+    """Returns a split in memory with `on_device` as `data.cache` says.
+
+    With "auto" it is on the devices if they are accelerators that have room. Images of sizes that
+    change during training stay in memory.
+
+    Raises:
+      UserError: if it should be on the devices and is not in memory.
+    """
+    wanted, images = config.data.cache, dataset.images
+    resized = dataset.split == "train" and bool(config.data.size_schedule)
+    if wanted == "device" and (images is None or resized):
+        reason = "its size changes" if resized else "it is not in memory"
+        raise UserError(
+            f"data.cache=device: {dataset.name} ({dataset.split}) cannot be gathered on the"
+            f" devices, because {reason}; set it to auto"
+        )
+    if images is None or resized or dataset.array_shape is not None:
+        return dataset
+    room = images.nbytes <= distributed.device_memory() * SHARE
+    return dataclasses.replace(dataset, on_device=wanted == "device" or (wanted == "auto" and room))
 
 
 def load_stages(config: RunConfig, dataset: Dataset, plan: Plan) -> list[tuple[int, Dataset]]:
@@ -49,7 +90,7 @@ def load_stages(config: RunConfig, dataset: Dataset, plan: Plan) -> list[tuple[i
         factor = size / config.data.image_size
         scales = tuple(max(round(scale * factor), size) for scale in config.data.scale_range)
         fields = {"data.image_size": size, "data.resize": 0, "data.scale_range": scales}
-        return load_data(changed(config, fields), "train")
+        return load_kept(changed(config, fields), "train")
 
     return [(before, at(size)) for before, size in plan.sizes]
 
@@ -75,7 +116,7 @@ def load_test_data(config: RunConfig, split: str) -> Dataset:
     Raises:
       UserError: see `load_data` and `make_test_protocol`.
     """
-    return load_data(config, split, make_test_protocol(config).views is not None)
+    return load_kept(config, split, make_test_protocol(config).views is not None)
 
 
 def during_training(config: RunConfig) -> RunConfig:

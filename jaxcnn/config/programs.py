@@ -12,7 +12,7 @@ from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.evaluation.evaluate import check_size, check_train_size
-from jaxcnn.evaluation.evaluator import Evaluator, make_evaluator
+from jaxcnn.evaluation.evaluator import Evaluator, images_on_device, make_evaluator
 from jaxcnn.evaluation.multicrop import applied
 from jaxcnn.run import distributed
 from jaxcnn.training import averages
@@ -20,7 +20,14 @@ from jaxcnn.training.initialize import check_memory
 from jaxcnn.training.optim import Optimizer
 from jaxcnn.training.schedules import Plan
 from jaxcnn.training.state import Initial, TrainState, initial_state
-from jaxcnn.training.steps import Batch, Metrics, StepParts, make_train_step, make_train_steps
+from jaxcnn.training.steps import (
+    Batch,
+    Metrics,
+    StepParts,
+    gather_images,
+    make_train_step,
+    make_train_steps,
+)
 
 
 class Programs(NamedTuple):
@@ -90,10 +97,14 @@ def make_programs(
     several = config.train.steps_per_call > 1
 
     def train_step(
-        state: TrainState, batch: Batch, statistics: Statistics | None
+        state: TrainState, batch: Batch, statistics: Statistics | None, images: Any
     ) -> tuple[TrainState, Metrics]:
         own = partial(augment, statistics=statistics)
-        step = make_train_step(dataclasses.replace(parts, augment=own))
+        one = make_train_step(dataclasses.replace(parts, augment=own))
+
+        def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+            return one(state, gather_images(batch, images))
+
         return (make_train_steps(step) if several else step)(state, batch)
 
     evaluate = make_evaluator(build_data.during_training(config), model, validation, statistics)
@@ -106,5 +117,5 @@ def make_programs(
     for _, size in plan.sizes:
         if size != config.data.image_size:
             check_train_size(model, initial.state_shape.variables(), size, config.data.channels)
-    mapped = distributed.pmap_train_step(train_step, statistics)
+    mapped = distributed.pmap_train_step(train_step, statistics, images_on_device(dataset))
     return Programs(model, optimizer, mapped, evaluate, initial)

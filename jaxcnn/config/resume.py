@@ -14,6 +14,7 @@ from jaxcnn.errors import UserError
 FREE_TO_CHANGE = (
     "allow_change",
     "checkpoint",
+    "data.cache",
     "data.dir",
     "data.max_bad_fraction",
     "data.num_workers",

@@ -19,6 +19,7 @@ from jaxcnn.config.renamed import RENAMED
 from jaxcnn.data import LoadConfig
 from jaxcnn.data.augmentation.augment import AugmentConfig
 from jaxcnn.data.augmentation.mixup import MixupConfig
+from jaxcnn.data.cache import CacheConfig
 from jaxcnn.data.normalization import NormalizeConfig
 from jaxcnn.data.pipeline import BatchConfig
 from jaxcnn.errors import UserError, nearest
@@ -47,7 +48,7 @@ def _stage(value: Any) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig(BatchConfig, MixupConfig, AugmentConfig, NormalizeConfig, LoadConfig):
+class DataConfig(BatchConfig, MixupConfig, AugmentConfig, NormalizeConfig, CacheConfig, LoadConfig):
     """Section `data`."""
 
     size_schedule: tuple[tuple[float, int], ...] = spec.field(

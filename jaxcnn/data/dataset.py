@@ -5,6 +5,7 @@ does not depend on files.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -63,6 +64,24 @@ def _no_read(index: int, rng: np.random.Generator | None) -> Example:
     raise TypeError("a Dataset needs images and labels, or read")
 
 
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What the images of a split are made of, if that is the same in every epoch.
+
+    Attributes:
+      files: returns name → path of all files that are read, in a fixed order.
+      made: which examples they hold, and how their pixels are made.
+    """
+
+    files: Callable[[], dict[str, str]]
+    made: str
+
+    def subset(self, positions: np.ndarray) -> "Source":
+        """Returns the source of the examples at `positions`, int [m]."""
+        digest = hashlib.sha256(positions.astype("<i8")).hexdigest()
+        return Source(self.files, f"{self.made} at {digest}")
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
     """One split of a data set.
@@ -90,6 +109,9 @@ class Dataset:
       contents: description of the split's files, held-out part included, as JSON; see `contents`.
         None for data that the config determines.
       file_name: index → name of the image file that an example was, if that is known.
+      source: what the images are made of; None if unknown, or different in each epoch.
+      on_device: whether `images` are also on each device, where programs gather them by `index`;
+        batches then have no `image`.
     """
 
     name: str
@@ -107,6 +129,8 @@ class Dataset:
     array_shape: tuple[int, ...] | None = None
     contents: Callable[[], dict[str, Any]] | None = None
     file_name: Callable[[int], str] | None = None
+    source: Source | None = None
+    on_device: bool = False
 
     @property
     def in_memory(self) -> bool:
@@ -117,7 +141,7 @@ class Dataset:
         """Returns the examples at `positions` (int [m]), in that order, as the split `split`."""
         positions = np.asarray(positions)
         describe = self.describe  # not self: its arrays would stay alive
-        changes: dict = {}
+        changes: dict = {"source": self.source and self.source.subset(positions)}
         if self.file_name is not None:
             of_file = self.file_name
             changes["file_name"] = lambda index: of_file(int(positions[index]))

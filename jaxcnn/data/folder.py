@@ -13,7 +13,7 @@ from jaxcnn.data import contents
 from jaxcnn.data.dataset import Dataset, Example, UnreadableImageError, split_holdout
 from jaxcnn.data.images import listing
 from jaxcnn.data.images.decode import IMAGE_BYTES, READ
-from jaxcnn.data.images.transforms import Cropper, WholeImage
+from jaxcnn.data.images.transforms import Cropper, WholeImage, source
 from jaxcnn.errors import MissingSplitError, UserError
 from jaxcnn.io import paths
 from jaxcnn.io.safe_files import read_bytes
@@ -71,6 +71,9 @@ def load_folder(
             raise UnreadableImageError(error.strerror or str(error)) from error
         return cropper(data, rng, path), int(labels[index])
 
+    def named() -> dict[str, str]:
+        return {os.fsdecode(bytes(files[index])): describe(index) for index in range(len(files))}
+
     dataset = Dataset(
         name=str(root),
         split=split,
@@ -83,6 +86,7 @@ def load_folder(
         read=read,
         label_of=lambda index: int(labels[index]),
         contents=lambda: contents.of_files(base, files, labels, class_names),
+        source=source(cropper, split, "folder", named),
     )
     if part != train:
         return dataset

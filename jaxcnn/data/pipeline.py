@@ -35,7 +35,8 @@ from jaxcnn.errors import EXIT_BAD_DATA, UserError
 Batch = dict[str, np.ndarray]
 """The rows of one process, b = batch_size / process_count:
 
-image: uint8 [b, H, W, C], or [b, n] if a row holds several views (see `views`).
+image: uint8 [b, H, W, C], or [b, n] if a row holds several views (see `views`); absent if the
+  programs gather the images (`Dataset.on_device`).
 label: int32 [b]; -1 if hidden.
 index: int32 [b], index in the split; -1 for padding.
 epoch: int32 [b]; 0 in evaluation.
@@ -273,7 +274,12 @@ def _gather(
     """Reads the examples `index` (int [b], -1 for padding); without a seed nothing is random."""
     real = index >= 0
     problems: Problems = []
-    if dataset.images is not None and dataset.labels is not None:
+    image: np.ndarray | None
+    if dataset.on_device and dataset.labels is not None:
+        image = None
+        label = np.where(real, dataset.labels[index], 0).astype(np.int32)
+        weight = real.astype(np.float32)
+    elif dataset.images is not None and dataset.labels is not None:
         if real.all():
             image, label = dataset.images[index], dataset.labels[index].astype(np.int32)
         else:
@@ -299,7 +305,7 @@ def _gather(
             except UnreadableImageError as error:
                 problems.append((number, str(error)))
     batch = {
-        "image": image,
+        **({} if image is None else {"image": image}),
         "label": label,
         "index": index.astype(np.int32),
         "epoch": epoch.astype(np.int32),

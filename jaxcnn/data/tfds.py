@@ -21,8 +21,9 @@ from jaxcnn.data.dataset import (
     hold_out_classes,
     split_holdout,
 )
-from jaxcnn.data.images.transforms import Cropper, WholeImage
+from jaxcnn.data.images.transforms import Cropper, WholeImage, source
 from jaxcnn.data.tfds_folder import (
+    FEATURES,
     INFO,
     class_names,
     first_line,
@@ -90,6 +91,7 @@ def load_tfds(
         read=partial(records.read, cropper),
         label_of=records.label_of,
         contents=partial(records.contents, folder.name),
+        source=source(cropper, split, f"tfds {wanted}", records.files),
     )
     if split == "test":
         return dataset
@@ -112,6 +114,7 @@ class _Records(NamedTuple):
       label_key: name of the label feature.
       class_names: one name per label.
       has_file_names: whether the feature `file_name` has the image file's.
+      paths: files of all splits, and of the description of their features.
     """
 
     name: str
@@ -122,6 +125,7 @@ class _Records(NamedTuple):
     label_key: str
     class_names: tuple[str, ...]
     has_file_names: bool
+    paths: tuple[str, ...]
 
     def _place(self, index: int) -> tuple[int, int]:
         """Returns the number of the split that holds an example, and its position there."""
@@ -156,6 +160,9 @@ class _Records(NamedTuple):
 
     def file_name(self, index: int) -> str:
         return os.fsdecode(self._record(index)[FILE_NAME])
+
+    def files(self) -> dict[str, str]:
+        return {os.path.basename(path): path for path in self.paths}
 
     def contents(self, version: str) -> dict[str, Any]:
         return {
@@ -194,7 +201,18 @@ def _open(root: Path, folder: Path, name: str, splits: tuple[str, ...], field: s
     parts = [open_split(builder, folder, part, decoders) for part in splits]
     starts = [0, *accumulate(map(len, parts))]
     has_file_names = FILE_NAME in features
-    return _Records(name, splits, parts, starts, image_key, label_key, names, has_file_names)
+    shards = [os.fspath(path) for part in splits for path in builder.info.splits[part].filepaths]
+    return _Records(
+        name,
+        splits,
+        parts,
+        starts,
+        image_key,
+        label_key,
+        names,
+        has_file_names,
+        (str(folder / FEATURES), *shards),
+    )
 
 
 def data_root(dir: str = "") -> Path:

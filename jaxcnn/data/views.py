@@ -244,6 +244,7 @@ def with_views(dataset: Dataset, views: Views) -> Dataset:
         labels=None,
         read=read,
         array_shape=(views.num_bytes,),
+        source=None,
     )
 
 

@@ -257,7 +257,7 @@ def run_weights(config: RunConfig, *, split: str = "test", report: Path | None =
             )
         statistics = None
         if config.data.preprocess != "channels":
-            measured = build_data.measure_statistics(config, build_data.load_data(config, "train"))
+            measured = build_data.measure_statistics(config, build_data.load_kept(config, "train"))
             statistics = distributed.replicate(measured)
         variables = distributed.replicate({"batch_stats": {}, **variables})
         if recalibrate := make_recalibrator(config, model, None, statistics):

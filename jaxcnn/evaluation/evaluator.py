@@ -23,7 +23,13 @@ from jaxcnn.evaluation.multicrop import Protocol, applied
 from jaxcnn.evaluation.report import Predictions
 from jaxcnn.run import distributed
 from jaxcnn.training.optim import matcher
-from jaxcnn.training.steps import Batch, make_eval_step, make_predict_step, make_statistics_step
+from jaxcnn.training.steps import (
+    Batch,
+    gather_images,
+    make_eval_step,
+    make_predict_step,
+    make_statistics_step,
+)
 
 Results = dict[str, float]
 Evaluator = Callable[..., Results]
@@ -163,7 +169,7 @@ def make_recalibrator(
         return None
     if count < 0:
         raise UserError(f"eval.recalibrate_batches={count} is too small: 0 or more")
-    split = build_data.load_data(config, "train") if dataset is None else dataset
+    split = dataset or build_data.place(config, build_data.load_kept(config, "train"))
     batch_size = config.train.batch_size
     _check_normalised(model, split.image_shape, count)
     if batch_size % distributed.device_count():
@@ -171,7 +177,7 @@ def make_recalibrator(
             f"eval.recalibrate_batches={count}: training batches of {batch_size} do not divide over"
             f" {distributed.device_count()} devices; use fewer of these, or set it to 0"
         )
-    measure = _statistics_program(config, model, statistics)
+    measure = _statistics_program(config, model, split, statistics)
 
     def recalibrate(variables: Any, step: int, feed: Callable[[], None] = lambda: None) -> Any:
         batches = train_batches(
@@ -198,8 +204,13 @@ def make_recalibrator(
     return recalibrate
 
 
+def images_on_device(dataset: Dataset) -> Any:
+    """Returns the images of a split for `gather_images`: on each device, or None."""
+    return distributed.replicate(dataset.images) if dataset.on_device else None
+
+
 def _statistics_program(
-    config: Any, model: Any, statistics: Statistics | None
+    config: Any, model: Any, dataset: Dataset, statistics: Statistics | None
 ) -> distributed.Program:
     """Returns (replicated variables, training batch) → BatchNorm's statistics of the batch."""
     if getattr(model, "scan_units", False):  # units in a scan have no names
@@ -207,7 +218,7 @@ def _statistics_program(
     augment = build_data.make_augment(config)
     frozen = matcher(config.optimizer.freeze, "freeze") if config.optimizer.freeze else None
 
-    def step(variables: Any, batch: Batch, statistics: Statistics | None) -> Any:
+    def step(variables: Any, batch: Batch, statistics: Statistics | None, images: Any) -> Any:
         measure = make_statistics_step(
             model,
             functools.partial(augment, statistics=statistics),
@@ -215,9 +226,9 @@ def _statistics_program(
             frozen=frozen,
             axis_name=distributed.AXIS,
         )
-        return measure(variables, batch)
+        return measure(variables, gather_images(batch, images))
 
-    return distributed.pmap_eval_step(step, statistics)
+    return distributed.pmap_eval_step(step, statistics, images_on_device(dataset))
 
 
 def _check_normalised(model: Any, image_shape: tuple[int, int, int], count: int) -> None:
@@ -272,15 +283,20 @@ def _part(
         axis_name=distributed.AXIS,
     )
 
-    def step(variables: Any, batch: Batch, statistics: Statistics | None) -> Any:
-        return make_step(functools.partial(normalize, statistics=statistics))(variables, batch)
+    def step(variables: Any, batch: Batch, statistics: Statistics | None, images: Any) -> Any:
+        evaluate = make_step(functools.partial(normalize, statistics=statistics))
+        return evaluate(variables, gather_images(batch, images))
 
     examples = max(int(config.eval.batch_size / protocol.cost), 1)
+    if protocol.views is None:
+        dataset = build_data.place(config, dataset)
+    else:
+        dataset = with_views(dataset, protocol.views)
     return _Part(
-        dataset if protocol.views is None else with_views(dataset, protocol.views),
+        dataset,
         positions,
         -(-min(examples, dataset.num_examples) // devices) * devices,
-        distributed.pmap_eval_step(step, evaluation.statistics),
+        distributed.pmap_eval_step(step, evaluation.statistics, images_on_device(dataset)),
     )
 
 

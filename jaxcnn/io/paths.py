@@ -36,22 +36,25 @@ def expand_argument(argument: str) -> str:
     return flag + equals + ",".join(map(expand, value.split(",")))
 
 
-def cache_folder() -> Path | None:
-    """Returns the folder for compiled programs; creates it if missing.
+def cache_folder(name: str = "xla") -> Path | None:
+    """Returns the folder for compiled programs, or another cache; creates it if missing.
 
     It is below XDG_CACHE_HOME or ~/.cache. A user without a writable home folder, as in many
     containers, gets a folder below the temporary one that nobody else can write, because its files
     are executed. Returns None if neither exists.
+
+    Args:
+      name: name of the cache.
     """
     try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcnn" / "xla"
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcnn" / name
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):
             return folder
     except (OSError, RuntimeError):  # RuntimeError: neither HOME nor an entry in /etc/passwd
         pass
     try:
-        folder = Path(tempfile.gettempdir()) / f"jaxcnn-{os.getuid()}"
+        folder = Path(tempfile.gettempdir()) / f"jaxcnn-{name}-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
     except OSError:

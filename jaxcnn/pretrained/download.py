@@ -6,7 +6,6 @@ the server is sent from its beginning (RFC 9110, sections 13.1.5 and 14).
 
 import contextlib
 import dataclasses
-import fcntl
 import http.client
 import ipaddress
 import json
@@ -23,9 +22,10 @@ from typing import IO, Any
 
 from jaxcnn.errors import UserError
 from jaxcnn.io import append, atomic, safe_files
+from jaxcnn.io.lock import wait_for_lock
+from jaxcnn.io.progress import Show, say
 from jaxcnn.pretrained import failures
 from jaxcnn.pretrained.failures import RefusedError
-from jaxcnn.pretrained.progress import Show, say
 
 STALL = 30.0  # seconds without a byte after which a connection is given up
 SLOWEST = 16 << 10  # bytes in STALL seconds; less is given up, too
@@ -310,7 +310,8 @@ def locked(path: Path) -> Iterator[Path]:
       OSError: if the lock file cannot be written.
     """
     with append.open_append(path.with_name(f"{path.name}.lock")) as file:
-        if _lock(file, path):
+        waiting = f"waiting for another process that downloads {path}"
+        if wait_for_lock(file, lambda: say(waiting)):
             yield path.with_name(f"{path.name}.partial")
             return
     own = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
@@ -318,16 +319,3 @@ def locked(path: Path) -> Iterator[Path]:
         yield own
     finally:
         discard(own)
-
-
-def _lock(file: IO[bytes], path: Path) -> bool:
-    """Returns whether the file system has locks."""
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"waiting for another process that downloads {path}")
-            fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError:
-        return False
-    return True

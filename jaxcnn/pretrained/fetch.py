@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jaxcnn.errors import UserError
-from jaxcnn.io import append
+from jaxcnn.io import append, progress
 from jaxcnn.pretrained import cache as caches
-from jaxcnn.pretrained import download, failures, progress
+from jaxcnn.pretrained import download, failures
 from jaxcnn.pretrained.failures import RefusedError
 from jaxcnn.pretrained.weights_info import WeightsInfo
 

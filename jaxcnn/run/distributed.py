@@ -138,6 +138,14 @@ def fetch(tree: Any) -> Any:
     return jax.device_get(jax.tree.map(lambda leaf: leaf.addressable_shards[0].data, tree))
 
 
+def device_memory() -> int:
+    """Returns the bytes of memory of the smallest device of this process; 0 on the CPU."""
+    if jax.default_backend() == "cpu":
+        return 0
+    found = [device.memory_stats() or {} for device in jax.local_devices()]
+    return min(stats.get("bytes_limit", 0) for stats in found)
+
+
 def peak_memory() -> int:
     """Returns the largest number of bytes used so far on a device of this process.
 

@@ -51,6 +51,12 @@ class Data(NamedTuple):
     reported: Dataset
     plan: Plan
 
+    def kept(self, config: RunConfig) -> "Data":
+        """Returns the same data, with the images that training reads kept; see `data.cache`."""
+        train, validation = (build_data.keep(config, part) for part in self[:2])
+        reported = validation if self.reported is self.validation else self.reported
+        return Data(train, validation, reported, self.plan)
+
     def contents(self) -> dict[str, Any]:
         """Returns the contents of each data set that can change, as JSON."""
         splits = {part.split: part for part in (self.train, self.validation, self.reported)}
@@ -113,7 +119,9 @@ def _run(
         if not (directory / workdir.REPORT).exists():
             _report(run)
         return _say_result(run, data, finished)
+    data = data.kept(config)
     statistics = distributed.replicate(_measure(run, data))  # one copy for all programs
+    data = data._replace(train=build_data.place(config, data.train))
     programs = make_programs(config, data.train, data.validation, data.plan, statistics)
     start = _begin(run, data, programs)
     watchdog = scope.enter_context(distributed.watchdog(_patience(config), run.log.say))

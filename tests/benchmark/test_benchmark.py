@@ -12,7 +12,7 @@ import pytest
 
 from jaxcnn import create_model
 from jaxcnn.benchmark import __main__ as command
-from jaxcnn.benchmark import feed, measure, networks, operations, peers, report, rounds
+from jaxcnn.benchmark import feed, fit, measure, networks, operations, peers, report, rounds
 from jaxcnn.errors import UserError
 from tests.marks import slow
 
@@ -223,3 +223,54 @@ def test_mistake_is_one_line_of_the_command():
 def test_names_of_operations():
     flags = command.parse(["--model=all", "--mode=op"])
     assert measure.names(flags) == list(operations.OPERATIONS)
+
+
+@pytest.mark.parametrize("memory", [0, 50, 109, 110, 1_000, 123_456, 10**9])
+@pytest.mark.parametrize("bent", [0, 1])
+def test_the_largest_batch_that_fits_is_found(memory, bent):
+    """For memory that grows linearly, and faster."""
+
+    def bytes_of(batch):
+        return 100 + 10 * batch + bent * batch**2 // 50
+
+    batch, known = fit.largest(memory, bytes_of)
+    exact = max((b for b in range(fit.MOST + 1) if b and bytes_of(b) <= memory), default=0)
+    assert batch == exact or 0 <= exact - batch <= fit.CLOSE * batch
+    assert batch == 0 or known[batch] == bytes_of(batch) <= memory
+    assert len(known) <= 20
+    assert list(known) == sorted(known)
+
+
+def test_memory_of_a_training_step(capsys, tmp_path):
+    assert fit.parse_memory("1.5GB") == 1_500_000_000
+    assert fit.parse_memory("2 MiB") == 2**21
+    assert fit.parse_memory("") > 2**28
+    for text in ("16", "GB", "0GB", "-1GB", "16 PB"):
+        with pytest.raises(UserError, match="is not a size such as 16GB"):
+            fit.parse_memory(text)
+    written = tmp_path / "fit.json"
+    flags = ["--mode=fit", "--model=lenet5_modern", "--memory=20MB", f"--json={written}"]
+    command.main(flags)
+    (found,) = json.loads(written.read_text())["measured"]
+    sizes = dict(found["known"])
+    assert sizes[found["batch"]] <= 20_000_000
+    assert min(size for size in sizes.values() if size > 20_000_000) < 1.1 * 20_000_000
+    said = f"lenet5_modern, 32x32, float32: a batch of {found['batch']:,} fits 20.0 MB"
+    assert said in capsys.readouterr().out
+    command.main(["--mode=fit", "--model=lenet5_modern", "--memory=1MB"])
+    assert "not one image fits" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--mode=fit"], "needs --model"),
+        (["--mode=fit", "--model=x"], "x"),
+        (["--mode=fit", "--model=lenet5", "--remat"], "remat"),
+        (["--mode=fit", "--model=lenet5", "--against=torch"], "no other library"),
+        (["--mode=train", "--model=lenet5", "--memory=1GB"], "go with --mode=fit"),
+    ],
+)
+def test_fit_refuses(flags, message):
+    with pytest.raises(UserError, match=message):
+        command.main(flags)

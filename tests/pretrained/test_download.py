@@ -14,8 +14,8 @@ import urllib.request
 import pytest
 
 from jaxcnn.errors import UserError
-from jaxcnn.io import append, safe_files
-from jaxcnn.pretrained import cache, download, failures, progress
+from jaxcnn.io import append, progress, safe_files
+from jaxcnn.pretrained import cache, download, failures
 from jaxcnn.pretrained.fetch import fetch
 from tests.pretrained.server import COMMIT, CONTENT, FILE, SHA256, serving, unknown, weights
 from tests.runs import ROOT

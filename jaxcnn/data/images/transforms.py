@@ -5,12 +5,13 @@ Every crop is a box in the coordinates of the upright image, resampled once to t
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxcnn.config import spec
-from jaxcnn.data.dataset import UnreadableImageError
+from jaxcnn.data.dataset import Source, UnreadableImageError
 from jaxcnn.data.images.decode import convert, decode, open_image, orientation, reason, upright
 from jaxcnn.errors import UserError, nearest
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 TRAIN_CROPS = ("resize", "random_resized", "scale_jitter", "frame", "none")
+RANDOM_CROPS = ("random_resized", "scale_jitter")
 EVAL_CROPS = ("center", "resize", "frame", "none")
 INTERPOLATIONS = ("bilinear", "bicubic")
 AREA_RANGE = (0.08, 1.0)
@@ -237,6 +239,29 @@ class WholeImage:
         del rng, name
         pixels = np.asarray(decode(data, self.channels))
         return pixels.reshape(*pixels.shape[:2], self.channels)
+
+
+def source(
+    cropper: Cropper | WholeImage, split: str, kind: str, files: Callable[[], dict[str, str]]
+) -> Source | None:
+    """Returns what the images of a split are made of, or None if they differ between epochs.
+
+    Training images are cropped by `Cropper.train`, all others by `Cropper.evaluate`. Training reads
+    some images without a generator, for example to measure statistics, and then by the latter; the
+    two must be equal.
+
+    Args:
+      cropper: decodes the images.
+      split: name of the split.
+      kind: kind of the data set and the parts of it.
+      files: see `Source`.
+    """
+    if isinstance(cropper, WholeImage):
+        return None
+    if split == "train" and (cropper.train != cropper.evaluate or cropper.train in RANDOM_CROPS):
+        return None
+    kept = cropper if split == "train" else dataclasses.replace(cropper, train="resize")
+    return Source(files, f"{kind}, {'training' if split == 'train' else 'evaluation'}, {kept}")
 
 
 def _shrink_on_load(image: "Image", box: Box, size: int, turn: int) -> Box:

@@ -1,4 +1,4 @@
-"""Shows the progress of a download on standard error: a bar on a terminal, lines elsewhere."""
+"""Shows the progress of long work on standard error: a bar on a terminal, lines elsewhere."""
 
 import contextlib
 import sys
@@ -10,7 +10,7 @@ from jaxcnn.io import stdio
 
 SECONDS_BETWEEN_LINES = 30.0  # without a terminal
 
-Show = Callable[[int, int], None]  # called with the bytes so far and all bytes, 0 if unknown
+Show = Callable[[int, int], None]  # called with what is done and the whole; 0 if that is unknown
 
 
 def say(line: str) -> None:
@@ -19,8 +19,13 @@ def say(line: str) -> None:
 
 
 @contextlib.contextmanager
-def progress(name: str) -> Iterator[Show]:
-    """Yields a function that shows the progress of a download."""
+def progress(name: str, unit: str = "bytes") -> Iterator[Show]:
+    """Yields a function that shows the progress.
+
+    Args:
+      name: what is done.
+      unit: "bytes", which are shown as MB, or a word such as "images".
+    """
     if not stdio.is_live(sys.stderr):
         said = time.monotonic()
 
@@ -28,18 +33,25 @@ def progress(name: str) -> Iterator[Show]:
             nonlocal said
             if time.monotonic() - said > SECONDS_BETWEEN_LINES:
                 said = time.monotonic()
-                say(f"{name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+                say(f"{name}: {_of(done, total, unit)}")
 
         yield show_line
         return
     from rich import progress as bars
     from rich.console import Console
 
-    columns = (
-        *bars.Progress.get_default_columns(),
-        bars.DownloadColumn(),
-        bars.TransferSpeedColumn(),
+    amount = (
+        (bars.DownloadColumn(), bars.TransferSpeedColumn())
+        if unit == "bytes"
+        else (bars.MofNCompleteColumn(),)
     )
+    columns = (*bars.Progress.get_default_columns(), *amount)
     with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(name, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total or None)
+
+
+def _of(done: int, total: int, unit: str) -> str:
+    if unit == "bytes":
+        return f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+    return f"{done:,} of {total:,} {unit}"

@@ -1,0 +1,86 @@
+"""A run takes its images from memory, from the devices or from files, with the same numbers."""
+
+import numpy as np
+import pytest
+
+from jaxcnn.config import build_data, recipes
+from jaxcnn.config.config_dict import freeze
+from jaxcnn.errors import UserError
+from jaxcnn.run import distributed
+from tests.hostile import encode
+from tests.runs import TINY, finish, records, start
+
+
+def placed(split="train", **fields):
+    config = recipes.recipe("cifar_resnet20")
+    config.data.update(fields)
+    frozen = freeze(config)
+    return build_data.place(frozen, build_data.load_kept(frozen, split))
+
+
+def test_where_images_are(monkeypatch, tmp_path):
+    assert not placed().on_device  # on a CPU
+    assert placed(cache="device").on_device
+    size = placed().images.nbytes
+    monkeypatch.setattr(distributed, "device_memory", lambda: 10 * size)
+    assert placed().on_device
+    assert not placed(cache="memory").on_device
+    assert not placed(cache="none").on_device
+    monkeypatch.setattr(distributed, "device_memory", lambda: 9 * size)
+    assert not placed().on_device
+    assert placed(cache="device").on_device
+
+
+def test_images_of_changing_size_are_on_no_device(monkeypatch):
+    monkeypatch.setattr(distributed, "device_memory", lambda: 1 << 40)
+    resized = {"image_size": 16, "size_schedule": ((0, 8), (0.5, 16))}
+    assert not placed(**resized).on_device
+    assert placed("test", **resized).on_device
+    with pytest.raises(UserError, match=r"cache=device: .*its size changes"):
+        placed(cache="device", **resized)
+    with pytest.raises(UserError, match=r"cache=device: .*from no files"):
+        placed(cache="device", kind="synthetic", image_size=512, num_examples=2000)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """21 images of two classes to train on, and as many to test on."""
+    pixels = np.random.default_rng(0).integers(0, 256, (42, 8, 8, 1), np.uint8)
+    for number, image in enumerate(pixels):
+        folder = tmp_path / "photos" / ("train", "test")[number % 2] / f"class{number % 3 % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.png").write_bytes(encode(image[..., 0], "PNG"))
+    return tmp_path / "photos"
+
+
+@pytest.mark.slow
+def test_a_run_has_the_same_numbers(tmp_path, photos):
+    """Training with every kind of batch, statistics, recalibration and evaluation."""
+    flags = (
+        *TINY,
+        "--config.data.kind=folder",
+        f"--config.data.dir={photos}",
+        "--config.data.holdout=4",
+        "--config.eval.recalibrate_batches=2",
+        "--config.train.batch_size=8",
+        "--config.train.length=7steps",
+    )
+    found = []
+    for number, (place, more) in enumerate(
+        [
+            ("none", ("--config.data.num_workers=1",)),
+            ("auto", ()),
+            ("device", ("--config.train.steps_per_call=3",)),
+        ]
+    ):
+        workdir = tmp_path / str(number)
+        run = start(
+            *flags, *more, f"--config.data.cache={place}", f"--workdir={workdir}", devices=2
+        )
+        finish(run)
+        found.append(records(workdir)[-1])
+    assert found[0]["state_sha256"] == found[1]["state_sha256"] == found[2]["state_sha256"]
+    for key, value in found[0].items():
+        if key.startswith(("test", "validation")):
+            assert value == found[1][key]
+            np.testing.assert_allclose(found[2][key], value)
