@@ -97,7 +97,7 @@ class DenseBlock(nn.Module):
         for name in names:
             parts.append(self.layer(name=name)(*parts))
             if not self.in_parts:
-                parts = [materialize_on_cpu(jnp.concatenate(parts, axis=-1))]
+                parts = [materialize_on_cpu(jnp.concatenate(parts, axis=-1), gradient=True)]
         return jnp.concatenate(parts, axis=-1)
 
 

@@ -1,5 +1,7 @@
 """Prevents XLA:CPU from recomputing an array in every kernel that reads it."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -9,7 +11,7 @@ from jaxcnn.ops.switch import plain_xla
 
 
 @jax.named_scope("barrier")
-def materialize_on_cpu(x: jax.Array) -> jax.Array:
+def materialize_on_cpu(x: jax.Array, *, gradient: bool = False) -> jax.Array:
     """Returns x; kernels on the CPU that read the result do not recompute it.
 
     XLA:CPU fuses cheap element-wise operations into every kernel that reads them: the nine taps of
@@ -17,19 +19,21 @@ def materialize_on_cpu(x: jax.Array) -> jax.Array:
     dense block. It removes `jax.lax.optimization_barrier` before fusion. A `while_loop` acts as a
     fusion barrier. This one runs zero iterations, but XLA cannot prove that at compile time.
 
-    Other platforms return x unchanged. Reverse mode passes gradients unchanged. Forward mode
-    (`jax.jvp`) needs `JAXCNN_OPS=xla` in the environment, which omits the loop.
+    Other platforms return x unchanged. Forward mode (`jax.jvp`) needs `JAXCNN_OPS=xla` in the
+    environment, which omits the loop.
 
     Args:
       x: floating-point array.
+      gradient: whether its gradient is not recomputed either. Where layers add to what they take,
+        that is a sum over all later layers, which otherwise every reader computes again.
     """
     if plain_xla() or not x.size or is_explicit(x):
         return x
-    return _materialized(x)
+    return _materialized(x, gradient)
 
 
-@jax.custom_vjp
-def _materialized(x: jax.Array) -> jax.Array:
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _materialized(x: jax.Array, gradient: bool) -> jax.Array:
     return lax.platform_dependent(x, cpu=_hidden, default=lambda x: x)
 
 
@@ -45,4 +49,8 @@ def _hidden(x: jax.Array) -> jax.Array:
     return lax.while_loop(lambda state: state[0], again, (never, x))[1]
 
 
-_materialized.defvjp(lambda x: (_materialized(x), None), lambda _, of_x: (of_x,))
+def _backward(gradient: bool, saved: None, of_x: jax.Array) -> tuple[jax.Array]:
+    return (_materialized(of_x, False) if gradient else of_x,)
+
+
+_materialized.defvjp(lambda x, gradient: (_materialized(x, gradient), None), _backward)

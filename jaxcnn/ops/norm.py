@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxcnn.ops.barrier import materialize_on_cpu
 from jaxcnn.ops.reductions import sum_over_pixels
 from jaxcnn.ops.switch import plain_xla
 
@@ -82,6 +83,7 @@ def _backward(
 ) -> tuple[Array, Array, Array]:
     del epsilon, dtype
     (x, mean, inverse, scale), (of_y, of_mean, of_variance) = saved, gradients
+    of_y = materialize_on_cpu(of_y)
     of_bias = sum_over_pixels(lambda g: g, of_y)
     of_scale = inverse * sum_over_pixels(lambda g, x: g * (x - _lift(mean, x)), of_y, x)
     # The statistics depend on x too; on several devices they depend on all devices' sums.

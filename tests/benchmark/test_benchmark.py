@@ -257,7 +257,7 @@ def test_memory_of_a_training_step(capsys, tmp_path):
     assert min(size for size in sizes.values() if size > 20_000_000) < 1.1 * 20_000_000
     said = f"lenet5_modern, 32x32, float32: a batch of {found['batch']:,} fits 20.0 MB"
     assert said in capsys.readouterr().out
-    command.main(["--mode=fit", "--model=lenet5_modern", "--memory=1MB"])
+    command.main(["--mode=fit", "--model=lenet5_modern", "--memory=0.5MB"])
     assert "not one image fits" in capsys.readouterr().out
 
 

@@ -233,3 +233,25 @@ def test_smallest_image(name, smallest):
 def test_what_does_not_exist_says_so(make, message):
     with pytest.raises(UserError, match=message):
         make()
+
+
+def test_the_program_of_a_block_grows_with_its_depth_not_its_square():
+    """Without the barrier in the gradient every reader would add up what all later layers give."""
+
+    def size(layers: int) -> int:
+        model = DenseNet(num_classes=2, stage_sizes=(layers,), growth_rate=4, cifar_stem=True)
+        images = jnp.ones((2, 8, 8, 3))
+        variables = jax.eval_shape(model.init, jax.random.key(0), images)
+
+        def loss(params, rest):
+            logits, _ = model.apply(
+                {"params": params, **rest}, images, train=True, mutable=["batch_stats"]
+            )
+            return jnp.sum(logits**2)
+
+        rest = {"batch_stats": variables["batch_stats"]}
+        program = jax.jit(jax.grad(loss)).lower(variables["params"], rest).compile()
+        return program.as_text().count("\n")
+
+    few, more, most = map(size, (4, 8, 12))
+    assert most - more < 1.1 * (more - few)
