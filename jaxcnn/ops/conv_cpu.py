@@ -166,7 +166,7 @@ def _of_image(
     around = jnp.pad(outputs, ((0, 0), *(axis.around for axis in axes), (0, 0)))
     if any(sum(axis.around) for axis in axes):
         around = materialize_on_cpu(around)
-    shape = (len(outputs), axes[0].count, axes[1].count, outputs.shape[3])
+    shape = (len(outputs), axes[0].length, axes[1].length, outputs.shape[3])
 
     def phase(row: int, column: int) -> jax.Array:
         products = [
@@ -191,13 +191,13 @@ class _Phases(NamedTuple):
     Attributes:
       taps: (tap, first output) of each phase, within the padded outputs.
       around: padding of the outputs.
-      count: pixels of each phase.
+      length: pixels of each phase.
       skipped: pixels of the first phases before the image.
     """
 
     taps: list[list[tuple[int, int]]]
     around: tuple[int, int]
-    count: int
+    length: int
     skipped: int
 
 
