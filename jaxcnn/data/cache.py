@@ -93,8 +93,7 @@ def keep(dataset: Dataset, place: str = "auto", *, num_workers: int = 0) -> Data
             " because a random crop changes them in every epoch, or they come from no files; set"
             " data.cache to auto or none, or data.train_crop to resize, frame or none"
         )
-    files = source.files()
-    if place == "auto" and max(_bytes_of(dataset), _size(files)) > LARGEST:
+    if place == "auto" and (_bytes_of(dataset) > LARGEST or _size(source.files()) > LARGEST):
         return dataset
     try:
         images, labels = _found_or_made(dataset, source, num_workers)
