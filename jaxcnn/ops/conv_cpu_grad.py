@@ -71,7 +71,7 @@ def _by_planes(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array
     dtype = jnp.promote_types(image.dtype, jnp.float32)  # for sums
     plane = materialize_on_cpu(jnp.pad(image[..., 0], ((0, 0), *window.pads))).astype(dtype)
     kernel = kernel.astype(dtype)
-    shape = (len(image), kernel.shape[3], height, width)
+    shape = (image.shape[0], kernel.shape[3], height, width)
     products = [
         lax.mul(
             lax.broadcast_in_dim(plane[:, i : i + height, j : j + width], shape, (0, 2, 3)),
