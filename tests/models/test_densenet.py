@@ -19,6 +19,7 @@ from jaxcnn.models.densenet import (
     imagenet_densenet,
 )
 from tests.marks import slow
+from tests.ops.switched import OUR_FORMS
 
 
 def shapes(model, size=32):
@@ -235,6 +236,7 @@ def test_what_does_not_exist_says_so(make, message):
         make()
 
 
+@OUR_FORMS
 def test_the_program_of_a_block_grows_with_its_depth_not_its_square():
     """Without the barrier in the gradient every reader would add up what all later layers give."""
 
