@@ -3,8 +3,8 @@
   python -m jaxcnn.doctor
   python -m jaxcnn.doctor --clear-cache      # removes the decoded images that runs have kept
 
-Touches no network and otherwise changes nothing. Exits with 0 unless what every run needs is
-broken.
+Touches no network, and otherwise changes nothing, but may make the empty cache folder. Exits with 0
+unless what every run needs is broken.
 """
 
 import argparse
@@ -197,7 +197,11 @@ def kept_images(clear: bool) -> Iterator[Finding]:
     found = cache.entries(root)
     size = sum(entry.size for entry in found)
     if not clear:
-        titles = f": {', '.join(entry.title for entry in reversed(found))}" if found else ""
+        titles = (
+            f": {', '.join(entry.title for entry in reversed(found) if entry.title)}"
+            if found
+            else ""
+        )
         fix = "; --clear-cache removes them" if found else ""
         yield Finding(OK, f"decoded images in {root}, {size / 1e6:,.0f} MB{titles}{fix}")
         return

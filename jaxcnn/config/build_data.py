@@ -67,7 +67,7 @@ def place(config: RunConfig, dataset: Dataset) -> Dataset:
             f"data.cache=device: {dataset.name} ({dataset.split}) cannot be gathered on the"
             f" devices, because {reason}; set it to auto"
         )
-    if images is None or resized or dataset.array_shape is not None:
+    if images is None or resized:
         return dataset
     room = images.nbytes <= distributed.device_memory() * SHARE
     return dataclasses.replace(dataset, on_device=wanted == "device" or (wanted == "auto" and room))

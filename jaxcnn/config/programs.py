@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from jaxcnn.config import build, build_data
 from jaxcnn.config.schema import RunConfig
+from jaxcnn.data.augmentation.gather import gather_images
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.evaluation.evaluate import check_size, check_train_size
@@ -24,7 +25,6 @@ from jaxcnn.training.steps import (
     Batch,
     Metrics,
     StepParts,
-    gather_images,
     make_train_step,
     make_train_steps,
 )

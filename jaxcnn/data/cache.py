@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 
 from jaxcnn.config import spec
-from jaxcnn.data.dataset import Dataset, Source, UnreadableImageError
+from jaxcnn.data.dataset import Dataset, UnreadableImageError
 from jaxcnn.data.prefetch import Problems, prefetch
+from jaxcnn.data.source import Source
 from jaxcnn.data.worker import note
 from jaxcnn.errors import UserError, printable
 from jaxcnn.io import append, atomic, paths, progress, safe_files
@@ -244,8 +245,14 @@ def _write(path: Path, dataset: Dataset, num_workers: int) -> None:
 
 def _decoded_in_memory(dataset: Dataset, num_workers: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the arrays of a split without an entry; see `_found_or_made`."""
-    images, labels = zip(*_decoded(dataset, num_workers), strict=True)
-    return np.concatenate(images), np.concatenate(labels)
+    images = np.empty((dataset.num_examples, *dataset.image_shape), np.uint8)
+    labels = np.empty(dataset.num_examples, np.int32)
+    done = 0
+    for image, label in _decoded(dataset, num_workers):
+        rows = slice(done, done + len(label))
+        images[rows], labels[rows] = image, label
+        done += len(label)
+    return images, labels
 
 
 def _decoded(dataset: Dataset, num_workers: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

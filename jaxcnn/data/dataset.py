@@ -5,7 +5,6 @@ does not depend on files.
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from jaxcnn.config import spec
 from jaxcnn.data import contents
+from jaxcnn.data.source import Source
 from jaxcnn.errors import UserError
 
 Example = tuple[np.ndarray, int]
@@ -62,24 +62,6 @@ class UnreadableImageError(Exception):
 
 def _no_read(index: int, rng: np.random.Generator | None) -> Example:
     raise TypeError("a Dataset needs images and labels, or read")
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """What the images of a split are made of, if that is the same in every epoch.
-
-    Attributes:
-      files: returns name → path of all files that are read, in a fixed order.
-      made: which examples they hold, and how their pixels are made.
-    """
-
-    files: Callable[[], dict[str, str]]
-    made: str
-
-    def subset(self, positions: np.ndarray) -> "Source":
-        """Returns the source of the examples at `positions`, int [m]."""
-        digest = hashlib.sha256(positions.astype("<i8")).hexdigest()
-        return Source(self.files, f"{self.made} at {digest}")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

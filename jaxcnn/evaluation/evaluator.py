@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from jaxcnn.config import build, build_data
+from jaxcnn.data.augmentation.gather import gather_images
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.data.pipeline import eval_batches, train_batches
@@ -25,7 +26,6 @@ from jaxcnn.run import distributed
 from jaxcnn.training.optim import matcher
 from jaxcnn.training.steps import (
     Batch,
-    gather_images,
     make_eval_step,
     make_predict_step,
     make_statistics_step,

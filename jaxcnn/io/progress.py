@@ -39,6 +39,7 @@ def progress(name: str, unit: str = "bytes") -> Iterator[Show]:
         return
     from rich import progress as bars
     from rich.console import Console
+    from rich.markup import escape
 
     amount = (
         (bars.DownloadColumn(), bars.TransferSpeedColumn())
@@ -47,7 +48,7 @@ def progress(name: str, unit: str = "bytes") -> Iterator[Show]:
     )
     columns = (*bars.Progress.get_default_columns(), *amount)
     with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=None)
+        task = bar.add_task(escape(printable(name)), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total or None)
 
 

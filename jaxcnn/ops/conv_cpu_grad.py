@@ -65,7 +65,7 @@ def conv(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
 def _by_planes(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
     """Convolves images of one channel: each feature is a sum of shifted images, in a plane.
 
-    Its inner loop is along a row. 5x5 to 6 features, 64 images of 32x32: 0.8 instead of 4.7 ms.
+    Its inner loop is along a row. 5x5 to 6 features, 64 images of 32x32: 1.0 instead of 4.5 ms.
     """
     height, width = window.outputs(image.shape)
     dtype = jnp.promote_types(image.dtype, jnp.float32)  # for sums

@@ -121,20 +121,6 @@ def _train_step(parts: StepParts, state: TrainState, batch: Batch) -> tuple[Trai
     return state.replace(step=state.step + 1), metrics
 
 
-def gather_images(batch: Batch, images: jax.Array | None) -> Batch:
-    """Returns a batch with the images at its indices.
-
-    Args:
-      batch: without `image`; rows of index -1 get zeros.
-      images: uint8 [n, H, W, C]; None returns the batch as it is.
-    """
-    if images is None:
-        return batch
-    index = batch["index"]
-    real = (index >= 0).reshape(-1, *(1 for _ in images.shape[1:]))
-    return {**batch, "image": jnp.where(real, images[jnp.maximum(index, 0)], 0)}
-
-
 def _over_devices(parts: StepParts, reduce: Callable, tree: Any) -> Any:
     return tree if parts.axis_name is None else reduce(tree, parts.axis_name)
 

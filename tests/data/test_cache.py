@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from jaxcnn.data import cache, load, pipeline, prefetch
+from jaxcnn.data.augmentation.gather import gather_images
 from jaxcnn.data.dataset import UnreadableImageError
 from jaxcnn.errors import UserError
-from jaxcnn.training.steps import gather_images
 from tests.data.test_pipeline import STEPS, digest, reference
 
 WHOLE = {"image_size": 16, "train_crop": "resize", "eval_crop": "resize"}
@@ -67,7 +67,7 @@ def test_images_of_tfds(prepared, undecoded):
     fields |= {"train_crop": "none", "eval_crop": "none"}
     for split in ("train", "validation"):
         dataset = load("tfds", split, **fields)
-        kept = cache.keep(dataset)
+        kept = cache.keep(dataset, num_workers=1)
         assert reference(kept, batch_size=4) == reference(dataset, batch_size=4)
     undecoded()
     assert reference(cache.keep(load("tfds", "train", **fields)), batch_size=4)

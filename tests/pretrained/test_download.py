@@ -518,3 +518,10 @@ def test_the_cause_of_an_error_is_named_first():
 )
 def test_other_errors_are_named(error, text):
     assert failures.why(error).startswith(text)
+
+
+def test_a_name_is_no_markup(monkeypatch):
+    """A folder may be called [/x], which closes a tag that was never opened."""
+    monkeypatch.setattr(progress.stdio, "is_live", lambda stream: True)
+    with progress.progress("decoding [/x]\x1b[2J", "images") as show:
+        show(1, 2)

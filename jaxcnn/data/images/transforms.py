@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxcnn.config import spec
-from jaxcnn.data.dataset import Source, UnreadableImageError
+from jaxcnn.data.dataset import UnreadableImageError
 from jaxcnn.data.images.decode import convert, decode, open_image, orientation, reason, upright
+from jaxcnn.data.source import Source
 from jaxcnn.errors import UserError, nearest
 
 if TYPE_CHECKING:
