@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import http.client
+import io
 import json
 import os
 import ssl
@@ -485,19 +486,31 @@ def test_a_long_download_says_how_far_it_is(monkeypatch, capfd):
     assert capfd.readouterr().err == "x: 1 of 5 MB\n"
 
 
-def test_a_terminal_has_a_bar(monkeypatch):
-    import io
+@pytest.fixture
+def terminal(monkeypatch):
+    """Standard error as a terminal that keeps what it shows."""
 
     class Terminal(io.StringIO):
         def isatty(self):
             return True
 
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("TERM", "xterm")
+    return sys.stderr
+
+
+def test_a_terminal_has_a_bar(terminal):
     with progress.progress("weights") as show:
         show(1_000_000, 5_000_000)
     assert "weights" in terminal.getvalue()
+
+
+def test_a_name_is_no_markup(terminal):
+    """A folder may be called [/x], which closes a tag that was never opened."""
+    with progress.progress("decoding [/x]\x1b[9J", "images") as show:
+        show(1, 2)
+    assert "[/x]" in terminal.getvalue()
+    assert "\x1b[9J" not in terminal.getvalue()
 
 
 def test_the_cause_of_an_error_is_named_first():
@@ -518,10 +531,3 @@ def test_the_cause_of_an_error_is_named_first():
 )
 def test_other_errors_are_named(error, text):
     assert failures.why(error).startswith(text)
-
-
-def test_a_name_is_no_markup(monkeypatch):
-    """A folder may be called [/x], which closes a tag that was never opened."""
-    monkeypatch.setattr(progress.stdio, "is_live", lambda stream: True)
-    with progress.progress("decoding [/x]\x1b[2J", "images") as show:
-        show(1, 2)
