@@ -486,9 +486,8 @@ def test_a_long_download_says_how_far_it_is(monkeypatch, capfd):
     assert capfd.readouterr().err == "x: 1 of 5 MB\n"
 
 
-@pytest.fixture
-def terminal(monkeypatch):
-    """Standard error as a terminal that keeps what it shows."""
+def as_terminal(monkeypatch):
+    """Makes standard error a terminal that keeps what it shows."""
 
     class Terminal(io.StringIO):
         def isatty(self):
@@ -499,14 +498,16 @@ def terminal(monkeypatch):
     return sys.stderr
 
 
-def test_a_terminal_has_a_bar(terminal):
+def test_a_terminal_has_a_bar(monkeypatch):
+    terminal = as_terminal(monkeypatch)
     with progress.progress("weights") as show:
         show(1_000_000, 5_000_000)
     assert "weights" in terminal.getvalue()
 
 
-def test_a_name_is_no_markup(terminal):
+def test_a_name_is_no_markup(monkeypatch):
     """A folder may be called [/x], which closes a tag that was never opened."""
+    terminal = as_terminal(monkeypatch)
     with progress.progress("decoding [/x]\x1b[9J", "images") as show:
         show(1, 2)
     assert "[/x]" in terminal.getvalue()
