@@ -15,7 +15,7 @@ What is the paper's and what is ours: jaxcnn/config/recipes/densenet.py.
   python -m jaxcnn.main --config=configs/densenet201.py:cifar100      # paper's recipe
   python -m jaxcnn.main --config=configs/densenet201.py:folder --config.data.dir=DIR
 
-By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.
+By a recipe of ours: :glyphs, :synthetic, :mnist, :fashion_mnist and :svhn.
 """
 
 from jaxcnn.config.recipes import recipe

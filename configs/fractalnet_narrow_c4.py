@@ -14,7 +14,7 @@ What is the paper's and what is ours: jaxcnn/config/recipes/fractalnet.py.
   python -m jaxcnn.main --config=configs/fractalnet_narrow_c4.py:cifar10   # paper's recipe
   python -m jaxcnn.main --config=configs/fractalnet_narrow_c4.py:cifar100  # paper's recipe
 
-By a recipe of ours: :synthetic, :mnist and :fashion_mnist.
+By a recipe of ours: :glyphs, :synthetic, :mnist and :fashion_mnist.
 """
 
 from jaxcnn.config.recipes import recipe

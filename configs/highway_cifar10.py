@@ -12,7 +12,7 @@ What is the paper's and what is ours: jaxcnn/config/recipes/highway.py.
   python -m jaxcnn.main --config=configs/highway_cifar10.py:cifar10   # paper's recipe
   python -m jaxcnn.main --config=configs/highway_cifar10.py:cifar100  # paper's recipe
 
-By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.
+By a recipe of ours: :glyphs, :synthetic, :mnist, :fashion_mnist and :svhn.
 """
 
 from jaxcnn.config.recipes import recipe

@@ -12,7 +12,7 @@ What is the paper's and what is ours: jaxcnn/config/recipes/highway.py.
 
   python -m jaxcnn.main --config=configs/highway_fc20.py  # offline digits
 
-By a recipe of ours: :synthetic, :mnist and :fashion_mnist.
+By a recipe of ours: :glyphs, :synthetic, :mnist and :fashion_mnist.
 """
 
 from jaxcnn.config.recipes import recipe

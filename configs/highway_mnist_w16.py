@@ -11,7 +11,7 @@ What is the paper's and what is ours: jaxcnn/config/recipes/highway.py.
   python -m jaxcnn.main --config=configs/highway_mnist_w16.py        # offline digits
   python -m jaxcnn.main --config=configs/highway_mnist_w16.py:mnist  # paper's recipe
 
-By a recipe of ours: :synthetic and :fashion_mnist.
+By a recipe of ours: :glyphs, :synthetic and :fashion_mnist.
 """
 
 from jaxcnn.config.recipes import recipe

@@ -16,7 +16,7 @@ What is the paper's and what is ours: jaxcnn/config/recipes/inception_v3.py.
   python -m jaxcnn.main --config=configs/inception_v2.py:imagenet2012  # paper's recipe
   python -m jaxcnn.main --config=configs/inception_v2.py:folder --config.data.dir=DIR
 
-By a recipe of ours: :synthetic, :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
+By a recipe of ours: :glyphs, :synthetic, :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
 from jaxcnn.config.recipes import recipe

@@ -12,7 +12,7 @@ What is the paper's and what is ours: jaxcnn/config/recipes/lenet.py.
   python -m jaxcnn.main --config=configs/lenet5.py        # offline digits
   python -m jaxcnn.main --config=configs/lenet5.py:mnist  # paper's recipe
 
-By a recipe of ours: :synthetic, :fashion_mnist, :svhn, :cifar10 and :cifar100.
+By a recipe of ours: :glyphs, :synthetic, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
 from jaxcnn.config.recipes import recipe

@@ -10,7 +10,7 @@ What is the paper's and what is ours: jaxcnn/config/recipes/nin.py.
   python -m jaxcnn.main --config=configs/nin_mnist.py        # offline digits
   python -m jaxcnn.main --config=configs/nin_mnist.py:mnist  # paper's recipe
 
-By a recipe of ours: :synthetic and :fashion_mnist.
+By a recipe of ours: :glyphs, :synthetic and :fashion_mnist.
 """
 
 from jaxcnn.config.recipes import recipe

@@ -10,7 +10,7 @@ What is the paper's and what is ours: jaxcnn/config/recipes/nin.py.
   python -m jaxcnn.main --config=configs/nin_svhn.py       # offline digits
   python -m jaxcnn.main --config=configs/nin_svhn.py:svhn  # paper's recipe
 
-By a recipe of ours: :synthetic, :mnist, :fashion_mnist, :cifar10 and :cifar100.
+By a recipe of ours: :glyphs, :synthetic, :mnist, :fashion_mnist, :cifar10 and :cifar100.
 """
 
 from jaxcnn.config.recipes import recipe

@@ -16,7 +16,7 @@ What is the paper's and what is ours: jaxcnn/config/recipes/resnet.py.
   python -m jaxcnn.main --config=configs/resnet34_c.py:cifar100      # paper's recipe
   python -m jaxcnn.main --config=configs/resnet34_c.py:folder --config.data.dir=DIR
 
-By a recipe of ours: :synthetic, :mnist, :fashion_mnist and :svhn.
+By a recipe of ours: :glyphs, :synthetic, :mnist, :fashion_mnist and :svhn.
 """
 
 from jaxcnn.config.recipes import recipe

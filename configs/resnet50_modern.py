@@ -14,7 +14,7 @@ run here is tested on one centre crop.
   python -m jaxcnn.main --config=configs/resnet50_modern.py:folder --config.data.dir=DIR
   python -m jaxcnn.main --config=configs/resnet50_modern.py:synthetic     # made-up images
 
-By a recipe of ours: :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
+By a recipe of ours: :glyphs, :mnist, :fashion_mnist, :svhn, :cifar10 and :cifar100.
 """
 
 from jaxcnn.config.recipes import recipe

@@ -13,7 +13,7 @@ What is the paper's and what is ours: jaxcnn/config/recipes/wide_resnet.py.
   python -m jaxcnn.main --config=configs/wrn_28_10.py:cifar10   # paper's recipe
   python -m jaxcnn.main --config=configs/wrn_28_10.py:cifar100  # paper's recipe
 
-By a recipe of ours: :synthetic, :mnist and :fashion_mnist.
+By a recipe of ours: :glyphs, :synthetic, :mnist and :fashion_mnist.
 """
 
 from jaxcnn.config.recipes import recipe

@@ -220,8 +220,8 @@ def _training(own: dict[str, Any]) -> Iterator[str]:
     yield "```sh\n" + "\n".join(f"{line:<{width}}  # {text}" for line, text in lines) + "\n```\n"
     yield "Other variants: their names in `configs/`. [Training](../training.md) has the flags.\n"
     if own["ablations"]:
-        listed = ", ".join(f"`configs/ablations/{name}.py`" for name in own["ablations"])
-        yield f"Experiments on what the paper says: {listed}; see [Ablations](../ablations.md).\n"
+        listed = ", ".join(f"[{name}](../ablations/{name}.md)" for name in own["ablations"])
+        yield f"Experiments on what the paper says: {listed}.\n"
 
 
 def _statements(title: str, rows: Sequence[dict[str, str]]) -> Iterator[str]:

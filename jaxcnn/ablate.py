@@ -1,11 +1,16 @@
-"""Runs an ablation: every variant with several seeds, then a table and a figure.
+"""Runs an ablation: every variant with several seeds, then tables with verdicts and a figure.
 
-  python -m jaxcnn.ablate configs/ablations/degradation.py --quick
+  python -m jaxcnn.ablate configs/ablations/degradation.py
+  python -m jaxcnn.ablate --all --hours=2 --jobs=2
 
 The file may be anywhere. Finished runs are skipped and interrupted ones continue, so the same
-command continues. The result is in --out, by default runs/ablations/<name> or <name>-quick of the
-current directory: results.csv, curves.csv, results.md, figure.svg and figure.png. A second runner
-is refused while the first one works in --out.
+command continues. The result is in --out, by default runs/ablations/<name> of the current
+directory: results.md, results.csv, curves.csv, runs.jsonl, figure.svg and figure.png. A second
+runner is refused while the first one works in --out.
+
+--all does every file of configs/ablations, those with the least to compute first, and begins no
+more runs after --hours. --data trains on another data set, such as cifar10, with images of the same
+size.
 
 On a cluster every run may be a job of its own (launch/ablate.sbatch): --list numbers them, and
 --task=N does one. The command without --task then does what is left and reports.
@@ -13,6 +18,7 @@ On a cluster every run may be a job of its own (launch/ablate.sbatch): --list nu
 
 import argparse
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -21,7 +27,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 PARENT = "JAXCNN_ABLATE_PARENT"  # set for the processes that must not outlive this one
 if __name__ == "__main__" and PARENT not in os.environ:  # before what takes seconds to load
@@ -31,10 +37,35 @@ if __name__ == "__main__" and PARENT not in os.environ:  # before what takes sec
 
 from jaxcnn import ablation  # noqa: E402
 from jaxcnn.errors import UserError, check_whole, nearest  # noqa: E402
-from jaxcnn.run import cli, preemption  # noqa: E402
+from jaxcnn.run import cli, preemption, versions  # noqa: E402
 
 if TYPE_CHECKING:
     from jaxcnn.ablation.progress import Progress
+
+
+class Job(NamedTuple):
+    """An ablation to run.
+
+    Attributes:
+      file: what describes it.
+      plan: what to compare.
+      text: what its file says of it.
+      every: all its runs.
+      out: where they live.
+    """
+
+    file: Path
+    plan: ablation.Ablation
+    text: str
+    every: list
+    out: Path
+
+    @property
+    def left(self) -> list:
+        """The runs that are not done."""
+        from jaxcnn.ablation import runs
+
+        return [task for task in self.every if not runs.finished(self.plan, task, self.out)]
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -44,11 +75,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("file", type=Path, help="one of configs/ablations, or your own")
-    parser.add_argument("--quick", action="store_true", help="the short form, for a laptop")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each variant (3)")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("file", type=Path, nargs="?", help="one of configs/ablations, or your own")
+    what.add_argument("--all", action="store_true", help="all files of configs/ablations")
+    parser.add_argument("--data", help="another data set: digits, mnist, cifar10 …")
+    parser.add_argument("--seeds", type=int, help="runs of each variant (as the file has it)")
+    parser.add_argument("--hours", type=float, help="begin no more runs after this time")
     parser.add_argument("--jobs", type=int, default=1, help="variants that run at once (1)")
     parser.add_argument("--out", type=Path, help="where the runs and the result are")
+    parser.add_argument("--keep", action="store_true", help="keep the trained weights")
     parser.add_argument("--list", action="store_true", help="print the runs and their numbers")
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--task", type=int, help="do the run of this number alone, no report")
@@ -65,49 +100,144 @@ def main(args: argparse.Namespace) -> None:
     """
     from jaxcnn.ablation import runs  # jax reads the environment when it is loaded
 
-    plan, text = ablation.load(args.file)
-    check_whole("--seeds", args.seeds, 1, 1000)
     check_whole("--jobs", args.jobs, 1, 1000)
-    every = runs.tasks(plan, args.seeds)
-    out = args.out or Path("runs/ablations") / (args.file.stem + "-quick" * args.quick)
-    todo = every
-    if args.task is not None:
-        if not 0 <= args.task < len(every):
-            raise UserError(f"--task={args.task}: the runs are 0 to {len(every) - 1}")
-        todo = [every[args.task]]
-    if args.variant is not None:
-        todo = [task for task in every if task.variant == args.variant]
-        if not todo:
-            raise UserError(f"no variant {args.variant!r}: {nearest(args.variant, plan.variants)}")
+    if args.seeds is not None:
+        check_whole("--seeds", args.seeds, 1, 1000)
+    if args.hours is not None and not 0 <= args.hours < 1e6:
+        raise UserError(f"--hours={args.hours} is not a number of hours")
+    jobs = [make_job(file, args) for file in (files() if args.all else [args.file])]
+    numbered = [(job, task) for job in jobs for task in job.every]
     if args.list:
-        for number, task in enumerate(every):
-            done = runs.finished(plan, task, out, quick=args.quick)
-            print(f"{number} {task.variant}, seed {task.seed}{': done' if done else ''}")
+        for number, (job, task) in enumerate(numbered):
+            done = runs.finished(job.plan, task, job.out)
+            name = f"{job.file.stem}: " * args.all
+            print(f"{number} {name}{task}{': done' if done else ''}")
         return
-    runs.check_writable(out)
-    if todo is every:
-        with runs.held(out):
-            run_all(plan, text, every, args, out)
-    elif PARENT in os.environ:
-        run_for_parent(plan, todo, out, quick=args.quick)
+    if args.task is not None:
+        if not 0 <= args.task < len(numbered):
+            raise UserError(f"--task={args.task}: the runs are 0 to {len(numbered) - 1}")
+        job, task = numbered[args.task]
+        run_here(job, [task], keep=args.keep)
+    elif args.variant is not None:
+        if args.all:
+            raise UserError("--variant is of one file: name it in place of --all")
+        (job,) = jobs
+        todo = [task for task in job.every if task.variant == args.variant]
+        if not todo:
+            near = nearest(args.variant, job.plan.variants)
+            raise UserError(f"no variant {args.variant!r}: {near}")
+        run_here(job, todo, keep=args.keep)
     else:
-        cli.set_up()
-        compared(plan, quick=args.quick)
-        runs.run(plan, todo, out, quick=args.quick, say=lambda line: print(line, flush=True))
+        run_jobs(jobs, args)
 
 
-def compared(plan: ablation.Ablation, *, quick: bool) -> dict:
+def files() -> list[Path]:
+    """Returns the files of configs/ablations, of the current directory.
+
+    Raises:
+      UserError: if there are none.
+    """
+    found = sorted(Path("configs/ablations").glob("*.py"))
+    if not found:
+        raise UserError(
+            "there is no configs/ablations here: run --all in a clone of the repository"
+        )
+    return found
+
+
+def make_job(file: Path, args: argparse.Namespace) -> Job:
+    """Returns the ablation of a file, as the command line changes it.
+
+    Raises:
+      UserError: see `ablation.load`.
+    """
+    from jaxcnn.ablation import runs
+
+    plan, text = ablation.load(file)
+    plan = plan.on(args.data) if args.data else plan
+    name = f"{file.stem}-{args.data}" if args.data else file.stem
+    out = args.out or Path("runs/ablations")
+    if args.all or not args.out:
+        out = out / name
+    return Job(file, plan, text, runs.tasks(plan, args.seeds or plan.seeds), out)
+
+
+def run_here(job: Job, todo: list, *, keep: bool) -> None:
+    """Does runs in this process."""
+    from jaxcnn.ablation import runs
+
+    runs.check_writable(job.out)
+    if PARENT in os.environ:
+        run_for_parent(job, todo, keep=keep)
+        return
+    cli.set_up()
+    compared(job.plan)
+    runs.run(job.plan, todo, job.out, say=lambda line: print(line, flush=True), keep=keep)
+
+
+def compared(plan: ablation.Ablation) -> dict:
     """Returns the sizes of the networks, after a check of what the ablation says of them."""
     from jaxcnn.ablation import sizes
 
-    found = sizes.measure(plan, quick=quick)
+    found = sizes.measure(plan)
     sizes.check(plan, found)
     return found
 
 
-def run_all(
-    plan: ablation.Ablation, text: str, every: list, args: argparse.Namespace, out: Path
-) -> None:
+def run_jobs(jobs: list[Job], args: argparse.Namespace) -> None:
+    """Does all runs that are not done, until the time is over, and reports.
+
+    Raises:
+      UserError: if an ablation failed, after those of the others; or if a signal came.
+    """
+    from jaxcnn.ablation import runs
+
+    deadline = time.monotonic() + 3600 * args.hours if args.hours is not None else math.inf
+    failed: list[UserError] = []
+    for job in cheapest_first(jobs) if args.all else jobs:
+        if time.monotonic() > deadline:
+            break
+        if args.all:
+            print(f"\n== {job.file.stem}", flush=True)
+        runs.check_writable(job.out)
+        try:
+            with runs.held(job.out):
+                run_all(job, args, deadline)
+        except UserError as error:
+            if not args.all or error.exit_code >= 128:  # a signal ends all
+                raise
+            print(f"{job.file.stem}: {error}", file=sys.stderr)
+            failed.append(error)
+    left = {job.file.stem: len(job.left) for job in jobs}
+    names = [f"{name} ({count})" for name, count in left.items() if count]
+    if names:
+        print(f"\nruns left: {', '.join(names)}: the same command continues")
+    if failed:
+        raise UserError(f"{len(failed)} ablations failed: see above", failed[0].exit_code)
+
+
+def cheapest_first(jobs: list[Job]) -> list[Job]:
+    """Returns the ablations that have runs left or no result, by the multiply-adds of those."""
+    from jaxcnn.config import build
+
+    cost: dict[Path, float] = {}
+    for job in jobs:
+        left = job.left
+        if left or not (job.out / "results.md").exists():
+            print(f"measuring {job.file.stem}", flush=True)
+            try:
+                sizes = compared(job.plan)
+            except UserError:
+                cost[job.file] = 0  # which it says again in its turn
+                continue
+            config = job.plan.config(next(iter(job.plan.variants)), 0)
+            plan = build.make_plan(config, config.data.num_examples)
+            images = plan.total * config.train.batch_size if job.plan.trains else 1
+            cost[job.file] = images * sum(sizes[task.variant].macs for task in left)
+    return sorted((job for job in jobs if job.file in cost), key=lambda job: cost[job.file])
+
+
+def run_all(job: Job, args: argparse.Namespace, deadline: float) -> None:
     """Does the runs that are not done, each variant in a process of its own, and reports.
 
     Raises:
@@ -119,43 +249,60 @@ def run_all(
     from jaxcnn.ablation.progress import Progress
 
     jax.config.update("jax_platforms", "cpu")  # of this process: a device's memory is for the runs
-    found = compared(plan, quick=args.quick)
-    progress = Progress(plan, every, out, quick=args.quick)
-    done = len(every) - len(progress.left)
-    print(f"{len(every)} runs, {done} of them done already  ({out})", flush=True)
+    found = compared(job.plan)
+    progress = Progress(job.plan, job.every, job.out)
+    done = len(job.every) - len(progress.left)
+    print(f"{len(job.every)} runs, {done} of them done already  ({job.out})", flush=True)
     waiting = list(dict.fromkeys(task.variant for task in progress.left))
     with preemption.stop_request(print) as stop, stop.deferred():  # the runs save first
-        failed = run_variants(waiting, args, out, progress)
-    results = [runs.finished(plan, task, out, quick=args.quick) for task in every]
+        failed = run_variants(waiting, job, args, progress, deadline)
+    counted = [task for task in job.every if task.tuning is None]
+    results = [runs.finished(job.plan, task, job.out) for task in counted]
     kept = [result for result in results if result is not None]
     if not kept:
-        raise UserError(f"no run of {args.file} finished: see the messages above")
-    print(f"\n{report.write(plan, text, kept, found, out)}\n{out / 'results.md'}", flush=True)
-    report.draw(plan, text, kept, out)
-    print(out / "figure.png")
-    if failed and len(kept) < len(every):  # other processes may have done the rest
+        if failed:
+            raise UserError(f"no run of {job.file} finished: see the messages above")
+        return
+    machine = f"{versions.cores()} cores of {versions.processor()}, jax {jax.__version__}"
+    evidence = report.Evidence(kept, found, machine)
+    command = f"python -m jaxcnn.ablate {job.file}" + (f" --data={args.data}" if args.data else "")
+    print(f"\n{report.write(job.plan, job.text, evidence, job.out, command)}", flush=True)
+    figures = [job.out / f"figure{kind}" for kind in (".png", ".svg")]
+    report.draw(job.plan, job.text, evidence, figures)
+    print(f"{job.out / 'results.md'}\n{figures[0]}", flush=True)
+    if failed and len(kept) < len(counted):  # other processes may have done the rest
         raise UserError(
-            f"the table lacks {len(every) - len(kept)} of {len(every)} runs, of the variants"
+            f"the table lacks {len(counted) - len(kept)} of {len(counted)} runs, of the variants"
             f" {', '.join(failed)}: see above, then run the same command again",
             max(failed.values()),
         )
 
 
 def run_variants(
-    variants: list[str], args: argparse.Namespace, out: Path, progress: "Progress"
+    variants: list[str],
+    job: Job,
+    args: argparse.Namespace,
+    progress: "Progress",
+    deadline: float = math.inf,
 ) -> dict[str, int]:
     """Runs each variant in a process of its own, some at once; returns exit codes of failures.
+
+    None is begun after the deadline, a time of `time.monotonic`.
 
     Raises:
       UserError: when the runs were stopped by a signal; they have saved.
     """
     left, failed = list(variants), {}
     running: dict[str, subprocess.Popen] = {}
-    command = [sys.executable, "-m", "jaxcnn.ablate", str(args.file), f"--seeds={args.seeds}"]
-    command += [f"--out={out}", *["--quick"] * args.quick, *["--debug"] * args.debug]
+    command = [sys.executable, "-m", "jaxcnn.ablate", str(job.file), f"--out={job.out}"]
+    command += [f"--seeds={args.seeds}"] * (args.seeds is not None)
+    command += [f"--data={args.data}"] * bool(args.data)
+    command += ["--keep"] * args.keep + ["--debug"] * args.debug
     told = False
     with preemption.stop_request(lambda line: None) as stop, stop.deferred():
         while running or (left and not stop):
+            if time.monotonic() > deadline:
+                left.clear()
             while left and len(running) < args.jobs and not stop:
                 variant = left.pop(0)
                 with blocked():
@@ -205,7 +352,7 @@ def start(command: list[str]) -> subprocess.Popen:
     )
 
 
-def run_for_parent(plan: ablation.Ablation, todo: list, out: Path, *, quick: bool) -> None:
+def run_for_parent(job: Job, todo: list, *, keep: bool) -> None:
     """Does runs in silence: the process that started this one reads what they leave and tells.
 
     Raises:
@@ -216,7 +363,7 @@ def run_for_parent(plan: ablation.Ablation, todo: list, out: Path, *, quick: boo
 
     cli.set_up()
     try:
-        runs.run(plan, todo, out, quick=quick, say=lambda line: None)
+        runs.run(job.plan, todo, job.out, say=lambda line: None, keep=keep)
     except train.InterruptedRunError as stopped:
         sys.exit(stopped.exit_code)
 

@@ -121,5 +121,5 @@ def test_own_ablation_is_listed_from_its_directory(own, capsys):
     plan, text = ablation.load(Path("widths.py"))
     assert text.startswith("Two widths.")
     ablate.compared(plan, quick=True)  # the sizes are as it says
-    ablate.main(ablate.parse(["widths.py", "--quick", "--seeds=1", "--list"]))
+    ablate.main(ablate.parse(["widths.py", "--seeds=1", "--list"]))
     assert capsys.readouterr().out.splitlines() == ["0 narrow, seed 0", "1 wide, seed 0"]

@@ -95,7 +95,7 @@ WRONG = [
     "python -m jaxcnn.main --config=lenet5 --config.model.overrides.depth=3",
     "python -m jaxcnn.predict --workdir=x --topk=many cat.jpg",
     "python -m jaxcnn.nothing",
-    "python -m jaxcnn.ablate configs/ablations/nothing.py --quick",
+    "python -m jaxcnn.ablate configs/ablations/nothing.py",
     "python -m jaxcnn.ablate configs/ablations/lrn.py --slow",
     "python docs/nothing.py",
     "pip install -e .[nothing]",

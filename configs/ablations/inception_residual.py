@@ -3,25 +3,22 @@
 Claim: residual connections accelerate the training of Inception networks greatly.
 Source: Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Residual Connections on
 Learning", 2016, figures 23 and 24.
-Found: agrees that they accelerate. Quick, 3 seeds, training loss after 20 steps: with shortcuts
-0.90 ± 0.14, without 3.22 ± 0.69.
-Ours: eight modules of Inception-ResNet-v1, 75x75 digits.
+Design: four modules of Inception-ResNet-v1.
 """
 
-from jaxcnn.ablation import Ablation
-from jaxcnn.config import recipes
-from jaxcnn.config.recipes.ablation import on_digits, short
+from jaxcnn.ablation import Ablation, Claim
+from jaxcnn.config.recipes.ablation import on_glyphs
 
 
 def get_ablation():
-    config = on_digits(recipes.recipe("inception_resnet_v1"), size=75, examples=300)
-    config.model.overrides.stage_sizes = (2, 4, 2)
+    config = on_glyphs("inception_resnet_v1", size=75, epochs=5)
+    config.model.overrides.stage_sizes = (1, 2, 1)
     return Ablation(
         base=config,
         variants={
             "with shortcuts": {},
             "without": {"model.overrides.residual": False},
         },
+        claims=[Claim("with shortcuts", "<", "without")],
         metric="train/loss",
-        quick={**short(20), "train.batch_size": 32, "model.overrides.stage_sizes": (1, 2, 1)},
     )

@@ -1,25 +1,21 @@
 """Units removed after training.
 
-Claim: a plain network breaks when a layer is taken out; a residual one loses little, and one
+Claim: a plain network breaks when units are taken out; a residual one loses little, and one
 trained with stochastic depth least.
 Source: Veit et al., "Residual Networks Behave Like Ensembles of Relatively Shallow Networks",
 2016; Huang et al., 2016.
-Found: does not show, though the order is the claim's. Quick, 3 seeds, test error without a quarter
-of the units: plain 0.90 ± 0.04, which is chance, residual 0.64 ± 0.28, stochastic depth 0.37 ±
-0.44.
+Design: 26 layers of half the width, trained to the end of their curve; a quarter of the units is
+removed, in twelve random ways.
 """
 
-from jaxcnn.ablation import Ablation
+from jaxcnn.ablation import Ablation, Claim
 from jaxcnn.ablation.measures import lesion
-from jaxcnn.config import recipes
-from jaxcnn.config.recipes.ablation import on_digits, short
+from jaxcnn.config.recipes.ablation import on_glyphs
 
 
 def get_ablation():
-    config = on_digits(recipes.recipe("cifar_resnet32"))
-    config.model.overrides.stage_sizes = (5, 5, 5)
-    config.optimizer.update(name="sgd", weight_decay=1e-4)
-    config.schedule.update(name="cosine", learning_rate=0.1)
+    config = on_glyphs("cifar_resnet32", epochs=40, rate=0.1, sgd=True)
+    config.model.overrides.update(stage_sizes=(4, 4, 4), width=8)
     return Ablation(
         base=config,
         variants={
@@ -30,9 +26,12 @@ def get_ablation():
             },
             "plain": {"model.overrides.shortcut": "none"},
         },
+        claims=[
+            Claim("residual", "<", "plain"),
+            Claim("stochastic depth", "<", "residual"),
+        ],
         metric="test error without a quarter of the units",
         limits=(0, 1),
         x="units removed",
-        quick={**short(130), "model.overrides.stage_sizes": (4, 4, 4)},
         measure=lesion,
     )

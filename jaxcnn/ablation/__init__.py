@@ -1,11 +1,13 @@
 """One mechanism switched, everything else equal: what an ablation is.
 
 A file of `configs/ablations` says it, in `get_ablation()`: a config, the variants as fields that
-differ from it, and the metric. `python -m jaxcnn.ablate` runs it.
+differ from it, the metric, and what the paper claims of the variants. `python -m jaxcnn.ablate`
+runs it.
 """
 
 import copy
 import dataclasses
+import itertools
 import math
 import runpy
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxcnn.config import config_dict, user_modules
+from jaxcnn.config.datasets import DATASETS, HOLDOUTS
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.errors import UserError, nearest
 
@@ -20,8 +23,27 @@ Curve = list[tuple[float, float]]
 # (config, workdir of its run) → points (x, y)
 Measure = Callable[[RunConfig, Path], Curve]
 
-# A run of some seconds keeps its last state alone.
-QUICK = {"checkpoint.every": "never", "checkpoint.keep_best": 0}
+RELATIONS = (">", "<", ">=", "<=", "~")
+MARGIN, FACTOR = 0.01, 1.25  # the least difference that matters, by default
+TUNING_SEED = 1000
+
+
+class Claim(NamedTuple):
+    """What a paper says of the metric of two variants.
+
+    Attributes:
+      first: a variant.
+      relation: ">" or "<", the first has the larger or the smaller value; ">=" or "<=", it is no
+        smaller or larger than by `margin`; "~", the two differ by less than `margin`.
+      second: the variant that it is compared with.
+      margin: the least difference that matters, in the metric's unit; on a logarithmic scale it is
+        a factor, such as 1.1 for a tenth. None is 0.01, or 1.25 on a logarithmic scale.
+    """
+
+    first: str
+    relation: str
+    second: str
+    margin: float | None = None
 
 
 class Sizes(NamedTuple):
@@ -49,39 +71,36 @@ class Ablation:
     Attributes:
       base: what all have in common, a ConfigDict as recipes return it.
       variants: of each, by name, the fields that it sets: {"model.overrides.width": 8}.
-      baseline: the variant that the others are compared with, "" is the first; or a dictionary,
-        from a variant to the one that it is compared with.
+      claims: what is judged; () compares each variant with the first, without a verdict.
       metric: a key of a run's records: its last value is the result, its values the curve.
-      quick: fields of a shorter run, for a laptop, set before those of the variant.
+      seeds: number of runs of each variant.
+      tune: values of fields that are tried for each variant, on validation images, before its
+        runs: {"schedule.learning_rate": (0.03, 0.1)}. Of several fields all combinations are tried.
       x: what the curve goes along.
       measure: returns the curve instead of the records; its last y is the result.
       trains: whether there is a run before the measurement.
-      log_y: whether the figure's axis is logarithmic.
+      log: whether values are compared by their ratios, with geometric means; by default those
+        without an upper limit, such as a loss, are.
       limits: of the metric's values, by which intervals are cut; by default (0, 1) of a `top1` or
         `top5`, (0, inf) of a `loss`, and none.
       sizes: what must hold of the variants' sizes, or no run begins; by default all are equal. An
         empty list compares networks whose sizes have nothing to do with each other.
+      loss: the training loss up to which the epochs are counted.
     """
 
     base: Any
     variants: Mapping[str, Mapping[str, Any]]
-    baseline: str | Mapping[str, str] = ""
+    claims: Sequence[Claim] = ()
     metric: str = "test/top1"
-    quick: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    seeds: int = 5
+    tune: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
     x: str = "epoch"
     measure: Measure | None = None
     trains: bool = True
-    log_y: bool = False
+    log: bool | None = None
     limits: tuple[float, float] | None = None
     sizes: Sequence[Sizes] = (Sizes("parameters"), Sizes("macs"))
-
-    @property
-    def baselines(self) -> Mapping[str, str]:
-        """From each variant to the one that it is compared with; those of none are left out."""
-        if not isinstance(self.baseline, str):
-            return self.baseline
-        first = self.baseline or next(iter(self.variants))
-        return {variant: first for variant in self.variants if variant != first}
+    loss: float = 0.5
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -93,19 +112,70 @@ class Ablation:
             return (0.0, 1.0)
         return (0.0 if kind in ("loss", "nll", "grad_norm") else -math.inf, math.inf)
 
-    def config(self, variant: str, seed: int, *, quick: bool) -> RunConfig:
-        """Returns the config of a run.
+    @property
+    def logarithmic(self) -> bool:
+        """Whether values are compared by their ratios."""
+        return self.bounds == (0.0, math.inf) if self.log is None else self.log
+
+    @property
+    def compared(self) -> Sequence[Claim]:
+        """The claims, or every variant with the first one and no claim: the relation is ""."""
+        first, *others = self.variants
+        return self.claims or [Claim(variant, "", first) for variant in others]
+
+    def margin(self, claim: Claim) -> float:
+        """The least difference of a claim that matters, or the least factor."""
+        default = FACTOR if self.logarithmic else MARGIN
+        return default if claim.margin is None else claim.margin
+
+    def config(self, variant: str, seed: int, fields: Mapping[str, Any] | None = None) -> RunConfig:
+        """Returns the config of a run, with further fields.
 
         Raises:
           UserError: for a field that configs do not have.
         """
         config = copy.deepcopy(self.base)
-        short = {**QUICK, **self.quick} if quick else {}
-        for fields in (short, self.variants[variant]):
-            for name, value in fields.items():
+        for changes in (self.variants[variant], fields or {}):
+            for name, value in changes.items():
                 config_dict.set_field(config, name, value)
         config.seed = seed
         return config_dict.freeze(config)
+
+    def on(self, dataset: str) -> "Ablation":
+        """Returns the same with another data set: its images at the size of the file's.
+
+        Raises:
+          UserError: if there is no such data set.
+        """
+        if dataset not in DATASETS:
+            raise UserError(f"--data={dataset}: {nearest(dataset, DATASETS)}")
+        base = copy.deepcopy(self.base)
+        before = base.data.image_size, base.data.labelled, base.data.flip
+        base.dataset = dataset
+        DATASETS[dataset](base)
+        native = base.data.image_size
+        base.data.image_size, base.data.labelled, base.data.flip = before
+        if base.data.kind == "tfds" and native != base.data.image_size:
+            base.data.update(train_crop="resize", eval_crop="resize")
+        if base.data.kind == "folder":
+            base.data.labelled = 0  # the number of classes is not known
+        base.data.labelled -= base.data.labelled % _classes(base)
+        return dataclasses.replace(self, base=base)
+
+    def tuning(self) -> list[dict[str, Any]]:
+        """Returns the fields of each run that tunes a variant; [] if none does."""
+        if not self.tune:
+            return []
+        choices = itertools.product(*self.tune.values())
+        held_out = {"data.holdout": HOLDOUTS.get(self.base.dataset, 0)}
+        return [{**dict(zip(self.tune, values, strict=True)), **held_out} for values in choices]
+
+
+def _classes(config: Any) -> int:
+    """Returns the number of classes, as far as examples are drawn by class."""
+    if config.data.kind == "glyphs":
+        return 36
+    return config.data.num_classes if config.data.kind in ("tfds", "synthetic") else 10
 
 
 def load(file: Path) -> tuple[Ablation, str]:
@@ -133,19 +203,24 @@ def load(file: Path) -> tuple[Ablation, str]:
         raise UserError(f"get_ablation() of {file} returns no Ablation: {example}")
     if len(ablation.variants) < 2:
         raise UserError(f"{file} has {len(ablation.variants)} variants: nothing to compare")
-    named = [("a baseline", (*ablation.baselines, *ablation.baselines.values()))]
+    named: list[tuple[str, tuple[str, ...]]] = [
+        ("a claim", (claim.first, claim.second)) for claim in ablation.claims
+    ]
     named += [(f"the {sizes.quantity}", tuple(sizes.variants)) for sizes in ablation.sizes]
     for purpose, names in named:
         for name in names:
             if name not in ablation.variants:
                 near = nearest(name, ablation.variants)
                 raise UserError(f"{file}: no variant {name!r} for {purpose}: {near}")
+    for claim in ablation.claims:
+        if claim.relation not in RELATIONS:
+            raise UserError(f"{file}: {claim}: a relation is one of {' '.join(RELATIONS)}")
     for variant in ablation.variants:  # a misspelt field is better said before the first run
         if Path(variant).is_absolute() or {"..", ""} & {*Path(variant).parts, variant}:
             raise UserError(f"{file}: the variant {variant!r} must name a folder within --out")
-        for quick in (False, True):
-            config = ablation.config(variant, 0, quick=quick)
-            config_dict.to_saved(config)
-            user_modules.import_model(config.model.name)  # which the user's own file names
-            user_modules.import_data(config.data.kind)
+        for fields in (None, *ablation.tuning()[:1]):
+            config = ablation.config(variant, 0, fields)
+        config_dict.to_saved(config)
+        user_modules.import_model(config.model.name)  # which the user's own file names
+        user_modules.import_data(config.data.kind)
     return ablation, content["__doc__"] or ""

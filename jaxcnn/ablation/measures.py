@@ -1,5 +1,6 @@
 """Measurements that are no record of a run: functions (config, workdir) → curve."""
 
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -37,26 +38,30 @@ def gradient_flow(config: RunConfig, directory: Path) -> Curve:
         batch = train_batch(dataset, batch_size=config.train.batch_size, seed=config.seed, step=0)
         statistics = build_data.measure_statistics(config, dataset)
         images = build_data.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
-        head_loss = make_head_loss(config.loss.name, config.loss.label_smoothing)
-
-        @jax.jit
-        def gradient(key: jax.Array) -> Any:
-            variables = model.init(key, images)
-            rest = {name: tree for name, tree in variables.items() if name != "params"}
-
-            def loss(params: Any) -> jax.Array:
-                rngs = {"dropout": key, "drop_path": key}
-                logits, _ = model.apply(
-                    {"params": params, **rest}, images, train=True, rngs=rngs, mutable=True
-                )
-                return head_loss(logits, jnp.asarray(batch["label"])).mean()
-
-            return jax.grad(loss)(variables["params"])
-
-        grads = gradient(jax.random.key(config.seed))
+        kind = (config.loss.name, config.loss.label_smoothing)
+        key = jax.random.key(config.seed)
+        grads = _gradient_at_start(model, kind, key, images, jnp.asarray(batch["label"]))
         flat = traverse_util.flatten_dict(grads, sep="/")
         names = reversed(_layers(model, images))
         return [(float(i), float(jnp.linalg.norm(flat[name]))) for i, name in enumerate(names)]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))  # compiled once for all seeds
+def _gradient_at_start(
+    model: nn.Module, kind: tuple[str, float], key: jax.Array, images: jax.Array, labels: jax.Array
+) -> Any:
+    """Returns the gradient of the loss `kind`, a name and its smoothing, at initial weights."""
+    variables = model.init(key, images)
+    rest = {name: tree for name, tree in variables.items() if name != "params"}
+
+    def loss(params: Any) -> jax.Array:
+        rngs = {"dropout": key, "drop_path": key}
+        logits, _ = model.apply(
+            {"params": params, **rest}, images, train=True, rngs=rngs, mutable=True
+        )
+        return make_head_loss(*kind)(logits, labels).mean()
+
+    return jax.grad(loss)(variables["params"])
 
 
 def _layers(model: nn.Module, images: jax.Array) -> list[str]:

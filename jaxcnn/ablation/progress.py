@@ -20,14 +20,13 @@ class Progress:
       ablation: the compared variants.
       every: all its runs.
       out: where they live.
-      quick: as the runs were started.
 
     Raises:
       UserError: if a result is damaged, or of another config.
     """
 
-    def __init__(self, ablation: Ablation, every: Sequence[Task], out: Path, *, quick: bool):
-        self._ablation, self._out, self._quick = ablation, out, quick
+    def __init__(self, ablation: Ablation, every: Sequence[Task], out: Path):
+        self._ablation, self._out = ablation, out
         self._total = len(every)
         self.left = [task for task in every if self._result(task) is None]
         self._log = MetricWriter(out)
@@ -67,7 +66,7 @@ class Progress:
         for task in tasks:
             seconds = now - self._since.setdefault(task, now)
             step = _last_step(task.directory(self._out) / "run.txt")
-            parts.append(f"{task.variant}, seed {task.seed}, {step}{duration(seconds)}")
+            parts.append(f"{task}, {step}{duration(seconds)}")
         number = self._total - len(self.left) + 1
         numbers = f"{number}-{number + len(tasks) - 1}" if len(tasks) > 1 else str(number)
         return f"{numbers} of {self._total}: {'; '.join(parts)}{self._time_left(now)}"
@@ -80,7 +79,7 @@ class Progress:
         return f", about {duration(seconds)} left"
 
     def _result(self, task: Task) -> Result | None:
-        return finished(self._ablation, task, self._out, quick=self._quick)
+        return finished(self._ablation, task, self._out)
 
 
 def _last_step(file: Path) -> str:

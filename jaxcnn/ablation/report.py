@@ -1,208 +1,353 @@
-"""What an ablation found: results.csv, curves.csv, results.md, figure.svg and figure.png.
+"""What an ablation found: runs.jsonl, results.csv, curves.csv, results.md, figure.svg and .png.
 
-Intervals are Student's t at 95 % over seeds, cut where the metric ends: an accuracy is at most 1.
-The difference to the baseline is taken seed by seed: runs of one seed see the same batches.
+`statistics` has the rules. All but the figure's file formats is a function of runs.jsonl, which has
+what the runs left and what they ran on.
 """
 
 import csv
 import io
+import json
 import math
-import statistics
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxcnn.ablation import Ablation
-from jaxcnn.ablation.runs import Result
+from jaxcnn.ablation.runs import Result, from_record, to_record
 from jaxcnn.ablation.sizes import Size
+from jaxcnn.ablation.statistics import UNSEEN, Finding, Interval, interval, judge, shown
+from jaxcnn.config import config_dict, resume
+from jaxcnn.errors import UserError
 from jaxcnn.figures import style
 from jaxcnn.figures.labels import cell, label
+from jaxcnn.io import safe_files
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import csv_cell
 
 LONGEST_TITLE = 90  # characters
+_NOTHING = Interval(math.nan, math.nan, math.nan)
 
 
-class Interval(NamedTuple):
-    """A mean and how far the interval of 95 % reaches on either side.
+class Evidence(NamedTuple):
+    """All that an ablation's runs left.
 
-    The latter is nan for a single value, and both are if a value is not finite.
+    Attributes:
+      results: of the runs that are done, by variant and seed.
+      sizes: of each variant's network.
+      machine: what they ran on, in words.
     """
 
-    mean: float
-    half: float
+    results: Sequence[Result]
+    sizes: Mapping[str, Size]
+    machine: str
 
-    def __str__(self) -> str:
-        """Returns "0.939 ± 0.047": two digits of the interval that count, as many of the mean."""
-        if math.isnan(self.mean):
-            return "not finite"
-        (mean, *half), power = _rounded(self.mean, self.half)
-        text = f"{mean} ± {half[0]}" if half else mean
-        return f"({text})e{power}" if power else text
-
-    def cut(self, limits: tuple[float, float]) -> tuple[float, float]:
-        """Returns the ends of the interval within the values that a metric can have."""
-        low, high = limits
-        half = 0.0 if math.isnan(self.half) else self.half
-        return (max(self.mean - half, min(low, self.mean)), min(self.mean + half, high))
-
-    def ends(self, limits: tuple[float, float]) -> str:
-        """Returns "0.892 to 0.986", with the digits of the whole; "" for a single value."""
-        if math.isnan(self.half):
-            return ""
-        (_, _, low, high), power = _rounded(self.mean, self.half, *self.cut(limits))
-        text = f"{low} to {high}"
-        return f"({text})e{power}" if power else text
+    @property
+    def values(self) -> dict[str, dict[int, float]]:
+        """Results by variant and seed."""
+        found: dict[str, dict[int, float]] = {}
+        for row in self.results:
+            found.setdefault(row.task.variant, {})[row.task.seed] = row.value
+        return found
 
 
-def _rounded(mean: float, half: float, *more: float) -> tuple[list[str], int]:
-    """Returns numbers with the same decimals, and the power of ten that they are multiples of."""
-    numbers = [mean, *([] if math.isnan(half) else [half]), *more]
-    largest = max(abs(mean), 0.0 if math.isnan(half) else half)
-    power = math.floor(math.log10(largest)) if largest else 0
-    power = power if not -4 < power < 6 else 0
-    scaled = [number / 10.0**power for number in numbers]
-    unit = half / 10.0**power if half > 0 else 0.0  # nan is not
-    digits = 1 - math.floor(math.log10(float(f"{unit:.1e}"))) if unit else 4
-    return [f"{number:.{min(max(digits, 0), 6)}f}" for number in scaled], power
+def save(file: Path, ablation: Ablation, evidence: Evidence) -> None:
+    """Writes evidence as lines of JSON: first what was compared, then a line for each run."""
+    head = {
+        "metric": ablation.metric,
+        "machine": evidence.machine,
+        "sizes": {name: list(size) for name, size in evidence.sizes.items()},
+        "config": config_dict.to_saved(config_dict.freeze(ablation.base)),
+        "variants": _plain(ablation.variants),
+        "tune": _plain(ablation.tune),
+    }
+    rows = [head, *map(to_record, evidence.results)]
+    _write(file, "".join(f"{json.dumps(row)}\n" for row in rows))
 
 
-def interval(values: Sequence[float]) -> Interval:
-    """Returns the mean of independent values and Student's interval."""
-    from scipy import stats
+def read(file: Path, ablation: Ablation) -> Evidence:
+    """Returns the evidence of a file that `save` wrote.
 
-    count = len(values)
-    if not np.all(np.isfinite(values)):
-        return Interval(math.nan, math.nan)
-    if count < 2:
-        return Interval(float(np.mean(values)), math.nan)
-    error = statistics.stdev(values) / math.sqrt(count)  # exactly 0 of equal values
-    return Interval(float(np.mean(values)), float(stats.t.ppf(0.975, count - 1) * error))
+    Raises:
+      UserError: if it is damaged, or of an ablation that trains otherwise.
+    """
+    try:
+        head, *rows = map(json.loads, safe_files.read_text(file).splitlines())
+        results = [from_record(row) for row in rows]
+        sizes = {str(name): Size(*map(int, size)) for name, size in head["sizes"].items()}
+        machine, saved = str(head["machine"]), dict(head["config"])
+        same = (head["metric"], head["variants"], head["tune"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        raise UserError(f"{file} is damaged: write it again") from None
+    resume.check_unchanged(config_dict.freeze(ablation.base), saved, str(file))
+    if same != (ablation.metric, _plain(ablation.variants), _plain(ablation.tune)):
+        raise UserError(f"{file} has other variants or another metric: run the ablation again")
+    return Evidence(results, sizes, machine)
 
 
-def write(
-    ablation: Ablation,
-    text: str,
-    results: Sequence[Result],
-    sizes: Mapping[str, Size],
-    out: Path,
-) -> str:
-    """Writes all files but the figure, each whole or not at all, and returns the table.
+def _plain(value: Any) -> Any:
+    """Returns a value as it is after it was JSON."""
+    return json.loads(json.dumps(value))
+
+
+def write(ablation: Ablation, text: str, evidence: Evidence, out: Path, command: str) -> str:
+    """Writes all files but the figure, each whole or not at all, and returns the tables.
 
     Args:
       ablation: the compared variants.
       text: what its file says of it.
-      results: of all runs that are done.
-      sizes: of each variant's network.
+      evidence: of its runs.
       out: the directory.
+      command: what was run.
     """
-    order = list(ablation.variants)
-    rows = sorted(results, key=lambda row: (order.index(row.task.variant), row.task.seed))
-    head = ["variant", "seed", ablation.metric, *Size._fields]
-    values = [(*row.task, row.value, *sizes[row.task.variant]) for row in rows]
-    _write_csv(out / "results.csv", head, values)
-    points = [(*row.task, x, y) for row in rows for x, y in row.curve]
-    _write_csv(out / "curves.csv", ["variant", "seed", ablation.x, ablation.metric], points)
-    shown = table(ablation, rows, sizes)
-    figure = "![mean over seeds; bands from the lowest to the highest](figure.svg)"
-    _write(out / "results.md", f"{text.strip()}\n\n{shown}\n{figure}\n")
-    return shown
-
-
-def table(ablation: Ablation, results: Sequence[Result], sizes: Mapping[str, Size]) -> str:
-    """Returns the Markdown table: size, mean, interval and difference of each variant."""
-    by_variant = _by_variant(ablation, results)
-    baselines = ablation.baselines
-    common = set(baselines.values())
-    to = f" to {cell(next(iter(common)))}" if len(common) == 1 else ""
-    lines = [
-        f"| variant | parameters | multiply-adds | seeds | {cell(ablation.metric)}"
-        f" | 95 % interval | difference{to} |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+    save(out / "runs.jsonl", ablation, evidence)
+    head = ["variant", "seed", ablation.metric, "step_ms", "epochs", *Size._fields]
+    values = [
+        (row.task.variant, row.task.seed, row.value, row.step_ms, row.epochs)
+        + evidence.sizes[row.task.variant]
+        for row in evidence.results
     ]
-    for variant, values in by_variant.items():
-        base = by_variant.get(baselines.get(variant, ""), {})
-        both = [seed for seed in values if seed in base]
-        difference = ""
-        if both:
-            between = interval([values[seed] - base[seed] for seed in both])
-            difference = f"{'+' * (between.mean >= 0)}{between}"
-            difference += "" if to else f" to {cell(baselines[variant])}"
-        found = interval(list(values.values()))
-        size = sizes[variant]
-        lines.append(
-            f"| {cell(variant)} | {size.parameters:,} | {size.macs:,} | {len(values)}"
-            f" | {found} | {found.ends(ablation.bounds)} | {difference} |"
-        )
+    _write_csv(out / "results.csv", head, values)
+    points = [
+        (row.task.variant, row.task.seed, x, y) for row in evidence.results for x, y in row.curve
+    ]
+    _write_csv(out / "curves.csv", ["variant", "seed", ablation.x, ablation.metric], points)
+    _write(out / "results.md", page(ablation, text, evidence, "figure.svg", command))
+    return f"{verdicts(ablation, evidence)}\n{table(ablation, evidence)}"
+
+
+def page(ablation: Ablation, text: str, evidence: Evidence, figure: str, command: str) -> str:
+    """Returns a page about an ablation, in Markdown.
+
+    Args:
+      ablation: the compared variants.
+      text: what its file says of it.
+      evidence: of its runs.
+      figure: path of the figure from the page.
+      command: what repeats it.
+    """
+    seconds = sum(row.seconds for row in evidence.results)
+    runs = len(evidence.results)
+    larger = _larger(ablation, judge(ablation, evidence.values))
+    parts = [
+        *_said(text),
+        verdicts(ablation, evidence).rstrip(),
+        table(ablation, evidence).rstrip(),
+        f"![{_caption(ablation)}]({figure})",
+        f"```sh\n{command}\n```",
+        f"{runs} runs of {seconds / max(runs, 1):.0f} s on average; {evidence.machine}.",
+        *([larger] if larger else []),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def plan_page(ablation: Ablation, text: str, command: str) -> str:
+    """Returns the page of an ablation that was not run yet; see `page`."""
+    statements = [Finding(claim, _NOTHING, "") for claim in ablation.compared]
+    parts = [
+        *_said(text),
+        f"Not run yet. What will be compared is {cell(ablation.metric)}: "
+        + "; ".join(statement(ablation, one) for one in statements)
+        + ".",
+        f"```sh\n{command}\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _said(text: str) -> Iterator[str]:
+    """Returns what an ablation's file says of it as paragraphs of a page."""
+    title, *rest = paragraphs(text)
+    named = [_named(paragraph) for paragraph in rest]
+    yield f"# {title.rstrip('.')}"
+    yield from (f"**{name}.** {words}" if name else words for name, words in named)
+
+
+def paragraphs(text: str) -> list[str]:
+    """Returns the title of an ablation's file, then "Claim: …" and what else it says."""
+    title, _, rest = text.strip().partition("\n")
+    parts = re.split(r"\n\s*\n|\n(?=[A-Z][a-z]+: )", rest.strip())
+    return [title.strip(), *(" ".join(part.split()) for part in parts if part.strip())]
+
+
+def _named(paragraph: str) -> tuple[str, str]:
+    found = re.match(r"([A-Z][a-z]+): (.*)", paragraph)
+    return (found[1], found[2][:1].upper() + found[2][1:]) if found else ("", paragraph)
+
+
+def _caption(ablation: Ablation) -> str:
+    what = "geometric mean" if ablation.logarithmic else "mean"
+    return f"{what} over seeds; bands from the lowest to the highest"
+
+
+def _larger(ablation: Ablation, findings: Sequence[Finding]) -> str:
+    """Returns what a larger experiment would need, or ""."""
+    open_ones = [
+        f"{statement(ablation, one)}: about {one.seeds:,} seeds"
+        for one in findings
+        if one.verdict.startswith(UNSEEN) and one.seeds
+    ]
+    if not open_ones:
+        return ""
+    return (
+        "To see a difference as large as the one that was measured, with a probability of 80 %: "
+        + "; ".join(open_ones)
+        + "."
+    )
+
+
+def verdicts(ablation: Ablation, evidence: Evidence) -> str:
+    """Returns the Markdown table of the comparisons: statement, difference and verdict."""
+    ratio = ablation.logarithmic
+    rows = [
+        f"| statement about {cell(ablation.metric)} | {'ratio' if ratio else 'difference'}"
+        " (95 % interval) | verdict |",
+        "|---|--:|---|",
+    ]
+    for one in judge(ablation, evidence.values):
+        between = str(one.difference) if not math.isnan(one.difference.mean) else ""
+        if between and not ratio and one.difference.mean >= 0:
+            between = f"+{between}"
+        rows.append(f"| {statement(ablation, one)} | {between} | {cell(one.verdict)} |")
+    return "\n".join(rows) + "\n"
+
+
+def statement(ablation: Ablation, finding: Finding) -> str:
+    """Returns "residual-56 < plain-56" as a cell of a table."""
+    claim = finding.claim
+    margin = f"{'a factor of ' * ablation.logarithmic}{ablation.margin(claim):g}"
+    words = {
+        "": "and",
+        ">=": f"no worse, by {margin}, than",
+        "<=": f"no worse, by {margin}, than",
+        "~": "as",
+    }
+    return f"{cell(claim.first)} {words.get(claim.relation, claim.relation)} {cell(claim.second)}"
+
+
+def table(ablation: Ablation, evidence: Evidence) -> str:
+    """Returns the Markdown table of the variants: size, cost, mean and interval."""
+    rows = _by_variant(ablation, evidence.results)
+    show = {
+        "ms per step": any(not math.isnan(row.step_ms) for row in evidence.results),
+        f"epochs to loss {ablation.loss:g}": any(
+            not math.isnan(row.epochs) for row in evidence.results
+        ),
+        "tuned": bool(ablation.tune),
+        "diverged": any(not math.isfinite(row.value) for row in evidence.results),
+    }
+    used = [name for name, there in show.items() if there]
+    value_name = f"{cell(ablation.metric)} (95 % interval)"
+    head = ["variant", "parameters", "multiply-adds", *used, "seeds", value_name]
+    lines = [_row(head), "|---" + "|--:" * (len(head) - 1) + "|"]
+    for variant, found in rows.items():
+        size = evidence.sizes[variant]
+        good = [row.value for row in found if math.isfinite(row.value)]
+        cells = {
+            "ms per step": _median([row.step_ms for row in found]),
+            f"epochs to loss {ablation.loss:g}": _median([row.epochs for row in found]),
+            "tuned": cell(", ".join(f"{v:g}" for v in found[0].fields.values())),
+            "diverged": str(len(found) - len(good)),
+        }
+        value = interval(good, log=_positive(ablation, good)) if good else _NOTHING
+        shape = [cell(variant), f"{size.parameters:,}", f"{size.macs:,}"]
+        end = [str(len(found)), str(value.cut(ablation.bounds))]
+        lines.append(_row([*shape, *(cells[name] for name in used), *end]))
     return "\n".join(lines) + "\n"
 
 
-def draw(ablation: Ablation, text: str, results: Sequence[Result], out: Path) -> None:
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _positive(ablation: Ablation, values: Sequence[float]) -> bool:
+    """Returns whether to take geometric means."""
+    return ablation.logarithmic and min(values) >= 0
+
+
+def _median(values: Sequence[float]) -> str:
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return ""
+    middle = float(np.median(known))
+    return "more" if math.isinf(middle) else shown(middle, middle / 10)
+
+
+def draw(ablation: Ablation, text: str, evidence: Evidence, files: Sequence[Path]) -> None:
     """Draws the curves, and beside them the last values with their intervals and the names.
 
     Args:
       ablation: the compared variants.
       text: what its file says of it; the first line is the title.
-      results: of all runs that are done.
-      out: the directory.
+      evidence: of its runs.
+      files: where the figure goes, as .png or .svg.
 
     Raises:
       UserError: if matplotlib is missing.
     """
-    by_variant = _by_variant(ablation, results)
-    figure = style.new_figure(10, 0.28 * max(len(by_variant), 6) + 2.5)
-    title = (text.strip().splitlines() or [""])[0].rstrip(".")
-    style.headline(figure, title)
-    curves, values = style.new_axes(figure, 1, 2, width_ratios=(3, 2))[0]
-    for number, (variant, found) in enumerate(by_variant.items()):
+    rows = _by_variant(ablation, evidence.results)
+    figure = style.new_figure(10, 0.28 * max(len(rows), 6) + 2.5)
+    style.headline(figure, paragraphs(text)[0].rstrip("."))
+    single = all(len(row.curve) < 2 for row in evidence.results)
+    layout: dict[str, Any] = {} if single else {"width_ratios": (3, 2)}
+    axes = style.new_axes(figure, 1, 1 if single else 2, **layout)[0]
+    values = axes[-1]
+    for number, (_variant, found) in enumerate(rows.items()):
         line = style.line_style(number)
-        _draw_curve(
-            curves, [dict(row.curve) for row in results if row.task.variant == variant], line
-        )
-        _draw_value(values, number, interval(list(found.values())), ablation.bounds, line["color"])
+        if not single:
+            _draw_curve(axes[0], ablation, [dict(row.curve) for row in found], line)
+        _draw_value(values, number, ablation, [row.value for row in found], line["color"])
     metric = label(ablation.metric, LONGEST_TITLE)
-    style.describe(curves, x=label(ablation.x), y=metric)
-    if ablation.log_y:
-        curves.set_yscale("log")
+    if not single:
+        style.describe(axes[0], x=label(ablation.x), y=metric)
+    if ablation.logarithmic:
         values.set_xscale("log")
-    values.set_yticks(range(len(by_variant)), [label(name) for name in by_variant])
+        if not single:
+            axes[0].set_yscale("log")
+    values.set_yticks(range(len(rows)), [label(name) for name in rows])
     for number, name in enumerate(values.get_yticklabels()):
         name.set_color(style.line_style(number)["color"])
     values.invert_yaxis()
     style.describe(values, x=f"{metric}\nat the end, 95 % interval")
-    for kind in style.KINDS:
-        style.save(figure, out / f"figure{kind}")
+    for file in files:
+        style.save(figure, file)
 
 
-def _draw_curve(axes: Any, found: Sequence[dict[float, float]], line: dict[str, Any]) -> None:
+def _draw_curve(
+    axes: Any, ablation: Ablation, found: Sequence[dict[float, float]], line: dict[str, Any]
+) -> None:
     xs = sorted(set.intersection(*(set(points) for points in found)))
     ys = np.array([[points[x] for x in xs] for points in found])
-    axes.plot(xs, ys.mean(0), marker="." if len(xs) < 25 else "", **line)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = np.exp(np.log(ys).mean(0)) if ablation.logarithmic else ys.mean(0)
+    axes.plot(xs, means, marker="." if len(xs) < 25 else "", **line)
     axes.fill_between(xs, ys.min(0), ys.max(0), color=line["color"], alpha=0.15, lw=0)
 
 
 def _draw_value(
-    axes: Any, number: int, found: Interval, limits: tuple[float, float], color: str
+    axes: Any, number: int, ablation: Ablation, values: Sequence[float], color: str
 ) -> None:
-    if math.isnan(found.mean):
+    good = [value for value in values if math.isfinite(value)]
+    if not good:
         words: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "color": color}
         axes.text(0.5, number, "not finite", ha="center", va="center", **words)
         return
-    low, high = found.cut(limits)
-    reach = [[found.mean - low], [max(high - found.mean, 0.0)]]
-    axes.errorbar(found.mean, number, xerr=reach, fmt="o", color=color, capsize=3)
+    found = interval(good, log=_positive(ablation, good)).cut(ablation.bounds)
+    reach = [[found.mean - found.low], [max(found.high - found.mean, 0.0)]]
+    axes.plot(good, [number] * len(good), "|", color=color, alpha=0.5)
+    axes.errorbar(found.mean, number, xerr=np.nan_to_num(reach), fmt="o", color=color, capsize=3)
 
 
-def _by_variant(ablation: Ablation, results: Sequence[Result]) -> dict[str, dict[int, float]]:
-    """Returns the values by variant, in their order, and seed."""
-    found: dict[str, dict[int, float]] = {}
-    for variant in ablation.variants:
-        values = {row.task.seed: row.value for row in results if row.task.variant == variant}
-        if values:
-            found[variant] = dict(sorted(values.items()))
-    return found
+def _by_variant(ablation: Ablation, results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Returns the results by variant, in their order, and seed."""
+    found = {
+        variant: sorted(
+            (row for row in results if row.task.variant == variant), key=lambda row: row.task.seed
+        )
+        for variant in ablation.variants
+    }
+    return {variant: rows for variant, rows in found.items() if rows}
 
 
 def _write_csv(file: Path, head: Sequence[str], rows: Sequence[tuple]) -> None:

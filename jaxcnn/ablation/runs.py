@@ -2,21 +2,26 @@
 
 out/
   <variant>/seed<k>/   workdir of the run, its output as run.txt, and its result.json
+  <variant>/tuning<i>/ the same of a run that tries fields
   results.csv …        see `report`
 """
 
 import contextlib
 import json
+import math
 import os
+import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxcnn.ablation import Ablation, Curve
+import numpy as np
+
+from jaxcnn.ablation import TUNING_SEED, Ablation, Curve
 from jaxcnn.config import config_dict, resume
 from jaxcnn.config.schema import RunConfig
-from jaxcnn.errors import EXIT_WORKDIR, UserError, nearest
+from jaxcnn.errors import EXIT_PEER_LOST, EXIT_WORKDIR, UserError, nearest
 from jaxcnn.io import safe_files
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.run import workdir
@@ -26,14 +31,28 @@ RESULT = "result.json"
 
 
 class Task(NamedTuple):
-    """One run."""
+    """One run.
+
+    Attributes:
+      variant: what is run.
+      seed: its seed.
+      tuning: number of the tried fields, see `Ablation.tuning`; None of a run that counts.
+    """
 
     variant: str
     seed: int
+    tuning: int | None = None
+
+    def __str__(self) -> str:
+        """Returns "plain-20, seed 0", or "plain-20, tuning 1"."""
+        return f"{self.variant}, " + (
+            f"seed {self.seed}" if self.tuning is None else f"tuning {self.tuning}"
+        )
 
     def directory(self, out: Path) -> Path:
         """Its workdir."""
-        return out / self.variant / f"seed{self.seed}"
+        name = f"seed{self.seed}" if self.tuning is None else f"tuning{self.tuning}"
+        return out / self.variant / name
 
 
 class Result(NamedTuple):
@@ -43,20 +62,34 @@ class Result(NamedTuple):
       value: the last y of the curve.
       curve: the metric along the ablation's x.
       seconds: duration of the run since its last interruption; 0 if unknown.
+      fields: what tuning chose.
+      step_ms: milliseconds of a step, the median over the run's records; nan if unknown.
+      epochs: the first epoch at which the training loss was at most `Ablation.loss`; inf if none,
+        nan if unknown.
     """
 
     task: Task
     value: float
     curve: Curve
     seconds: float = 0.0
+    fields: Mapping[str, Any] = {}
+    step_ms: float = math.nan
+    epochs: float = math.nan
 
 
 def tasks(ablation: Ablation, seeds: int) -> list[Task]:
-    """Returns all runs, seed by seed within a variant: their order numbers them."""
-    return [Task(variant, seed) for variant in ablation.variants for seed in range(seeds)]
+    """Returns all runs: of each variant those that tune it, then those that count."""
+    return [
+        task
+        for variant in ablation.variants
+        for task in (
+            *(Task(variant, TUNING_SEED, i) for i in range(len(ablation.tuning()))),
+            *(Task(variant, seed) for seed in range(seeds)),
+        )
+    ]
 
 
-def finished(ablation: Ablation, task: Task, out: Path, *, quick: bool) -> Result | None:
+def finished(ablation: Ablation, task: Task, out: Path) -> Result | None:
     """Returns the result of a run that is done, or None.
 
     Raises:
@@ -67,18 +100,72 @@ def finished(ablation: Ablation, task: Task, out: Path, *, quick: bool) -> Resul
         return None
     try:
         saved = json.loads(safe_files.read_text(file))
-        value, kept = float(saved["value"]), dict(saved["config"])
-        curve = [(float(x), float(y)) for x, y in saved["curve"]]
-        seconds = float(saved.get("seconds", 0))
+        result = from_record(saved)._replace(task=task)
+        kept = dict(saved["config"])
     except (OSError, ValueError, TypeError, KeyError):
         raise UserError(f"{file} is damaged: remove it, and the run is done again") from None
-    config = ablation.config(*task, quick=quick)
+    fields = result.fields if task.tuning is None else ablation.tuning()[task.tuning]
+    config = ablation.config(task.variant, task.seed, fields)
     try:
         resume.check_unchanged(config, kept, str(file.parent))
     except UserError as error:
         difference = str(error).partition(". Use another")[0]
         raise UserError(f"{difference}: choose another --out, or remove that one") from None
-    return Result(task, value, curve, seconds)
+    return result
+
+
+def to_record(result: Result) -> dict[str, Any]:
+    """Returns a result as JSON has it; numbers that are not finite are null or "inf"."""
+    record = {"variant": result.task.variant, "seed": result.task.seed, **result._asdict()}
+    del record["task"]
+    record["curve"] = [[x, _to_json(y)] for x, y in result.curve]
+    return {name: _to_json(value) for name, value in record.items()}
+
+
+def from_record(record: Mapping[str, Any]) -> Result:
+    """Returns the result of a record of `to_record`.
+
+    Raises:
+      ValueError, TypeError, KeyError: if it is none.
+    """
+    return Result(
+        Task(str(record["variant"]), int(record["seed"])),
+        _from_json(record["value"]),
+        [(float(x), _from_json(y)) for x, y in record["curve"]],
+        float(record["seconds"]),
+        dict(record["fields"]),
+        _from_json(record["step_ms"]),
+        _from_json(record["epochs"]),
+    )
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
+
+
+def _from_json(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def tuned(ablation: Ablation, variant: str, out: Path) -> dict[str, Any] | None:
+    """Returns the fields that were best on validation images, or None if they are not all tried.
+
+    Raises:
+      UserError: see `finished`.
+    """
+    choices = ablation.tuning()
+    found = [finished(ablation, Task(variant, TUNING_SEED, i), out) for i in range(len(choices))]
+    done = [result for result in found if result is not None]
+    if len(done) < len(choices):
+        return None
+    if not choices:
+        return {}
+    sign = -1 if ablation.bounds[1] == 1.0 else 1  # a share grows, a loss falls
+    values = [sign * r.value if math.isfinite(r.value) else math.inf for r in done]
+    best = choices[values.index(min(values))]
+    return {name: best[name] for name in ablation.tune}
 
 
 def check_writable(out: Path) -> None:
@@ -118,89 +205,137 @@ def run(
     todo: Iterable[Task],
     out: Path,
     *,
-    quick: bool,
     say: Callable[[str], None],
+    keep: bool = False,
 ) -> None:
-    """Does runs of one variant, one after another, compiled once; those that are done are skipped.
+    """Does runs, one after another; those that are done are skipped.
 
-    So are, until the end, those that another process has in work.
+    So are, until the end, those that another process has in work. Runs of one variant are compiled
+    once.
 
     Args:
       ablation: what to compare.
       todo: the runs.
       out: where all runs of the ablation live.
-      quick: shorten them as the ablation says.
       say: takes a line for each run.
+      keep: whether to keep the trained weights; else a run leaves its records alone.
 
     Raises:
-      UserError: for whatever `train.run` refuses, a metric that the run does not have, or a run
-        that another process has in work.
+      UserError: for whatever `train.run` refuses, a metric that the run does not have, a run that
+        another process has in work, or one of a variant that is not tuned yet.
     """
-    from jaxcnn.config import programs as parts
-    from jaxcnn.training import train
-
-    programs: dict[str, parts.Programs] = {}
-
-    def build_once(config: RunConfig, *rest: Any) -> parts.Programs:
-        if not programs:
-            programs["all"] = parts.make_programs(config, *rest)
-        return programs["all"]
-
-    left = [task for task in todo if not finished(ablation, task, out, quick=quick)]
+    programs: dict[str, Any] = {}
+    left = [task for task in todo if not finished(ablation, task, out)]
     in_use = []
     for number, task in enumerate(left, 1):
-        config = ablation.config(*task, quick=quick)
         directory = task.directory(out)
+        if task.tuning is None:
+            fields = tuned(ablation, task.variant, out)
+        else:
+            fields = ablation.tuning()[task.tuning]
+        if fields is None:
+            in_use.append(
+                UserError(
+                    f"{task.variant} is not tuned yet: its first runs do that", EXIT_PEER_LOST
+                )
+            )
+            continue
         try:
             with workdir.locked(directory):
                 pass
         except UserError as error:
             in_use.append(error)
             continue
-        begun = time.monotonic()
-        with (
-            (directory / "run.txt").open("a", encoding="utf-8") as output,
-            contextlib.redirect_stdout(output),
-        ):
-            if ablation.trains:
-                train.run(config, directory, make_programs=build_once)
-            curve = _curve(ablation, config, directory)
-        if not curve:
-            raise UserError(f"{directory} has too few records to measure: log more often")
-        seconds = time.monotonic() - begun
-        record = {
-            "variant": task.variant,
-            "seed": task.seed,
-            "metric": ablation.metric,
-            "value": curve[-1][1],
-            "curve": curve,
-            "seconds": seconds,
-            "config": config_dict.to_saved(config),
-        }
-        with whole_file(directory / RESULT) as file:
-            file.write(json.dumps(record).encode())
+        result = _run_one(ablation, task, fields, directory, programs)
+        if not keep:
+            _remove_checkpoints(directory)
         place = f"{number} of {len(left)}: " if len(left) > 1 else ""
-        say(place + described(Result(task, curve[-1][1], curve, seconds), ablation.metric))
+        say(place + described(result, ablation.metric))
     if in_use:
         raise in_use[0]
 
 
+def _run_one(
+    ablation: Ablation,
+    task: Task,
+    fields: Mapping[str, Any],
+    directory: Path,
+    programs: dict[str, Any],
+) -> Result:
+    from jaxcnn.config import programs as parts
+    from jaxcnn.training import train
+
+    config = ablation.config(task.variant, task.seed, fields)
+    key = json.dumps([task.variant, fields])
+
+    def build_once(config: RunConfig, *rest: Any) -> parts.Programs:
+        if key not in programs:
+            programs.clear()  # only those of one config are kept
+            programs[key] = parts.make_programs(config, *rest)
+        return programs[key]
+
+    begun = time.monotonic()
+    with (
+        (directory / "run.txt").open("a", encoding="utf-8") as output,
+        contextlib.redirect_stdout(output),
+    ):
+        if ablation.trains:
+            train.run(config, directory, make_programs=build_once)
+        curve = _curve(ablation, config, directory, task)
+    if not curve:
+        raise UserError(f"{directory} has too few records to measure: log more often")
+    records = MetricWriter(directory, active=False).records()
+    chosen = fields if task.tuning is None else {}
+    result = Result(
+        task,
+        curve[-1][1],
+        curve,
+        round(time.monotonic() - begun, 1),
+        chosen,
+        _step_ms(records, config.train.batch_size),
+        _epochs_to(records, ablation.loss),
+    )
+    record = {
+        **to_record(result),
+        "metric": ablation.metric,
+        "config": config_dict.to_saved(config),
+    }
+    with whole_file(directory / RESULT) as file:
+        file.write(json.dumps(record).encode())
+    return result
+
+
+def _remove_checkpoints(directory: Path) -> None:
+    """Removes what a run of which only the result counts needs no more."""
+    folder = directory / "checkpoints"
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _step_ms(records: Sequence[Mapping[str, Any]], batch_size: int) -> float:
+    rates = [record["images_per_second"] for record in records if "images_per_second" in record]
+    return 1e3 * batch_size / float(np.median(rates[1:])) if rates[1:] else math.nan
+
+
+def _epochs_to(records: Sequence[Mapping[str, Any]], loss: float) -> float:
+    points = [(r["epoch"], r["train/loss"]) for r in records if "train/loss" in r]
+    return min((x for x, y in points if y <= loss), default=math.inf if points else math.nan)
+
+
 def described(result: Result, metric: str) -> str:
     """Returns "plain-20, seed 0: train/loss 0.3312 (47 s)"."""
-    variant, seed = result.task
-    return f"{variant}, seed {seed}: {metric} {result.value:.4f} ({duration(result.seconds)})"
+    return f"{result.task}: {metric} {result.value:.4f} ({duration(result.seconds)})"
 
 
-def _curve(ablation: Ablation, config: RunConfig, directory: Path) -> Curve:
+def _curve(ablation: Ablation, config: RunConfig, directory: Path, task: Task) -> Curve:
     if ablation.measure is not None:
         return ablation.measure(config, directory)
+    metric = ablation.metric
+    if task.tuning is not None:
+        metric = metric.replace("test/", "validation/")
     records = MetricWriter(directory, active=False).records()
-    points = {
-        record["epoch"]: record[ablation.metric] for record in records if ablation.metric in record
-    }
+    points = {record["epoch"]: record[metric] for record in records if metric in record}
     if not points:
         known = {key for record in records for key in record}
-        raise UserError(
-            f"the runs have no metric {ablation.metric!r}: {nearest(ablation.metric, known)}"
-        )
+        raise UserError(f"the runs have no metric {metric!r}: {nearest(metric, known)}")
     return list(points.items())

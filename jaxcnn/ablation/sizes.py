@@ -26,7 +26,7 @@ class Size(NamedTuple):
     macs: int
 
 
-def measure(ablation: Ablation, *, quick: bool) -> dict[str, Size]:
+def measure(ablation: Ablation) -> dict[str, Size]:
     """Returns the size of each variant's network; nothing is computed or allocated.
 
     Raises:
@@ -36,7 +36,7 @@ def measure(ablation: Ablation, *, quick: bool) -> dict[str, Size]:
     known: dict[str, Size] = {}
     found = {}
     for variant in ablation.variants:
-        config = ablation.config(variant, 0, quick=quick)
+        config = ablation.config(variant, 0)
         data = f"{config.dataset} {config.data.dir}"
         if data not in classes:
             classes[data] = build_data.load_data(config, "train").num_classes

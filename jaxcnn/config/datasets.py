@@ -16,6 +16,10 @@ def _digits(config: ConfigDict) -> None:
     config.data.update(kind="digits", image_size=32, channels=1, mean=(0.305,), std=(0.34,))
 
 
+def _glyphs(config: ConfigDict) -> None:
+    config.data.update(kind="glyphs", image_size=32, channels=3, mean=(0.29,), std=(0.21,))
+
+
 def _synthetic(config: ConfigDict) -> None:
     config.data.update(kind="synthetic", image_size=32, channels=3)
 
@@ -48,6 +52,7 @@ def _small_tfds(
 # Number of training examples held out as split "validation", for runs that depend on evaluations.
 HOLDOUTS = {
     "digits": 144,
+    "glyphs": 216,
     "synthetic": 256,
     "imagenet2012": 10_000,
     "mnist": 5_000,
@@ -59,6 +64,7 @@ HOLDOUTS = {
 
 DATASETS: dict[str, Callable[[ConfigDict], None]] = {
     "digits": _digits,
+    "glyphs": _glyphs,
     "synthetic": _synthetic,
     "folder": _folder,
     "imagenet2012": _imagenet2012,

@@ -210,7 +210,7 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise UserError(f"data.random_erasing_area={area} must increase and lie between 0 and 1")
     image = size**2 * channels
     largest = {"train.batch_size": values["train.batch_size"]}
-    if values["data.kind"] == "synthetic":
+    if values["data.kind"] in ("glyphs", "synthetic"):
         largest["data.num_examples"] = values["data.num_examples"]
     for field, images in largest.items():
         if images * image > LARGEST_ARRAY:

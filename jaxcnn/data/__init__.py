@@ -46,8 +46,8 @@ def load(kind: str, split: str, *, whole_images: bool = False, **fields: Any) ->
     """Returns one split of a data set: `load("digits", "train", image_size=28, channels=1)`.
 
     Args:
-      kind: "digits" (ships inside scikit-learn), "synthetic" (generated), "folder" (image files) or
-        "tfds" (prepared by TensorFlow Datasets).
+      kind: "digits" (ships inside scikit-learn), "glyphs" (drawn characters), "synthetic"
+        (patterns), "folder" (image files) or "tfds" (prepared by TensorFlow Datasets).
       split: see `load_split`.
       whole_images: see `load_split`.
       **fields: other fields of `LoadConfig`.
@@ -88,6 +88,16 @@ def load_split(config: LoadConfig, split: str, *, whole_images: bool = False) ->
             image_size=size,
             channels=config.channels,
             num_classes=config.num_classes,
+            num_examples=config.num_examples,
+            holdout=config.holdout,
+        )
+    if config.kind == "glyphs":
+        from jaxcnn.data.glyphs import load_glyphs
+
+        return load_glyphs(
+            split,
+            image_size=size,
+            channels=config.channels,
             num_examples=config.num_examples,
             holdout=config.holdout,
         )

@@ -16,7 +16,7 @@ from jaxcnn.data.source import Source
 from jaxcnn.errors import UserError
 
 Example = tuple[np.ndarray, int]
-KINDS = ("digits", "synthetic", "folder", "tfds")
+KINDS = ("digits", "glyphs", "synthetic", "folder", "tfds")
 
 
 def _check_kind(value: Any) -> str:
@@ -37,7 +37,7 @@ class DatasetConfig(spec.Section):
     )
     num_classes: int = spec.field(10, "synthetic only: number of classes", spec.whole(2, 10**6))
     num_examples: int = spec.field(
-        2048, "synthetic only: images of each split", spec.whole(1, 10**9)
+        2048, "glyphs and synthetic only: images of each split", spec.whole(1, 10**9)
     )
     train_split: str = spec.field(
         "train", "tfds only: training split, or several such as train+extra", spec.name
@@ -199,7 +199,7 @@ def random_bits(
     Args:
       key: two integers, usually the seed and the epoch.
       stream: separates the uses: 0 order, 1 crops, 2 held-out part, 3 synthetic images, 4 examples
-        that keep their labels, 5 order of the unlabelled.
+        that keep their labels, 5 order of the unlabelled, 6 glyphs.
       index: index of the example.
       repeat: number of the example's view in one epoch.
     """

@@ -153,7 +153,7 @@ def small(
         if also is not None:
             also(config)
 
-    recipes: dict[str, Recipe] = {"digits": small_digits, "synthetic": small_digits}
+    recipes: dict[str, Recipe] = dict.fromkeys(("digits", "glyphs", "synthetic"), small_digits)
     recipes |= dict.fromkeys(sets, tens_of_thousands)
     return recipes | {"folder": photographs} if folder else recipes
 

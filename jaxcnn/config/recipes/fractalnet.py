@@ -21,7 +21,9 @@ DIGITS = {
     "fractalnet34": Digits(32, 5),
     "fractalnet20_cifar10": Digits(32, 6),
     "fractalnet20_cifar100": Digits(32, 6),
+    "fractalnet_narrow_c6": Digits(epochs=12),
 }
+DIGITS_RATES = {"fractalnet_narrow_c6": 4e-3}  # 160 layers, which learn slowly at the others' rate
 
 
 def recipes(model: str) -> common.Recipes:
@@ -30,7 +32,9 @@ def recipes(model: str) -> common.Recipes:
     if model == "fractalnet34":
         small = common.small(also=without_drops, digits=digits)
         return common.Recipes(small, {"imagenet2012": imagenet})
-    small = common.small(folder=0, also=without_drops, digits=digits)
+    small = common.small(
+        folder=0, also=without_drops, digits_rate=DIGITS_RATES.get(model, 0.0), digits=digits
+    )
     return common.Recipes(small, common.cifar(cifar) | {"svhn": svhn})
 
 
@@ -65,7 +69,7 @@ def without_drops(config: ConfigDict) -> None:
     BatchNorm, whose statistics then differ from those in evaluation: the network of 20 layers with
     dropout had 90 % accuracy on training images after 4 epochs, and 10 % on test images.
     """
-    if config.dataset in ("digits", "synthetic"):
+    if config.dataset in ("digits", "glyphs", "synthetic"):
         config.model.overrides.drop_path_rate = 0.0
         if config.model.name.startswith("fractalnet20"):
             config.model.overrides.dropout_rates = (0.0,) * 5
