@@ -303,7 +303,7 @@ def run_variants(
         while running or (left and not stop):
             if time.monotonic() > deadline:
                 left.clear()
-            while left and len(running) < args.jobs and not stop:
+            while left and len(running) < (1 if job.plan.alone else args.jobs) and not stop:
                 variant = left.pop(0)
                 with blocked():
                     running[variant] = start([*command, f"--variant={variant}"])

@@ -28,4 +28,5 @@ def get_ablation():
         metric="steps per second",
         limits=(0, float("inf")),
         measure=speed,
+        alone=True,
     )

@@ -77,7 +77,8 @@ class Ablation:
       tune: values of fields that are tried for each variant, on validation images, before its
         runs: {"schedule.learning_rate": (0.03, 0.1)}. Of several fields all combinations are tried.
       x: what the curve goes along.
-      measure: returns the curve instead of the records; its last y is the result.
+      measure: returns the curve instead of the records; its last y is the result. By variant where
+        the variants are different measurements of one training.
       trains: whether there is a run before the measurement.
       log: whether values are compared by their ratios, with geometric means; by default those
         without an upper limit, such as a loss, are.
@@ -86,6 +87,7 @@ class Ablation:
       sizes: what must hold of the variants' sizes, or no run begins; by default all are equal. An
         empty list compares networks whose sizes have nothing to do with each other.
       loss: the training loss up to which the epochs are counted.
+      alone: whether one run is done at a time, whatever `--jobs` says, because runs are timed.
     """
 
     base: Any
@@ -95,12 +97,13 @@ class Ablation:
     seeds: int = 5
     tune: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
     x: str = "epoch"
-    measure: Measure | None = None
+    measure: Measure | Mapping[str, Measure] | None = None
     trains: bool = True
     log: bool | None = None
     limits: tuple[float, float] | None = None
     sizes: Sequence[Sizes] = (Sizes("parameters"), Sizes("macs"))
     loss: float = 0.5
+    alone: bool = False
 
     @property
     def bounds(self) -> tuple[float, float]:

@@ -4,7 +4,7 @@ import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from flax import linen as nn
 from flax import traverse_util
 
 from jaxcnn.ablation import Curve
+from jaxcnn.analysis import ensemble, feature_extractor, residual, signal
 from jaxcnn.analysis.lesion import lesioned, removable
 from jaxcnn.config import build, build_data
 from jaxcnn.config.schema import RunConfig
@@ -64,6 +65,35 @@ def _gradient_at_start(
     return jax.grad(loss)(variables["params"])
 
 
+def head_gradient(config: RunConfig, directory: Path, *, head: str) -> Curve:
+    """Root mean square of the gradient of one head's loss at the first kernel, before training.
+
+    Of the first batch. One point.
+
+    Args:
+      config: of a network with auxiliary heads.
+      directory: not used.
+      head: "logits", or a name such as "aux1"; see `jaxcnn.analysis.signal.head_gradients`.
+    """
+    del directory
+    with set_precision(config):
+        dataset = build_data.load_data(config, "train")
+        model = build.make_model(config, dataset.num_classes)
+        batch = train_batch(dataset, batch_size=config.train.batch_size, seed=config.seed, step=0)
+        statistics = build_data.measure_statistics(config, dataset)
+        images = build_data.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
+        key = jax.random.key(config.seed)
+        found = _gradients_of_heads(model, key, images, jnp.asarray(batch["label"]))
+        return [(0.0, float(found[head][_layers(model, images)[0]]))]
+
+
+@functools.partial(jax.jit, static_argnums=0)  # compiled once for all seeds
+def _gradients_of_heads(
+    model: nn.Module, key: jax.Array, images: jax.Array, labels: jax.Array
+) -> Any:
+    return signal.head_gradients(model, model.init(key, images), images, labels)
+
+
 def _layers(model: nn.Module, images: jax.Array) -> list[str]:
     """Returns the kernels of convolutions and dense layers in the order of their use.
 
@@ -83,34 +113,188 @@ def _layers(model: nn.Module, images: jax.Array) -> list[str]:
     return found
 
 
-def lesion(config: RunConfig, directory: Path) -> Curve:
+class Trained(NamedTuple):
+    """A run's network at its end, and images as it sees them.
+
+    Attributes:
+      model: takes (images, train).
+      variables: of the model.
+      pixels: uint8 (N, H, W, C).
+      labels: int (N).
+      normalize: makes the network's images of pixels.
+    """
+
+    model: nn.Module
+    variables: Any
+    pixels: np.ndarray
+    labels: np.ndarray
+    normalize: Callable[[jax.Array], jax.Array]
+
+    @property
+    def images(self) -> jax.Array:
+        """What the network is given."""
+        return self.normalize(jnp.asarray(self.pixels))
+
+
+def _trained(config: RunConfig, directory: Path, split: str = "test") -> Trained:
+    """Returns the network of a run, and a whole split; of training what its seed drew."""
+    dataset = build_data.load_data(config, split)
+    model = build.make_model(config, dataset.num_classes)
+    variables = {"batch_stats": {}, **init_from.read(directory).variables}
+    batch = next(eval_batches(dataset, batch_size=dataset.num_examples))
+    chosen = slice(None) if dataset.labelled is None else dataset.labelled
+    statistics = workdir.read_statistics(directory, config)
+    normalize = build_data.make_normalize(config, statistics)
+    return Trained(model, variables, batch["image"][chosen], batch["label"][chosen], normalize)
+
+
+def lesion(config: RunConfig, directory: Path, *, most: int = 0) -> Curve:
     """Test error with some units removed after training, random ones: 0, 1, 2, 4 and so on.
 
-    Of each number up to a quarter of the units `LESIONS` sets are drawn and their errors averaged.
-    The last y is the error without that quarter.
+    Of each number up to `most`, or a quarter of the units, `LESIONS` sets are drawn and their
+    errors averaged. The last y is the error without so many.
     """
     with set_precision(config):
-        dataset = build_data.load_data(config, "test")
-        model = build.make_model(config, dataset.num_classes)
-        variables = {"batch_stats": {}, **init_from.read(directory).variables}
-        batch = next(eval_batches(dataset, batch_size=dataset.num_examples))
-        statistics = workdir.read_statistics(directory, config)
-        images = build_data.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
-        units = removable(model, dataset.image_shape)
+        run = _trained(config, directory)
+        images = run.images
+        units = removable(run.model, images.shape[1:])
         draw = np.random.default_rng(config.seed)
 
         def error(count: int) -> float:
             chosen = sorted(map(str, draw.choice(units, count, replace=False)))
             # Not jitted: every set of units is another program.
-            logits: Any = lesioned(model, chosen).apply(variables, images)
-            return float(np.mean(np.argmax(logits, -1) != batch["label"]))
+            logits: Any = lesioned(run.model, chosen).apply(run.variables, images)
+            return float(np.mean(np.argmax(logits, -1) != run.labels))
 
-        most = max(len(units) // 4, 1)
-        counts = sorted({0, 1, *(2**i for i in range(1, 10) if 2**i < most), most})
+        last = most or max(len(units) // 4, 1)
+        counts = sorted({0, 1, *(2**i for i in range(1, 10) if 2**i < last), last})
         return [
             (float(count), float(np.mean([error(count) for _ in range(LESIONS if count else 1)])))
             for count in counts
         ]
+
+
+def shifts(config: RunConfig, directory: Path, *, most: int = 3) -> Curve:
+    """Test accuracy of images shifted by 0 to `most` pixels, to each of the four sides.
+
+    Pixels at the border are repeated. The last y is that of the largest shift.
+    """
+    with set_precision(config):
+        run = _trained(config, directory)
+        whole = np.pad(run.pixels, ((0, 0), (most, most), (most, most), (0, 0)), mode="edge")
+        side = run.pixels.shape[1]
+        apply = jax.jit(run.model.apply)
+
+        def accuracy(down: int, right: int) -> float:
+            rows, columns = (slice(most + move, most + move + side) for move in (down, right))
+            images = run.normalize(jnp.asarray(whole[:, rows, columns]))
+            logits: Any = apply(run.variables, images)
+            return float(np.mean(np.argmax(logits, -1) == run.labels))
+
+        return [
+            (
+                float(move),
+                float(
+                    np.mean(
+                        [
+                            accuracy(down, right)
+                            for down, right in ((move, 0), (-move, 0), (0, move), (0, -move))
+                        ]
+                    )
+                ),
+            )
+            for move in range(most + 1)
+        ]
+
+
+def dead_channels(config: RunConfig, directory: Path) -> Curve:
+    """Share of the channels behind ReLUs that are 0 for every test image, mean over the ReLUs.
+
+    x is the number of the ReLU and y the mean up to it.
+    """
+    with set_precision(config):
+        run = _trained(config, directory)
+        shares = signal.dead_shares([signal.active_units(run.model, run.variables, run.images)])
+        dead = [share.channels for share in shares.values()]
+        return [(float(i), float(np.mean(dead[:i]))) for i in range(1, len(dead) + 1)]
+
+
+def branch_sizes(config: RunConfig, directory: Path) -> Curve:
+    """Size of what residual units add, F(x), over that of x: geometric mean over the units.
+
+    x is the number of the unit and y the mean up to it.
+    """
+    with set_precision(config):
+        run = _trained(config, directory)
+        sizes = residual.branch_sizes(run.model, run.variables, run.images)
+        ratios = [float(np.log(one.branch / one.shortcut)) for one in sizes.values()]
+        return [(float(i), float(np.exp(np.mean(ratios[:i])))) for i in range(1, len(ratios) + 1)]
+
+
+def largest_logit(config: RunConfig, directory: Path) -> Curve:
+    """Largest logit less the mean one, mean over the test images. One point."""
+    with set_precision(config):
+        run = _trained(config, directory)
+        logits = np.asarray(jax.jit(run.model.apply)(run.variables, run.images), np.float64)
+        return [(0.0, float(np.mean(logits.max(-1) - logits.mean(-1))))]
+
+
+def sub_networks(config: RunConfig, directory: Path, *, count: int = 30) -> Curve:
+    """Test error of the mean over 1, 2, 5 … `count` networks that dropout leaves of a trained one.
+
+    The mean is that of probabilities. x is the number of networks. With `count` 0 it is the error
+    of the whole network with scaled weights, one point.
+    """
+    with set_precision(config):
+        run = _trained(config, directory)
+        if not count:
+            logits: Any = jax.jit(run.model.apply)(run.variables, run.images)
+            return [(0.0, float(np.mean(np.argmax(logits, -1) != run.labels)))]
+        key = jax.random.key(config.seed)
+        networks = ensemble.sampled_networks(run.model, run.variables, run.images, key, count)
+        members = [number for number in (1, 2, 5, 10, 20) if number < count] + [count]
+        errors = (
+            np.mean(ensemble.arithmetic_mean(networks[:k]).argmax(-1) != run.labels)
+            for k in members
+        )
+        return [(float(k), float(error)) for k, error in zip(members, errors, strict=True)]
+
+
+def linear_probe(config: RunConfig, directory: Path, *, layer: str) -> Curve:
+    """Test accuracy of a logistic regression on the mean maps of a layer. One point.
+
+    Args:
+      config: of the run.
+      directory: its workdir.
+      layer: name of a layer; see `jaxcnn.analysis.feature_extractor`.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    with set_precision(config):
+        features, labels = [], []
+        for split in ("train", "test"):
+            run = _trained(config, directory, split)
+            extract = feature_extractor.FeatureExtractor(run.model, layer)
+            (maps,) = extract(run.variables, run.images).values()
+            features.append(np.asarray(maps).mean(axis=tuple(range(1, maps.ndim - 1))))
+            labels.append(run.labels)
+        fitted = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
+        fitted.fit(features[0], labels[0])
+        return [(0.0, float(fitted.score(features[1], labels[1])))]
+
+
+def epochs_to(config: RunConfig, directory: Path, *, accuracy: float) -> Curve:
+    """Epochs until the test accuracy is reached for the first time; inf if it never is.
+
+    One point.
+    """
+    del config
+    records = MetricWriter(directory, active=False).records()
+    points = [(r["epoch"], r["test/top1"]) for r in records if "test/top1" in r]
+    first = min((epoch for epoch, value in points if value >= accuracy), default=float("inf"))
+    return [(0.0, float(first))]
 
 
 def rises(config: RunConfig, directory: Path) -> Curve:

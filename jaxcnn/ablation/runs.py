@@ -328,8 +328,11 @@ def described(result: Result, metric: str) -> str:
 
 
 def _curve(ablation: Ablation, config: RunConfig, directory: Path, task: Task) -> Curve:
-    if ablation.measure is not None:
-        return ablation.measure(config, directory)
+    measure = ablation.measure
+    if isinstance(measure, Mapping):
+        measure = measure[task.variant]
+    if measure is not None:
+        return measure(config, directory)
     metric = ablation.metric
     if task.tuning is not None:
         metric = metric.replace("test/", "validation/")
