@@ -297,14 +297,16 @@ def draw(ablation: Ablation, text: str, evidence: Evidence, files: Sequence[Path
         line = style.line_style(number)
         if not single:
             _draw_curve(axes[0], ablation, [dict(row.curve) for row in found], line)
-        _draw_value(values, number, ablation, [row.value for row in found], line["color"])
+        _draw_value(values, number, ablation, [row.value for row in found], line)
     metric = label(ablation.metric, LONGEST_TITLE)
     if not single:
         style.describe(axes[0], x=label(ablation.x), y=metric)
     if ablation.logarithmic:
         values.set_xscale("log")
+        _few_ticks(values.xaxis)
         if not single:
             axes[0].set_yscale("log")
+            _few_ticks(axes[0].yaxis)
     values.set_yticks(range(len(rows)), [label(name) for name in rows])
     for number, name in enumerate(values.get_yticklabels()):
         name.set_color(style.line_style(number)["color"])
@@ -321,22 +323,38 @@ def _draw_curve(
     ys = np.array([[points[x] for x in xs] for points in found])
     with np.errstate(divide="ignore", invalid="ignore"):
         means = np.exp(np.log(ys).mean(0)) if ablation.logarithmic else ys.mean(0)
-    axes.plot(xs, means, marker="." if len(xs) < 25 else "", **line)
+    inside = line["color"] if line["linestyle"] == "-" else "white"
+    marker = "." if len(xs) < 25 else ""
+    axes.plot(xs, means, marker=marker, markerfacecolor=inside, **line)
     axes.fill_between(xs, ys.min(0), ys.max(0), color=line["color"], alpha=0.15, lw=0)
 
 
 def _draw_value(
-    axes: Any, number: int, ablation: Ablation, values: Sequence[float], color: str
+    axes: Any, number: int, ablation: Ablation, values: Sequence[float], line: dict[str, Any]
 ) -> None:
+    color = line["color"]
     good = [value for value in values if math.isfinite(value)]
     if not good:
         words: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "color": color}
         axes.text(0.5, number, "not finite", ha="center", va="center", **words)
         return
     found = interval(good, log=_positive(ablation, good)).cut(ablation.bounds)
-    reach = [[found.mean - found.low], [max(found.high - found.mean, 0.0)]]
+    reach = np.nan_to_num([[found.mean - found.low], [max(found.high - found.mean, 0.0)]])
+    inside = color if line["linestyle"] == "-" else "white"
     axes.plot(good, [number] * len(good), "|", color=color, alpha=0.5)
-    axes.errorbar(found.mean, number, xerr=np.nan_to_num(reach), fmt="o", color=color, capsize=3)
+    mark: dict[str, Any] = {"fmt": "o", "capsize": 3, "markerfacecolor": inside}
+    axes.errorbar(found.mean, number, xerr=reach, color=color, **mark)
+
+
+def _few_ticks(axis: Any) -> None:
+    """Labels a logarithmic axis at 1, 2 and 5, or at the powers of ten of a long one."""
+    from matplotlib import ticker
+
+    low, high = axis.get_view_interval()
+    if 0 < low < high < 300 * low:
+        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _by_variant(ablation: Ablation, results: Sequence[Result]) -> dict[str, list[Result]]:
