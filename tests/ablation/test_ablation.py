@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcnn import ablate as command_line
 from jaxcnn import ablation, create_model
 from jaxcnn.ablation import (
     Ablation,
@@ -584,6 +586,42 @@ def test_a_run_by_its_number_comes_to_the_same(small, whole, tmp_path):
     assert "learning_rate" in refused.stderr
     assert "--out" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
+
+
+def test_all_files_are_listed_with_their_numbers(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no configs/ablations here: run --all in a clone"):
+        command_line.main(command_line.parse(["--all"]))
+    folder = tmp_path / "configs" / "ablations"
+    folder.mkdir(parents=True)
+    for name in ("one", "two"):
+        (folder / f"{name}.py").write_text(SMALL)
+    plan, _ = ablation.load(folder / "two.py")
+    finish(plan, runs.Task("fast", 0), tmp_path / "runs/ablations/two", 0.5)
+    command_line.main(command_line.parse(["--all", "--seeds=1", "--list"]))
+    assert capsys.readouterr().out.splitlines() == [
+        "0 one: fast, seed 0",
+        "1 one: slow, seed 0",
+        "2 two: fast, seed 0: done",
+        "3 two: slow, seed 0",
+    ]
+    with pytest.raises(UserError, match="--variant is of one file"):
+        command_line.main(command_line.parse(["--all", "--variant=fast"]))
+
+
+def test_no_runs_begin_after_the_time_is_over(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "configs" / "ablations"
+    folder.mkdir(parents=True)
+    (folder / "one.py").write_text(SMALL)
+    command_line.main(command_line.parse(["--all", "--seeds=1", "--hours=0"]))
+    assert "runs left: one (2): the same command continues" in capsys.readouterr().out
+
+
+def test_jobs_have_cores_of_their_own(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 5, 7}, raising=False)
+    assert command_line.share_cores(2) == [{0, 1}, {2, 5}]
+    assert command_line.share_cores(1) == command_line.share_cores(6) == []
 
 
 def test_a_list_may_be_read_in_part(small):
