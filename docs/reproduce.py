@@ -114,7 +114,7 @@ def markdown() -> str:
         parts += [
             f"### {title}\n",
             f"`--config=configs/NAME.py:{dataset}`, {count:,} images for training.\n",
-            "| NAME | published error, % | its protocol | epochs | GPU hours | run here |",
+            "| NAME | published error, % | its protocol | epochs | H100 hours | run here |",
             "|---|--:|---|--:|--:|---|",
             *(
                 f"| `{one.config}` | {one.error} | {one.protocol} | {one.epochs:,.0f}"
@@ -128,7 +128,7 @@ def markdown() -> str:
 
 
 def _hours(hours: float) -> str:
-    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.1 else "0.1"
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.1 else "<0.1"
 
 
 def insert(text: str) -> str:

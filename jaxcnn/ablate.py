@@ -37,7 +37,7 @@ if __name__ == "__main__" and PARENT not in os.environ:  # before what takes sec
 
 from jaxcnn import ablation  # noqa: E402
 from jaxcnn.errors import UserError, check_whole, nearest  # noqa: E402
-from jaxcnn.run import cli, preemption, versions  # noqa: E402
+from jaxcnn.run import cli, preemption  # noqa: E402
 
 if TYPE_CHECKING:
     from jaxcnn.ablation.progress import Progress
@@ -117,7 +117,7 @@ def main(args: argparse.Namespace) -> None:
         if not 0 <= args.task < len(numbered):
             raise UserError(f"--task={args.task}: the runs are 0 to {len(numbered) - 1}")
         job, task = numbered[args.task]
-        run_here(job, [task], keep=args.keep)
+        run_here(job, [task], args)
     elif args.variant is not None:
         if args.all:
             raise UserError("--variant is of one file: name it in place of --all")
@@ -126,7 +126,7 @@ def main(args: argparse.Namespace) -> None:
         if not todo:
             near = nearest(args.variant, job.plan.variants)
             raise UserError(f"no variant {args.variant!r}: {near}")
-        run_here(job, todo, keep=args.keep)
+        run_here(job, todo, args)
     else:
         run_jobs(jobs, args)
 
@@ -162,17 +162,23 @@ def make_job(file: Path, args: argparse.Namespace) -> Job:
     return Job(file, plan, text, runs.tasks(plan, args.seeds or plan.seeds), out)
 
 
-def run_here(job: Job, todo: list, *, keep: bool) -> None:
+def run_here(job: Job, todo: list, args: argparse.Namespace) -> None:
     """Does runs in this process."""
     from jaxcnn.ablation import runs
 
     runs.check_writable(job.out)
     if PARENT in os.environ:
-        run_for_parent(job, todo, keep=keep)
+        run_for_parent(job, todo, args)
         return
     cli.set_up()
     compared(job.plan)
-    runs.run(job.plan, todo, job.out, say=lambda line: print(line, flush=True), keep=keep)
+    options = {"keep": args.keep, "deadline": deadline_of(args)}
+    runs.run(job.plan, todo, job.out, say=lambda line: print(line, flush=True), **options)
+
+
+def deadline_of(args: argparse.Namespace) -> float:
+    """Returns the time of `time.monotonic` after which no run begins."""
+    return math.inf if args.hours is None else time.monotonic() + 3600 * args.hours
 
 
 def compared(plan: ablation.Ablation) -> dict:
@@ -192,7 +198,7 @@ def run_jobs(jobs: list[Job], args: argparse.Namespace) -> None:
     """
     from jaxcnn.ablation import runs
 
-    deadline = time.monotonic() + 3600 * args.hours if args.hours is not None else math.inf
+    deadline = deadline_of(args)
     failed: list[UserError] = []
     for job in cheapest_first(jobs) if args.all else jobs:
         if time.monotonic() > deadline:
@@ -208,8 +214,11 @@ def run_jobs(jobs: list[Job], args: argparse.Namespace) -> None:
                 raise
             print(f"{job.file.stem}: {error}", file=sys.stderr)
             failed.append(error)
-    left = {job.file.stem: len(job.left) for job in jobs}
-    names = [f"{name} ({count})" for name, count in left.items() if count]
+    names = []
+    for job in jobs:
+        with contextlib.suppress(UserError):  # a damaged result, which was said
+            if left := len(job.left):
+                names.append(f"{job.file.stem} ({left})")
     if names:
         print(f"\nruns left: {', '.join(names)}: the same command continues")
     if failed:
@@ -222,14 +231,15 @@ def cheapest_first(jobs: list[Job]) -> list[Job]:
 
     cost: dict[Path, float] = {}
     for job in jobs:
-        left = job.left
-        if left or not (job.out / "results.md").exists():
-            print(f"measuring {job.file.stem}", flush=True)
-            try:
-                sizes = compared(job.plan)
-            except UserError:
-                cost[job.file] = 0  # which it says again in its turn
+        try:
+            left = job.left
+            if not left and (job.out / "results.md").exists():
                 continue
+            print(f"measuring {job.file.stem}", flush=True)
+            sizes = compared(job.plan)
+        except UserError:
+            cost[job.file] = 0  # which it says again in its turn
+        else:
             config = job.plan.config(next(iter(job.plan.variants)), 0)
             plan = build.make_plan(config, config.data.num_examples)
             images = plan.total * config.train.batch_size if job.plan.trains else 1
@@ -263,8 +273,7 @@ def run_all(job: Job, args: argparse.Namespace, deadline: float) -> None:
         if failed:
             raise UserError(f"no run of {job.file} finished: see the messages above")
         return
-    machine = f"{versions.cores()} cores of {versions.processor()}, jax {jax.__version__}"
-    evidence = report.Evidence(kept, found, machine)
+    evidence = report.Evidence(kept, found)
     command = f"python -m jaxcnn.ablate {job.file}" + (f" --data={args.data}" if args.data else "")
     print(f"\n{report.write(job.plan, job.text, evidence, job.out, command)}", flush=True)
     figures = [job.out / f"figure{kind}" for kind in (".png", ".svg")]
@@ -298,6 +307,8 @@ def run_variants(
     command = [sys.executable, "-m", "jaxcnn.ablate", str(job.file), f"--out={job.out}"]
     command += [f"--seeds={args.seeds}"] * (args.seeds is not None)
     command += [f"--data={args.data}"] * bool(args.data)
+    if deadline < math.inf:
+        command.append(f"--hours={max(deadline - time.monotonic(), 0) / 3600:.4f}")
     command += ["--keep"] * args.keep + ["--debug"] * args.debug
     told = False
     at_once = 1 if job.plan.alone else args.jobs
@@ -370,7 +381,7 @@ def start(command: list[str]) -> subprocess.Popen:
     )
 
 
-def run_for_parent(job: Job, todo: list, *, keep: bool) -> None:
+def run_for_parent(job: Job, todo: list, args: argparse.Namespace) -> None:
     """Does runs in silence: the process that started this one reads what they leave and tells.
 
     Raises:
@@ -381,7 +392,8 @@ def run_for_parent(job: Job, todo: list, *, keep: bool) -> None:
 
     cli.set_up()
     try:
-        runs.run(job.plan, todo, job.out, say=lambda line: None, keep=keep)
+        options = {"keep": args.keep, "deadline": deadline_of(args)}
+        runs.run(job.plan, todo, job.out, say=lambda line: None, **options)
     except train.InterruptedRunError as stopped:
         sys.exit(stopped.exit_code)
 

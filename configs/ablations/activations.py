@@ -1,12 +1,11 @@
 """Which activation trains faster.
 
-Claim: ReLU reaches a lower training loss than tanh in the same time; the leaky, parametric,
-randomised and exponential forms are slightly better than ReLU; the sigmoid saturates and hardly
-trains a deep network.
-Source: Krizhevsky et al., 2012, figure 1; He et al., arXiv 1502.01852; Xu et al., arXiv
-1505.00853; Clevert et al., arXiv 1511.07289.
+Claim: ReLU reaches a lower training loss than tanh in the same time; the parametric and the
+exponential form are faster than ReLU; the sigmoid saturates and hardly trains a deep network.
+Source: Krizhevsky et al., 2012, figure 1; He et al., arXiv 1502.01852; Clevert et al., arXiv
+1511.07289.
 Design: VGG-A without its last pool and with 16 to 64 maps, He's initial weights for all, the rate
-tuned for each.
+tuned for each by the training loss. The loss of the randomised form is that of its random slopes.
 """
 
 from jaxcnn.ablation import Ablation, Claim
@@ -24,9 +23,7 @@ def get_ablation():
         claims=[
             Claim("relu", "<", "tanh"),
             Claim("relu", "<", "sigmoid"),
-            Claim("leaky_relu", "<", "relu"),
             Claim("prelu", "<", "relu"),
-            Claim("rrelu", "<", "relu"),
             Claim("elu", "<", "relu"),
         ],
         metric="train/loss",

@@ -3,7 +3,8 @@
 Claim: without batch normalisation N(0, 0.01) does not train a deep network and He's weights do;
 with it both do, and the scale of the weights does not matter.
 Source: Ioffe and Szegedy, "Batch Normalization", 2015, §3.3.
-Design: VGG-E without its last pool, with 16 to 64 maps and without hidden dense layers.
+Design: VGG-E without its last pool, with 16 to 64 maps and without hidden dense layers. AdamW,
+whose steps do not depend on the scale of the gradient either.
 """
 
 from jaxcnn.ablation import Ablation, Claim

@@ -1,6 +1,6 @@
 """Paths instead of width, with equally many parameters.
 
-Claim: more and narrower paths are better than few wide ones of the same cost.
+Claim: more and narrower paths are better than few wide ones with equally many parameters.
 Source: Xie et al., "Aggregated Residual Transformations for Deep Neural Networks", 2016, table 3.
 Design: CIFAR's form of 14 layers and a quarter of the width, trained to the end of its curve.
 Parameters are equal within 2 %; with 16 paths there are 11 % more multiply-adds.

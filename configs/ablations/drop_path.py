@@ -2,8 +2,7 @@
 
 Claim: drop-path lowers the error; the deepest column alone does nearly as well as all of them.
 Source: Larsson et al., "FractalNet", 2016, table 1 and §4.2.
-Design: three columns, three blocks of 16, 32 and 64 maps, no dropout. A network trained with
-global drop-path alone has statistics for single columns only, so its deepest is tested.
+Design: three columns, three blocks of 16, 32 and 64 maps, no dropout.
 """
 
 from jaxcnn.ablation import Ablation, Claim, Sizes

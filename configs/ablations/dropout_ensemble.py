@@ -4,7 +4,7 @@ Claim: at test time the network with scaled weights does as well as the mean ove
 networks that dropout leaves, and better than a single one.
 Source: Hinton et al., "Improving Neural Networks by Preventing Co-Adaptation of Feature
 Detectors", 2012; Krizhevsky et al., 2012, §4.2.
-Design: the network of `dropout` at rate 0.5. All three are measurements of the same training.
+Design: the network of `dropout` at rate 0.5, trained in the same way for all three measurements.
 """
 
 from functools import partial

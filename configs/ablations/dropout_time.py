@@ -1,6 +1,7 @@
 """Dropout takes time to converge.
 
-Claim: with dropout 0.5 the training takes about twice as long to converge.
+Claim: with dropout the training takes longer to converge, with rate 0.5 about twice as long in the
+paper.
 Source: Krizhevsky et al., 2012, §4.2.
 Design: the network of `dropout`; epochs until 60 % of the test images are right.
 """

@@ -1,6 +1,6 @@
 """Large rates kill ReLUs.
 
-Claim: with a large learning rate units of ReLU networks come to be 0 for every input, and stay so;
+Claim: with a large learning rate units of ReLU networks come to be 0 for every input;
 with batch normalisation they do not.
 Source: Maas et al., "Rectifier Nonlinearities Improve Neural Network Acoustic Models", 2013, §2;
 Ioffe and Szegedy, 2015, §3.3.

@@ -1,7 +1,7 @@
 """How hard the glyphs are: more examples to train on.
 
-Claim: with more training examples the test error falls, down to a few per cent, so differences
-between networks can be seen from 360 to 1,440 examples.
+Claim: the test error falls with every doubling of the number of training examples, so that none of
+these numbers is too small or too large to compare networks with.
 Source: ours, about the images that the other ablations use.
 Design: ResNet-20 of half the width, equally many steps with each number of examples.
 """

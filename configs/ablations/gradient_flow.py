@@ -1,12 +1,12 @@
 """How the gradient comes through many layers.
 
-Claim: in plain networks it vanishes with depth under saturating activations and may explode under
-others; highway gates, batch normalisation and shortcuts keep its size.
-Source: Glorot and Bengio, 2010; Srivastava et al., 2015, §2; He et al., "Identity Mappings", 2016,
-eq. 5.
+Claim: in plain networks it vanishes with depth under saturating activations; highway gates and
+batch normalisation keep it from vanishing. Ours: with batch normalisation it explodes in deep plain
+networks, before they are trained, and shortcuts prevent that.
+Source: Glorot and Bengio, 2010; Srivastava et al., 2015, §2; Ioffe and Szegedy, 2015, §3.3.
 Design: before training. Highway layers of 50 units and plain ones of 69, about equally many
 parameters; the curves go from the classifier down, so the values compared are those of the first
-layer. A gradient of 0 in float32 counts as 1e-45, the smallest number.
+layer. Less than 1.2e-38, the smallest normal number of float32, counts as that.
 """
 
 from jaxcnn.ablation import Ablation, Claim, Sizes

@@ -1,7 +1,7 @@
 """What weights start from.
 
 Claim: He initialisation trains a deep ReLU network that Glorot's trains more slowly and N(0, 0.01)
-not at all; fan-in forms with half the variance let the signal fade.
+not at all; forms with half of He's variance (Caffe's) or a sixth (torch's) let the signal fade.
 Source: Glorot and Bengio, 2010; He et al., "Delving Deep into Rectifiers", 2015, §2.2 and figures
 2 and 3.
 Design: VGG-E without its last pool, with 16 to 64 maps and without hidden dense layers; AdamW at

@@ -35,7 +35,6 @@ def get_ablation():
         variants=variants,
         claims=[
             Claim("100 labels, ladder", ">", "100 labels, alone"),
-            Claim("500 labels, ladder", ">", "500 labels, alone"),
             Claim("all labels, ladder", "~", "all labels, alone"),
         ],
         sizes=[Sizes("macs")],

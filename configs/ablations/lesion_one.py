@@ -1,8 +1,8 @@
 """One unit removed after training.
 
 Claim: a residual network hardly notices the loss of one unit, a plain one breaks.
-Source: Veit et al., "Residual Networks Behave Like Ensembles of Relatively Shallow Networks",
-2016, figure 3.
+Source: Veit et al., "Residual Networks Behave Like Ensembles of Relatively Shallow Networks", 2016,
+figure 3.
 Design: the networks of `lesion`; the mean over twelve draws of the unit.
 """
 
@@ -20,8 +20,8 @@ def get_ablation():
         base=config,
         variants={"residual": {}, "plain": {"model.overrides.shortcut": "none"}},
         claims=[Claim("residual", "<", "plain")],
-        metric="test error without one unit",
-        limits=(0, 1),
+        metric="test error added without one unit",
+        limits=(-1, 1),
         x="units removed",
         measure=partial(lesion, most=1),
     )

@@ -23,7 +23,7 @@ def get_ablation():
             "mean 2x2/2": {**mean, **small},
         },
         claims=[
-            Claim("max 3x3/2", ">", "max 2x2/2"),
+            Claim("max 3x3/2", ">", "max 2x2/2", 0.004),
             Claim("max 3x3/2", ">", "mean 3x3/2"),
             Claim("max 2x2/2", ">", "mean 2x2/2"),
         ],

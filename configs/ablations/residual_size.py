@@ -1,10 +1,9 @@
 """Deeper residual networks change less in each unit.
 
-Claim: what a residual unit adds is small beside what its shortcut carries, and smaller in deeper
-networks.
+Claim: the responses of residual units are smaller in deeper networks.
 Source: He et al., "Deep Residual Learning for Image Recognition", 2015, §4.2 and figure 7.
-Design: half the width; the size of F(x) over that of x on the test images, geometric mean over the
-units.
+Design: half the width; the root mean square of F(x), which ends with batch normalisation, on the
+test images, geometric mean over the units.
 """
 
 from jaxcnn.ablation import Ablation, Claim
@@ -22,7 +21,7 @@ def get_ablation():
             name: {"model.overrides.stage_sizes": (count,) * 3} for name, count in units.items()
         },
         claims=[Claim("20 layers", "<", "14 layers"), Claim("38 layers", "<", "20 layers")],
-        metric="size of F(x) over that of x",
+        metric="size of F(x)",
         limits=(0, float("inf")),
         x="unit",
         measure=branch_sizes,

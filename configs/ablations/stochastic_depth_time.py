@@ -1,9 +1,10 @@
 """Stochastic depth saves time, if dropped units are not computed.
 
-Claim: linear decay to 0.5 leaves three quarters of the units on average: training takes about a
-quarter less time.
+Claim: linear decay to 0.5 leaves three quarters of the units on average, so training takes less
+time, a quarter in the paper.
 Source: Huang et al., "Deep Networks with Stochastic Depth", 2016, §4, "Training time savings".
-Design: depth 38. Times are of runs with nothing beside them.
+Design: depth 38. Times are of runs with nothing beside them; those of one variant follow each
+other.
 """
 
 from jaxcnn.ablation import Ablation, Claim

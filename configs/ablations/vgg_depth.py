@@ -32,7 +32,7 @@ def get_ablation():
         claims=[
             Claim("B", ">", "A"),
             Claim("D", ">", "B"),
-            Claim("E", "~", "D", 0.02),
+            Claim("E", "~", "D"),
             Claim("D", ">", "C, 1x1"),
         ],
         sizes=[],

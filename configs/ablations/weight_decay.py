@@ -21,6 +21,6 @@ def get_ablation():
             "0.0005": {"optimizer.weight_decay": 5e-4},
             "0.005": {"optimizer.weight_decay": 5e-3},
         },
-        claims=[Claim("0.0005", "<", "none"), Claim("0.005", "<", "none")],
+        claims=[Claim("0.0005", "<", "none")],
         metric="train/loss",
     )

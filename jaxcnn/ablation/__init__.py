@@ -33,11 +33,11 @@ class Claim(NamedTuple):
 
     Attributes:
       first: a variant.
-      relation: ">" or "<", the first has the larger or the smaller value; ">=" or "<=", it is no
-        smaller or larger than by `margin`; "~", the two differ by less than `margin`.
+      relation: ">" or "<", the first has the larger or the smaller value; ">=" or "<=", it is not
+        smaller, or not larger, by `margin` or more; "~", the two differ by less than `margin`.
       second: the variant that it is compared with.
-      margin: the least difference that matters, in the metric's unit; on a logarithmic scale it is
-        a factor, such as 1.1 for a tenth. None is 0.01, or 1.25 on a logarithmic scale.
+      margin: how far values may differ and still count as equal, in the metric's unit; on a
+        logarithmic scale it is a factor, such as 1.1 for a tenth. None is 0.01, or that of 1.25.
     """
 
     first: str
@@ -74,8 +74,10 @@ class Ablation:
       claims: what is judged; () compares each variant with the first, without a verdict.
       metric: a key of a run's records: its last value is the result, its values the curve.
       seeds: number of runs of each variant.
-      tune: values of fields that are tried for each variant, on validation images, before its
-        runs: {"schedule.learning_rate": (0.03, 0.1)}. Of several fields all combinations are tried.
+      tune: values of fields that are tried for each variant before its runs, with a seed that none
+        of them has: {"schedule.learning_rate": (0.03, 0.1)}. Of several fields all combinations
+        are tried. The best by the metric is taken; a test metric is that of images held out of
+        training.
       x: what the curve goes along.
       measure: returns the curve instead of the records; its last y is the result. By variant where
         the variants are different measurements of one training.
@@ -86,7 +88,8 @@ class Ablation:
         `top5`, (0, inf) of a `loss`, and none.
       sizes: what must hold of the variants' sizes, or no run begins; by default all are equal. An
         empty list compares networks whose sizes have nothing to do with each other.
-      loss: the training loss up to which the epochs are counted.
+      loss_threshold: the training loss up to which the epochs are counted.
+      larger_is_better: of the metric; by default of accuracies alone.
       alone: whether one run is done at a time, whatever `--jobs` says, because runs are timed.
     """
 
@@ -102,7 +105,8 @@ class Ablation:
     log: bool | None = None
     limits: tuple[float, float] | None = None
     sizes: Sequence[Sizes] = (Sizes("parameters"), Sizes("macs"))
-    loss: float = 0.5
+    loss_threshold: float = 0.5
+    larger_is_better: bool | None = None
     alone: bool = False
 
     @property
@@ -119,6 +123,13 @@ class Ablation:
     def logarithmic(self) -> bool:
         """Whether values are compared by their ratios."""
         return self.bounds == (0.0, math.inf) if self.log is None else self.log
+
+    @property
+    def maximised(self) -> bool:
+        """Whether a larger value of the metric is better."""
+        if self.larger_is_better is not None:
+            return self.larger_is_better
+        return "top1" in self.metric or "top5" in self.metric or "accuracy" in self.metric
 
     @property
     def compared(self) -> Sequence[Claim]:
@@ -141,6 +152,7 @@ class Ablation:
         for changes in (self.variants[variant], fields or {}):
             for name, value in changes.items():
                 config_dict.set_field(config, name, value)
+        config.data.labelled -= config.data.labelled % _classes(config)
         config.seed = seed
         return config_dict.freeze(config)
 
@@ -153,16 +165,25 @@ class Ablation:
         if dataset not in DATASETS:
             raise UserError(f"--data={dataset}: {nearest(dataset, DATASETS)}")
         base = copy.deepcopy(self.base)
-        before = base.data.image_size, base.data.labelled, base.data.flip
+        kept = {
+            name: base[section][field]
+            for name in ("data.image_size", "data.labelled", "data.flip", "log.every", "eval.every")
+            for section, field in (name.split("."),)
+        }
         base.dataset = dataset
         DATASETS[dataset](base)
         native = base.data.image_size
-        base.data.image_size, base.data.labelled, base.data.flip = before
+        for name, value in kept.items():
+            config_dict.set_field(base, name, value)
         if base.data.kind == "tfds" and native != base.data.image_size:
             base.data.update(train_crop="resize", eval_crop="resize")
         if base.data.kind == "folder":
             base.data.labelled = 0  # the number of classes is not known
-        base.data.labelled -= base.data.labelled % _classes(base)
+        elif 0 < base.data.labelled < _classes(base):
+            raise UserError(
+                f"--data={dataset} has {_classes(base)} classes and the ablation trains on"
+                f" {base.data.labelled} examples: choose data with fewer classes"
+            )
         return dataclasses.replace(self, base=base)
 
     def tuning(self) -> list[dict[str, Any]]:
@@ -175,10 +196,9 @@ class Ablation:
 
 
 def _classes(config: Any) -> int:
-    """Returns the number of classes, as far as examples are drawn by class."""
-    if config.data.kind == "glyphs":
-        return 36
-    return config.data.num_classes if config.data.kind in ("tfds", "synthetic") else 10
+    """Returns the number of classes, or 1 if the config does not tell it."""
+    known = {"glyphs": 36, "digits": 10, "folder": 1}
+    return known.get(config.data.kind, 1 if ":" in config.data.kind else config.data.num_classes)
 
 
 def load(file: Path) -> tuple[Ablation, str]:
@@ -218,6 +238,11 @@ def load(file: Path) -> tuple[Ablation, str]:
     for claim in ablation.claims:
         if claim.relation not in RELATIONS:
             raise UserError(f"{file}: {claim}: a relation is one of {' '.join(RELATIONS)}")
+        least = 1.0 if ablation.logarithmic else 0.0
+        if not ablation.margin(claim) > least:
+            raise UserError(f"{file}: {claim}: a margin is more than {least:g}")
+    if ablation.tune and ablation.measure is not None:
+        raise UserError(f"{file}: what has a measure of its own cannot be tuned: leave out one")
     for variant in ablation.variants:  # a misspelt field is better said before the first run
         if Path(variant).is_absolute() or {"..", ""} & {*Path(variant).parts, variant}:
             raise UserError(f"{file}: the variant {variant!r} must name a folder within --out")

@@ -21,7 +21,7 @@ from jaxcnn.data.pipeline import eval_batches, train_batch
 from jaxcnn.run import init_from, workdir
 from jaxcnn.run.metric_writer import MetricWriter
 from jaxcnn.run.precision import set_precision
-from jaxcnn.training.losses import make_head_loss
+from jaxcnn.training.losses import cross_entropy, make_head_loss
 
 LESIONS = 12  # sets of removed units that are averaged for each number of them
 
@@ -44,7 +44,9 @@ def gradient_flow(config: RunConfig, directory: Path) -> Curve:
         grads = _gradient_at_start(model, kind, key, images, jnp.asarray(batch["label"]))
         flat = traverse_util.flatten_dict(grads, sep="/")
         names = reversed(_layers(model, images))
-        return [(float(i), float(jnp.linalg.norm(flat[name]))) for i, name in enumerate(names)]
+        # In float64: squares of what is below 1e-19 are 0 in float32.
+        norms = (np.linalg.norm(np.asarray(flat[name], np.float64)) for name in names)
+        return [(float(i), float(norm)) for i, norm in enumerate(norms)]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))  # compiled once for all seeds
@@ -65,15 +67,15 @@ def _gradient_at_start(
     return jax.grad(loss)(variables["params"])
 
 
-def head_gradient(config: RunConfig, directory: Path, *, head: str) -> Curve:
-    """Root mean square of the gradient of one head's loss at the first kernel, before training.
+def first_gradient(config: RunConfig, directory: Path, *, auxiliary: float) -> Curve:
+    """Norm of the loss's gradient at the first kernel, before training. One point.
 
-    Of the first batch. One point.
+    Of the first batch, in evaluation mode, so nothing is dropped.
 
     Args:
       config: of a network with auxiliary heads.
       directory: not used.
-      head: "logits", or a name such as "aux1"; see `jaxcnn.analysis.signal.head_gradients`.
+      auxiliary: weight of the auxiliary heads' losses; 0 is the main head alone.
     """
     del directory
     with set_precision(config):
@@ -83,15 +85,25 @@ def head_gradient(config: RunConfig, directory: Path, *, head: str) -> Curve:
         statistics = build_data.measure_statistics(config, dataset)
         images = build_data.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
         key = jax.random.key(config.seed)
-        found = _gradients_of_heads(model, key, images, jnp.asarray(batch["label"]))
-        return [(0.0, float(found[head][_layers(model, images)[0]]))]
+        grads = _gradient_of_heads(model, auxiliary, key, images, jnp.asarray(batch["label"]))
+        flat = traverse_util.flatten_dict(grads, sep="/")
+        return [(0.0, float(np.linalg.norm(np.asarray(flat[_layers(model, images)[0]], float))))]
 
 
-@functools.partial(jax.jit, static_argnums=0)  # compiled once for all seeds
-def _gradients_of_heads(
-    model: nn.Module, key: jax.Array, images: jax.Array, labels: jax.Array
+@functools.partial(jax.jit, static_argnums=(0, 1))  # compiled once for all seeds
+def _gradient_of_heads(
+    model: nn.Module, auxiliary: float, key: jax.Array, images: jax.Array, labels: jax.Array
 ) -> Any:
-    return signal.head_gradients(model, model.init(key, images), images, labels)
+    variables = model.init(key, images)
+    rest = {name: tree for name, tree in variables.items() if name != "params"}
+
+    def loss(params: Any) -> jax.Array:
+        logits, updated = model.apply({"params": params, **rest}, images, mutable=["aux"])
+        heads = [one for one in jax.tree.leaves(updated["aux"]) if one.shape == logits.shape]
+        each = (cross_entropy(one, labels).mean() for one in heads)
+        return cross_entropy(logits, labels).mean() + auxiliary * sum(each)
+
+    return jax.grad(loss)(variables["params"])
 
 
 def _layers(model: nn.Module, images: jax.Array) -> list[str]:
@@ -149,15 +161,17 @@ def _trained(config: RunConfig, directory: Path, split: str = "test") -> Trained
 
 
 def lesion(config: RunConfig, directory: Path, *, most: int = 0) -> Curve:
-    """Test error with some units removed after training, random ones: 0, 1, 2, 4 and so on.
+    """Test error that random units cost when they are removed after training: 0, 1, 2, 4 and so on.
 
-    Of each number up to `most`, or a quarter of the units, `LESIONS` sets are drawn and their
-    errors averaged. The last y is the error without so many.
+    Units are those that keep the shape, which a network without shortcuts can lose as well. Of each
+    number up to `most`, or a quarter of them, `LESIONS` sets are drawn and their errors averaged. y
+    is that error less the error of the whole network.
     """
     with set_precision(config):
         run = _trained(config, directory)
         images = run.images
-        units = removable(run.model, images.shape[1:])
+        plain = run.model.clone(shortcut="none") if hasattr(run.model, "shortcut") else run.model
+        units = removable(plain, images.shape[1:])
         draw = np.random.default_rng(config.seed)
 
         def error(count: int) -> float:
@@ -168,14 +182,17 @@ def lesion(config: RunConfig, directory: Path, *, most: int = 0) -> Curve:
 
         last = most or max(len(units) // 4, 1)
         counts = sorted({0, 1, *(2**i for i in range(1, 10) if 2**i < last), last})
-        return [
-            (float(count), float(np.mean([error(count) for _ in range(LESIONS if count else 1)])))
+        errors = [
+            float(np.mean([error(count) for _ in range(LESIONS if count else 1)]))
             for count in counts
+        ]
+        return [
+            (float(count), value - errors[0]) for count, value in zip(counts, errors, strict=True)
         ]
 
 
 def shifts(config: RunConfig, directory: Path, *, most: int = 3) -> Curve:
-    """Test accuracy of images shifted by 0 to `most` pixels, to each of the four sides.
+    """Test accuracy that is lost by shifts of 0 to `most` pixels, to each of the four sides.
 
     Pixels at the border are repeated. The last y is that of the largest shift.
     """
@@ -191,20 +208,12 @@ def shifts(config: RunConfig, directory: Path, *, most: int = 3) -> Curve:
             logits: Any = apply(run.variables, images)
             return float(np.mean(np.argmax(logits, -1) == run.labels))
 
-        return [
-            (
-                float(move),
-                float(
-                    np.mean(
-                        [
-                            accuracy(down, right)
-                            for down, right in ((move, 0), (-move, 0), (0, move), (0, -move))
-                        ]
-                    )
-                ),
-            )
+        sides = ((1, 0), (-1, 0), (0, 1), (0, -1))
+        found = [
+            np.mean([accuracy(move * down, move * right) for down, right in sides])
             for move in range(most + 1)
         ]
+        return [(float(move), float(found[0] - one)) for move, one in enumerate(found)]
 
 
 def dead_channels(config: RunConfig, directory: Path) -> Curve:
@@ -220,15 +229,15 @@ def dead_channels(config: RunConfig, directory: Path) -> Curve:
 
 
 def branch_sizes(config: RunConfig, directory: Path) -> Curve:
-    """Size of what residual units add, F(x), over that of x: geometric mean over the units.
+    """Root mean square of what residual units add, F(x): geometric mean over the units.
 
     x is the number of the unit and y the mean up to it.
     """
     with set_precision(config):
         run = _trained(config, directory)
         sizes = residual.branch_sizes(run.model, run.variables, run.images)
-        ratios = [float(np.log(one.branch / one.shortcut)) for one in sizes.values()]
-        return [(float(i), float(np.exp(np.mean(ratios[:i])))) for i in range(1, len(ratios) + 1)]
+        logs = [float(np.log(one.branch)) for one in sizes.values()]
+        return [(float(i), float(np.exp(np.mean(logs[:i])))) for i in range(1, len(logs) + 1)]
 
 
 def largest_logit(config: RunConfig, directory: Path) -> Curve:

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,12 +38,15 @@ class Evidence(NamedTuple):
     Attributes:
       results: of the runs that are done, by variant and seed.
       sizes: of each variant's network.
-      machine: what they ran on, in words.
     """
 
     results: Sequence[Result]
     sizes: Mapping[str, Size]
-    machine: str
+
+    @property
+    def machine(self) -> str:
+        """What they ran on, in words."""
+        return "; ".join(sorted({row.machine for row in self.results} - {""}))
 
     @property
     def values(self) -> dict[str, dict[int, float]]:
@@ -57,7 +61,7 @@ def save(file: Path, ablation: Ablation, evidence: Evidence) -> None:
     """Writes evidence as lines of JSON: first what was compared, then a line for each run."""
     head = {
         "metric": ablation.metric,
-        "machine": evidence.machine,
+        "measure": _measures(ablation),
         "sizes": {name: list(size) for name, size in evidence.sizes.items()},
         "config": config_dict.to_saved(config_dict.freeze(ablation.base)),
         "variants": _plain(ablation.variants),
@@ -77,14 +81,29 @@ def read(file: Path, ablation: Ablation) -> Evidence:
         head, *rows = map(json.loads, safe_files.read_text(file).splitlines())
         results = [from_record(row) for row in rows]
         sizes = {str(name): Size(*map(int, size)) for name, size in head["sizes"].items()}
-        machine, saved = str(head["machine"]), dict(head["config"])
-        same = (head["metric"], head["variants"], head["tune"])
+        saved = dict(head["config"])
+        same = (head["metric"], head["measure"], head["variants"], head["tune"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise UserError(f"{file} is damaged: write it again") from None
     resume.check_unchanged(config_dict.freeze(ablation.base), saved, str(file))
-    if same != (ablation.metric, _plain(ablation.variants), _plain(ablation.tune)):
+    here = (ablation.metric, _measures(ablation), *map(_plain, (ablation.variants, ablation.tune)))
+    if same != here:
         raise UserError(f"{file} has other variants or another metric: run the ablation again")
-    return Evidence(results, sizes, machine)
+    return Evidence(results, sizes)
+
+
+def _measures(ablation: Ablation) -> list[str]:
+    """Returns what is measured, as "lesion(most=1)", by name and arguments."""
+    measure = ablation.measure
+    each = list(measure.values()) if isinstance(measure, Mapping) else [measure]
+    return [_measure_name(one) for one in each if one is not None]
+
+
+def _measure_name(measure: Any) -> str:
+    if isinstance(measure, partial):
+        given = ", ".join(f"{name}={value!r}" for name, value in measure.keywords.items())
+        return f"{_measure_name(measure.func)}({given})"
+    return getattr(measure, "__name__", type(measure).__name__)
 
 
 def _plain(value: Any) -> Any:
@@ -137,10 +156,19 @@ def page(ablation: Ablation, text: str, evidence: Evidence, figure: str, command
         table(ablation, evidence).rstrip(),
         f"![{_caption(ablation)}]({figure})",
         f"```sh\n{command}\n```",
-        f"{runs} runs of {seconds / max(runs, 1):.0f} s on average; {evidence.machine}.",
+        f"{runs} runs{_missing(ablation, evidence)} of {seconds / max(runs, 1):.0f} s on average"
+        f"{'; ' * bool(evidence.machine)}{evidence.machine}.",
         *([larger] if larger else []),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _missing(ablation: Ablation, evidence: Evidence) -> str:
+    """Returns " (5 of 20 are missing)", or ""."""
+    whole = ablation.seeds * len(ablation.variants)
+    count = sum(max(ablation.seeds - len(found), 0) for found in evidence.values.values())
+    count += ablation.seeds * (len(ablation.variants) - len(evidence.values))
+    return f" ({count} of {whole} are missing)" if count else ""
 
 
 def plan_page(ablation: Ablation, text: str, command: str) -> str:
@@ -191,7 +219,7 @@ def _larger(ablation: Ablation, findings: Sequence[Finding]) -> str:
     if not open_ones:
         return ""
     return (
-        "To see a difference as large as the one that was measured, with a probability of 80 %: "
+        "To see the measured difference, if it is the true one, with a probability of 80 %: "
         + "; ".join(open_ones)
         + "."
     )
@@ -214,16 +242,20 @@ def verdicts(ablation: Ablation, evidence: Evidence) -> str:
 
 
 def statement(ablation: Ablation, finding: Finding) -> str:
-    """Returns "residual-56 < plain-56" as a cell of a table."""
+    """Returns "residual-56 < plain-56", or "two 3x3 >= 5x5 - 0.01", as a cell of a table."""
     claim = finding.claim
-    margin = f"{'a factor of ' * ablation.logarithmic}{ablation.margin(claim):g}"
-    words = {
-        "": "and",
-        ">=": f"no worse, by {margin}, than",
-        "<=": f"no worse, by {margin}, than",
-        "~": "as",
+    margin = f"{ablation.margin(claim):g}"
+    above, below = (f"{cell(claim.second)} {sign} {margin}" for sign in ("+", "-"))
+    if ablation.logarithmic:
+        above, below = f"{margin} x {cell(claim.second)}", f"{cell(claim.second)} / {margin}"
+    said = {
+        "": f"and {cell(claim.second)}",
+        ">=": f">= {below}",
+        "<=": f"<= {above}",
+        "~": f"= {cell(claim.second)}, within {margin}",
     }
-    return f"{cell(claim.first)} {words.get(claim.relation, claim.relation)} {cell(claim.second)}"
+    plain = f"{claim.relation} {cell(claim.second)}"
+    return f"{cell(claim.first)} {said.get(claim.relation, plain)}"
 
 
 def table(ablation: Ablation, evidence: Evidence) -> str:
@@ -231,7 +263,7 @@ def table(ablation: Ablation, evidence: Evidence) -> str:
     rows = _by_variant(ablation, evidence.results)
     show = {
         "ms per step": any(not math.isnan(row.step_ms) for row in evidence.results),
-        f"epochs to loss {ablation.loss:g}": any(
+        f"epochs to loss {ablation.loss_threshold:g}": any(
             not math.isnan(row.epochs) for row in evidence.results
         ),
         "tuned": bool(ablation.tune),
@@ -246,8 +278,8 @@ def table(ablation: Ablation, evidence: Evidence) -> str:
         good = [row.value for row in found if math.isfinite(row.value)]
         cells = {
             "ms per step": _median([row.step_ms for row in found]),
-            f"epochs to loss {ablation.loss:g}": _median([row.epochs for row in found]),
-            "tuned": cell(", ".join(f"{v:g}" for v in found[0].fields.values())),
+            f"epochs to loss {ablation.loss_threshold:g}": _median([row.epochs for row in found]),
+            "tuned": cell(", ".join(map(str, found[0].fields.values()))),
             "diverged": str(len(found) - len(good)),
         }
         value = interval(good, log=_positive(ablation, good)) if good else _NOTHING

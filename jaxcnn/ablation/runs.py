@@ -24,7 +24,7 @@ from jaxcnn.config.schema import RunConfig
 from jaxcnn.errors import EXIT_PEER_LOST, EXIT_WORKDIR, UserError, nearest
 from jaxcnn.io import safe_files
 from jaxcnn.io.atomic import whole_file
-from jaxcnn.run import workdir
+from jaxcnn.run import versions, workdir
 from jaxcnn.run.metric_writer import MetricWriter, duration
 
 RESULT = "result.json"
@@ -64,8 +64,9 @@ class Result(NamedTuple):
       seconds: duration of the run since its last interruption; 0 if unknown.
       fields: what tuning chose.
       step_ms: milliseconds of a step, the median over the run's records; nan if unknown.
-      epochs: the first epoch at which the training loss was at most `Ablation.loss`; inf if none,
-        nan if unknown.
+      machine: what it ran on, in words.
+      epochs: the first epoch at which the training loss was at most `Ablation.loss_threshold`; inf
+        if none, nan if unknown.
     """
 
     task: Task
@@ -75,6 +76,7 @@ class Result(NamedTuple):
     fields: Mapping[str, Any] = {}
     step_ms: float = math.nan
     epochs: float = math.nan
+    machine: str = ""
 
 
 def tasks(ablation: Ablation, seeds: int) -> list[Task]:
@@ -136,6 +138,7 @@ def from_record(record: Mapping[str, Any]) -> Result:
         dict(record["fields"]),
         _from_json(record["step_ms"]),
         _from_json(record["epochs"]),
+        str(record.get("machine", "")),
     )
 
 
@@ -150,7 +153,7 @@ def _from_json(value: Any) -> float:
 
 
 def tuned(ablation: Ablation, variant: str, out: Path) -> dict[str, Any] | None:
-    """Returns the fields that were best on validation images, or None if they are not all tried.
+    """Returns the fields that were best; see `Ablation.tune`. None if they are not all tried.
 
     Raises:
       UserError: see `finished`.
@@ -162,7 +165,7 @@ def tuned(ablation: Ablation, variant: str, out: Path) -> dict[str, Any] | None:
         return None
     if not choices:
         return {}
-    sign = -1 if ablation.bounds[1] == 1.0 else 1  # a share grows, a loss falls
+    sign = -1 if ablation.maximised else 1
     values = [sign * r.value if math.isfinite(r.value) else math.inf for r in done]
     best = choices[values.index(min(values))]
     return {name: best[name] for name in ablation.tune}
@@ -207,6 +210,7 @@ def run(
     *,
     say: Callable[[str], None],
     keep: bool = False,
+    deadline: float = math.inf,
 ) -> None:
     """Does runs, one after another; those that are done are skipped.
 
@@ -219,6 +223,7 @@ def run(
       out: where all runs of the ablation live.
       say: takes a line for each run.
       keep: whether to keep the trained weights; else a run leaves its records alone.
+      deadline: time of `time.monotonic` after which none begins.
 
     Raises:
       UserError: for whatever `train.run` refuses, a metric that the run does not have, a run that
@@ -228,6 +233,8 @@ def run(
     left = [task for task in todo if not finished(ablation, task, out)]
     in_use = []
     for number, task in enumerate(left, 1):
+        if time.monotonic() > deadline:
+            break
         directory = task.directory(out)
         if task.tuning is None:
             fields = tuned(ablation, task.variant, out)
@@ -286,14 +293,17 @@ def _run_one(
         raise UserError(f"{directory} has too few records to measure: log more often")
     records = MetricWriter(directory, active=False).records()
     chosen = fields if task.tuning is None else {}
+    # Steps whose gradient is not finite are left out, so the last loss would look healthy.
+    diverged = ablation.measure is None and _skips_at_end(records)
     result = Result(
         task,
-        curve[-1][1],
+        math.nan if diverged else curve[-1][1],
         curve,
         round(time.monotonic() - begun, 1),
         chosen,
         _step_ms(records, config.train.batch_size),
-        _epochs_to(records, ablation.loss),
+        _epochs_to(records, ablation.loss_threshold),
+        machine(),
     )
     record = {
         **to_record(result),
@@ -310,6 +320,23 @@ def _remove_checkpoints(directory: Path) -> None:
     folder = directory / "checkpoints"
     if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def machine() -> str:
+    """Returns what this process runs on: "2 cores of AMD EPYC, jax 0.10.1"."""
+    import jax
+
+    device = jax.devices()[0]
+    place = f"{versions.cores()} cores of {versions.processor()}"
+    if device.platform != "cpu":
+        place = f"{jax.device_count()} x {device.device_kind}"
+    return f"{place}, jax {jax.__version__}"
+
+
+def _skips_at_end(records: Sequence[Mapping[str, Any]]) -> bool:
+    """Returns whether the last record of training left out steps that were not finite."""
+    skipped = [record["train/skipped"] for record in records if "train/skipped" in record]
+    return bool(skipped) and skipped[-1] > 0
 
 
 def _step_ms(records: Sequence[Mapping[str, Any]], batch_size: int) -> float:

@@ -2,18 +2,20 @@
 
 Variants are compared seed by seed: runs of one seed have the same images in the same order. Of
 quantities without an upper limit, such as losses and norms, the logarithms are compared. A verdict
-is one of five, by rule:
+is one of these, by rule:
 
   agrees               the difference is on the side of the claim
   contradicts          it is on the other side
   equivalent within x  the claim sees a difference, and it is less than x on either side
-  could not be seen    none of these; followed by the effect that these runs would have shown with a
-                       probability of 80 %
-  diverged             every run of both variants
+  could not be seen    none of these; of a claim that sees a difference, with the one that these
+                       runs would have shown with a probability of 80 %
 
-Each is a t-test over seeds at 5 % of error for all claims of a page together (Holm, "A Simple
+The tests are t-tests over seeds. Those of the claims of a page share 5 % of error (Holm, "A Simple
 Sequentially Rejective Multiple Test Procedure", 1979); equivalence is two one-sided tests
-(Schuirmann, 1987).
+(Schuirmann, 1987), and these and contradictions of such claims share another 5 %. A run that
+diverged, or never got there, counts as the worst of all: where runs are lost, a verdict never
+favours the variant that lost more, and where hardly any are left the numbers of lost runs are
+compared by Fisher's exact test.
 """
 
 import math
@@ -26,7 +28,7 @@ import numpy as np
 from jaxcnn.ablation import Ablation, Claim
 
 LEVEL, POWER = 0.05, 0.8
-SMALLEST = 1e-45  # of float32; what is 0 in it counts as this on a logarithmic scale
+SMALLEST = 1.2e-38  # normal number of float32; less counts as this on a logarithmic scale
 AGREES, CONTRADICTS, UNSEEN = "agrees", "contradicts", "could not be seen"
 
 
@@ -87,7 +89,7 @@ def interval(values: Sequence[float], *, log: bool = False) -> Interval:
         error = statistics.stdev(found.tolist()) / math.sqrt(len(found))  # exactly 0 of equal ones
         half = float(stats.t.ppf(1 - LEVEL / 2, len(found) - 1) * error)
     ends = (mean, mean - half, mean + half)
-    return Interval(*map(math.exp, ends)) if log else Interval(*ends)
+    return Interval(*map(_exp, ends)) if log else Interval(*ends)
 
 
 class Finding(NamedTuple):
@@ -151,6 +153,7 @@ class _Test(NamedTuple):
     log: bool
     diverged: tuple[int, int]
     runs: tuple[int, int]
+    larger_is_better: bool
 
     @classmethod
     def of(
@@ -167,18 +170,42 @@ class _Test(NamedTuple):
         lost = [sum(not _usable(v, log) for v in one.values()) for one in (first, second)]
         margin = ablation.margin(claim)
         runs = len(first), len(second)
-        return cls(claim, both, size(margin), log, (lost[0], lost[1]), runs)
+        better = ablation.maximised
+        return cls(claim, both, size(margin), log, (lost[0], lost[1]), runs, better)
 
     @property
     def p(self) -> float:
-        """Probability of so clear a difference if there were none as the claim has it."""
+        """Probability of so clear a result if the claim were not so."""
         if self.claim.relation in ("<", ">"):
+            if sum(self.diverged):
+                return self._p_of_diverged()
             return 2 * min(self.above(0.0), self.below(0.0))
+        if sum(self.diverged):
+            return 1.0
         if self.claim.relation == ">=":
             return self.above(-self.margin)
         if self.claim.relation == "<=":
             return self.below(self.margin)
         return max(self.above(-self.margin), self.below(self.margin))
+
+    def _p_of_diverged(self) -> float:
+        """P of a difference where runs are lost; 1 if it favours the variant that lost more."""
+        from scipy import stats
+
+        (lost, other), (runs, others) = self.diverged, self.runs
+        table = [[lost, runs - lost], [other, others - other]]
+        of_losses = float(stats.fisher_exact(table).pvalue)
+        if len(self.values) < 2:
+            return of_losses
+        of_values = 2 * min(self.above(0.0), self.below(0.0))
+        same_side = lost == other or (statistics.fmean(self.values) > 0) == (self.worst_side > 0)
+        return min(of_values, of_losses) if same_side else 1.0
+
+    @property
+    def worst_side(self) -> float:
+        """Sign of first less second if only the numbers of lost runs counted."""
+        worse = self.diverged[0] - self.diverged[1]
+        return -worse if self.larger_is_better else worse
 
     def above(self, bound: float) -> float:
         """P of the claim that the true difference is above a bound."""
@@ -207,52 +234,57 @@ class _Test(NamedTuple):
           level: of `_holm`, 0 if the claim's test fails.
           claims: number of all of the page, which share the error of further tests.
         """
-        if self.claim.relation and (said := self._of_diverged()):
-            return Finding(self.claim, Interval(math.nan, math.nan, math.nan), said)
-        between = interval(
-            [math.exp(v) for v in self.values] if self.log else self.values, log=self.log
-        )
-        if len(self.values) < 2:
-            return Finding(self.claim, between, UNSEEN if self.claim.relation else "")
-        detectable, seeds = self._power(claims)
+        values = [_exp(value) for value in self.values] if self.log else self.values
+        between = interval(values, log=self.log) if values else Interval(*[math.nan] * 3)
         said = self._verdict(level, LEVEL / claims) if self.claim.relation else ""
-        if said == UNSEEN:
-            said = f"{UNSEEN} ({self._words(detectable)} would have been)"
+        detectable, seeds = math.nan, 0
+        if self.claim.relation in ("<", ">") and len(self.values) > 1:
+            detectable, seeds = self._power(claims)
+            if said == UNSEEN:
+                said = f"{UNSEEN} ({self._words(detectable)} would have been)"
+        if self.claim.relation and sum(self.diverged):
+            names = (self.claim.first, self.claim.second)
+            lost = [
+                f"{count} of {runs} runs of {name}"
+                for count, runs, name in zip(self.diverged, self.runs, names, strict=True)
+                if count
+            ]
+            said = f"{said}; lost: {', '.join(lost)}"
         return Finding(self.claim, between, said, detectable, seeds)
 
     def _verdict(self, level: float, other: float) -> str:
         relation, within = self.claim.relation, self._words(self.margin, add=False)
-        mean = statistics.fmean(self.values)
         if relation in ("<", ">"):
+            close = not sum(self.diverged) and self._equivalence() <= other
             if self.p <= level:
-                return AGREES if (mean > 0) == (relation == ">") else CONTRADICTS
-            close = max(self.above(-self.margin), self.below(self.margin)) <= other
+                side = statistics.fmean(self.values) if len(self.values) > 1 else self.worst_side
+                word = AGREES if (side > 0) == (relation == ">") else CONTRADICTS
+                return f"{word}, by less than {within}" if close else word
             return f"equivalent within {within}" if close else UNSEEN
         if self.p <= level:
-            return f"{AGREES}: {'equivalent' if relation == '~' else 'no worse'} within {within}"
+            return f"{AGREES}: equivalent within {within}" if relation == "~" else AGREES
+        if sum(self.diverged):
+            return UNSEEN
         outside = [self.below(-self.margin)] * (relation != "<=")
         outside += [self.above(self.margin)] * (relation != ">=")
         return CONTRADICTS if min(outside) <= other / len(outside) else UNSEEN
 
-    def _of_diverged(self) -> str:
-        """Returns the verdict if every run of a variant diverged, else ""."""
-        gone = [lost == runs for lost, runs in zip(self.diverged, self.runs, strict=True)]
-        if not any(gone):
-            return ""
-        if all(gone):
-            return "diverged: every run of both"
-        name = self.claim.first if gone[0] else self.claim.second
-        worse = (">", ">=") if gone[0] else ("<", "<=")  # of what grows when a run diverges
-        word = AGREES if self.claim.relation in worse else CONTRADICTS
-        return f"{word}: every run of {name} diverged"
+    def _equivalence(self) -> float:
+        """P of the claim that the true difference is less than the margin on either side."""
+        return max(self.above(-self.margin), self.below(self.margin))
 
     def _power(self, claims: int) -> tuple[float, int]:
-        """Returns the effect that these runs would show, and seeds for the one that they have."""
+        """Returns the effect that these runs would show, and seeds for the one that they have.
+
+        The spread of few runs is itself uncertain, so the effect takes the upper end of its
+        one-sided interval of 80 %.
+        """
         from scipy import stats
 
         count, spread = len(self.values), self.deviation
+        upper = spread * math.sqrt((count - 1) / stats.chi2.ppf(1 - POWER, count - 1))
         tails = stats.t.ppf([1 - LEVEL / 2 / claims, POWER], count - 1).sum()
-        effect = float(tails * spread / math.sqrt(count))
+        effect = float(tails * upper / math.sqrt(count))
         mean = abs(statistics.fmean(self.values))
         if not mean:
             return effect, 0
@@ -262,12 +294,16 @@ class _Test(NamedTuple):
     def _words(self, amount: float, *, add: bool = True) -> str:
         """Returns "0.013", or "a factor of 1.3" of a logarithm."""
         if self.log:
-            return f"{'a factor of ' * add}{math.exp(min(amount, 700)):.3g}"
+            return f"{'a factor of ' * add}{_exp(amount):.3g}"
         return f"{amount:.2g}"
 
 
 def _usable(value: float, log: bool) -> bool:
     return math.isfinite(value) and (value >= 0 or not log)
+
+
+def _exp(value: float) -> float:
+    return math.exp(min(value, 700.0))
 
 
 def _log(value: float) -> float:

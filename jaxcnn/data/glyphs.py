@@ -1,9 +1,9 @@
 """Characters in the fonts that matplotlib ships, drawn at will: 36 classes, colour, no download.
 
 Digits and capital letters without I and O, which look like 1 and 0, and the signs & and ?. Every
-image has a character of random font, colours, size, position, rotation and shear, pieces of two
-other characters at its border, and noise. It depends only on (split, index) and on the versions of
-Pillow and matplotlib.
+image has a character of random font, colours, size, position, rotation and shear, a piece of
+another character at its border, and noise. It depends only on (split, index, image_size, channels)
+and on the versions of Pillow and matplotlib.
 """
 
 import functools
@@ -134,7 +134,7 @@ def _mask(
     Args:
       character: what to draw.
       font: one of `FONTS`.
-      shares: five numbers in [0, 1): rotation, height, width, shear, and one left out.
+      shares: numbers in [0, 1), of which four are used: rotation, height, width, shear.
       place: centre of the character (x, y), in sides of the image.
       size: side in pixels.
     """

@@ -40,7 +40,7 @@ class Columns(nn.Module):
         return columns
 
 
-@pytest.mark.parametrize(("pooled", "expected"), [(False, [1, 0.5, 0.5]), (True, [1, 1, 1])])
+@pytest.mark.parametrize(("pooled", "expected"), [(False, [0, 0.5, 0.5]), (True, [0, 0, 0])])
 def test_a_shift_moves_what_is_seen(monkeypatch, tmp_path, pooled, expected):
     """Two of four shifts are along the rows, of which the network knows nothing."""
     pixels = np.zeros((3, 8, 8, 1), np.uint8)
@@ -73,8 +73,8 @@ def test_a_channel_that_is_never_positive_is_dead(monkeypatch, tmp_path):
     assert found == [(1.0, 0.25), (2.0, pytest.approx((0.25 + 0.5) / 2))]
 
 
-def test_what_units_add_is_measured_beside_their_shortcuts(monkeypatch, tmp_path):
-    """The last normalisation of every branch has a scale of zero, or ten times its own."""
+def test_what_units_add_is_measured(monkeypatch, tmp_path):
+    """The last normalisation of every branch has ten times its scale."""
     model = create_model("cifar_resnet20", stage_sizes=(2,), width=4, num_classes=3)
     pixels = RNG.integers(0, 255, (4, 8, 8, 1), np.uint8)
     shapes = jax.eval_shape(model.init, jax.random.key(0), scaled(jnp.asarray(pixels)))
@@ -138,8 +138,36 @@ def test_the_first_epoch_that_reaches_an_accuracy(tmp_path):
     assert measures.epochs_to(CONFIG, tmp_path, accuracy=0.95) == [(0.0, float("inf"))]
 
 
+class Damaged(nn.Module):
+    """Three units, of which the second alone tells the class; with shortcuts or without."""
+
+    shortcut: str = "A"
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        x = images
+        for number in (1, 2, 3):
+            y = nn.Conv(1, (1, 1), name=f"conv{number}")(x)
+            x = y if self.shortcut == "none" else x + y
+        return jnp.concatenate([x.mean(axis=(1, 2)), jnp.full((len(x), 1), 0.5)], axis=-1)
+
+
+def test_a_lesion_counts_what_it_adds_to_the_error(monkeypatch, tmp_path):
+    """The mean over draws of one of three units, of which one is needed."""
+    model, pixels = Damaged("none"), np.full((4, 2, 2, 1), 255, np.uint8)
+    variables = model.init(jax.random.key(0), scaled(jnp.asarray(pixels)))
+    for number, factor in ((1, 1.0), (2, 1 / 4), (3, 1.0)):
+        variables["params"][f"conv{number}"]["kernel"] = jnp.full((1, 1, 1, 1), factor)
+    use(monkeypatch, model, variables, pixels, [1] * 4)
+    (none, one) = measures.lesion(CONFIG, tmp_path, most=1)
+    draw = np.random.default_rng(CONFIG.seed)
+    hits = [draw.choice(3, 1)[0] == 1 for _ in range(measures.LESIONS)]
+    assert none == (0.0, 0.0)
+    assert one == (1.0, pytest.approx(np.mean(hits)))
+
+
 @pytest.mark.slow
-def test_the_gradient_of_a_head_is_that_of_its_loss(tmp_path):
+def test_the_first_gradient_is_that_of_all_heads(tmp_path):
     config = recipes.recipe("dsn_cifar10", "glyphs")
     config.data.update(image_size=16, num_examples=72)
     config.model.overrides.features = ((6, 4), (6, 4), (6,))
@@ -150,15 +178,23 @@ def test_the_gradient_of_a_head_is_that_of_its_loss(tmp_path):
     batch = train_batch(source, batch_size=8, seed=config.seed, step=0)
     images = build_data.make_normalize(config)(jnp.asarray(batch["image"]))
     variables = jax.jit(model.init)(jax.random.key(config.seed), images)
-
-    def loss(params):
-        logits = model.apply({**variables, "params": params}, images)
-        rows = jax.nn.log_softmax(logits)[jnp.arange(8), batch["label"]]
-        return -rows.mean()
-
     first = measures._layers(model, images)[0].split("/")
-    gradient = jax.jit(jax.grad(loss))(variables["params"])
-    for name in first:
-        gradient = gradient[name]
-    ((_, found),) = measures.head_gradient(config, tmp_path, head="logits")
-    assert found == pytest.approx(float(jnp.sqrt(jnp.mean(gradient**2))), rel=1e-4)
+
+    def of_head(head):
+        def loss(params):
+            logits, found = model.apply({**variables, "params": params}, images, mutable=["aux"])
+            logits = found["aux"][head] if head else logits
+            return -jax.nn.log_softmax(logits)[jnp.arange(8), batch["label"]].mean()
+
+        gradient = jax.jit(jax.grad(loss))(variables["params"])
+        for name in first:
+            gradient = gradient[name]
+        return gradient
+
+    heads = sorted(
+        jax.eval_shape(lambda: model.apply(variables, images, mutable=["aux"])[1])["aux"]
+    )
+    for weight in (0.0, 0.3):
+        total = of_head("") + weight * sum(of_head(head) for head in heads)
+        ((_, found),) = measures.first_gradient(config, tmp_path, auxiliary=weight)
+        assert found == pytest.approx(float(jnp.linalg.norm(total)), rel=1e-4)

@@ -34,6 +34,7 @@ def on_glyphs(
     config.data.update(image_size=size, pad=size // 16, channels=3)
     config.data.update(num_examples=EACH_SPLIT, labelled=examples)
     config.train.update(length=f"{epochs}epochs", batch_size=36)
+    config.train.max_skipped = 10_000  # a run that diverges is a result
     config.schedule.update(name="cosine", warmup=f"{epochs / 5:g}epochs")
     config.schedule.learning_rate = rate
     if sgd:
