@@ -338,7 +338,14 @@ def draw(ablation: Ablation, text: str, evidence: Evidence, files: Sequence[Path
         _few_ticks(values.xaxis)
         if not single:
             axes[0].set_yscale("log")
+            if ablation.trains:  # a run that explodes would hide the others
+                first = max(row.curve[0][1] for row in evidence.results)
+                axes[0].set_ylim(top=min(axes[0].get_ylim()[1], 10 * first))
             _few_ticks(axes[0].yaxis)
+    else:
+        values.locator_params(axis="x", nbins=5)
+    if not single:
+        axes[0].locator_params(axis="x", integer=True)
     values.set_yticks(range(len(rows)), [label(name) for name in rows])
     for number, name in enumerate(values.get_yticklabels()):
         name.set_color(style.line_style(number)["color"])

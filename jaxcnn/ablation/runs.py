@@ -327,7 +327,8 @@ def machine() -> str:
     import jax
 
     device = jax.devices()[0]
-    place = f"{versions.cores()} cores of {versions.processor()}"
+    cores = versions.cores()
+    place = f"{cores} core{'s' * (cores > 1)} of {versions.processor()}"
     if device.platform != "cpu":
         place = f"{jax.device_count()} x {device.device_kind}"
     return f"{place}, jax {jax.__version__}"
