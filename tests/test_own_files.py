@@ -120,6 +120,6 @@ def test_what_an_own_function_returns_is_checked(own, monkeypatch, returned, lin
 def test_own_ablation_is_listed_from_its_directory(own, capsys):
     plan, text = ablation.load(Path("widths.py"))
     assert text.startswith("Two widths.")
-    ablate.compared(plan, quick=True)  # the sizes are as it says
+    ablate.compared(plan)  # the sizes are as it says
     ablate.main(ablate.parse(["widths.py", "--seeds=1", "--list"]))
     assert capsys.readouterr().out.splitlines() == ["0 narrow, seed 0", "1 wide, seed 0"]
