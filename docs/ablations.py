@@ -14,6 +14,7 @@ from pathlib import Path
 
 from jaxcnn import ablation
 from jaxcnn.ablation import report, statistics
+from jaxcnn.errors import UserError
 from jaxcnn.figures.labels import cell
 
 DOCS = Path(__file__).parent
@@ -85,8 +86,14 @@ def add(folder: Path) -> None:
         plan, text = ablation.load(file)
         if not source.exists():
             continue
-        found = report.read(source, plan)
-        if len(found.results) < plan.seeds * len(plan.variants):
+        try:
+            found = report.read(source, plan)
+        except UserError as error:
+            print(f"left out: {error}")
+            continue
+        counts = [len(found.values.get(variant, {})) for variant in plan.variants]
+        if min(counts) < plan.seeds:
+            print(f"left out: {source} lacks runs")
             continue
         report.save(PAGES / f"{file.stem}.jsonl", plan, found)
         report.draw(plan, text, found, [PAGES / f"{file.stem}.svg"])
