@@ -24,7 +24,7 @@ from jaxcnn.config.schema import RunConfig
 from jaxcnn.errors import EXIT_PEER_LOST, EXIT_WORKDIR, UserError, nearest
 from jaxcnn.io import safe_files
 from jaxcnn.io.atomic import whole_file
-from jaxcnn.run import versions, workdir
+from jaxcnn.run import distributed, versions, workdir
 from jaxcnn.run.metric_writer import MetricWriter, duration
 
 RESULT = "result.json"
@@ -324,14 +324,11 @@ def _remove_checkpoints(directory: Path) -> None:
 
 def machine() -> str:
     """Returns what this process runs on: "2 cores of AMD EPYC, jax 0.10.1"."""
-    import jax
-
-    device = jax.devices()[0]
     cores = versions.cores()
     place = f"{cores} core{'s' * (cores > 1)} of {versions.processor()}"
-    if device.platform != "cpu":
-        place = f"{jax.device_count()} x {device.device_kind}"
-    return f"{place}, jax {jax.__version__}"
+    if distributed.platform() != "cpu":
+        place = f"{distributed.device_count()} x {distributed.devices()[0].device_kind}"
+    return f"{place}, jax {versions.installed()['jax']}"
 
 
 def _skips_at_end(records: Sequence[Mapping[str, Any]]) -> bool:
