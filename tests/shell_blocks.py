@@ -81,8 +81,8 @@ def of_module(name, arguments):
         if arguments:
             with_config(importlib.import_module(name), arguments)
     elif arguments and name in PARSERS:
-        flags_of_command = PARSERS[name](arguments)
-        assert name != "jaxcnn.ablate" or flags_of_command.file.is_file(), "no such file"
+        given = PARSERS[name](arguments)
+        assert name != "jaxcnn.ablate" or given.all or given.file.is_file(), "no such file"
     else:
         assert importlib.util.find_spec(name), f"no module {name}"
         assert all(Path(argument).exists() for argument in arguments), arguments
