@@ -90,7 +90,9 @@ def of_module(name, arguments):
 
 def of_file(path, arguments):
     assert Path(path).is_file(), f"no file {path}"
-    assert not arguments, "a script of the documentation takes no arguments"
+    known = Path(path).read_text(encoding="utf-8")
+    for argument in arguments:
+        assert f'"{argument.partition("=")[0]}"' in known, f"{path} has no flag {argument}"
 
 
 def of_pip(what):

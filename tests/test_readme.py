@@ -98,6 +98,7 @@ WRONG = [
     "python -m jaxcnn.ablate configs/ablations/nothing.py",
     "python -m jaxcnn.ablate configs/ablations/lrn.py --slow",
     "python docs/nothing.py",
+    "python docs/ablations.py --nothing",
     "pip install -e .[nothing]",
     "pytest --nothing",
     "launch/nothing.sh",
