@@ -145,7 +145,10 @@ def _holm(ps: Sequence[float]) -> list[float]:
 
 
 class _Test(NamedTuple):
-    """The t-test of one claim. `values` are differences; `margin` is in their unit."""
+    """The t-test of one claim.
+
+    `values` are differences; `margin` and `widest`, the largest possible one, are in their unit.
+    """
 
     claim: Claim
     values: list[float]
@@ -154,6 +157,7 @@ class _Test(NamedTuple):
     diverged: tuple[int, int]
     runs: tuple[int, int]
     larger_is_better: bool
+    widest: float
 
     @classmethod
     def of(
@@ -171,7 +175,8 @@ class _Test(NamedTuple):
         margin = ablation.margin(claim)
         runs = len(first), len(second)
         better = ablation.maximised
-        return cls(claim, both, size(margin), log, (lost[0], lost[1]), runs, better)
+        low, high = ablation.bounds
+        return cls(claim, both, size(margin), log, (lost[0], lost[1]), runs, better, high - low)
 
     @property
     def p(self) -> float:
@@ -241,7 +246,8 @@ class _Test(NamedTuple):
         if self.claim.relation in ("<", ">") and len(self.values) > 1:
             detectable, seeds = self._power(claims)
             if said == UNSEEN:
-                said = f"{UNSEEN} ({self._words(detectable)} would have been)"
+                seen = self._words(detectable) if detectable < self.widest else "nothing"
+                said = f"{UNSEEN} ({seen} would have been)"
         if self.claim.relation and sum(self.diverged):
             names = (self.claim.first, self.claim.second)
             lost = [

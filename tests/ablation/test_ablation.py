@@ -160,6 +160,8 @@ def test_what_could_not_be_seen_says_what_could():
     assert found.verdict == f"could not be seen ({effect:.2g} would have been)"
     assert not found.answered
     assert found.seeds > 6
+    few = verdict(">", [0.2, 0.9], [0.5, 0.4]).verdict
+    assert few == "could not be seen (nothing would have been)"
     wide = verdict(">", np.exp(10 * noise), 1 + 0 * SEEDS, metric="train/loss").verdict
     assert wide == "could not be seen (a factor of 2.51 would have been)"
 
