@@ -3,8 +3,8 @@
 python docs/ablations.py                        of the runs in docs/ablations/*.jsonl
 python docs/ablations.py --add=runs/ablations   after it has copied those of finished ablations
 
-A page has what the file in configs/ablations says, and what the runs showed. A finished ablation is
-one of which every run is done.
+A page has what the file in configs/ablations says, and what the runs showed. An ablation is
+finished when all its runs are done.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jaxcnn import ablation
-from jaxcnn.ablation import report, statistics
+from jaxcnn.ablation import evidence, figure, report, statistics
 from jaxcnn.errors import UserError
 from jaxcnn.figures.labels import cell
 
@@ -28,16 +28,16 @@ def command(name: str) -> str:
     return f"python -m jaxcnn.ablate configs/ablations/{name}.py"
 
 
-def evidence(file: Path, plan: ablation.Ablation) -> report.Evidence | None:
+def stored_runs(file: Path, plan: ablation.Ablation) -> evidence.Evidence | None:
     """Returns what the runs of a file left, or None."""
     stored = PAGES / f"{file.stem}.jsonl"
-    return report.read(stored, plan) if stored.exists() else None
+    return evidence.read(stored, plan) if stored.exists() else None
 
 
 def page(file: Path) -> str:
     """Returns the page of a file of configs/ablations."""
     plan, text = ablation.load(file)
-    found = evidence(file, plan)
+    found = stored_runs(file, plan)
     if found is not None:
         return report.page(plan, text, found, f"{file.stem}.svg", command(file.stem))
     return report.plan_page(plan, text, command(file.stem))
@@ -49,7 +49,7 @@ def markdown() -> str:
     for file in FILES:
         plan, _ = ablation.load(file)
         total += len(plan.claims)
-        found = evidence(file, plan)
+        found = stored_runs(file, plan)
         if found is None:
             left.append(file.stem)
             continue
@@ -87,7 +87,7 @@ def add(folder: Path) -> None:
         if not source.exists():
             continue
         try:
-            found = report.read(source, plan)
+            found = evidence.read(source, plan)
         except UserError as error:
             print(f"left out: {error}")
             continue
@@ -95,8 +95,8 @@ def add(folder: Path) -> None:
         if min(counts) < plan.seeds:
             print(f"left out: {source} lacks runs")
             continue
-        report.save(PAGES / f"{file.stem}.jsonl", plan, found)
-        report.draw(plan, text, found, [PAGES / f"{file.stem}.svg"])
+        evidence.save(PAGES / f"{file.stem}.jsonl", plan, found)
+        figure.draw(plan, text, found, [PAGES / f"{file.stem}.svg"])
 
 
 def main() -> None:

@@ -25,7 +25,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,6 +35,7 @@ if __name__ == "__main__" and PARENT not in os.environ:  # before what takes sec
     cli.begin()
 
 from jaxcnn import ablation  # noqa: E402
+from jaxcnn.ablation import processes  # noqa: E402
 from jaxcnn.errors import UserError, check_whole, nearest  # noqa: E402
 from jaxcnn.run import cli, preemption  # noqa: E402
 
@@ -255,7 +255,7 @@ def run_all(job: Job, args: argparse.Namespace, deadline: float) -> None:
     """
     import jax
 
-    from jaxcnn.ablation import report, runs
+    from jaxcnn.ablation import evidence, figure, report, runs
     from jaxcnn.ablation.progress import Progress
 
     jax.config.update("jax_platforms", "cpu")  # of this process: a device's memory is for the runs
@@ -273,11 +273,11 @@ def run_all(job: Job, args: argparse.Namespace, deadline: float) -> None:
         if failed:
             raise UserError(f"no run of {job.file} finished: see the messages above")
         return
-    evidence = report.Evidence(kept, found)
+    whole = evidence.Evidence(kept, found)
     command = f"python -m jaxcnn.ablate {job.file}" + (f" --data={args.data}" if args.data else "")
-    print(f"\n{report.write(job.plan, job.text, evidence, job.out, command)}", flush=True)
+    print(f"\n{report.write(job.plan, job.text, whole, job.out, command)}", flush=True)
     figures = [job.out / f"figure{kind}" for kind in (".png", ".svg")]
-    report.draw(job.plan, job.text, evidence, figures)
+    figure.draw(job.plan, job.text, whole, figures)
     print(f"{job.out / 'results.md'}\n{figures[0]}", flush=True)
     if failed and len(kept) < len(counted):  # other processes may have done the rest
         raise UserError(
@@ -312,15 +312,15 @@ def run_variants(
     command += ["--keep"] * args.keep + ["--debug"] * args.debug
     told = False
     at_once = 1 if job.plan.alone else args.jobs
-    shares = share_cores(at_once)
+    shares = processes.share_cores(at_once)
     with preemption.stop_request(lambda line: None) as stop, stop.deferred():
         while running or (left and not stop):
             if time.monotonic() > deadline:
                 left.clear()
             while left and len(running) < at_once and not stop:
                 variant = left.pop(0)
-                with blocked():
-                    running[variant] = start([*command, f"--variant={variant}"])
+                with processes.blocked():
+                    running[variant] = processes.start([*command, f"--variant={variant}"], PARENT)
                 places[variant] = min(set(range(at_once)) - set(places.values()))
                 if shares:
                     os.sched_setaffinity(running[variant].pid, shares[places[variant]])
@@ -347,38 +347,6 @@ def run_variants(
                 stop.exit_code,
             )
     return failed
-
-
-def share_cores(count: int) -> list[set[int]]:
-    """Returns disjoint sets of this process's cores; [] if there are fewer, or one job.
-
-    Two networks that share two cores take half as long again as two with a core each.
-    """
-    if count < 2 or not hasattr(os, "sched_setaffinity"):
-        return []
-    cores = sorted(os.sched_getaffinity(0))
-    size = len(cores) // count
-    return [set(cores[i * size : (i + 1) * size]) for i in range(count)] if size else []
-
-
-@contextlib.contextmanager
-def blocked() -> Iterator[None]:
-    """Lets signals wait, in this process until the end and in those started until they say so."""
-    kept = signal.pthread_sigmask(signal.SIG_BLOCK, preemption.SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, kept)
-
-
-def start(command: list[str]) -> subprocess.Popen:
-    """Starts a process that ends with this one; signals come to it from here alone."""
-    return subprocess.Popen(  # noqa: S603
-        command,
-        stdin=subprocess.PIPE,
-        start_new_session=True,
-        env={**os.environ, PARENT: "1"},
-    )
 
 
 def run_for_parent(job: Job, todo: list, args: argparse.Namespace) -> None:

@@ -24,7 +24,7 @@ Curve = list[tuple[float, float]]
 Measure = Callable[[RunConfig, Path], Curve]
 
 RELATIONS = (">", "<", ">=", "<=", "~")
-MARGIN, FACTOR = 0.01, 1.25  # the least difference that matters, by default
+MARGIN, FACTOR = 0.01, 1.25  # of claims that name none
 TUNING_SEED = 1000
 
 
@@ -138,7 +138,7 @@ class Ablation:
         return self.claims or [Claim(variant, "", first) for variant in others]
 
     def margin(self, claim: Claim) -> float:
-        """The least difference of a claim that matters, or the least factor."""
+        """How far values may differ and still count as equal; see `Claim.margin`."""
         default = FACTOR if self.logarithmic else MARGIN
         return default if claim.margin is None else claim.margin
 
@@ -152,15 +152,16 @@ class Ablation:
         for changes in (self.variants[variant], fields or {}):
             for name, value in changes.items():
                 config_dict.set_field(config, name, value)
-        config.data.labelled -= config.data.labelled % _classes(config)
         config.seed = seed
         return config_dict.freeze(config)
 
     def on(self, dataset: str) -> "Ablation":
         """Returns the same with another data set: its images at the size of the file's.
 
+        Numbers of training examples are rounded down to equally many of each class.
+
         Raises:
-          UserError: if there is no such data set.
+          UserError: if there is no such data set, or it has more classes than examples are used.
         """
         if dataset not in DATASETS:
             raise UserError(f"--data={dataset}: {nearest(dataset, DATASETS)}")
@@ -184,7 +185,16 @@ class Ablation:
                 f"--data={dataset} has {_classes(base)} classes and the ablation trains on"
                 f" {base.data.labelled} examples: choose data with fewer classes"
             )
-        return dataclasses.replace(self, base=base)
+        classes = _classes(base)
+        base.data.labelled -= base.data.labelled % classes
+        variants = {
+            name: {
+                field: value - value % classes if field == "data.labelled" else value
+                for field, value in fields.items()
+            }
+            for name, fields in self.variants.items()
+        }
+        return dataclasses.replace(self, base=base, variants=variants)
 
     def tuning(self) -> list[dict[str, Any]]:
         """Returns the fields of each run that tunes a variant; [] if none does."""

@@ -1,6 +1,7 @@
 """Measurements that are no record of a run: functions (config, workdir) → curve."""
 
 import functools
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from flax import linen as nn
 from flax import traverse_util
 
 from jaxcnn.ablation import Curve
+from jaxcnn.ablation.runs import images_per_second
 from jaxcnn.analysis import ensemble, feature_extractor, residual, signal
 from jaxcnn.analysis.lesion import lesioned, removable
 from jaxcnn.config import build, build_data
@@ -34,19 +36,25 @@ def gradient_flow(config: RunConfig, directory: Path) -> Curve:
     """
     del directory
     with set_precision(config):
-        dataset = build_data.load_data(config, "train")
-        model = build.make_model(config, dataset.num_classes)
-        batch = train_batch(dataset, batch_size=config.train.batch_size, seed=config.seed, step=0)
-        statistics = build_data.measure_statistics(config, dataset)
-        images = build_data.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
+        model, images, labels = _first_batch(config)
         kind = (config.loss.name, config.loss.label_smoothing)
         key = jax.random.key(config.seed)
-        grads = _gradient_at_start(model, kind, key, images, jnp.asarray(batch["label"]))
+        grads = _gradient_at_start(model, kind, key, images, labels)
         flat = traverse_util.flatten_dict(grads, sep="/")
         names = reversed(_layers(model, images))
         # In float64: squares of what is below 1e-19 are 0 in float32.
         norms = (np.linalg.norm(np.asarray(flat[name], np.float64)) for name in names)
         return [(float(i), float(norm)) for i, norm in enumerate(norms)]
+
+
+def _first_batch(config: RunConfig) -> tuple[nn.Module, jax.Array, jax.Array]:
+    """Returns the network, and the first batch's images as it sees them, and their labels."""
+    dataset = build_data.load_data(config, "train")
+    model = build.make_model(config, dataset.num_classes)
+    batch = train_batch(dataset, batch_size=config.train.batch_size, seed=config.seed, step=0)
+    statistics = build_data.measure_statistics(config, dataset)
+    images = build_data.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
+    return model, images, jnp.asarray(batch["label"])
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))  # compiled once for all seeds
@@ -79,13 +87,9 @@ def first_gradient(config: RunConfig, directory: Path, *, auxiliary: float) -> C
     """
     del directory
     with set_precision(config):
-        dataset = build_data.load_data(config, "train")
-        model = build.make_model(config, dataset.num_classes)
-        batch = train_batch(dataset, batch_size=config.train.batch_size, seed=config.seed, step=0)
-        statistics = build_data.measure_statistics(config, dataset)
-        images = build_data.make_normalize(config, statistics)(jnp.asarray(batch["image"]))
+        model, images, labels = _first_batch(config)
         key = jax.random.key(config.seed)
-        grads = _gradient_of_heads(model, auxiliary, key, images, jnp.asarray(batch["label"]))
+        grads = _gradient_of_heads(model, auxiliary, key, images, labels)
         flat = traverse_util.flatten_dict(grads, sep="/")
         return [(0.0, float(np.linalg.norm(np.asarray(flat[_layers(model, images)[0]], float))))]
 
@@ -320,6 +324,5 @@ def speed(config: RunConfig, directory: Path) -> Curve:
 
     One point, or none of a run with a single record.
     """
-    records = MetricWriter(directory, active=False).records()
-    rates = [record["images_per_second"] for record in records if "images_per_second" in record]
-    return [(0.0, float(np.median(rates[1:])) / config.train.batch_size)] if rates[1:] else []
+    rate = images_per_second(directory)
+    return [] if math.isnan(rate) else [(0.0, rate / config.train.batch_size)]

@@ -1,114 +1,26 @@
-"""What an ablation found: runs.jsonl, results.csv, curves.csv, results.md, figure.svg and .png.
+"""What an ablation found, as text: results.md, results.csv, curves.csv.
 
-`statistics` has the rules. All but the figure's file formats is a function of runs.jsonl, which has
-what the runs left and what they ran on.
+`statistics` has the rules, `evidence` what the texts are made of.
 """
 
 import csv
 import io
-import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxcnn.ablation import Ablation
-from jaxcnn.ablation.runs import Result, from_record, to_record
+from jaxcnn.ablation.evidence import Evidence, by_variant, save
 from jaxcnn.ablation.sizes import Size
 from jaxcnn.ablation.statistics import UNSEEN, Finding, Interval, interval, judge, shown
-from jaxcnn.config import config_dict, resume
-from jaxcnn.errors import UserError
-from jaxcnn.figures import style
-from jaxcnn.figures.labels import cell, label
-from jaxcnn.io import safe_files
+from jaxcnn.figures.labels import cell
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import csv_cell
 
-LONGEST_TITLE = 90  # characters
 _NOTHING = Interval(math.nan, math.nan, math.nan)
-
-
-class Evidence(NamedTuple):
-    """All that an ablation's runs left.
-
-    Attributes:
-      results: of the runs that are done, by variant and seed.
-      sizes: of each variant's network.
-    """
-
-    results: Sequence[Result]
-    sizes: Mapping[str, Size]
-
-    @property
-    def machine(self) -> str:
-        """What they ran on, in words."""
-        return "; ".join(sorted({row.machine for row in self.results} - {""}))
-
-    @property
-    def values(self) -> dict[str, dict[int, float]]:
-        """Results by variant and seed."""
-        found: dict[str, dict[int, float]] = {}
-        for row in self.results:
-            found.setdefault(row.task.variant, {})[row.task.seed] = row.value
-        return found
-
-
-def save(file: Path, ablation: Ablation, evidence: Evidence) -> None:
-    """Writes evidence as lines of JSON: first what was compared, then a line for each run."""
-    head = {
-        "metric": ablation.metric,
-        "measure": _measures(ablation),
-        "sizes": {name: list(size) for name, size in evidence.sizes.items()},
-        "config": config_dict.to_saved(config_dict.freeze(ablation.base)),
-        "variants": _plain(ablation.variants),
-        "tune": _plain(ablation.tune),
-    }
-    rows = [head, *map(to_record, evidence.results)]
-    _write(file, "".join(f"{json.dumps(row)}\n" for row in rows))
-
-
-def read(file: Path, ablation: Ablation) -> Evidence:
-    """Returns the evidence of a file that `save` wrote.
-
-    Raises:
-      UserError: if it is damaged, or of an ablation that trains otherwise.
-    """
-    try:
-        head, *rows = map(json.loads, safe_files.read_text(file).splitlines())
-        results = [from_record(row) for row in rows]
-        sizes = {str(name): Size(*map(int, size)) for name, size in head["sizes"].items()}
-        saved = dict(head["config"])
-        same = (head["metric"], head["measure"], head["variants"], head["tune"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        raise UserError(f"{file} is damaged: write it again") from None
-    resume.check_unchanged(config_dict.freeze(ablation.base), saved, str(file))
-    here = (ablation.metric, _measures(ablation), *map(_plain, (ablation.variants, ablation.tune)))
-    if same != here:
-        raise UserError(f"{file} has other variants or another metric: run the ablation again")
-    return Evidence(results, sizes)
-
-
-def _measures(ablation: Ablation) -> list[str]:
-    """Returns what is measured, as "lesion(most=1)", by name and arguments."""
-    measure = ablation.measure
-    each = list(measure.values()) if isinstance(measure, Mapping) else [measure]
-    return [_measure_name(one) for one in each if one is not None]
-
-
-def _measure_name(measure: Any) -> str:
-    if isinstance(measure, partial):
-        given = ", ".join(f"{name}={value!r}" for name, value in measure.keywords.items())
-        return f"{_measure_name(measure.func)}({given})"
-    return getattr(measure, "__name__", type(measure).__name__)
-
-
-def _plain(value: Any) -> Any:
-    """Returns a value as it is after it was JSON."""
-    return json.loads(json.dumps(value))
 
 
 def write(ablation: Ablation, text: str, evidence: Evidence, out: Path, command: str) -> str:
@@ -260,14 +172,14 @@ def statement(ablation: Ablation, finding: Finding) -> str:
 
 def table(ablation: Ablation, evidence: Evidence) -> str:
     """Returns the Markdown table of the variants: size, cost, mean and interval."""
-    rows = _by_variant(ablation, evidence.results)
+    rows = by_variant(ablation, evidence.results)
     show = {
         "ms per step": any(not math.isnan(row.step_ms) for row in evidence.results),
         f"epochs to loss {ablation.loss_threshold:g}": any(
             not math.isnan(row.epochs) for row in evidence.results
         ),
         "tuned": bool(ablation.tune),
-        "diverged": any(not math.isfinite(row.value) for row in evidence.results),
+        "lost": any(not math.isfinite(row.value) for row in evidence.results),
     }
     used = [name for name, there in show.items() if there]
     value_name = f"{cell(ablation.metric)} (95 % interval)"
@@ -280,9 +192,9 @@ def table(ablation: Ablation, evidence: Evidence) -> str:
             "ms per step": _median([row.step_ms for row in found]),
             f"epochs to loss {ablation.loss_threshold:g}": _median([row.epochs for row in found]),
             "tuned": cell(", ".join(map(str, found[0].fields.values()))),
-            "diverged": str(len(found) - len(good)),
+            "lost": str(len(found) - len(good)),
         }
-        value = interval(good, log=_positive(ablation, good)) if good else _NOTHING
+        value = interval(good, log=ablation.logarithmic) if good else _NOTHING
         shape = [cell(variant), f"{size.parameters:,}", f"{size.macs:,}"]
         end = [str(len(found)), str(value.cut(ablation.bounds))]
         lines.append(_row([*shape, *(cells[name] for name in used), *end]))
@@ -293,118 +205,12 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _positive(ablation: Ablation, values: Sequence[float]) -> bool:
-    """Returns whether to take geometric means."""
-    return ablation.logarithmic and min(values) >= 0
-
-
 def _median(values: Sequence[float]) -> str:
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return ""
     middle = float(np.median(known))
     return "more" if math.isinf(middle) else shown(middle, middle / 10)
-
-
-def draw(ablation: Ablation, text: str, evidence: Evidence, files: Sequence[Path]) -> None:
-    """Draws the curves, and beside them the last values with their intervals and the names.
-
-    Args:
-      ablation: the compared variants.
-      text: what its file says of it; the first line is the title.
-      evidence: of its runs.
-      files: where the figure goes, as .png or .svg.
-
-    Raises:
-      UserError: if matplotlib is missing.
-    """
-    rows = _by_variant(ablation, evidence.results)
-    figure = style.new_figure(10, 0.28 * max(len(rows), 6) + 2.5)
-    style.headline(figure, paragraphs(text)[0].rstrip("."))
-    single = all(len(row.curve) < 2 for row in evidence.results)
-    layout: dict[str, Any] = {} if single else {"width_ratios": (3, 2)}
-    axes = style.new_axes(figure, 1, 1 if single else 2, **layout)[0]
-    values = axes[-1]
-    for number, (_variant, found) in enumerate(rows.items()):
-        line = style.line_style(number)
-        if not single:
-            _draw_curve(axes[0], ablation, [dict(row.curve) for row in found], line)
-        _draw_value(values, number, ablation, [row.value for row in found], line)
-    metric = label(ablation.metric, LONGEST_TITLE)
-    if not single:
-        style.describe(axes[0], x=label(ablation.x), y=metric)
-    if ablation.logarithmic:
-        values.set_xscale("log")
-        _few_ticks(values.xaxis)
-        if not single:
-            axes[0].set_yscale("log")
-            if ablation.trains:  # a run that explodes would hide the others
-                first = max(row.curve[0][1] for row in evidence.results)
-                axes[0].set_ylim(top=min(axes[0].get_ylim()[1], 10 * first))
-            _few_ticks(axes[0].yaxis)
-    else:
-        values.locator_params(axis="x", nbins=5)
-    if not single:
-        axes[0].locator_params(axis="x", integer=True)
-    values.set_yticks(range(len(rows)), [label(name) for name in rows])
-    for number, name in enumerate(values.get_yticklabels()):
-        name.set_color(style.line_style(number)["color"])
-    values.invert_yaxis()
-    style.describe(values, x=f"{metric}\nat the end, 95 % interval")
-    for file in files:
-        style.save(figure, file)
-
-
-def _draw_curve(
-    axes: Any, ablation: Ablation, found: Sequence[dict[float, float]], line: dict[str, Any]
-) -> None:
-    xs = sorted(set.intersection(*(set(points) for points in found)))
-    ys = np.array([[points[x] for x in xs] for points in found])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        means = np.exp(np.log(ys).mean(0)) if ablation.logarithmic else ys.mean(0)
-    inside = line["color"] if line["linestyle"] == "-" else "white"
-    marker = "." if len(xs) < 25 else ""
-    axes.plot(xs, means, marker=marker, markerfacecolor=inside, **line)
-    axes.fill_between(xs, ys.min(0), ys.max(0), color=line["color"], alpha=0.15, lw=0)
-
-
-def _draw_value(
-    axes: Any, number: int, ablation: Ablation, values: Sequence[float], line: dict[str, Any]
-) -> None:
-    color = line["color"]
-    good = [value for value in values if math.isfinite(value)]
-    if not good:
-        words: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "color": color}
-        axes.text(0.5, number, "not finite", ha="center", va="center", **words)
-        return
-    found = interval(good, log=_positive(ablation, good)).cut(ablation.bounds)
-    reach = np.nan_to_num([[found.mean - found.low], [max(found.high - found.mean, 0.0)]])
-    inside = color if line["linestyle"] == "-" else "white"
-    axes.plot(good, [number] * len(good), "|", color=color, alpha=0.5)
-    mark: dict[str, Any] = {"fmt": "o", "capsize": 3, "markerfacecolor": inside}
-    axes.errorbar(found.mean, number, xerr=reach, color=color, **mark)
-
-
-def _few_ticks(axis: Any) -> None:
-    """Labels a logarithmic axis at 1, 2 and 5, or at the powers of ten of a long one."""
-    from matplotlib import ticker
-
-    low, high = axis.get_view_interval()
-    if 0 < low < high < 300 * low:
-        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(ticker.NullFormatter())
-
-
-def _by_variant(ablation: Ablation, results: Sequence[Result]) -> dict[str, list[Result]]:
-    """Returns the results by variant, in their order, and seed."""
-    found = {
-        variant: sorted(
-            (row for row in results if row.task.variant == variant), key=lambda row: row.task.seed
-        )
-        for variant in ablation.variants
-    }
-    return {variant: rows for variant, rows in found.items() if rows}
 
 
 def _write_csv(file: Path, head: Sequence[str], rows: Sequence[tuple]) -> None:

@@ -64,9 +64,9 @@ class Result(NamedTuple):
       seconds: duration of the run since its last interruption; 0 if unknown.
       fields: what tuning chose.
       step_ms: milliseconds of a step, the median over the run's records; nan if unknown.
-      machine: what it ran on, in words.
       epochs: the first epoch at which the training loss was at most `Ablation.loss_threshold`; inf
         if none, nan if unknown.
+      machine: what it ran on, in words.
     """
 
     task: Task
@@ -301,7 +301,7 @@ def _run_one(
         curve,
         round(time.monotonic() - begun, 1),
         chosen,
-        _step_ms(records, config.train.batch_size),
+        1e3 * config.train.batch_size / images_per_second(directory),
         _epochs_to(records, ablation.loss_threshold),
         machine(),
     )
@@ -337,9 +337,11 @@ def _skips_at_end(records: Sequence[Mapping[str, Any]]) -> bool:
     return bool(skipped) and skipped[-1] > 0
 
 
-def _step_ms(records: Sequence[Mapping[str, Any]], batch_size: int) -> float:
+def images_per_second(directory: Path) -> float:
+    """Returns the median over a run's records but the first; nan if there are no others."""
+    records = MetricWriter(directory, active=False).records()
     rates = [record["images_per_second"] for record in records if "images_per_second" in record]
-    return 1e3 * batch_size / float(np.median(rates[1:])) if rates[1:] else math.nan
+    return float(np.median(rates[1:])) if rates[1:] else math.nan
 
 
 def _epochs_to(records: Sequence[Mapping[str, Any]], loss: float) -> float:

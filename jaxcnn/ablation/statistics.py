@@ -198,13 +198,11 @@ class _Test(NamedTuple):
         from scipy import stats
 
         (lost, other), (runs, others) = self.diverged, self.runs
-        table = [[lost, runs - lost], [other, others - other]]
-        of_losses = float(stats.fisher_exact(table).pvalue)
         if len(self.values) < 2:
-            return of_losses
-        of_values = 2 * min(self.above(0.0), self.below(0.0))
+            table = [[lost, runs - lost], [other, others - other]]
+            return float(stats.fisher_exact(table).pvalue)
         same_side = lost == other or (statistics.fmean(self.values) > 0) == (self.worst_side > 0)
-        return min(of_values, of_losses) if same_side else 1.0
+        return 2 * min(self.above(0.0), self.below(0.0)) if same_side else 1.0
 
     @property
     def worst_side(self) -> float:

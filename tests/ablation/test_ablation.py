@@ -22,7 +22,10 @@ from jaxcnn.ablation import (
     Ablation,
     Claim,
     Sizes,
+    evidence,
+    figure,
     measures,
+    processes,
     progress,
     report,
     runs,
@@ -212,15 +215,15 @@ def test_a_norm_of_zero_is_the_least():
 SIZES = {"a": sizes.Size(1000, 2_000_000), "b": sizes.Size(1100, 2_500_000)}
 
 
-def evidence(results, of=SIZES):
-    return report.Evidence(results, of)
+def left_by(results, of=SIZES):
+    return evidence.Evidence(results, of)
 
 
 def test_tables_compare_seed_by_seed(tmp_path):
     results = [result("b", 0, 0.3, 0.5), result("b", 1, 0.3, 0.75), result("a", 1, 0.9, 0.5)]
     results += [result("a", 0, 0.9, 0.25)]
     plan = two(claims=[Claim("b", ">", "a")])
-    report.write(plan, "Title.\n\nClaim: none.", evidence(results), tmp_path, "python -m x")
+    report.write(plan, "Title.\n\nClaim: none.", left_by(results), tmp_path, "python -m x")
     page = (tmp_path / "results.md").read_text()
     assert "| b > a | +0.2500 (0.2500 to 0.2500) | agrees |" in page
     assert "| a | 1,000 | 2,000,000 | 2 | 0.38 (0.00 to 1.00) |" in page
@@ -237,24 +240,24 @@ def test_pages_are_made_of_what_was_saved(tmp_path):
         runs.Result(runs.Task("b", 0), float("nan"), [(1.0, float("nan"))]),
     ]
     plan = two()
-    report.save(tmp_path / "runs.jsonl", plan, evidence(results))
-    again = report.read(tmp_path / "runs.jsonl", plan)
+    evidence.save(tmp_path / "runs.jsonl", plan, left_by(results))
+    again = evidence.read(tmp_path / "runs.jsonl", plan)
     text = "Title.\n\nClaim: none."
-    pages = [report.page(plan, text, one, "f.svg", "c") for one in (again, evidence(results))]
+    pages = [report.page(plan, text, one, "f.svg", "c") for one in (again, left_by(results))]
     assert pages[0] == pages[1]
     assert "| 12.5 | more |" in pages[0]
     assert "2 runs (8 of 10 are missing) of 2 s on average; 2 cores." in pages[0]
     measured = two(measure=functools.partial(measures.lesion, most=1))
     for other in (two(metric="test/loss"), two(variants={"a": {}, "b": {"seed": 2}}), measured):
         with pytest.raises(UserError, match="other variants or another metric"):
-            report.read(tmp_path / "runs.jsonl", other)
+            evidence.read(tmp_path / "runs.jsonl", other)
     base = recipes.recipe("lenet5_modern")
     base.optimizer.momentum = 0.5
     with pytest.raises(UserError, match="momentum"):
-        report.read(tmp_path / "runs.jsonl", two(base=base))
+        evidence.read(tmp_path / "runs.jsonl", two(base=base))
     (tmp_path / "runs.jsonl").write_text("{}\n5")
     with pytest.raises(UserError, match="is damaged"):
-        report.read(tmp_path / "runs.jsonl", plan)
+        evidence.read(tmp_path / "runs.jsonl", plan)
 
 
 def test_a_statement_says_what_is_tested():
@@ -284,7 +287,7 @@ def test_names_of_variants_are_cells():
     names = "a|b", "c\nd"
     plan = two(variants={name: {} for name in names})
     of = dict.fromkeys(names, sizes.Size(1, 1))
-    found = evidence([result(name, 0, 0.5) for name in names], of)
+    found = left_by([result(name, 0, 0.5) for name in names], of)
     assert report.table(plan, found).splitlines()[2].startswith("| a\\|b |")
     assert report.verdicts(plan, found).splitlines()[2] == "| c\\\\nd and a\\|b | +0.0000 |  |"
 
@@ -294,12 +297,12 @@ def test_figure_of_the_same_numbers_is_the_same_file(tmp_path):
     results = [result(name, seed, 0.3, seed / 2) for name in ("a $x_1$", "b") for seed in (0, 1)]
     plan = two(variants={"a $x_1$": {}, "b": {}})
     files = [tmp_path / "figure.png", tmp_path / "figure.svg"]
-    report.draw(plan, "Two for $5.\n\nClaim: none.", evidence(results), files)
+    figure.draw(plan, "Two for $5.\n\nClaim: none.", left_by(results), files)
     assert files[0].read_bytes()[:4] == b"\x89PNG"
     first = files[1].read_text()
     for title in ("Two for $5", "a $x_1$", "test/top1", "at the end, 95 % interval"):
         assert f"<!-- {title} -->" in first
-    report.draw(plan, "Two for $5.", evidence(results), files)
+    figure.draw(plan, "Two for $5.", left_by(results), files)
     assert files[1].read_text() == first
 
 
@@ -668,8 +671,8 @@ def test_no_runs_begin_after_the_time_is_over(tmp_path, monkeypatch, capsys):
 
 def test_jobs_have_cores_of_their_own(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 5, 7}, raising=False)
-    assert command_line.share_cores(2) == [{0, 1}, {2, 5}]
-    assert command_line.share_cores(1) == command_line.share_cores(6) == []
+    assert processes.share_cores(2) == [{0, 1}, {2, 5}]
+    assert processes.share_cores(1) == processes.share_cores(6) == []
 
 
 def test_a_list_may_be_read_in_part(small):

@@ -29,7 +29,7 @@ def test_the_overview_is_that_of_the_pages():
 def test_stored_runs_are_whole_and_have_a_figure():
     for stored in docs["PAGES"].glob("*.jsonl"):
         plan, _ = ablation.load(ROOT / "configs" / "ablations" / f"{stored.stem}.py")
-        found = docs["evidence"](ROOT / "configs" / "ablations" / f"{stored.stem}.py", plan)
+        found = docs["stored_runs"](ROOT / "configs" / "ablations" / f"{stored.stem}.py", plan)
         for variant in plan.variants:
             assert len(found.values[variant]) >= plan.seeds >= 5
         assert stored.with_suffix(".svg").exists()

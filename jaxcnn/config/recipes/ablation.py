@@ -4,7 +4,7 @@ from ml_collections import ConfigDict
 
 from jaxcnn.config import recipes
 
-EACH_SPLIT = 2160  # images that are drawn; `examples` of them are trained on, all others tested
+EACH_SPLIT = 2160  # images of each split; of training, `examples` are used
 
 
 def on_glyphs(
