@@ -38,7 +38,7 @@ OF_NETWORKS = {
     "ladder_mnist": {"features": "hidden_features"},
 }
 
-# Former overrides that now belong only to networks with an ordering.
+# Former overrides of residual networks that now belong only to those with an ordering.
 OF_AN_ORDERING = (
     "gate",
     "gate_bias",
@@ -77,6 +77,6 @@ def _overrides(network: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for name, value in overrides.items():
         result |= OVERRIDES[name](value) if name in OVERRIDES else {own.get(name, name): value}
-    if any(name in result for name in OF_AN_ORDERING):
+    if "resnet" in network and any(name in result for name in OF_AN_ORDERING):
         result.setdefault("ordering", "full_preactivation")
     return result

@@ -1,11 +1,13 @@
 """A run that an older version saved is built by this one."""
 
+import dataclasses
+
 import pytest
 
 from jaxcnn.config import build, config_dict
 from jaxcnn.config.renamed import with_new_names
 from jaxcnn.layers import BatchNorm
-from jaxcnn.models import create_model
+from jaxcnn.models import create_model, list_models
 from jaxcnn.models.identity_mappings import VariantResNet
 
 
@@ -59,3 +61,11 @@ def test_names_of_today_stay():
     overrides = {"norm": "none", "ordering": "original", "width": 8, "act": "elu"}
     today = {"model": {"name": "vgg11", "overrides": overrides}}
     assert with_new_names(today) == today
+
+
+def test_every_field_of_every_network_stays_as_it_is():
+    """Else a run would not continue: its saved config would differ from its own config."""
+    for name in list_models():
+        for field in dataclasses.fields(create_model(name)):
+            today = {"model": {"name": name, "overrides": {field.name: 1}}}
+            assert with_new_names(today) == today, (name, field.name)
