@@ -80,6 +80,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     what.add_argument("--all", action="store_true", help="all files of configs/ablations")
     parser.add_argument("--data", help="another data set: digits, mnist, cifar10 …")
     parser.add_argument("--seeds", type=int, help="runs of each variant (as the file has it)")
+    parser.add_argument("--first-seed", type=int, default=0, help="seed of the first of them (0)")
     parser.add_argument("--hours", type=float, help="begin no more runs after this time")
     parser.add_argument("--jobs", type=int, default=1, help="variants that run at once (1)")
     parser.add_argument("--out", type=Path, help="where the runs and the result are")
@@ -102,7 +103,8 @@ def main(args: argparse.Namespace) -> None:
 
     check_whole("--jobs", args.jobs, 1, 1000)
     if args.seeds is not None:
-        check_whole("--seeds", args.seeds, 1, 1000)
+        check_whole("--seeds", args.seeds, 1, 500)
+    check_whole("--first-seed", args.first_seed, 0, 500)  # below that of tuning
     if args.hours is not None and not 0 <= args.hours < 1e6:
         raise UserError(f"--hours={args.hours} is not a number of hours")
     jobs = [make_job(file, args) for file in (files() if args.all else [args.file])]
@@ -159,7 +161,8 @@ def make_job(file: Path, args: argparse.Namespace) -> Job:
     out = args.out or Path("runs/ablations")
     if args.all or not args.out:
         out = out / name
-    return Job(file, plan, text, runs.tasks(plan, args.seeds or plan.seeds), out)
+    every = runs.tasks(plan, args.seeds or plan.seeds, args.first_seed)
+    return Job(file, plan, text, every, out)
 
 
 def run_here(job: Job, todo: list, args: argparse.Namespace) -> None:
@@ -306,7 +309,7 @@ def run_variants(
     places: dict[str, int] = {}  # number of the share of cores that a variant has
     command = [sys.executable, "-m", "jaxcnn.ablate", str(job.file), f"--out={job.out}"]
     command += [f"--seeds={args.seeds}"] * (args.seeds is not None)
-    command += [f"--data={args.data}"] * bool(args.data)
+    command += [f"--first-seed={args.first_seed}", *[f"--data={args.data}"] * bool(args.data)]
     if deadline < math.inf:
         command.append(f"--hours={max(deadline - time.monotonic(), 0) / 3600:.4f}")
     command += ["--keep"] * args.keep + ["--debug"] * args.debug

@@ -24,7 +24,7 @@ def run_ablate(*flags):
     ("flag", "message"),
     [
         ("--seeds=0", "--seeds=0 is too small: 1 or more"),
-        ("--seeds=1000000000000", "--seeds=1000000000000 is too large: 1,000 or less"),
+        ("--seeds=1000000000000", "--seeds=1000000000000 is too large: 500 or less"),
         ("--jobs=nan", "--jobs=nan is not a whole number"),
         ("--hours=-1", "--hours=-1.0 is not a number of hours"),
         ("--hours=nan", "--hours=nan is not a number of hours"),

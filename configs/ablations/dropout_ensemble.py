@@ -10,7 +10,7 @@ Design: the network of `dropout` at rate 0.5, trained in the same way for all th
 from functools import partial
 
 from jaxcnn.ablation import Ablation, Claim
-from jaxcnn.ablation.measures import sub_networks
+from jaxcnn.ablation.averaging import sub_networks
 from jaxcnn.config.recipes.ablation import on_glyphs
 
 

@@ -10,7 +10,7 @@ compared is the test error that this adds.
 """
 
 from jaxcnn.ablation import Ablation, Claim
-from jaxcnn.ablation.measures import lesion
+from jaxcnn.ablation.robustness import lesion
 from jaxcnn.config.recipes.ablation import on_glyphs
 
 

@@ -9,7 +9,7 @@ Design: the networks of `lesion`; the mean over twelve draws of the unit.
 from functools import partial
 
 from jaxcnn.ablation import Ablation, Claim
-from jaxcnn.ablation.measures import lesion
+from jaxcnn.ablation.robustness import lesion
 from jaxcnn.config.recipes.ablation import on_glyphs
 
 

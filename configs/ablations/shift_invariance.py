@@ -8,7 +8,7 @@ each of the four sides. Dense layers see 2x2 means of the last 4x4 maps.
 """
 
 from jaxcnn.ablation import Ablation, Claim, Sizes
-from jaxcnn.ablation.measures import shifts
+from jaxcnn.ablation.robustness import shifts
 from jaxcnn.config.recipes.ablation import on_glyphs
 
 

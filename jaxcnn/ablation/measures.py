@@ -1,11 +1,15 @@
-"""Measurements that are no record of a run: functions (config, workdir) → curve."""
+"""Measurements that are no record of a run: functions (config, workdir) → curve.
+
+Those of networks that were changed after training are in `robustness`, means over several networks
+or views in `averaging`.
+"""
 
 import functools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,19 +17,15 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from jaxcnn.ablation import Curve
-from jaxcnn.ablation.runs import images_per_second
-from jaxcnn.analysis import ensemble, feature_extractor, residual, signal
-from jaxcnn.analysis.lesion import lesioned, removable
+from jaxcnn.ablation import Curve, trained
+from jaxcnn.ablation.runs import images_per_second, skips_at_end
+from jaxcnn.analysis import feature_extractor, residual, signal
 from jaxcnn.config import build, build_data
-from jaxcnn.config.schema import RunConfig
-from jaxcnn.data.pipeline import eval_batches, train_batch
-from jaxcnn.run import init_from, workdir
+from jaxcnn.config.schema import RunConfig, changed
+from jaxcnn.data.pipeline import train_batch
 from jaxcnn.run.metric_writer import MetricWriter
 from jaxcnn.run.precision import set_precision
 from jaxcnn.training.losses import cross_entropy, make_head_loss
-
-LESIONS = 12  # sets of removed units that are averaged for each number of them
 
 
 def gradient_flow(config: RunConfig, directory: Path) -> Curve:
@@ -129,104 +129,13 @@ def _layers(model: nn.Module, images: jax.Array) -> list[str]:
     return found
 
 
-class Trained(NamedTuple):
-    """A run's network at its end, and images as it sees them.
-
-    Attributes:
-      model: takes (images, train).
-      variables: of the model.
-      pixels: uint8 (N, H, W, C).
-      labels: int (N).
-      normalize: makes the network's images of pixels.
-    """
-
-    model: nn.Module
-    variables: Any
-    pixels: np.ndarray
-    labels: np.ndarray
-    normalize: Callable[[jax.Array], jax.Array]
-
-    @property
-    def images(self) -> jax.Array:
-        """What the network is given."""
-        return self.normalize(jnp.asarray(self.pixels))
-
-
-def _trained(config: RunConfig, directory: Path, split: str = "test") -> Trained:
-    """Returns the network of a run, and a whole split; of training what its seed drew."""
-    dataset = build_data.load_data(config, split)
-    model = build.make_model(config, dataset.num_classes)
-    variables = {"batch_stats": {}, **init_from.read(directory).variables}
-    batch = next(eval_batches(dataset, batch_size=dataset.num_examples))
-    chosen = slice(None) if dataset.labelled is None else dataset.labelled
-    statistics = workdir.read_statistics(directory, config)
-    normalize = build_data.make_normalize(config, statistics)
-    return Trained(model, variables, batch["image"][chosen], batch["label"][chosen], normalize)
-
-
-def lesion(config: RunConfig, directory: Path, *, most: int = 0) -> Curve:
-    """Test error that random units cost when they are removed after training: 0, 1, 2, 4 and so on.
-
-    Units are those that keep the shape, which a network without shortcuts can lose as well. Of each
-    number up to `most`, or a quarter of them, `LESIONS` sets are drawn and their errors averaged. y
-    is that error less the error of the whole network.
-    """
-    with set_precision(config):
-        run = _trained(config, directory)
-        images = run.images
-        plain = run.model.clone(shortcut="none") if hasattr(run.model, "shortcut") else run.model
-        units = removable(plain, images.shape[1:])
-        draw = np.random.default_rng(config.seed)
-
-        def error(count: int) -> float:
-            chosen = sorted(map(str, draw.choice(units, count, replace=False)))
-            # Not jitted: every set of units is another program.
-            logits: Any = lesioned(run.model, chosen).apply(run.variables, images)
-            return float(np.mean(np.argmax(logits, -1) != run.labels))
-
-        last = most or max(len(units) // 4, 1)
-        counts = sorted({0, 1, *(2**i for i in range(1, 10) if 2**i < last), last})
-        errors = [
-            float(np.mean([error(count) for _ in range(LESIONS if count else 1)]))
-            for count in counts
-        ]
-        return [
-            (float(count), value - errors[0]) for count, value in zip(counts, errors, strict=True)
-        ]
-
-
-def shifts(config: RunConfig, directory: Path, *, most: int = 3) -> Curve:
-    """Test accuracy that is lost by shifts of 0 to `most` pixels, to each of the four sides.
-
-    Pixels at the border are repeated. The last y is that of the largest shift.
-    """
-    with set_precision(config):
-        run = _trained(config, directory)
-        whole = np.pad(run.pixels, ((0, 0), (most, most), (most, most), (0, 0)), mode="edge")
-        side = run.pixels.shape[1]
-        apply = jax.jit(run.model.apply)
-
-        def accuracy(down: int, right: int) -> float:
-            rows, columns = (slice(most + move, most + move + side) for move in (down, right))
-            images = run.normalize(jnp.asarray(whole[:, rows, columns]))
-            logits: Any = apply(run.variables, images)
-            return float(np.mean(np.argmax(logits, -1) == run.labels))
-
-        sides = ((1, 0), (-1, 0), (0, 1), (0, -1))
-        found = [
-            np.mean([accuracy(move * down, move * right) for down, right in sides])
-            for move in range(most + 1)
-        ]
-        return [(float(move), float(found[0] - one)) for move, one in enumerate(found)]
-
-
 def dead_channels(config: RunConfig, directory: Path) -> Curve:
     """Share of the channels behind ReLUs that are 0 for every test image, mean over the ReLUs.
 
     x is the number of the ReLU and y the mean up to it.
     """
     with set_precision(config):
-        run = _trained(config, directory)
+        run = trained.read(config, directory)
         shares = signal.dead_shares([signal.active_units(run.model, run.variables, run.images)])
         dead = [share.channels for share in shares.values()]
         return [(float(i), float(np.mean(dead[:i]))) for i in range(1, len(dead) + 1)]
@@ -238,7 +147,7 @@ def branch_sizes(config: RunConfig, directory: Path) -> Curve:
     x is the number of the unit and y the mean up to it.
     """
     with set_precision(config):
-        run = _trained(config, directory)
+        run = trained.read(config, directory)
         sizes = residual.branch_sizes(run.model, run.variables, run.images)
         logs = [float(np.log(one.branch)) for one in sizes.values()]
         return [(float(i), float(np.exp(np.mean(logs[:i])))) for i in range(1, len(logs) + 1)]
@@ -247,30 +156,9 @@ def branch_sizes(config: RunConfig, directory: Path) -> Curve:
 def largest_logit(config: RunConfig, directory: Path) -> Curve:
     """Largest logit less the mean one, mean over the test images. One point."""
     with set_precision(config):
-        run = _trained(config, directory)
+        run = trained.read(config, directory)
         logits = np.asarray(jax.jit(run.model.apply)(run.variables, run.images), np.float64)
         return [(0.0, float(np.mean(logits.max(-1) - logits.mean(-1))))]
-
-
-def sub_networks(config: RunConfig, directory: Path, *, count: int = 30) -> Curve:
-    """Test error of the mean over 1, 2, 5 … `count` networks that dropout leaves of a trained one.
-
-    The mean is that of probabilities. x is the number of networks. With `count` 0 it is the error
-    of the whole network with scaled weights, one point.
-    """
-    with set_precision(config):
-        run = _trained(config, directory)
-        if not count:
-            logits: Any = jax.jit(run.model.apply)(run.variables, run.images)
-            return [(0.0, float(np.mean(np.argmax(logits, -1) != run.labels)))]
-        key = jax.random.key(config.seed)
-        networks = ensemble.sampled_networks(run.model, run.variables, run.images, key, count)
-        members = [number for number in (1, 2, 5, 10, 20) if number < count] + [count]
-        errors = (
-            np.mean(ensemble.arithmetic_mean(networks[:k]).argmax(-1) != run.labels)
-            for k in members
-        )
-        return [(float(k), float(error)) for k, error in zip(members, errors, strict=True)]
 
 
 def linear_probe(config: RunConfig, directory: Path, *, layer: str) -> Curve:
@@ -288,7 +176,7 @@ def linear_probe(config: RunConfig, directory: Path, *, layer: str) -> Curve:
     with set_precision(config):
         features, labels = [], []
         for split in ("train", "test"):
-            run = _trained(config, directory, split)
+            run = trained.read(config, directory, split)
             extract = feature_extractor.FeatureExtractor(run.model, layer)
             (maps,) = extract(run.variables, run.images).values()
             features.append(np.asarray(maps).mean(axis=tuple(range(1, maps.ndim - 1))))
@@ -296,6 +184,102 @@ def linear_probe(config: RunConfig, directory: Path, *, layer: str) -> Curve:
         fitted = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
         fitted.fit(features[0], labels[0])
         return [(0.0, float(fitted.score(features[1], labels[1])))]
+
+
+def exit_accuracy(config: RunConfig, directory: Path, *, head: str) -> Curve:
+    """Test accuracy of an auxiliary head, by which the network could be left. One point.
+
+    Args:
+      config: of the run.
+      directory: its workdir.
+      head: name of an auxiliary head, such as "aux1"; "" is the network's output.
+    """
+    with set_precision(config):
+        run = trained.read(config, directory)
+        return [(0.0, float(np.mean(_of_head(run, head).argmax(-1) == run.labels)))]
+
+
+def lost_by_exit(config: RunConfig, directory: Path, *, head: str, easy: bool) -> Curve:
+    """Test accuracy that is lost when an auxiliary head answers in place of the output. One point.
+
+    Args:
+      config: of the run.
+      directory: its workdir.
+      head: name of the auxiliary head, such as "aux1".
+      easy: whether it is that of the half of the images on which the output's largest probability
+        is largest, or that of the other half. Labels have no part in it.
+    """
+    with set_precision(config):
+        run = trained.read(config, directory)
+        output, early = (_of_head(run, name) for name in ("", head))
+        order = np.argsort(-np.asarray(jax.nn.softmax(output)).max(-1), kind="stable")
+        half = len(order) // 2
+        chosen = order[:half] if easy else order[half:]
+        right = [one[chosen].argmax(-1) == run.labels[chosen] for one in (output, early)]
+        return [(0.0, float(np.mean(right[0]) - np.mean(right[1])))]
+
+
+def _of_head(run: trained.Trained, head: str) -> np.ndarray:
+    """Returns the test images' logits (N, K) at an auxiliary head, or at the output."""
+    logits, found = jax.jit(functools.partial(run.model.apply, mutable=["aux"]))(
+        run.variables, run.images
+    )
+    return np.asarray(found["aux"][head] if head else logits, np.float64)
+
+
+def reused_weights(config: RunConfig, directory: Path, *, of: str, source: str) -> Curve:
+    """Mean absolute weight that layers of a DenseNet give to what they concatenate. One point.
+
+    Args:
+      config: of the run.
+      directory: its workdir.
+      of: "layers", those of all blocks but the first, or "classifier".
+      source: "input" is the input of the block and "layers" are its layers; of the layers, the
+        first and the last half are "early" and "late".
+    """
+    with set_precision(config):
+        run = trained.read(config, directory)
+        found = residual.feature_reuse(run.model, run.variables, run.images[:1])
+        means = []
+        for name, row in found.items():
+            if not (name == of or (of == "layers" and re.match(r"stage[^1]", name))):
+                continue
+            first, *layers = (float(value) for value in row.values())
+            half = len(layers) // 2
+            parts = {"input": [first], "layers": layers}
+            parts |= {"early": layers[:half], "late": layers[-half:]}
+            means.append(float(np.mean(parts[source])))
+        return [(0.0, float(np.mean(means)))]
+
+
+def copied_start(
+    config: RunConfig,
+    directory: Path,
+    *,
+    first: Mapping[str, Any] | None = None,
+    layers: Sequence[str] = (),
+) -> Curve:
+    """Training loss by epoch of a network that starts from layers of one trained before.
+
+    Both are trained here, so the ablation trains none. The loss of a run whose last steps were not
+    finite is nan.
+
+    Args:
+      config: of the network.
+      directory: where the two workdirs are.
+      first: the fields of the other network that differ; None starts all layers at random.
+      layers: an `init_map`, what is taken over.
+    """
+    from jaxcnn.training import train
+
+    if first is not None:
+        train.run(changed(config, first), directory / "first")
+        start = {"init_from": str((directory / "first").resolve()), "init_map": tuple(layers)}
+        config = changed(config, start)
+    train.run(config, directory / "second")
+    records = MetricWriter(directory / "second", active=False).records()
+    losses = [(r["epoch"], r["train/loss"]) for r in records if "train/loss" in r]
+    return [*losses, (losses[-1][0], math.nan)] if skips_at_end(records) else losses
 
 
 def epochs_to(config: RunConfig, directory: Path, *, accuracy: float) -> Curve:

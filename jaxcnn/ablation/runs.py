@@ -79,14 +79,14 @@ class Result(NamedTuple):
     machine: str = ""
 
 
-def tasks(ablation: Ablation, seeds: int) -> list[Task]:
-    """Returns all runs: of each variant those that tune it, then those that count."""
+def tasks(ablation: Ablation, seeds: int, first_seed: int = 0) -> list[Task]:
+    """Returns all runs: of each variant those that tune it, then those that count, by seed."""
     return [
         task
         for variant in ablation.variants
         for task in (
             *(Task(variant, TUNING_SEED, i) for i in range(len(ablation.tuning()))),
-            *(Task(variant, seed) for seed in range(seeds)),
+            *(Task(variant, first_seed + number) for number in range(seeds)),
         )
     ]
 
@@ -269,18 +269,10 @@ def _run_one(
     directory: Path,
     programs: dict[str, Any],
 ) -> Result:
-    from jaxcnn.config import programs as parts
     from jaxcnn.training import train
 
     config = ablation.config(task.variant, task.seed, fields)
-    key = json.dumps([task.variant, fields])
-
-    def build_once(config: RunConfig, *rest: Any) -> parts.Programs:
-        if key not in programs:
-            programs.clear()  # only those of one config are kept
-            programs[key] = parts.make_programs(config, *rest)
-        return programs[key]
-
+    build_once = programs_made_once(programs, json.dumps([task.variant, fields]))
     begun = time.monotonic()
     with (
         (directory / "run.txt").open("a", encoding="utf-8") as output,
@@ -294,7 +286,7 @@ def _run_one(
     records = MetricWriter(directory, active=False).records()
     chosen = fields if task.tuning is None else {}
     # Steps whose gradient is not finite are left out, so the last loss would look healthy.
-    diverged = ablation.measure is None and _skips_at_end(records)
+    diverged = ablation.measure is None and skips_at_end(records)
     result = Result(
         task,
         math.nan if diverged else curve[-1][1],
@@ -315,11 +307,32 @@ def _run_one(
     return result
 
 
+def programs_made_once(programs: dict[str, Any], key: str) -> Callable[..., Any]:
+    """Returns `make_programs` for runs that differ in their seeds alone: it compiles once.
+
+    Args:
+      programs: where the last ones are kept.
+      key: tells those of one config from others.
+    """
+    from jaxcnn.config import programs as parts
+
+    def build(config: RunConfig, *rest: Any) -> parts.Programs:
+        if key not in programs:
+            programs.clear()  # only those of one config are kept
+            programs[key] = parts.make_programs(config, *rest)
+        return programs[key]
+
+    return build
+
+
 def _remove_checkpoints(directory: Path) -> None:
-    """Removes what a run of which only the result counts needs no more."""
-    folder = directory / "checkpoints"
-    if folder.is_dir() and not folder.is_symlink():
-        shutil.rmtree(folder, ignore_errors=True)
+    """Removes what a run of which only the result counts needs no more.
+
+    Also of runs within its folder, which a measure may have made.
+    """
+    for folder in (directory / "checkpoints", *directory.glob("*/checkpoints")):
+        if folder.is_dir() and not folder.is_symlink() and not folder.parent.is_symlink():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def machine() -> str:
@@ -331,7 +344,7 @@ def machine() -> str:
     return f"{place}, jax {versions.installed()['jax']}"
 
 
-def _skips_at_end(records: Sequence[Mapping[str, Any]]) -> bool:
+def skips_at_end(records: Sequence[Mapping[str, Any]]) -> bool:
     """Returns whether the last record of training left out steps that were not finite."""
     skipped = [record["train/skipped"] for record in records if "train/skipped" in record]
     return bool(skipped) and skipped[-1] > 0

@@ -14,6 +14,7 @@ from flax import linen as nn
 
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.layers.residual import ResidualUnit
+from jaxcnn.models.highway import HighwayUnit
 
 
 class Lesioned(nn.Module):
@@ -64,8 +65,9 @@ def lesioned(model: nn.Module, units: Sequence[str]) -> nn.Module:
     """Returns a network without some units, to be applied to the variables of the whole.
 
     Of a unit with a shortcut that shortcut remains: its branch is multiplied by zero. Any other
-    module puts out what it is given, which needs a module that keeps the shape. A layer that is no
-    module of its own goes in parts: VGG's "stage2/conv2", and "stage2/norm2" if there is one.
+    module, such as a highway unit, puts out what it is given, so it must keep the shape. A layer
+    that is no module of its own goes in parts: VGG's "stage2/conv2", and "stage2/norm2" if there is
+    one.
 
     Args:
       model: takes (images, train).
@@ -80,8 +82,8 @@ def lesioned(model: nn.Module, units: Sequence[str]) -> nn.Module:
 def removable(model: nn.Module, input_shape: Sequence[int]) -> list[str]:
     """Returns the paths of the units that `lesioned` can remove, in the order of their use.
 
-    These are the residual units, or the convolutions of a network that has none; without shortcuts
-    only those that keep the shape. Nothing is computed.
+    These are the residual or highway units, or the convolutions of a network that has none; without
+    shortcuts only those that keep the shape. Nothing is computed.
 
     Args:
       model: takes an array (1, *input_shape).
@@ -92,8 +94,10 @@ def removable(model: nn.Module, input_shape: Sequence[int]) -> list[str]:
 
     def collect(call: Callable, args: Any, kwargs: Any, context: Any) -> Any:
         y, module = call(*args, **kwargs), context.module
-        if context.method_name == "__call__" and isinstance(module, ResidualUnit | nn.Conv):
-            paths = units if isinstance(module, ResidualUnit) else convolutions
+        if context.method_name == "__call__" and isinstance(
+            module, ResidualUnit | HighwayUnit | nn.Conv
+        ):
+            paths = convolutions if isinstance(module, nn.Conv) else units
             removed = _removed_method(module) == "residual" or y.shape == args[0].shape
             paths.extend(["/".join(module.path)] * removed)
         return y

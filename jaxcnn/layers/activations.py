@@ -71,6 +71,23 @@ def scaled_tanh(x: jax.Array) -> jax.Array:
     return 1.7159 * jnp.tanh(2 / 3 * x)
 
 
+def maxout(x: jax.Array, pieces: int) -> jax.Array:
+    """Takes the maximum over groups of `pieces` adjacent channels: (…, pieces·C) to (…, C).
+
+    Raises:
+      UserError: if `pieces` does not divide the number of channels.
+    """
+    channels = x.shape[-1]
+    if pieces < 1 or channels % pieces:
+        raise UserError(f"maxout over {pieces} of {channels} channels: it must divide them")
+    return jnp.max(x.reshape(*x.shape[:-1], channels // pieces, pieces), axis=-1)
+
+
+def pairwise_maxout(x: jax.Array) -> jax.Array:
+    """Takes the maximum of each two adjacent channels: (…, 2·C) to (…, C); see `maxout`."""
+    return maxout(x, 2)
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "relu": nn.relu,
     "relu6": nn.relu6,
@@ -79,6 +96,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "rrelu": rrelu,
     "elu": nn.elu,  # x or e^x - 1
     "gelu": nn.gelu,
+    "maxout": pairwise_maxout,  # halves the number of channels
     "tanh": nn.tanh,
     "scaled_tanh": scaled_tanh,
     "sigmoid": nn.sigmoid,
@@ -94,18 +112,6 @@ def activation(name: str) -> Activation:
     if name not in ACTIVATIONS:
         raise UserError(f"no activation {name!r}: {nearest(name, ACTIVATIONS)}")
     return ACTIVATIONS[name]
-
-
-def maxout(x: jax.Array, pieces: int) -> jax.Array:
-    """Takes the maximum over groups of `pieces` adjacent channels: (…, pieces·C) to (…, C).
-
-    Raises:
-      UserError: if `pieces` does not divide the number of channels.
-    """
-    channels = x.shape[-1]
-    if pieces < 1 or channels % pieces:
-        raise UserError(f"maxout over {pieces} of {channels} channels: it must divide them")
-    return jnp.max(x.reshape(*x.shape[:-1], channels // pieces, pieces), axis=-1)
 
 
 class Maxout(nn.Module):

@@ -656,6 +656,8 @@ def test_all_files_are_listed_with_their_numbers(small, tmp_path, monkeypatch, c
         "2 two: fast, seed 0: done",
         "3 two: slow, seed 0",
     ]
+    command_line.main(command_line.parse(["--all", "--seeds=1", "--first-seed=7", "--list"]))
+    assert capsys.readouterr().out.splitlines()[-1] == "3 two: slow, seed 7"
     with pytest.raises(UserError, match="--variant is of one file"):
         command_line.main(command_line.parse(["--all", "--variant=fast"]))
 

@@ -5,12 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from flax import traverse_util
 
 from jaxcnn import create_model
-from jaxcnn.ablation import measures
+from jaxcnn.ablation import averaging, measures, robustness, trained
+from jaxcnn.analysis.lesion import lesioned, removable
 from jaxcnn.config import build, build_data, recipes
 from jaxcnn.config.config_dict import freeze
+from jaxcnn.config.schema import changed
 from jaxcnn.data.pipeline import train_batch
+from jaxcnn.models.vgg import FROM_NET_A
+from jaxcnn.run import init_from
 from tests.interop import small as weights
 
 CONFIG = freeze(recipes.recipe("cifar_resnet20"))
@@ -22,8 +27,8 @@ def scaled(pixels):
 
 
 def use(monkeypatch, model, variables, pixels, labels):
-    run = measures.Trained(model, variables, pixels, np.asarray(labels), scaled)
-    monkeypatch.setattr(measures, "_trained", lambda config, directory, split="test": run)
+    run = trained.Trained(model, variables, pixels, np.asarray(labels), scaled)
+    monkeypatch.setattr(trained, "read", lambda config, directory, split="test": run)
     return run
 
 
@@ -47,7 +52,7 @@ def test_a_shift_moves_what_is_seen(monkeypatch, tmp_path, pooled, expected):
     for number in range(3):
         pixels[number, 4, 3 + number] = 255
     use(monkeypatch, Columns(pooled), {}, pixels, [0] * 3 if pooled else [3, 4, 5])
-    found = measures.shifts(CONFIG, tmp_path, most=2)
+    found = robustness.shifts(CONFIG, tmp_path, most=2)
     assert found == [(float(move), value) for move, value in enumerate(expected)]
 
 
@@ -113,8 +118,8 @@ def test_sub_networks_are_averaged(monkeypatch, tmp_path):
     labels = np.arange(40) % 2
     pixels[np.arange(40), 0, labels] = 255
     use(monkeypatch, Dropping(), {}, pixels, labels)
-    assert measures.sub_networks(CONFIG, tmp_path, count=0) == [(0.0, 0.0)]
-    found = measures.sub_networks(CONFIG, tmp_path, count=30)
+    assert averaging.sub_networks(CONFIG, tmp_path, count=0) == [(0.0, 0.0)]
+    found = averaging.sub_networks(CONFIG, tmp_path, count=30)
     assert [x for x, _ in found] == [1, 2, 5, 10, 20, 30]
     assert found[-1][1] == 0.0
 
@@ -159,11 +164,173 @@ def test_a_lesion_counts_what_it_adds_to_the_error(monkeypatch, tmp_path):
     for number, factor in ((1, 1.0), (2, 1 / 4), (3, 1.0)):
         variables["params"][f"conv{number}"]["kernel"] = jnp.full((1, 1, 1, 1), factor)
     use(monkeypatch, model, variables, pixels, [1] * 4)
-    (none, one) = measures.lesion(CONFIG, tmp_path, most=1)
+    (none, one) = robustness.lesion(CONFIG, tmp_path, most=1)
     draw = np.random.default_rng(CONFIG.seed)
-    hits = [draw.choice(3, 1)[0] == 1 for _ in range(measures.LESIONS)]
+    hits = [draw.choice(3, 1)[0] == 1 for _ in range(robustness.DRAWS)]
     assert none == (0.0, 0.0)
     assert one == (1.0, pytest.approx(np.mean(hits)))
+
+
+class Chain(nn.Module):
+    """Convolutions in a row; the first two outputs' logits stand beside the last one's."""
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        x = images
+        for number in (1, 2, 3, 4):
+            x = nn.relu(nn.Conv(1, (1, 1), name=f"conv{number}")(x))
+            if number < 3:
+                self.sow("aux", f"aux{number}", self.logits(x), reduce_fn=lambda _, new: new)
+        return self.logits(x)
+
+    def logits(self, x):
+        x = x.mean(axis=(1, 2))
+        return jnp.concatenate([x, jnp.full_like(x, 0.5)], axis=-1)
+
+
+def chain(*layers):
+    """The variables of a Chain by (factor, bias) of each layer."""
+    params = {
+        f"conv{number}": {
+            "kernel": jnp.full((1, 1, 1, 1), float(factor)),
+            "bias": jnp.full((1,), float(bias)),
+        }
+        for number, (factor, bias) in enumerate(layers, 1)
+    }
+    return {"params": params}
+
+
+WHITE = np.full((4, 2, 2, 1), 255, np.uint8)
+
+
+def test_each_unit_of_a_part_is_removed_alone(monkeypatch, tmp_path):
+    """The image is 1 and the answer 0: only the third layer makes it so."""
+    variables = chain((1, 0), (1, 0), (0, 0), (1, 0))
+    use(monkeypatch, Chain(), variables, WHITE, [1] * 4)
+    first = robustness.lesion_of_each(CONFIG, tmp_path, start=0, end=0.5)
+    last = robustness.lesion_of_each(CONFIG, tmp_path, start=0.5, end=1)
+    assert first == [(1.0, 0.0), (2.0, 0.0)]
+    assert last == [(3.0, 1.0), (4.0, 0.5)]
+
+
+def test_units_of_a_highway_network_can_be_removed():
+    model = create_model("highway_fc10", depth=4, num_classes=3)
+    images = jnp.ones((2, 4, 4, 1))
+    variables = model.init(jax.random.key(0), images)
+    units = removable(model, images.shape[1:])
+    assert units == ["stage1/block1", "stage1/block2", "stage1/block3"]
+    params = variables["params"]
+    x = images.reshape(2, -1) @ params["stage1"]["first"]["kernel"]
+    expected = nn.relu(x) @ params["classifier"]["kernel"]
+    found = lesioned(model, units).apply(variables, images)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_units_of_equal_shapes_change_places(monkeypatch, tmp_path):
+    """x + 1, then twice it, is more than 2x + 1: 1 becomes 4 or 3, the other class has 3.5."""
+
+    class Ordered(Chain):
+        def logits(self, x):
+            x = x.mean(axis=(1, 2))
+            return jnp.concatenate([x, jnp.full_like(x, 3.5)], axis=-1)
+
+    variables = chain((1, 1), (2, 0), (1, 0), (1, 0))
+    assert robustness._exchangeable(variables, ["conv1", "conv2"]) == [("conv1", "conv2")]
+    wide = {"params": {**variables["params"], "conv2": {"kernel": jnp.ones((1, 1, 1, 2))}}}
+    assert robustness._exchangeable(wide, ["conv1", "conv2", "conv3"]) == [("conv1", "conv3")]
+    monkeypatch.setattr(robustness, "removable", lambda model, shape: ["conv1", "conv2"])
+    use(monkeypatch, Ordered(), variables, WHITE, [0] * 4)
+    found = robustness.permutation(CONFIG, tmp_path, most=2)
+    assert found == [(0.0, 0.0), (1.0, 1.0), (2.0, 0.0)]  # twice is as before
+
+
+def test_noise_costs_what_the_network_gets_wrong_with_it(monkeypatch, tmp_path):
+    """Which half of an image is lighter: sure at 200 against 0, a guess in much noise."""
+
+    class Lighter(nn.Module):
+        @nn.compact
+        def __call__(self, images, train=False):
+            return images.reshape(len(images), -1)
+
+    labels = np.arange(400) % 2
+    pixels = np.zeros((400, 1, 2, 1), np.uint8)
+    pixels[np.arange(400), 0, labels] = 40
+    use(monkeypatch, Lighter(), {}, pixels, labels)
+    found = robustness.noise(CONFIG, tmp_path, most=200.0)
+    assert [x for x, _ in found] == [0, 50, 100, 150, 200]
+    assert found[0][1] == 0
+    assert 0.1 < found[1][1] < found[-1][1] < 0.5
+    assert found == robustness.noise(CONFIG, tmp_path, most=200.0)
+
+
+def test_an_early_exit_is_read(monkeypatch, tmp_path):
+    """The first layer says 0, the second and the output 1."""
+    use(monkeypatch, Chain(), chain((1, 0), (0, 0), (1, 0), (1, 0)), WHITE, [1] * 4)
+    exits = {head: measures.exit_accuracy(CONFIG, tmp_path, head=head) for head in ("aux1", "aux2")}
+    assert exits == {"aux1": [(0.0, 0.0)], "aux2": [(0.0, 1.0)]}
+    assert measures.exit_accuracy(CONFIG, tmp_path, head="") == [(0.0, 1.0)]
+
+
+def test_images_are_halved_by_the_certainty_of_the_output(monkeypatch, tmp_path):
+    """The output is 3x + 1 against 0.5, so surest of white; the exit is wrong about black."""
+    pixels = np.repeat(np.array([0, 0, 255, 255], np.uint8), 4).reshape(4, 2, 2, 1)
+    use(monkeypatch, Chain(), chain((1, 0), (1, 0), (3, 1), (1, 0)), pixels, [0] * 4)
+    for easy, lost in ((True, 0.0), (False, 1.0)):
+        found = measures.lost_by_exit(CONFIG, tmp_path, head="aux1", easy=easy)
+        assert found == [(0.0, lost)]
+
+
+def test_views_are_shifted_and_resized(monkeypatch, tmp_path):
+    """A light in the corner leaves the image in views shifted that way, and is still counted."""
+    pixels = np.zeros((1, 5, 5, 1), np.uint8)
+    pixels[0, 0, 2] = 255
+    seen = []
+
+    class Seeing(nn.Module):
+        @nn.compact
+        def __call__(self, images, train=False):
+            jax.debug.callback(lambda x: seen.append(np.asarray(x)), images)
+            light = images.sum(axis=(1, 2))
+            return jnp.concatenate([light, jnp.full_like(light, 0.5)], axis=-1)
+
+    use(monkeypatch, Seeing(), {}, pixels, [0])
+    assert averaging.views(CONFIG, tmp_path) == [(1.0, 0.0)]
+    seen.clear()
+    assert averaging.views(CONFIG, tmp_path, shift=1) == [(9.0, 0.0)]
+    jax.effects_barrier()
+    assert len(seen) == 9
+    assert {tuple(np.argwhere(one[0, :, :, 0])[0]) for one in seen if one.any()} == {
+        (i, j) for i in (0, 1) for j in (1, 2, 3)
+    }
+    seen.clear()
+    assert averaging.views(CONFIG, tmp_path, sides=(4, 5))[0][0] == 2.0
+    jax.effects_barrier()
+    assert sorted(one.shape[1] for one in seen) == [4, 5]
+
+
+def test_weights_are_read_by_their_source(monkeypatch, tmp_path):
+    model = create_model(
+        "densenet_40_12", stage_sizes=(2, 2), growth_rate=2, compression=0.5, num_classes=3
+    )
+    pixels = np.zeros((1, 8, 8, 3), np.uint8)
+    variables = model.init(jax.random.key(0), scaled(jnp.asarray(pixels)))
+    layer = variables["params"]["stage2"]["layer2"]
+    kept = layer["conv1"]["kernel"].shape[2] - 2
+    weights = jnp.where(jnp.arange(kept + 2) < kept, -0.25, 0.75)[None, None, :, None]
+    layer["conv1"]["kernel"] = jnp.broadcast_to(weights, (3, 3, kept + 2, 2))
+    kernel = variables["params"]["classifier"]["kernel"]
+    rows = jnp.concatenate([jnp.full(kept, 1.0), jnp.full(2, 2.0), jnp.full(2, 4.0)])
+    variables["params"]["classifier"]["kernel"] = jnp.broadcast_to(rows[:, None], kernel.shape)
+    use(monkeypatch, model, variables, pixels, [0])
+
+    def value(of, source):
+        ((_, found),) = measures.reused_weights(CONFIG, tmp_path, of=of, source=source)
+        return found
+
+    assert value("layers", "input") == pytest.approx(0.25)
+    assert value("layers", "layers") == pytest.approx(0.75)
+    assert value("classifier", "early") == pytest.approx(2)
+    assert value("classifier", "late") == pytest.approx(4)
 
 
 @pytest.mark.slow
@@ -198,3 +365,52 @@ def test_the_first_gradient_is_that_of_all_heads(tmp_path):
         total = of_head("") + weight * sum(of_head(head) for head in heads)
         ((_, found),) = measures.first_gradient(config, tmp_path, auxiliary=weight)
         assert found == pytest.approx(float(jnp.linalg.norm(total)), rel=1e-4)
+
+
+def tiny():
+    config = recipes.recipe("vgg11", "digits")
+    config.data.image_size = 16
+    config.model.overrides.update(stage_features=(4, 4, 4), stage_sizes=(1, 1, 2))
+    config.model.overrides.update(pool_size=(1, 1), hidden_features=(4, 4))
+    config.train.update(length="4steps", batch_size=16)
+    config.log.every = "2steps"
+    config.eval.every = "4steps"
+    return freeze(config)
+
+
+@pytest.mark.slow
+def test_networks_of_other_seeds_are_averaged(tmp_path):
+    """And those that are trained are not trained again."""
+    points = averaging.networks(tiny(), tmp_path, count=2)
+    assert [x for x, _ in points] == [1.0, 2.0]
+    each = [tmp_path / f"network{number}" for number in (0, 1)]
+    written = [(one / "metrics.jsonl").read_text() for one in each]
+    probabilities = []
+    for number, one in enumerate(each):
+        run = trained.read(changed(tiny(), {"seed": 10_000 + number}), one)
+        probabilities.append(jax.nn.softmax(run.model.apply(run.variables, run.images)))
+    assert not np.allclose(*probabilities)
+    error = np.mean(np.mean(probabilities, axis=0).argmax(-1) != run.labels)
+    assert points[1][1] == pytest.approx(error)
+    assert averaging.networks(tiny(), tmp_path, count=2) == points
+    assert [(one / "metrics.jsonl").read_text() for one in each] == written
+
+
+@pytest.mark.slow
+def test_a_network_starts_from_layers_of_another(tmp_path):
+    """The rate is 0, so that what was taken over is still there."""
+    still = {"schedule.learning_rate": 0.0, "optimizer.weight_decay": 0.0}
+    config = changed(tiny(), {**still, "model.overrides.stage_sizes": (1, 1, 3)})
+    shallow = {"model.overrides.stage_sizes": (1, 1, 2), "schedule.learning_rate": 1e-3}
+    points = measures.copied_start(config, tmp_path, first=shallow, layers=FROM_NET_A)
+    assert [x > 0 for x, _ in points] == [True, True]
+    params = {
+        place: init_from.read(tmp_path / place).variables["params"] for place in ("first", "second")
+    }
+    flat = {place: traverse_util.flatten_dict(tree, sep="/") for place, tree in params.items()}
+    for name in ("stage1/conv1/kernel", "fc6/dense/kernel", "classifier/bias"):
+        np.testing.assert_array_equal(flat["first"][name], flat["second"][name])
+    assert "stage3/conv3/kernel" in flat["second"].keys() - flat["first"].keys()
+    alone = measures.copied_start(changed(config, {"seed": 1}), tmp_path / "alone")
+    assert len(alone) == 2
+    assert not (tmp_path / "alone" / "first").exists()

@@ -50,7 +50,7 @@ class Activated(nn.Module):
         return self.act(x)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", TORCH)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_values_and_types(name, dtype):
     with jax.enable_x64(dtype == "float64"):
@@ -66,6 +66,7 @@ def test_values_and_types(name, dtype):
 
 
 def test_names():
+    assert set(ACTIVATIONS) == {*TORCH, "maxout"}
     assert activation("relu") is nn.relu
     with pytest.raises(UserError, match="no activation 'relo': did you mean relu"):
         activation("relo")
@@ -208,6 +209,12 @@ def test_maxout_takes_channels_that_lie_beside_each_other():
     np.testing.assert_array_equal(maxout(x, 3), [[5, 4]])
     with pytest.raises(UserError, match="over 4 of 6 channels"):
         maxout(x, 4)
+
+
+def test_a_network_of_maxout_has_half_the_channels_behind_it():
+    model = create_model("vgg11", act="maxout", stage_features=(4, 6, 8, 8, 8))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
+    assert shapes["stage2"]["conv1"]["kernel"].shape == (3, 3, 2, 6)
 
 
 def test_two_linear_pieces_make_an_absolute_value():

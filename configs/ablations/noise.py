@@ -1,0 +1,30 @@
+"""Noise in the images.
+
+Claim: ELUs, which saturate for negative inputs, suffer less from noise than leaky ReLUs, which do
+not.
+Source: Clevert et al., "Fast and Accurate Deep Network Learning by Exponential Linear Units", 2016,
+§1 and §3 ("noise-robust deactivation state").
+Design: VGG-A without its last pool, with 16 to 64 maps and He's initialisation, trained on images
+as they are. Then normal noise of a deviation of 40 (of 255) is added to the test images.
+"""
+
+from jaxcnn.ablation import Ablation, Claim
+from jaxcnn.ablation.robustness import noise
+from jaxcnn.config.recipes.ablation import on_glyphs
+
+
+def get_ablation():
+    config = on_glyphs("vgg11", epochs=30, rate=1e-3)
+    config.model.kernel_init = "he_normal"
+    config.model.overrides.update(stage_features=(16, 32, 64, 64), stage_sizes=(1, 1, 2, 2))
+    config.model.overrides.update(pool_size=(1, 1), hidden_features=())
+    return Ablation(
+        base=config,
+        variants={name: {"model.overrides.act": name} for name in ("elu", "leaky_relu", "relu")},
+        claims=[Claim("elu", "<", "leaky_relu")],
+        metric="test accuracy lost by noise of 40",
+        larger_is_better=False,
+        limits=(-1, 1),
+        x="noise, of 255",
+        measure=noise,
+    )
