@@ -26,6 +26,12 @@ Measure = Callable[[RunConfig, Path], Curve]
 RELATIONS = (">", "<", ">=", "<=", "~")
 MARGIN, FACTOR = 0.01, 1.25  # of claims that name none
 TUNING_SEED = 1000
+WORDS = {
+    "test/top1": "test accuracy",
+    "test/loss": "test loss",
+    "train/loss": "training loss",
+    "train/top1": "training accuracy",
+}
 
 
 class Claim(NamedTuple):
@@ -108,6 +114,11 @@ class Ablation:
     loss_threshold: float = 0.5
     larger_is_better: bool | None = None
     alone: bool = False
+
+    @property
+    def quantity(self) -> str:
+        """The metric in words."""
+        return WORDS.get(self.metric, self.metric)
 
     @property
     def bounds(self) -> tuple[float, float]:

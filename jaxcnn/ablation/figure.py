@@ -41,7 +41,7 @@ def draw(ablation: Ablation, text: str, evidence: Evidence, files: Sequence[Path
         if not single:
             _draw_curve(axes[0], ablation, [dict(row.curve) for row in found], line)
         _draw_value(values, number, ablation, [row.value for row in found], line)
-    metric = label(ablation.metric, LONGEST_TITLE)
+    metric = label(ablation.quantity, LONGEST_TITLE)
     if not single:
         style.describe(axes[0], x=label(ablation.x), y=metric)
     if ablation.logarithmic:
@@ -98,11 +98,16 @@ def _draw_value(
 
 
 def _few_ticks(axis: Any) -> None:
-    """Labels a logarithmic axis at 1, 2 and 5, or at the powers of ten of a long one."""
+    """Labels a logarithmic axis at powers of ten, a short one also at 2 and 5 or at equal steps."""
     from matplotlib import ticker
 
     low, high = axis.get_view_interval()
     if 0 < low < high < 300 * low:
-        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        short = high < 6 * low
+        axis.set_major_locator(
+            ticker.MaxNLocator(5, steps=[1, 2, 5, 10])
+            if short
+            else ticker.LogLocator(subs=(1, 2, 5))
+        )
         axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(ticker.NullFormatter())

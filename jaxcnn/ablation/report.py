@@ -88,7 +88,7 @@ def plan_page(ablation: Ablation, text: str, command: str) -> str:
     statements = [Finding(claim, _NOTHING, "") for claim in ablation.compared]
     parts = [
         *_said(text),
-        f"Not run yet. What will be compared is {cell(ablation.metric)}: "
+        f"Not run yet. What will be compared is {cell(ablation.quantity)}: "
         + "; ".join(statement(ablation, one) for one in statements)
         + ".",
         f"```sh\n{command}\n```",
@@ -141,7 +141,7 @@ def verdicts(ablation: Ablation, evidence: Evidence) -> str:
     """Returns the Markdown table of the comparisons: statement, difference and verdict."""
     ratio = ablation.logarithmic
     rows = [
-        f"| statement about {cell(ablation.metric)} | {'ratio' if ratio else 'difference'}"
+        f"| statement about {cell(ablation.quantity)} | {'ratio' if ratio else 'difference'}"
         " (95 % interval) | verdict |",
         "|---|--:|---|",
     ]
@@ -182,7 +182,7 @@ def table(ablation: Ablation, evidence: Evidence) -> str:
         "lost": any(not math.isfinite(row.value) for row in evidence.results),
     }
     used = [name for name, there in show.items() if there]
-    value_name = f"{cell(ablation.metric)} (95 % interval)"
+    value_name = f"{cell(ablation.quantity)} (95 % interval)"
     head = ["variant", "parameters", "multiply-adds", *used, "seeds", value_name]
     lines = [_row(head), "|---" + "|--:" * (len(head) - 1) + "|"]
     for variant, found in rows.items():

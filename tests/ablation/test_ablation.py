@@ -28,9 +28,11 @@ from jaxcnn.ablation import (
     processes,
     progress,
     report,
+    robustness,
     runs,
     sizes,
     statistics,
+    trained,
 )
 from jaxcnn.config import build, build_data, config_dict, recipes
 from jaxcnn.data import normalization
@@ -247,7 +249,7 @@ def test_pages_are_made_of_what_was_saved(tmp_path):
     assert pages[0] == pages[1]
     assert "| 12.5 | more |" in pages[0]
     assert "2 runs (8 of 10 are missing) of 2 s on average; 2 cores." in pages[0]
-    measured = two(measure=functools.partial(measures.lesion, most=1))
+    measured = two(measure=functools.partial(robustness.lesion, most=1))
     for other in (two(metric="test/loss"), two(variants={"a": {}, "b": {"seed": 2}}), measured):
         with pytest.raises(UserError, match="other variants or another metric"):
             evidence.read(tmp_path / "runs.jsonl", other)
@@ -278,9 +280,9 @@ def test_a_statement_says_what_is_tested():
 
 
 def test_a_run_that_skips_steps_at_its_end_has_diverged():
-    assert not runs._skips_at_end([{"train/skipped": 3}, {"train/skipped": 0}, {"step": 1}])
-    assert runs._skips_at_end([{"train/skipped": 0}, {"train/skipped": 1}])
-    assert not runs._skips_at_end([])
+    assert not runs.skips_at_end([{"train/skipped": 3}, {"train/skipped": 0}, {"step": 1}])
+    assert runs.skips_at_end([{"train/skipped": 0}, {"train/skipped": 1}])
+    assert not runs.skips_at_end([])
 
 
 def test_names_of_variants_are_cells():
@@ -300,7 +302,7 @@ def test_figure_of_the_same_numbers_is_the_same_file(tmp_path):
     figure.draw(plan, "Two for $5.\n\nClaim: none.", left_by(results), files)
     assert files[0].read_bytes()[:4] == b"\x89PNG"
     first = files[1].read_text()
-    for title in ("Two for $5", "a $x_1$", "test/top1", "at the end, 95 % interval"):
+    for title in ("Two for $5", "a $x_1$", "test accuracy", "at the end, 95 % interval"):
         assert f"<!-- {title} -->" in first
     figure.draw(plan, "Two for $5.", left_by(results), files)
     assert files[1].read_text() == first
@@ -482,7 +484,7 @@ def test_a_trained_network_is_measured_on_images_as_the_run_saw_them(tmp_path, m
     monkeypatch.setattr(init_from, "read", lambda path: init_from.InitialWeights("it", variables))
     test = build_data.load_data(config, "test")
     seen = normalised(test.images, normalization.measure(source, "zca"))
-    run = measures._trained(config, tmp_path)
+    run = trained.read(config, tmp_path)
     np.testing.assert_allclose(run.images, seen, rtol=1e-5, atol=1e-5)
     assert np.array_equal(run.labels, test.labels)
 
