@@ -124,10 +124,11 @@ def main(args: argparse.Namespace) -> None:
         if args.all:
             raise UserError("--variant is of one file: name it in place of --all")
         (job,) = jobs
-        todo = [task for task in job.every if task.variant == args.variant]
-        if not todo:
+        if args.variant not in job.plan.variants:
             near = nearest(args.variant, job.plan.variants)
             raise UserError(f"no variant {args.variant!r}: {near}")
+        together = job.plan.same_training(args.variant)
+        todo = [task for task in job.every if task.variant in together]
         run_here(job, todo, args)
     else:
         run_jobs(jobs, args)
@@ -153,15 +154,16 @@ def make_job(file: Path, args: argparse.Namespace) -> Job:
     Raises:
       UserError: see `ablation.load`.
     """
-    from jaxcnn.ablation import runs
+    from jaxcnn.ablation.task import all_tasks
 
     plan, text = ablation.load(file)
     plan = plan.on(args.data) if args.data else plan
     name = f"{file.stem}-{args.data}" if args.data else file.stem
+    name += f"-seed{args.first_seed}" if args.first_seed else ""
     out = args.out or Path("runs/ablations")
     if args.all or not args.out:
         out = out / name
-    every = runs.tasks(plan, args.seeds or plan.seeds, args.first_seed)
+    every = all_tasks(plan, args.seeds or plan.seeds, args.first_seed)
     return Job(file, plan, text, every, out)
 
 
@@ -266,7 +268,8 @@ def run_all(job: Job, args: argparse.Namespace, deadline: float) -> None:
     progress = Progress(job.plan, job.every, job.out)
     done = len(job.every) - len(progress.left)
     print(f"{len(job.every)} runs, {done} of them done already  ({job.out})", flush=True)
-    waiting = list(dict.fromkeys(task.variant for task in progress.left))
+    unfinished = (job.plan.same_training(task.variant)[0] for task in progress.left)
+    waiting = list(dict.fromkeys(unfinished))
     with preemption.stop_request(print) as stop, stop.deferred():  # the runs save first
         failed = run_variants(waiting, job, args, progress, deadline)
     counted = [task for task in job.every if task.tuning is None]
@@ -277,7 +280,10 @@ def run_all(job: Job, args: argparse.Namespace, deadline: float) -> None:
             raise UserError(f"no run of {job.file} finished: see the messages above")
         return
     whole = evidence.Evidence(kept, found)
-    command = f"python -m jaxcnn.ablate {job.file}" + (f" --data={args.data}" if args.data else "")
+    command = f"python -m jaxcnn.ablate {job.file}"
+    command += f" --data={args.data}" if args.data else ""
+    command += f" --seeds={args.seeds}" if args.seeds else ""
+    command += f" --first-seed={args.first_seed}" if args.first_seed else ""
     print(f"\n{report.write(job.plan, job.text, whole, job.out, command)}", flush=True)
     figures = [job.out / f"figure{kind}" for kind in (".png", ".svg")]
     figure.draw(job.plan, job.text, whole, figures)

@@ -64,6 +64,17 @@ class MissingSplitError(UserError):
     """The data have no such split."""
 
 
+class DivergedError(UserError):
+    """Training left the finite numbers and was stopped.
+
+    Args:
+      message: see `UserError`.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(message, EXIT_BAD_DATA)
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """Returns "did you mean a, b or c?" for a misspelt name, or all the known names if few.
 

@@ -2,7 +2,7 @@
 
 Claim: ReLU and its leaky form cost the same; those with an exponential cost more.
 Source: Krizhevsky et al., 2012, §3.1; Clevert et al., arXiv 1511.07289, §4.
-Design: VGG-A without its last pool and with 16 to 64 maps, timed alone.
+Design: VGG-A without its last stage and with 16 to 64 maps, timed alone.
 """
 
 from jaxcnn.ablation import Ablation, Claim

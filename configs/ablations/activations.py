@@ -4,7 +4,7 @@ Claim: ReLU reaches a lower training loss than tanh in the same time; the parame
 exponential form are faster than ReLU; the sigmoid saturates and hardly trains a deep network.
 Source: Krizhevsky et al., 2012, figure 1; He et al., arXiv 1502.01852; Clevert et al., arXiv
 1511.07289.
-Design: VGG-A without its last pool and with 16 to 64 maps, He's initial weights for all, the rate
+Design: VGG-A without its last stage and with 16 to 64 maps, He's initial weights for all, the rate
 tuned for each by the training loss. The loss of the randomised form is that of its random slopes.
 """
 

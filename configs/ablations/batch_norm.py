@@ -3,7 +3,7 @@
 Claim: with BN the network trains faster, and at rates at which it diverges or stands still
 without.
 Source: Ioffe and Szegedy, "Batch Normalization", 2015, §4.2 and figure 2.
-Design: VGG-A without its last pool and with 16 to 64 maps, He's initial weights, SGD. Rates from
+Design: VGG-A without its last stage and with 16 to 64 maps, He's initial weights, SGD. Rates from
 the largest at which the network without BN still trains well, and 10 and 100 times as large.
 """
 

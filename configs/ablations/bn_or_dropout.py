@@ -2,7 +2,7 @@
 
 Claim: batch normalisation regularises, so that dropout can be left out.
 Source: Ioffe and Szegedy, "Batch Normalization", 2015, §3.4.
-Design: VGG-A without its last pool, with 16 to 64 maps and two hidden layers of 256 units.
+Design: VGG-A without its last stage, with 16 to 64 maps and two hidden layers of 256 units.
 """
 
 from jaxcnn.ablation import Ablation, Claim

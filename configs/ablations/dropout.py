@@ -2,7 +2,7 @@
 
 Claim: without it the network overfits substantially: its test error is higher.
 Source: Krizhevsky et al., 2012, §4.2; Srivastava et al., 2014.
-Design: VGG-A without its last pool, with 16 to 64 maps and two hidden layers of 512 units.
+Design: VGG-A without its last stage, with 16 to 64 maps and two hidden layers of 512 units.
 """
 
 from jaxcnn.ablation import Ablation, Claim

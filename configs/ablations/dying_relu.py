@@ -4,7 +4,7 @@ Claim: with a large learning rate units of ReLU networks come to be 0 for every 
 with batch normalisation they do not.
 Source: Maas et al., "Rectifier Nonlinearities Improve Neural Network Acoustic Models", 2013, §2;
 Ioffe and Szegedy, 2015, §3.3.
-Design: VGG-A without its last pool and with 16 to 64 maps; the share of channels that are 0 for
+Design: VGG-A without its last stage and with 16 to 64 maps; the share of channels that are 0 for
 all 2,160 test images.
 """
 

@@ -1,9 +1,9 @@
 """Narrow layers near the image.
 
 Claim: a network that compresses what it knows of the image strongly, and early, does worse than one
-whose maps shrink gently.
+whose size shrinks gently.
 Source: Szegedy et al., "Rethinking the Inception Architecture", 2015, §2, first principle.
-Design: VGG-A with batch normalisation, without its last pool. The second stage has 24 maps, or 3
+Design: VGG-A with batch normalisation, without its last stage. The second stage has 24 maps, or 6
 and wider stages around it, so that parameters and multiply-adds are equal.
 """
 
@@ -14,7 +14,7 @@ from jaxcnn.config.recipes.ablation import on_glyphs
 def get_ablation():
     config = on_glyphs("vgg11_bn", epochs=30)
     config.model.overrides.update(stage_sizes=(1, 1, 2, 2), pool_size=(1, 1), hidden_features=())
-    widths = {"gentle": (16, 24, 48, 48), "early bottleneck": (44, 3, 52, 52)}
+    widths = {"gentle": (16, 24, 48, 48), "early bottleneck": (36, 6, 51, 51)}
     return Ablation(
         base=config,
         variants={name: {"model.overrides.stage_features": maps} for name, maps in widths.items()},

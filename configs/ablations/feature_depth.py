@@ -3,7 +3,7 @@
 Claim: features of higher layers tell the classes apart better than those of lower layers.
 Source: ours, after Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014,
 table 7, which transfers features to other data.
-Design: VGG-A with batch normalisation, without its last pool and with 16 to 64 maps; a logistic
+Design: VGG-A with batch normalisation, without its last stage and with 16 to 64 maps; a logistic
 regression on the mean of each map of a stage, fitted to the images that the network was trained on.
 All three are measurements of the same training.
 """

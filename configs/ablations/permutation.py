@@ -2,8 +2,8 @@
 
 Claim: a residual network loses less than one without shortcuts when its units change places after
 training.
-Source: Veit et al., "Residual Networks Behave Like Ensembles of Relatively Shallow Networks", 2016,
-§4.3.
+Source: after Veit et al., "Residual Networks Behave Like Ensembles of Relatively Shallow Networks",
+2016, §4.3, who reorder residual networks alone.
 Design: the networks of `lesion_one`. Four pairs of units with equal shapes change places, one after
 another, in twelve random ways. What is compared is the test error that this adds.
 """

@@ -2,7 +2,7 @@
 
 Claim: a small weight decay is not only a regulariser: it lowers the training error.
 Source: Krizhevsky et al., 2012, §5.
-Design: VGG-A without its last pool and with 16 to 64 maps, SGD; the paper's decay, none, and ten
+Design: VGG-A without its last stage and with 16 to 64 maps, SGD; the paper's decay, none, and ten
 times as much.
 """
 

@@ -86,7 +86,7 @@ class Ablation:
         training.
       x: what the curve goes along.
       measure: returns the curve instead of the records; its last y is the result. By variant where
-        the variants are different measurements of one training.
+        variants are measured differently; of those with equal fields one alone is trained.
       trains: whether there is a run before the measurement.
       log: whether values are compared by their ratios, with geometric means; by default those
         without an upper limit, such as a loss, are.
@@ -147,6 +147,13 @@ class Ablation:
         """The claims, or every variant with the first one and no claim: the relation is ""."""
         first, *others = self.variants
         return self.claims or [Claim(variant, "", first) for variant in others]
+
+    def same_training(self, variant: str) -> list[str]:
+        """Returns the variants that are measurements of one training, in their order."""
+        if not isinstance(self.measure, Mapping):
+            return [variant]
+        fields = self.variants[variant]
+        return [name for name, others in self.variants.items() if others == fields]
 
     def margin(self, claim: Claim) -> float:
         """How far values may differ and still count as equal; see `Claim.margin`."""

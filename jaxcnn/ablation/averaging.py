@@ -41,25 +41,27 @@ def sub_networks(config: RunConfig, directory: Path, *, count: int = 30) -> Curv
 
 
 def views(
-    config: RunConfig, directory: Path, *, shift: int = 0, sides: Sequence[int] = ()
+    config: RunConfig, directory: Path, *, shifts: Sequence[int] = (0,), sides: Sequence[int] = ()
 ) -> Curve:
     """Test error of the mean probability over views of each image. One point; x is their number.
 
     Args:
       config: of the run.
       directory: its workdir.
-      shift: views are shifted by up to so many pixels in both directions, (2·shift + 1)² of them;
-        what comes in at the border has the mean colour.
-      sides: views are resized to these sides, bilinearly, for a network that takes any; () is the
-        size as it is.
+      shifts: of the views, in pixels; each is used down with each to the right. What comes in at
+        the border has the mean colour.
+      sides: each view is resized to these sides, bilinearly, for a network that takes any; () is
+        the size as it is.
     """
     with set_precision(config):
         run = trained.read(config, directory)
         apply = jax.jit(run.model.apply)
         images, side = run.images, run.images.shape[1]
-        padded = jnp.pad(images, ((0, 0), (shift, shift), (shift, shift), (0, 0)))
-        places = range(2 * shift + 1)
-        moved = (padded[:, i : i + side, j : j + side] for i in places for j in places)
+        most = max(map(abs, shifts))
+        around = (most, most)
+        padded = jnp.pad(images, ((0, 0), around, around, (0, 0)))
+        starts = [most + shift for shift in shifts]
+        moved = (padded[:, i : i + side, j : j + side] for i in starts for j in starts)
         each = [
             jax.nn.softmax(apply(run.variables, _resized(one, to)))
             for one in moved
@@ -79,16 +81,18 @@ def _resized(images: jax.Array, side: int) -> jax.Array:
 def networks(config: RunConfig, directory: Path, *, count: int) -> Curve:
     """Test error of the mean probability over networks that differ in their seeds alone.
 
-    They are trained here, so the ablation trains none before, and without `data.labelled` all have
-    the same examples. The first ones are the same for any `count`, which is at most 100. x is the
-    number of networks, from 1 to `count`.
+    The first is that of the run; the others are trained here, in its workdir. Without
+    `data.labelled` all have the same examples. x is the number of networks, from 1 to `count`,
+    which is at most 100.
     """
     build = programs_made_once({}, "")
     each = []
     for number in range(count):
-        one = changed(config, {"seed": 10_000 + 100 * config.seed + number})
-        place = directory / f"network{number}"
-        train.run(one, place, make_programs=build)
+        one, place = config, directory
+        if number:
+            one = changed(config, {"seed": 10_000 + 100 * config.seed + number})
+            place = directory / f"network{number}"
+            train.run(one, place, make_programs=build)
         with set_precision(config):
             run = trained.read(one, place)
             each.append(jax.nn.softmax(jax.jit(run.model.apply)(run.variables, run.images)))

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxcnn.ablation import Ablation
-from jaxcnn.ablation.runs import Result, from_record, to_record
 from jaxcnn.ablation.sizes import Size
+from jaxcnn.ablation.task import Result, from_record, to_record
 from jaxcnn.config import config_dict, resume
 from jaxcnn.errors import UserError
 from jaxcnn.io import safe_files

@@ -164,67 +164,57 @@ def largest_logit(config: RunConfig, directory: Path) -> Curve:
 def linear_probe(config: RunConfig, directory: Path, *, layer: str) -> Curve:
     """Test accuracy of a logistic regression on the mean maps of a layer. One point.
 
+    It is fitted to the images that the network was trained on.
+
     Args:
       config: of the run.
       directory: its workdir.
       layer: name of a layer; see `jaxcnn.analysis.feature_extractor`.
     """
+    with set_precision(config):
+        run = trained.read(config, directory)
+        return [(0.0, float(np.mean(_probe(config, directory, layer) == run.labels)))]
+
+
+def lost_at_layer(config: RunConfig, directory: Path, *, layer: str, sure: bool) -> Curve:
+    """Share of the network's right answers that a classifier on a layer gets wrong. One point.
+
+    The classifier is that of `linear_probe`, an answer before the last layer.
+
+    Args:
+      config: of the run.
+      directory: its workdir.
+      layer: where the classifier reads.
+      sure: whether the share is of the half of the test images on which the network's largest
+        probability is largest, or of the other half. Labels have no part in this choice.
+    """
+    with set_precision(config):
+        run = trained.read(config, directory)
+        logits = np.asarray(jax.jit(run.model.apply)(run.variables, run.images), np.float64)
+        certainty = np.asarray(jax.nn.softmax(logits)).max(-1)
+        order = np.argsort(-certainty, kind="stable")
+        half = len(order) // 2
+        chosen = np.isin(np.arange(len(order)), order[:half] if sure else order[half:])
+        right = chosen & (logits.argmax(-1) == run.labels)
+        early = _probe(config, directory, layer)
+        return [(0.0, float(np.mean(early[right] != run.labels[right])))]
+
+
+def _probe(config: RunConfig, directory: Path, layer: str) -> np.ndarray:
+    """Returns the classes [N] that a logistic regression on a layer gives to the test images."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    with set_precision(config):
-        features, labels = [], []
-        for split in ("train", "test"):
-            run = trained.read(config, directory, split)
-            extract = feature_extractor.FeatureExtractor(run.model, layer)
-            (maps,) = extract(run.variables, run.images).values()
-            features.append(np.asarray(maps).mean(axis=tuple(range(1, maps.ndim - 1))))
-            labels.append(run.labels)
-        fitted = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
-        fitted.fit(features[0], labels[0])
-        return [(0.0, float(fitted.score(features[1], labels[1])))]
-
-
-def exit_accuracy(config: RunConfig, directory: Path, *, head: str) -> Curve:
-    """Test accuracy of an auxiliary head, by which the network could be left. One point.
-
-    Args:
-      config: of the run.
-      directory: its workdir.
-      head: name of an auxiliary head, such as "aux1"; "" is the network's output.
-    """
-    with set_precision(config):
-        run = trained.read(config, directory)
-        return [(0.0, float(np.mean(_of_head(run, head).argmax(-1) == run.labels)))]
-
-
-def lost_by_exit(config: RunConfig, directory: Path, *, head: str, easy: bool) -> Curve:
-    """Test accuracy that is lost when an auxiliary head answers in place of the output. One point.
-
-    Args:
-      config: of the run.
-      directory: its workdir.
-      head: name of the auxiliary head, such as "aux1".
-      easy: whether it is that of the half of the images on which the output's largest probability
-        is largest, or that of the other half. Labels have no part in it.
-    """
-    with set_precision(config):
-        run = trained.read(config, directory)
-        output, early = (_of_head(run, name) for name in ("", head))
-        order = np.argsort(-np.asarray(jax.nn.softmax(output)).max(-1), kind="stable")
-        half = len(order) // 2
-        chosen = order[:half] if easy else order[half:]
-        right = [one[chosen].argmax(-1) == run.labels[chosen] for one in (output, early)]
-        return [(0.0, float(np.mean(right[0]) - np.mean(right[1])))]
-
-
-def _of_head(run: trained.Trained, head: str) -> np.ndarray:
-    """Returns the test images' logits (N, K) at an auxiliary head, or at the output."""
-    logits, found = jax.jit(functools.partial(run.model.apply, mutable=["aux"]))(
-        run.variables, run.images
-    )
-    return np.asarray(found["aux"][head] if head else logits, np.float64)
+    features, labels = [], []
+    for split in ("train", "test"):
+        run = trained.read(config, directory, split)
+        extract = feature_extractor.FeatureExtractor(run.model, layer)
+        (maps,) = extract(run.variables, run.images).values()
+        features.append(np.asarray(maps).mean(axis=tuple(range(1, maps.ndim - 1))))
+        labels.append(run.labels)
+    fitted = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
+    return fitted.fit(features[0], labels[0]).predict(features[1])
 
 
 def reused_weights(config: RunConfig, directory: Path, *, of: str, source: str) -> Curve:
@@ -245,7 +235,7 @@ def reused_weights(config: RunConfig, directory: Path, *, of: str, source: str) 
             if not (name == of or (of == "layers" and re.match(r"stage[^1]", name))):
                 continue
             first, *layers = (float(value) for value in row.values())
-            half = len(layers) // 2
+            half = max(len(layers) // 2, 1)
             parts = {"input": [first], "layers": layers}
             parts |= {"early": layers[:half], "late": layers[-half:]}
             means.append(float(np.mean(parts[source])))

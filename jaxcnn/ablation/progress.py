@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from jaxcnn.ablation import Ablation
-from jaxcnn.ablation.runs import Result, Task, described, finished
+from jaxcnn.ablation.runs import described, finished
+from jaxcnn.ablation.task import Result, Task
 from jaxcnn.run.cli import SECONDS_BETWEEN_LINES
 from jaxcnn.run.metric_writer import MetricWriter, duration
 

@@ -16,6 +16,7 @@ from flax import traverse_util
 from jaxcnn.ablation import Curve, trained
 from jaxcnn.analysis.lesion import lesioned, removable
 from jaxcnn.config.schema import RunConfig
+from jaxcnn.errors import UserError
 from jaxcnn.run.precision import set_precision
 
 DRAWS = 12  # random choices of units that are averaged for each number of them
@@ -31,8 +32,7 @@ def lesion(config: RunConfig, directory: Path, *, most: int = 0) -> Curve:
     with set_precision(config):
         run = trained.read(config, directory)
         images = run.images
-        plain = run.model.clone(shortcut="none") if hasattr(run.model, "shortcut") else run.model
-        units = removable(plain, images.shape[1:])
+        units = removable(run.model, images.shape[1:], keeping_shape=True)
         draw = np.random.default_rng(config.seed)
 
         def error(count: int) -> float:
@@ -105,11 +105,16 @@ def permutation(config: RunConfig, directory: Path, *, most: int = 4) -> Curve:
     Units are those that `lesion` removes; a pair has arrays of equal shapes. Of each number of
     exchanges, 0, 1, 2, 4 up to `most`, one after another, `DRAWS` are drawn and their errors
     averaged.
+
+    Raises:
+      UserError: if no two units have arrays of equal shapes.
     """
     with set_precision(config):
         run = trained.read(config, directory)
-        plain = run.model.clone(shortcut="none") if hasattr(run.model, "shortcut") else run.model
-        pairs = _exchangeable(run.variables, removable(plain, run.images.shape[1:]))
+        units = removable(run.model, run.images.shape[1:], keeping_shape=True)
+        pairs = _exchangeable(run.variables, units)
+        if not pairs:
+            raise UserError("no two units have arrays of equal shapes: nothing can be exchanged")
         draw = np.random.default_rng(config.seed)
         apply = jax.jit(run.model.apply)
 
@@ -157,23 +162,24 @@ def _exchanged(variables: Any, first: str, second: str) -> dict[str, Any]:
 
 
 def noise(config: RunConfig, directory: Path, *, most: float = 40.0) -> Curve:
-    """Test accuracy that is lost by normal noise of a quarter, a half, … of `most`, and `most`.
+    """Share of the right answers that noise makes wrong: of 0, a quarter, a half, … of `most`.
 
-    `most` is a standard deviation, of 255. The same noise is used for all networks of a seed.
+    Noise is normal; `most` is a standard deviation, of 255. All networks of a seed get the same.
     """
     with set_precision(config):
         run = trained.read(config, directory)
         apply = jax.jit(run.model.apply)
         draw = np.random.default_rng(config.seed).standard_normal(run.pixels.shape, np.float32)
 
-        def accuracy(deviation: float) -> float:
+        def answers(deviation: float) -> np.ndarray:
             noisy = np.clip(np.rint(run.pixels + deviation * draw), 0, 255).astype(np.uint8)
-            logits = apply(run.variables, run.normalize(jnp.asarray(noisy)))
-            return 1 - _error(logits, run.labels)
+            logits: Any = apply(run.variables, run.normalize(jnp.asarray(noisy)))
+            return np.argmax(logits, -1)
 
+        right = answers(0) == run.labels
         levels = [most * part / 4 for part in range(5)]
-        found = [accuracy(level) for level in levels]
-        return [(level, found[0] - one) for level, one in zip(levels, found, strict=True)]
+        wrong = (answers(level)[right] != run.labels[right] for level in levels)
+        return [(level, float(np.mean(one))) for level, one in zip(levels, wrong, strict=True)]
 
 
 def _error(logits: Any, labels: np.ndarray) -> float:

@@ -14,81 +14,21 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from jaxcnn.ablation import TUNING_SEED, Ablation, Curve
+from jaxcnn.ablation.task import Result, Task, from_record, to_record
 from jaxcnn.config import config_dict, resume
 from jaxcnn.config.schema import RunConfig
-from jaxcnn.errors import EXIT_PEER_LOST, EXIT_WORKDIR, UserError, nearest
+from jaxcnn.errors import EXIT_PEER_LOST, EXIT_WORKDIR, DivergedError, UserError, nearest
 from jaxcnn.io import safe_files
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.run import distributed, versions, workdir
 from jaxcnn.run.metric_writer import MetricWriter, duration
 
 RESULT = "result.json"
-
-
-class Task(NamedTuple):
-    """One run.
-
-    Attributes:
-      variant: what is run.
-      seed: its seed.
-      tuning: number of the tried fields, see `Ablation.tuning`; None of a run that counts.
-    """
-
-    variant: str
-    seed: int
-    tuning: int | None = None
-
-    def __str__(self) -> str:
-        """Returns "plain-20, seed 0", or "plain-20, tuning 1"."""
-        return f"{self.variant}, " + (
-            f"seed {self.seed}" if self.tuning is None else f"tuning {self.tuning}"
-        )
-
-    def directory(self, out: Path) -> Path:
-        """Its workdir."""
-        name = f"seed{self.seed}" if self.tuning is None else f"tuning{self.tuning}"
-        return out / self.variant / name
-
-
-class Result(NamedTuple):
-    """What came of a run.
-
-    Attributes:
-      value: the last y of the curve.
-      curve: the metric along the ablation's x.
-      seconds: duration of the run since its last interruption; 0 if unknown.
-      fields: what tuning chose.
-      step_ms: milliseconds of a step, the median over the run's records; nan if unknown.
-      epochs: the first epoch at which the training loss was at most `Ablation.loss_threshold`; inf
-        if none, nan if unknown.
-      machine: what it ran on, in words.
-    """
-
-    task: Task
-    value: float
-    curve: Curve
-    seconds: float = 0.0
-    fields: Mapping[str, Any] = {}
-    step_ms: float = math.nan
-    epochs: float = math.nan
-    machine: str = ""
-
-
-def tasks(ablation: Ablation, seeds: int, first_seed: int = 0) -> list[Task]:
-    """Returns all runs: of each variant those that tune it, then those that count, by seed."""
-    return [
-        task
-        for variant in ablation.variants
-        for task in (
-            *(Task(variant, TUNING_SEED, i) for i in range(len(ablation.tuning()))),
-            *(Task(variant, first_seed + number) for number in range(seeds)),
-        )
-    ]
 
 
 def finished(ablation: Ablation, task: Task, out: Path) -> Result | None:
@@ -114,42 +54,6 @@ def finished(ablation: Ablation, task: Task, out: Path) -> Result | None:
         difference = str(error).partition(". Use another")[0]
         raise UserError(f"{difference}: choose another --out, or remove that one") from None
     return result
-
-
-def to_record(result: Result) -> dict[str, Any]:
-    """Returns a result as JSON has it; numbers that are not finite are null or "inf"."""
-    record = {"variant": result.task.variant, "seed": result.task.seed, **result._asdict()}
-    del record["task"]
-    record["curve"] = [[x, _to_json(y)] for x, y in result.curve]
-    return {name: _to_json(value) for name, value in record.items()}
-
-
-def from_record(record: Mapping[str, Any]) -> Result:
-    """Returns the result of a record of `to_record`.
-
-    Raises:
-      ValueError, TypeError, KeyError: if it is none.
-    """
-    return Result(
-        Task(str(record["variant"]), int(record["seed"])),
-        _from_json(record["value"]),
-        [(float(x), _from_json(y)) for x, y in record["curve"]],
-        float(record["seconds"]),
-        dict(record["fields"]),
-        _from_json(record["step_ms"]),
-        _from_json(record["epochs"]),
-        str(record.get("machine", "")),
-    )
-
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value
-
-
-def _from_json(value: Any) -> float:
-    return math.nan if value is None else float(value)
 
 
 def tuned(ablation: Ablation, variant: str, out: Path) -> dict[str, Any] | None:
@@ -253,11 +157,20 @@ def run(
         except UserError as error:
             in_use.append(error)
             continue
-        result = _run_one(ablation, task, fields, directory, programs)
+        if finished(ablation, task, out):  # measured beside another variant
+            continue
+        try:
+            results = _run_one(ablation, task, fields, out, programs)
+        except UserError as error:
+            if error.exit_code != EXIT_WORKDIR:
+                raise
+            in_use.append(error)
+            continue
         if not keep:
             _remove_checkpoints(directory)
         place = f"{number} of {len(left)}: " if len(left) > 1 else ""
-        say(place + described(result, ablation.metric))
+        for result in results:
+            say(place + described(result, ablation.metric))
     if in_use:
         raise in_use[0]
 
@@ -266,45 +179,77 @@ def _run_one(
     ablation: Ablation,
     task: Task,
     fields: Mapping[str, Any],
-    directory: Path,
+    out: Path,
     programs: dict[str, Any],
-) -> Result:
+) -> list[Result]:
+    """Trains and measures, also for the variants that are other measurements of this training."""
     from jaxcnn.training import train
 
+    directory = task.directory(out)
     config = ablation.config(task.variant, task.seed, fields)
     build_once = programs_made_once(programs, json.dumps([task.variant, fields]))
+    variants = [task.variant]
+    if task.tuning is None:
+        variants = ablation.same_training(task.variant)
+    results = []
     begun = time.monotonic()
     with (
         (directory / "run.txt").open("a", encoding="utf-8") as output,
         contextlib.redirect_stdout(output),
     ):
+        lost = False
         if ablation.trains:
-            train.run(config, directory, make_programs=build_once)
+            try:
+                train.run(config, directory, make_programs=build_once)
+            except DivergedError as error:
+                print(error)
+                lost = True
+        with workdir.locked(directory):
+            for variant in variants:
+                one = task._replace(variant=variant)
+                if not finished(ablation, one, out):
+                    result = _measured(ablation, config, directory, one, lost)
+                    seconds = round(time.monotonic() - begun, 1)
+                    chosen = fields if task.tuning is None else {}
+                    result = result._replace(seconds=seconds, fields=chosen)
+                    _save(ablation, config, result, out)
+                    results.append(result)
+                begun = time.monotonic()
+    return results
+
+
+def _measured(
+    ablation: Ablation, config: RunConfig, directory: Path, task: Task, lost: bool
+) -> Result:
+    """Returns the result of a run, which is nan of one whose training was `lost`, or diverged."""
+    records = MetricWriter(directory, active=False).records()
+    curve = [(0.0, math.nan)]
+    if ablation.measure is None or not lost:
         curve = _curve(ablation, config, directory, task)
     if not curve:
         raise UserError(f"{directory} has too few records to measure: log more often")
-    records = MetricWriter(directory, active=False).records()
-    chosen = fields if task.tuning is None else {}
     # Steps whose gradient is not finite are left out, so the last loss would look healthy.
-    diverged = ablation.measure is None and skips_at_end(records)
-    result = Result(
+    diverged = lost or (ablation.measure is None and skips_at_end(records))
+    return Result(
         task,
         math.nan if diverged else curve[-1][1],
         curve,
-        round(time.monotonic() - begun, 1),
-        chosen,
-        1e3 * config.train.batch_size / images_per_second(directory),
-        _epochs_to(records, ablation.loss_threshold),
-        machine(),
+        step_ms=1e3 * config.train.batch_size / images_per_second(directory),
+        epochs=_epochs_to(records, ablation.loss_threshold),
+        machine=machine(),
     )
+
+
+def _save(ablation: Ablation, config: RunConfig, result: Result, out: Path) -> None:
     record = {
         **to_record(result),
         "metric": ablation.metric,
         "config": config_dict.to_saved(config),
     }
+    directory = result.task.directory(out)
+    directory.mkdir(parents=True, exist_ok=True)
     with whole_file(directory / RESULT) as file:
         file.write(json.dumps(record).encode())
-    return result
 
 
 def programs_made_once(programs: dict[str, Any], key: str) -> Callable[..., Any]:

@@ -42,7 +42,7 @@ def read(config: RunConfig, directory: Path, split: str = "test") -> Trained:
     """Returns the network of a run, and a whole split; of training what its seed drew."""
     dataset = build_data.load_data(config, split)
     model = build.make_model(config, dataset.num_classes)
-    variables = {"batch_stats": {}, **init_from.read(directory).variables}
+    variables = {"batch_stats": {}, **init_from.read(directory, latest=True).variables}
     batch = next(eval_batches(dataset, batch_size=dataset.num_examples))
     chosen = slice(None) if dataset.labelled is None else dataset.labelled
     statistics = workdir.read_statistics(directory, config)

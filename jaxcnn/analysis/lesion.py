@@ -79,7 +79,9 @@ def lesioned(model: nn.Module, units: Sequence[str]) -> nn.Module:
     return Lesioned(model, tuple(units))
 
 
-def removable(model: nn.Module, input_shape: Sequence[int]) -> list[str]:
+def removable(
+    model: nn.Module, input_shape: Sequence[int], *, keeping_shape: bool = False
+) -> list[str]:
     """Returns the paths of the units that `lesioned` can remove, in the order of their use.
 
     These are the residual or highway units, or the convolutions of a network that has none; without
@@ -88,6 +90,7 @@ def removable(model: nn.Module, input_shape: Sequence[int]) -> list[str]:
     Args:
       model: takes an array (1, *input_shape).
       input_shape: (H, W, C) of an image.
+      keeping_shape: whether to return only units that keep the shape, as if none had a shortcut.
     """
     units: list[str] = []
     convolutions: list[str] = []
@@ -98,7 +101,8 @@ def removable(model: nn.Module, input_shape: Sequence[int]) -> list[str]:
             module, ResidualUnit | HighwayUnit | nn.Conv
         ):
             paths = convolutions if isinstance(module, nn.Conv) else units
-            removed = _removed_method(module) == "residual" or y.shape == args[0].shape
+            has_shortcut = _removed_method(module) == "residual" and not keeping_shape
+            removed = has_shortcut or y.shape == args[0].shape
             paths.extend(["/".join(module.path)] * removed)
         return y
 

@@ -101,11 +101,12 @@ def _patterns(config: RunConfig) -> list[Any]:
     return patterns
 
 
-def read(path: Path, *, allow_noncommercial: bool = False) -> InitialWeights:
+def read(path: Path, *, allow_noncommercial: bool = False, latest: bool = False) -> InitialWeights:
     """Reads weights by name, a folder or file of `jaxcnn.interop.convert`, or a run's workdir.
 
-    For a run it reads the best checkpoint (the latest if none was evaluated) and averaged weights
-    if there are any. A weights file does not name its network, which is therefore not checked.
+    For a run it reads the best checkpoint (the latest if none was evaluated, or with `latest`) and
+    averaged weights if there are any. A weights file does not name its network, which is therefore
+    not checked.
 
     Raises:
       UserError: if the path is none of these, or damaged.
@@ -117,7 +118,7 @@ def read(path: Path, *, allow_noncommercial: bool = False) -> InitialWeights:
     if (path / RECORD).exists():
         return _read_converted(path)
     if (path / "config.json").exists():
-        return _read_run(path)
+        return _read_run(path, latest=latest)
     raise UserError(
         f"init_from={path}: {'no such weights are there' if path.exists() else 'there is nothing'};"
         " give a name of jaxcnn.list_pretrained, a folder of python -m jaxcnn.interop.convert, or"
@@ -156,10 +157,10 @@ def _read_named(name: str, allow_noncommercial: bool) -> InitialWeights:
     return InitialWeights(info.name, found.variables, found.model, _flags(network, overrides))
 
 
-def _read_run(path: Path) -> InitialWeights:
+def _read_run(path: Path, *, latest: bool = False) -> InitialWeights:
     config = restore.read_config(path)
     checkpoints = Checkpoints(path / "checkpoints", metric=config.checkpoint.metric, read_only=True)
-    measured = checkpoints.best() is not None
+    measured = not latest and checkpoints.best() is not None
     found = checkpoints.restore(None, choice="best" if measured else "latest")
     if found is None:
         raise UserError(f"init_from={path}: there is no checkpoint in it yet")

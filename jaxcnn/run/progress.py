@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.dataset import Dataset
 from jaxcnn.data.pipeline import train_batch
-from jaxcnn.errors import EXIT_BAD_DATA, UserError
+from jaxcnn.errors import DivergedError
 from jaxcnn.interop.transfer import Transferred
 from jaxcnn.run import distributed, versions
 from jaxcnn.run.metric_writer import MetricWriter, Record, duration
@@ -101,7 +101,7 @@ class ProgressMeter:
         """Returns the record with the means since the last one.
 
         Raises:
-          UserError: if too many steps in a row were not finite.
+          DivergedError: if too many steps in a row were not finite.
         """
         self._fetch()
         means = {
@@ -134,7 +134,7 @@ class ProgressMeter:
         """Returns the state that a continued run needs for its next record, as JSON.
 
         Raises:
-          UserError: if too many steps in a row were not finite.
+          DivergedError: if too many steps in a row were not finite.
         """
         self._fetch()
         counts = {"finite": self._finite, "skipped": self._skipped, "in_a_row": self._in_a_row}
@@ -160,7 +160,7 @@ class ProgressMeter:
         """Excludes the time since the last record, such as an evaluation, from the next speed."""
         self._opened, self._waited = time.monotonic(), 0.0
 
-    def _not_finite(self, step: int) -> UserError:
+    def _not_finite(self, step: int) -> DivergedError:
         batch = train_batch(
             self._source,
             self._config.data,
@@ -171,12 +171,11 @@ class ProgressMeter:
             process_count=distributed.process_count(),
         )
         examples = ", ".join(str(index) for index in batch["index"][:8])
-        return UserError(
+        return DivergedError(
             f"{self._in_a_row} steps in a row up to step {step} were not finite (loss"
             f" {self._last['loss']:.3g}, gradient norm {self._last['grad_norm']:.3g}, learning rate"
             f" {self._last['learning_rate']:.3g}, examples {examples} …) and were skipped; lower"
-            " schedule.learning_rate, or find the operation with --config.debug_nans",
-            EXIT_BAD_DATA,
+            " schedule.learning_rate, or find the operation with --config.debug_nans"
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxcnn.config.programs import Programs
 from jaxcnn.config.schema import RunConfig
-from jaxcnn.errors import EXIT_BAD_DATA, UserError
+from jaxcnn.errors import DivergedError, UserError
 from jaxcnn.evaluation.evaluate import evaluate_state, recalibrated
 from jaxcnn.evaluation.evaluator import Recalibrate, Results
 from jaxcnn.run import distributed, progress
@@ -295,14 +295,13 @@ def _finite(state: TrainState, step: int) -> TrainState:
     """Returns the state unchanged if it is finite.
 
     Raises:
-      UserError: if a parameter or statistic is not finite, although loss and gradients were.
+      DivergedError: if a parameter or statistic is not finite, although loss and gradients were.
     """
     for leaf in jax.tree.leaves((state.params, state.batch_stats)):
         if not np.all(np.isfinite(leaf)):
-            raise UserError(
+            raise DivergedError(
                 f"parameters or statistics are not finite after step {step}, so they are not saved;"
                 " lower the rate and start again from the last checkpoint, with"
-                " --config.allow_change=schedule.learning_rate",
-                EXIT_BAD_DATA,
+                " --config.allow_change=schedule.learning_rate"
             )
     return state

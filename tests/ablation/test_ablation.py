@@ -3,12 +3,14 @@
 import csv
 import functools
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -34,10 +36,11 @@ from jaxcnn.ablation import (
     statistics,
     trained,
 )
+from jaxcnn.ablation.task import Result, Task, all_tasks, to_record
 from jaxcnn.config import build, build_data, config_dict, recipes
 from jaxcnn.data import normalization
 from jaxcnn.data.pipeline import train_batch
-from jaxcnn.errors import UserError
+from jaxcnn.errors import DivergedError, UserError
 from jaxcnn.run import init_from, workdir
 from jaxcnn.training import train
 from jaxcnn.training.losses import cross_entropy
@@ -66,7 +69,7 @@ def get_ablation():
 
 
 def result(variant, seed, *values):
-    return runs.Result(runs.Task(variant, seed), values[-1], list(enumerate(values, 1)))
+    return Result(Task(variant, seed), values[-1], list(enumerate(values, 1)))
 
 
 def two(**fields):
@@ -238,8 +241,8 @@ def test_tables_compare_seed_by_seed(tmp_path):
 
 def test_pages_are_made_of_what_was_saved(tmp_path):
     results = [
-        runs.Result(runs.Task("a", 0), 0.5, [(1.0, 0.5)], 3.0, {}, 12.5, float("inf"), "2 cores"),
-        runs.Result(runs.Task("b", 0), float("nan"), [(1.0, float("nan"))]),
+        Result(Task("a", 0), 0.5, [(1.0, 0.5)], 3.0, {}, 12.5, float("inf"), "2 cores"),
+        Result(Task("b", 0), float("nan"), [(1.0, float("nan"))]),
     ]
     plan = two()
     evidence.save(tmp_path / "runs.jsonl", plan, left_by(results))
@@ -283,6 +286,70 @@ def test_a_run_that_skips_steps_at_its_end_has_diverged():
     assert not runs.skips_at_end([{"train/skipped": 3}, {"train/skipped": 0}, {"step": 1}])
     assert runs.skips_at_end([{"train/skipped": 0}, {"train/skipped": 1}])
     assert not runs.skips_at_end([])
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """The workdirs that are trained, by nothing."""
+    found = []
+
+    def run(config, directory, **given):
+        directory.mkdir(parents=True, exist_ok=True)
+        found.append(directory)
+
+    monkeypatch.setattr(train, "run", run)
+    return found
+
+
+def test_one_training_is_measured_for_all_variants_that_are_equal(trainings, tmp_path):
+    """And again only for a result that is missing."""
+    seen = []
+
+    def measure(config, directory, value):
+        seen.append((directory, value))
+        return [(0.0, value)]
+
+    values = {"a": 1.0, "b": 2.0, "c": 3.0}
+    plan = two(
+        variants={"a": {}, "b": {}, "c": {"schedule.learning_rate": 0.1}},
+        measure={name: partial(measure, value=value) for name, value in values.items()},
+    )
+    assert plan.same_training("b") == ["a", "b"]
+    every = all_tasks(plan, 2)
+    runs.run(plan, every, tmp_path, say=print)
+    assert [f"{one.parent.name} {one.name}" for one in trainings] == [
+        f"{name} seed{seed}" for name in "ac" for seed in (0, 1)
+    ]
+    assert {one.parent.name for one, value in seen if value == 2} == {"a"}
+    assert [runs.finished(plan, task, tmp_path).value for task in every] == [1, 1, 2, 2, 3, 3]
+    (tmp_path / "b" / "seed1" / runs.RESULT).unlink()
+    runs.run(plan, every, tmp_path, say=print)
+    assert trainings[4:] == [tmp_path / "b" / "seed1"]
+    assert runs.finished(plan, every[3], tmp_path).value == 2
+
+
+def test_variants_without_measures_of_their_own_are_trained_each():
+    plan = two(variants={"a": {}, "b": {}}, measure=lambda config, directory: [])
+    assert plan.same_training("b") == ["b"]
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_a_training_that_was_stopped_as_it_diverged_is_a_result(measured, tmp_path, monkeypatch):
+    def run(config, directory, **given):
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "metrics.jsonl").write_text('{"step": 1, "epoch": 1.0, "train/loss": 9.0}\n')
+        raise DivergedError("not finite")
+
+    monkeypatch.setattr(train, "run", run)
+    measure = {"measure": lambda config, directory: [(0.0, 1.0)]} if measured else {}
+    plan = two(metric="train/loss", **measure)
+    (task, *_) = all_tasks(plan, 1)
+    runs.run(plan, [task], tmp_path, say=print)
+    found = runs.finished(plan, task, tmp_path)
+    assert math.isnan(found.value)
+    if not measured:
+        assert found.curve == [(1.0, 9.0)]
+    assert "not finite" in (task.directory(tmp_path) / "run.txt").read_text()
 
 
 def test_names_of_variants_are_cells():
@@ -369,7 +436,7 @@ def test_tuning_is_on_images_held_out_of_training_and_chooses_the_best(tmp_path)
         base=recipes.recipe("lenet5_modern", "glyphs"),
         tune={"schedule.learning_rate": (0.1, 0.2, 0.3)},
     )
-    every = runs.tasks(plan, 2)
+    every = all_tasks(plan, 2)
     assert [str(task) for task in every[:4]] == [
         *("a, tuning 0", "a, tuning 1", "a, tuning 2", "a, seed 0")
     ]
@@ -481,7 +548,7 @@ def test_a_trained_network_is_measured_on_images_as_the_run_saw_them(tmp_path, m
     variables = weights.filled(
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
     )
-    monkeypatch.setattr(init_from, "read", lambda path: init_from.InitialWeights("it", variables))
+    monkeypatch.setattr(init_from, "read", lambda path, **given: init_from.InitialWeights("it", variables))
     test = build_data.load_data(config, "test")
     seen = normalised(test.images, normalization.measure(source, "zca"))
     run = trained.read(config, tmp_path)
@@ -495,7 +562,7 @@ def test_a_trained_network_is_measured_on_images_as_the_run_saw_them(tmp_path, m
 def finish(plan, task, out, value, seconds=60.0, fields=None):
     """Leaves what a run leaves."""
     chosen = {} if task.tuning is not None else fields or {}
-    record = runs.to_record(runs.Result(task, value, [(1, value)], seconds, chosen))
+    record = to_record(Result(task, value, [(1, value)], seconds, chosen))
     record["config"] = config_dict.to_saved(plan.config(task.variant, task.seed, fields))
     file = task.directory(out) / runs.RESULT
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -506,7 +573,7 @@ def test_progress_says_which_of_how_many_and_how_long(tmp_path, capsys, monkeypa
     plan = two()
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    every = runs.tasks(plan, 2)
+    every = all_tasks(plan, 2)
     finish(plan, every[0], tmp_path, 0.5)
     shown = progress.Progress(plan, every, tmp_path)
     shown.update(["a"])
@@ -537,7 +604,7 @@ def test_a_second_runner_is_refused_and_the_runs_of_others_are_left_to_them(tmp_
 
     monkeypatch.setattr(train, "run", train_nothing)
     plan, said = two(), []
-    first, second = runs.tasks(plan, 1)
+    first, second = all_tasks(plan, 1)
     with workdir.locked(first.directory(tmp_path)), pytest.raises(UserError, match="in use") as no:
         runs.run(plan, [first, second], tmp_path, say=said.append)
     assert no.value.exit_code == 73
@@ -548,11 +615,11 @@ def test_a_second_runner_is_refused_and_the_runs_of_others_are_left_to_them(tmp_
 
 @pytest.mark.parametrize("text", ["{", "5", '{"value": 1}', '{"value": "x", "curve": 3}', "\udcff"])
 def test_a_damaged_result_is_named(tmp_path, text):
-    file = runs.Task("a", 0).directory(tmp_path) / runs.RESULT
+    file = Task("a", 0).directory(tmp_path) / runs.RESULT
     file.parent.mkdir(parents=True)
     file.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=r"result.json is damaged"):
-        runs.finished(two(), runs.Task("a", 0), tmp_path)
+        runs.finished(two(), Task("a", 0), tmp_path)
 
 
 def command(*arguments):
@@ -650,7 +717,7 @@ def test_all_files_are_listed_with_their_numbers(small, tmp_path, monkeypatch, c
     for name in ("one", "two"):
         (folder / f"{name}.py").write_text(SMALL)
     plan, _ = ablation.load(folder / "two.py")
-    finish(plan, runs.Task("fast", 0), tmp_path / "runs/ablations/two", 0.5)
+    finish(plan, Task("fast", 0), tmp_path / "runs/ablations/two", 0.5)
     command_line.main(command_line.parse(["--all", "--seeds=1", "--list"]))
     assert capsys.readouterr().out.splitlines() == [
         "0 one: fast, seed 0",

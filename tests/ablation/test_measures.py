@@ -1,5 +1,7 @@
 """What ablations measure on a trained network, against networks whose answer is known."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,17 +9,19 @@ import pytest
 from flax import linen as nn
 from flax import traverse_util
 
-from jaxcnn import create_model
+from jaxcnn import ablation, create_model
 from jaxcnn.ablation import averaging, measures, robustness, trained
 from jaxcnn.analysis.lesion import lesioned, removable
 from jaxcnn.config import build, build_data, recipes
 from jaxcnn.config.config_dict import freeze
 from jaxcnn.config.schema import changed
-from jaxcnn.data.pipeline import train_batch
+from jaxcnn.data.pipeline import eval_batches, train_batch
 from jaxcnn.models.vgg import FROM_NET_A
 from jaxcnn.run import init_from
+from jaxcnn.training import train
 from tests.interop import small as weights
 
+ABLATIONS = Path(__file__).parents[2] / "configs" / "ablations"
 CONFIG = freeze(recipes.recipe("cifar_resnet20"))
 RNG = np.random.default_rng(0)
 
@@ -172,15 +176,13 @@ def test_a_lesion_counts_what_it_adds_to_the_error(monkeypatch, tmp_path):
 
 
 class Chain(nn.Module):
-    """Convolutions in a row; the first two outputs' logits stand beside the last one's."""
+    """Convolutions in a row; the other class has 0.5."""
 
     @nn.compact
     def __call__(self, images, train=False):
         x = images
         for number in (1, 2, 3, 4):
             x = nn.relu(nn.Conv(1, (1, 1), name=f"conv{number}")(x))
-            if number < 3:
-                self.sow("aux", f"aux{number}", self.logits(x), reduce_fn=lambda _, new: new)
         return self.logits(x)
 
     def logits(self, x):
@@ -238,14 +240,14 @@ def test_units_of_equal_shapes_change_places(monkeypatch, tmp_path):
     assert robustness._exchangeable(variables, ["conv1", "conv2"]) == [("conv1", "conv2")]
     wide = {"params": {**variables["params"], "conv2": {"kernel": jnp.ones((1, 1, 1, 2))}}}
     assert robustness._exchangeable(wide, ["conv1", "conv2", "conv3"]) == [("conv1", "conv3")]
-    monkeypatch.setattr(robustness, "removable", lambda model, shape: ["conv1", "conv2"])
+    monkeypatch.setattr(robustness, "removable", lambda *args, **given: ["conv1", "conv2"])
     use(monkeypatch, Ordered(), variables, WHITE, [0] * 4)
     found = robustness.permutation(CONFIG, tmp_path, most=2)
     assert found == [(0.0, 0.0), (1.0, 1.0), (2.0, 0.0)]  # twice is as before
 
 
 def test_noise_costs_what_the_network_gets_wrong_with_it(monkeypatch, tmp_path):
-    """Which half of an image is lighter: sure at 200 against 0, a guess in much noise."""
+    """Which half of an image is lighter: sure at 40 against 0, a guess in much noise."""
 
     class Lighter(nn.Module):
         @nn.compact
@@ -255,7 +257,7 @@ def test_noise_costs_what_the_network_gets_wrong_with_it(monkeypatch, tmp_path):
     labels = np.arange(400) % 2
     pixels = np.zeros((400, 1, 2, 1), np.uint8)
     pixels[np.arange(400), 0, labels] = 40
-    use(monkeypatch, Lighter(), {}, pixels, labels)
+    use(monkeypatch, Lighter(), {}, pixels, np.where(np.arange(400) < 200, labels, 1 - labels))
     found = robustness.noise(CONFIG, tmp_path, most=200.0)
     assert [x for x, _ in found] == [0, 50, 100, 150, 200]
     assert found[0][1] == 0
@@ -263,21 +265,29 @@ def test_noise_costs_what_the_network_gets_wrong_with_it(monkeypatch, tmp_path):
     assert found == robustness.noise(CONFIG, tmp_path, most=200.0)
 
 
-def test_an_early_exit_is_read(monkeypatch, tmp_path):
-    """The first layer says 0, the second and the output 1."""
-    use(monkeypatch, Chain(), chain((1, 0), (0, 0), (1, 0), (1, 0)), WHITE, [1] * 4)
-    exits = {head: measures.exit_accuracy(CONFIG, tmp_path, head=head) for head in ("aux1", "aux2")}
-    assert exits == {"aux1": [(0.0, 0.0)], "aux2": [(0.0, 1.0)]}
-    assert measures.exit_accuracy(CONFIG, tmp_path, head="") == [(0.0, 1.0)]
+def test_answers_are_halved_by_the_certainty_of_the_output(monkeypatch, tmp_path):
+    """Classes of sure images are told apart by the first layer, of the others by the second."""
 
+    class Staged(nn.Module):
+        @nn.compact
+        def __call__(self, images, train=False):
+            first = nn.Dense(1, use_bias=False, name="first")(images[:, 0, 0, :1])
+            sure = images[:, 0, 0, 2:]
+            x = jnp.where(sure > 0.5, first, images[:, 0, 0, 1:2])
+            return jnp.concatenate([x, 1 - x], axis=-1) * (1 + 9 * sure)
 
-def test_images_are_halved_by_the_certainty_of_the_output(monkeypatch, tmp_path):
-    """The output is 3x + 1 against 0.5, so surest of white; the exit is wrong about black."""
-    pixels = np.repeat(np.array([0, 0, 255, 255], np.uint8), 4).reshape(4, 2, 2, 1)
-    use(monkeypatch, Chain(), chain((1, 0), (1, 0), (3, 1), (1, 0)), pixels, [0] * 4)
-    for easy, lost in ((True, 0.0), (False, 1.0)):
-        found = measures.lost_by_exit(CONFIG, tmp_path, head="aux1", easy=easy)
-        assert found == [(0.0, lost)]
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 80)
+    sure = np.arange(80) % 2
+    noise = rng.integers(0, 2, 80)
+    seen = np.stack([np.where(sure, 1 - labels, noise), 1 - labels, sure], axis=-1)
+    pixels = (255 * seen[:, None, None]).astype(np.uint8)
+    variables = {"params": {"first": {"kernel": jnp.ones((1, 1))}}}
+    use(monkeypatch, Staged(), variables, pixels, labels)
+    ((_, lost),) = measures.lost_at_layer(CONFIG, tmp_path, layer="first", sure=True)
+    assert lost == 0
+    ((_, lost),) = measures.lost_at_layer(CONFIG, tmp_path, layer="first", sure=False)
+    assert 0.2 < lost < 0.8
 
 
 def test_views_are_shifted_and_resized(monkeypatch, tmp_path):
@@ -296,7 +306,7 @@ def test_views_are_shifted_and_resized(monkeypatch, tmp_path):
     use(monkeypatch, Seeing(), {}, pixels, [0])
     assert averaging.views(CONFIG, tmp_path) == [(1.0, 0.0)]
     seen.clear()
-    assert averaging.views(CONFIG, tmp_path, shift=1) == [(9.0, 0.0)]
+    assert averaging.views(CONFIG, tmp_path, shifts=(-1, 0, 1)) == [(9.0, 0.0)]
     jax.effects_barrier()
     assert len(seen) == 9
     assert {tuple(np.argwhere(one[0, :, :, 0])[0]) for one in seen if one.any()} == {
@@ -380,20 +390,21 @@ def tiny():
 
 @pytest.mark.slow
 def test_networks_of_other_seeds_are_averaged(tmp_path):
-    """And those that are trained are not trained again."""
+    """The run is the first; those that are trained are not trained again."""
+    train.run(tiny(), tmp_path)
     points = averaging.networks(tiny(), tmp_path, count=2)
     assert [x for x, _ in points] == [1.0, 2.0]
-    each = [tmp_path / f"network{number}" for number in (0, 1)]
-    written = [(one / "metrics.jsonl").read_text() for one in each]
+    other = tmp_path / "network1"
+    written = (other / "metrics.jsonl").read_text()
     probabilities = []
-    for number, one in enumerate(each):
-        run = trained.read(changed(tiny(), {"seed": 10_000 + number}), one)
+    for seed, place in ((0, tmp_path), (10_001, other)):
+        run = trained.read(changed(tiny(), {"seed": seed}), place)
         probabilities.append(jax.nn.softmax(run.model.apply(run.variables, run.images)))
     assert not np.allclose(*probabilities)
     error = np.mean(np.mean(probabilities, axis=0).argmax(-1) != run.labels)
     assert points[1][1] == pytest.approx(error)
     assert averaging.networks(tiny(), tmp_path, count=2) == points
-    assert [(one / "metrics.jsonl").read_text() for one in each] == written
+    assert (other / "metrics.jsonl").read_text() == written
 
 
 @pytest.mark.slow
@@ -414,3 +425,46 @@ def test_a_network_starts_from_layers_of_another(tmp_path):
     alone = measures.copied_start(changed(config, {"seed": 1}), tmp_path / "alone")
     assert len(alone) == 2
     assert not (tmp_path / "alone" / "first").exists()
+
+
+MEASURED_AFTER_TRAINING = (
+    measures.branch_sizes,
+    measures.dead_channels,
+    measures.largest_logit,
+    measures.linear_probe,
+    measures.lost_at_layer,
+    measures.reused_weights,
+    robustness.lesion,
+    robustness.lesion_of_each,
+    robustness.noise,
+    robustness.permutation,
+    robustness.shifts,
+    averaging.sub_networks,
+    averaging.views,
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", sorted(ABLATIONS.glob("*.py")), ids=lambda file: file.stem)
+def test_what_a_file_measures_can_be_measured(file, monkeypatch, tmp_path):
+    """On untrained networks and few images: else it would fail after the training."""
+    plan, _ = ablation.load(file)
+    each = (
+        plan.measure
+        if isinstance(plan.measure, dict)
+        else dict.fromkeys(plan.variants, plan.measure)
+    )
+    for variant, measure in each.items():
+        if getattr(measure, "func", measure) not in MEASURED_AFTER_TRAINING:
+            continue
+        config = plan.config(variant, 0)
+        images = build_data.load_data(config, "test")
+        model = build.make_model(config, images.num_classes)
+        batch = next(eval_batches(images, batch_size=72))
+        normalize = build_data.make_normalize(config)
+        seen = normalize(jnp.asarray(batch["image"]))
+        variables = jax.jit(model.init)(jax.random.key(0), seen[:1])
+        run = trained.Trained(model, variables, batch["image"], batch["label"], normalize)
+        monkeypatch.setattr(trained, "read", lambda *arguments, run=run: run)
+        curve = measure(config, tmp_path)
+        assert np.isfinite(np.array(curve)).all()

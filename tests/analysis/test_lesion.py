@@ -29,7 +29,9 @@ def started(model):
     ],
 )
 def test_removable_are_all_units_with_a_shortcut_or_of_one_shape(name, units):
-    assert removable(create_model(name, **small), SHAPE) == units
+    model = create_model(name, **small)
+    assert removable(model, SHAPE) == units
+    assert removable(model, SHAPE, keeping_shape=True) == ["stage1/block1", "stage2/block2"]
 
 
 def test_removable_are_the_convolutions_where_there_are_no_units():
