@@ -15,6 +15,7 @@ from jaxcnn.ablation import Curve, trained
 from jaxcnn.ablation.runs import programs_made_once
 from jaxcnn.analysis import ensemble
 from jaxcnn.config.schema import RunConfig, changed
+from jaxcnn.errors import check_whole
 from jaxcnn.run.precision import set_precision
 from jaxcnn.training import train
 
@@ -84,7 +85,11 @@ def networks(config: RunConfig, directory: Path, *, count: int) -> Curve:
     The first is that of the run; the others are trained here, in its workdir. Without
     `data.labelled` all have the same examples. x is the number of networks, from 1 to `count`,
     which is at most 100.
+
+    Raises:
+      UserError: if `count` is out of this range.
     """
+    check_whole("count", count, 1, 100)
     build = programs_made_once({}, "")
     each = []
     for number in range(count):
