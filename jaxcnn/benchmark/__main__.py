@@ -4,10 +4,13 @@
   python -m jaxcnn.benchmark --mode=op --model=all --against=torch
   python -m jaxcnn.benchmark --mode=input --batch=64 --against=torch
   python -m jaxcnn.benchmark --mode=fit --model=resnet50 --memory=16GB
+  python -m jaxcnn.benchmark --mode=scale --model=cifar_resnet20 --batch=32 --processes=1,2,4
 
-Prints a Markdown table; --json writes all that was measured. `fit` answers which batch fits a
-memory, from compiled training steps that are not run. A network is timed only if 5 steps
-from the same weights, in float64, have the same losses as the other library's.
+Prints a Markdown table; --json writes all that was measured. A network is timed only if 5 steps
+from the same weights, in float64, have the same losses as the other library's. `fit` answers which
+batch fits a memory, from compiled training steps that are not run. `scale` trains in several
+processes of this machine, on the CPU, with --batch images each, and compares their speed with that
+of one.
 """
 
 import argparse
@@ -16,11 +19,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxcnn.errors import UserError, check_whole, nearest
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.run import cli
 
+MODES = ("train", "infer", "op", "input", "fit", "scale")
 AGAINST = ("none", "xla", "torch", "torchvision", "timm")
 
 
@@ -37,7 +42,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument("--model", help="names with commas; of operations, or all")
-    parser.add_argument("--mode", default="train", choices=("train", "infer", "op", "input", "fit"))
+    parser.add_argument("--mode", default="train", choices=MODES)
     parser.add_argument("--against", default="none", help=f"some of {', '.join(AGAINST)}")
     parser.add_argument("--batch", type=int, default=16, help="images per step (16)")
     parser.add_argument(
@@ -52,13 +57,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--memory", help="fit only: such as 16GB (this machine's)")
     parser.add_argument("--remat", action="store_true", help="fit only: set the field remat")
+    parser.add_argument("--processes", help="scale only: how many, such as 1,2,4")
     parser.add_argument("--json", type=Path, help="a file for all that was measured")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     flags = parser.parse_args(argv)
     if flags.mode != "fit" and (flags.memory or flags.remat):
         raise UserError("--memory and --remat go with --mode=fit")
-    if flags.mode == "fit" and flags.against != "none":
-        raise UserError("--mode=fit compares with no other library: --against=none")
+    if flags.mode != "scale" and flags.processes:
+        raise UserError("--processes goes with --mode=scale")
+    if flags.mode in ("fit", "scale") and flags.against != "none":
+        raise UserError(f"--mode={flags.mode} compares with no other library: --against=none")
     if flags.mode == "input" and flags.model:
         raise UserError(f"--mode=input takes no --model={flags.model}")
     if flags.mode != "input" and not flags.model:
@@ -118,6 +126,23 @@ def _fit(flags: argparse.Namespace) -> None:
             file.write(json.dumps(content, indent=1).encode())
 
 
+def _scale(flags: argparse.Namespace) -> None:
+    """Prints the speed of several processes."""
+    from jaxcnn.benchmark import machine, scale
+
+    counts = scale.parse_processes(flags.processes or "1,2")
+    content: dict[str, Any] = {"mode": "scale", "machine": machine.describe(flags.threads)}
+    for name in flags.model.split(","):
+        found = scale.measure(name, counts, flags.batch, flags.size, flags.dtype)
+        print(
+            f"{name}, {flags.batch} images for each process\n\n{scale.table(found)}\n", flush=True
+        )
+        content[name] = scale.as_record(found)
+    if flags.json:
+        with whole_file(flags.json) as file:
+            file.write(json.dumps(content, indent=1).encode())
+
+
 def main(argv: Sequence[str]) -> None:
     """Measures and reports.
 
@@ -128,6 +153,9 @@ def main(argv: Sequence[str]) -> None:
     threads = set_up(flags)
     if flags.mode == "fit":
         _fit(flags)
+        return
+    if flags.mode == "scale":
+        _scale(flags)
         return
     from jaxcnn.benchmark import machine, measure, peers, report
 

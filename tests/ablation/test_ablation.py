@@ -548,7 +548,9 @@ def test_a_trained_network_is_measured_on_images_as_the_run_saw_them(tmp_path, m
     variables = weights.filled(
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
     )
-    monkeypatch.setattr(init_from, "read", lambda path, **given: init_from.InitialWeights("it", variables))
+    monkeypatch.setattr(
+        init_from, "read", lambda path, **given: init_from.InitialWeights("it", variables)
+    )
     test = build_data.load_data(config, "test")
     seen = normalised(test.images, normalization.measure(source, "zca"))
     run = trained.read(config, tmp_path)

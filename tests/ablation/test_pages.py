@@ -26,6 +26,13 @@ def test_the_overview_is_that_of_the_pages():
     assert pages == {file.stem for file in docs["FILES"]}
 
 
+def test_the_readme_counts_them():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    run = len(list(docs["PAGES"].glob("*.jsonl")))
+    assert f"**{len(docs['FILES'])} ablations**" in readme
+    assert f"; {run} were run so far" in readme
+
+
 def test_stored_runs_are_whole_and_have_a_figure():
     for stored in docs["PAGES"].glob("*.jsonl"):
         plan, _ = ablation.load(ROOT / "configs" / "ablations" / f"{stored.stem}.py")

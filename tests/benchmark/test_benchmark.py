@@ -12,9 +12,9 @@ import pytest
 
 from jaxcnn import create_model
 from jaxcnn.benchmark import __main__ as command
-from jaxcnn.benchmark import feed, fit, measure, networks, operations, peers, report, rounds
+from jaxcnn.benchmark import feed, fit, measure, networks, operations, peers, report, rounds, scale
 from jaxcnn.errors import UserError
-from tests.marks import slow
+from tests.marks import exhaustive, slow
 
 
 def contender(name, turns):
@@ -272,5 +272,47 @@ def test_memory_of_a_training_step(capsys, tmp_path):
     ],
 )
 def test_fit_refuses(flags, message):
+    with pytest.raises(UserError, match=message):
+        command.main(flags)
+
+
+@pytest.mark.parametrize("counts", [slow("1"), exhaustive("1,2")])
+def test_processes_are_compared_with_one(counts, tmp_path, capsys):
+    written = tmp_path / "found.json"
+    flags = ["--mode=scale", "--model=lenet5_modern", "--batch=8", f"--processes={counts}"]
+    command.main([*flags, f"--json={written}"])
+    rows = json.loads(written.read_text())["lenet5_modern"]
+    assert [str(row["processes"]) for row in rows] == counts.split(",")
+    assert all(0 < row["least"] <= row["images_per_second"] <= row["most"] for row in rows)
+    printed = capsys.readouterr().out
+    assert "| 1 | " in printed
+    assert "| 1.00 | 1.00 |" in printed
+
+
+def test_scaling_is_per_process_and_per_core():
+    """Four processes on two cores, twice as fast as one of them."""
+    one, four = scale.Scaled(1, 1.0, 100, 90, 110), scale.Scaled(4, 0.5, 200, 180, 220)
+    assert scale.table([one, four]).splitlines()[-1] == (
+        "| 4 | 0.5 | 200 (180 to 220) | 0.50 | 1.00 |"
+    )
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_is_named():
+    with pytest.raises(UserError, match=r"process 0 of 1 failed: .*lenet5_moderm"):
+        scale.measure("lenet5_moderm", [1], 8, 0, "float32")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--mode=scale"], "needs --model"),
+        (["--mode=scale", "--model=x", "--processes=2,4"], "begin with 1"),
+        (["--mode=scale", "--model=x", "--processes=1,x"], "write numbers"),
+        (["--mode=scale", "--model=x", "--against=torch"], "no other library"),
+        (["--mode=train", "--model=x", "--processes=1"], "goes with --mode=scale"),
+    ],
+)
+def test_scaling_refuses(flags, message):
     with pytest.raises(UserError, match=message):
         command.main(flags)
