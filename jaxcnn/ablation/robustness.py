@@ -4,7 +4,7 @@ Functions (config, workdir) → curve, as an ablation's `measure`.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,12 @@ def lesion(config: RunConfig, directory: Path, *, most: int = 0) -> Curve:
     """
     with set_precision(config):
         run = trained.read(config, directory)
-        images = run.images
-        units = removable(run.model, images.shape[1:], keeping_shape=True)
+        units = removable(run.model, run.images.shape[1:], keeping_shape=True)
         draw = np.random.default_rng(config.seed)
+        without = _without(run, units)
 
         def error(count: int) -> float:
-            chosen = sorted(map(str, draw.choice(units, count, replace=False)))
-            # Not jitted: every set of units is another program.
-            logits: Any = lesioned(run.model, chosen).apply(run.variables, images)
-            return float(np.mean(np.argmax(logits, -1) != run.labels))
+            return without(np.isin(units, draw.choice(units, count, replace=False)))
 
         last = most or max(len(units) // 4, 1)
         counts = sorted({0, 1, *(2**i for i in range(1, 10) if 2**i < last), last})
@@ -91,12 +88,17 @@ def lesion_of_each(config: RunConfig, directory: Path, *, start: float, end: flo
         run = trained.read(config, directory)
         units = removable(run.model, run.images.shape[1:])
         first, last = (round(share * len(units)) for share in (start, end))
-        whole = _error(jax.jit(run.model.apply)(run.variables, run.images), run.labels)
-        added = [
-            _error(lesioned(run.model, [unit]).apply(run.variables, run.images), run.labels) - whole
-            for unit in units[first:last]
-        ]
+        without = _without(run, units)
+        whole = without(np.isin(units, []))
+        added = [without(np.isin(units, [unit])) - whole for unit in units[first:last]]
         return [(float(first + i), float(np.mean(added[:i]))) for i in range(1, len(added) + 1)]
+
+
+def _without(run: trained.Trained, units: Sequence[str]) -> Callable[[np.ndarray], float]:
+    """Returns (booleans [number of units]) → test error without those that are true."""
+    model = lesioned(run.model, units)
+    apply = jax.jit(lambda images, removed: model.apply(run.variables, images, removed=removed))
+    return lambda removed: _error(apply(run.images, jnp.asarray(removed)), run.labels)
 
 
 def permutation(config: RunConfig, directory: Path, *, most: int = 4) -> Curve:

@@ -32,9 +32,19 @@ class Lesioned(nn.Module):
         """Gives this module the variables of the network, under the same names."""
         nn.share_scope(self, self.model)
 
-    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """Returns the output of the network without the removed units."""
+    def __call__(
+        self, images: jax.Array, train: bool = False, removed: jax.Array | None = None
+    ) -> jax.Array:
+        """Returns the output of the network without the removed units.
+
+        Args:
+          images: (N, H, W, C).
+          train: whether the network is in training mode.
+          removed: booleans [number of units], which of them are removed; None is all. One compiled
+            program then serves all choices.
+        """
         seen = set()
+        index = {path: number for number, path in enumerate(self.units)}
 
         def remove(call: Callable, args: Any, kwargs: Any, context: Any) -> Any:
             module = context.module
@@ -44,13 +54,15 @@ class Lesioned(nn.Module):
             seen.add(path)
             y = call(*args, **kwargs)
             if context.method_name == "residual":
-                return jnp.zeros_like(y)
-            if y.shape != args[0].shape:
+                without = jnp.zeros_like(y)
+            elif y.shape == args[0].shape:
+                without = args[0].astype(y.dtype)
+            else:
                 raise UserError(
                     f"{path} changes the shape from {args[0].shape} to {y.shape} and has no "
                     "shortcut: without it nothing fits"
                 )
-            return args[0]
+            return without if removed is None else jnp.where(removed[index[path]], without, y)
 
         with nn.intercept_methods(remove):
             y = self.model(images, train)
@@ -71,7 +83,8 @@ def lesioned(model: nn.Module, units: Sequence[str]) -> nn.Module:
 
     Args:
       model: takes (images, train).
-      units: their paths, such as "stage2/block3"; see `removable`.
+      units: their paths, such as "stage2/block3"; see `removable`. A call takes `removed` to choose
+        among them.
 
     Raises:
       UserError: when applied, for a path that is not there or that cannot be removed.

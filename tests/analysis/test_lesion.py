@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -54,6 +56,19 @@ def test_a_removed_unit_is_its_shortcut(name):
     )()
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
     assert np.abs(got - intact).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet20", "cifar_plain20"])
+def test_which_units_are_removed_can_be_an_argument(name):
+    """Then all choices share a program."""
+    model = create_model(name, **small)
+    variables = started(model)
+    units = removable(model, SHAPE)
+    chosen = lesioned(model, units)
+    apply = jax.jit(lambda removed: chosen.apply(variables, X, removed=removed))
+    for left in ([], units[-1:], units):
+        expected = jax.jit(partial(lesioned(model, left).apply, variables, X))()
+        np.testing.assert_allclose(apply(np.isin(units, left)), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_removed_unit_that_changes_the_shape_leaves_its_shortcut():
