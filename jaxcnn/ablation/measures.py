@@ -20,6 +20,7 @@ from flax import traverse_util
 from jaxcnn.ablation import Curve, trained
 from jaxcnn.ablation.runs import images_per_second, skips_at_end
 from jaxcnn.analysis import feature_extractor, residual, signal
+from jaxcnn.analysis.lesion import removable
 from jaxcnn.config import build, build_data
 from jaxcnn.config.schema import RunConfig, changed
 from jaxcnn.data.pipeline import train_batch
@@ -240,6 +241,28 @@ def reused_weights(config: RunConfig, directory: Path, *, of: str, source: str) 
             parts |= {"early": layers[:half], "late": layers[-half:]}
             means.append(float(np.mean(parts[source])))
         return [(0.0, float(np.mean(means)))]
+
+
+def gate_variation(config: RunConfig, directory: Path, *, start: float, end: float) -> Curve:
+    """How much the gates of a highway network differ between test images: mean over units.
+
+    Of each gate, a number from 0 to 1, the standard deviation over images. x is the number of the
+    unit and y the mean up to it.
+
+    Args:
+      config: of the run.
+      directory: its workdir.
+      start: where the range of units begins, as a share of all from the image on.
+      end: where it ends.
+    """
+    with set_precision(config):
+        run = trained.read(config, directory)
+        units = removable(run.model, run.images.shape[1:])
+        first, last = (round(share * len(units)) for share in (start, end))
+        names = [f"{unit}/gate" for unit in units[first:last]]
+        found = feature_extractor.FeatureExtractor(run.model, names)(run.variables, run.images)
+        spread = [float(np.std(jax.nn.sigmoid(found[name]), axis=0).mean()) for name in names]
+        return [(float(first + i), float(np.mean(spread[:i]))) for i in range(1, len(spread) + 1)]
 
 
 def copied_start(

@@ -131,7 +131,8 @@ def _scale(flags: argparse.Namespace) -> None:
     from jaxcnn.benchmark import machine, scale
 
     counts = scale.parse_processes(flags.processes or "1,2")
-    content: dict[str, Any] = {"mode": "scale", "machine": machine.describe(flags.threads)}
+    about = machine.describe(flags.threads)
+    content: dict[str, Any] = {"mode": "scale", "machine": about, "batch": flags.batch}
     for name in flags.model.split(","):
         found = scale.measure(name, counts, flags.batch, flags.size, flags.dtype)
         print(

@@ -228,6 +228,21 @@ def test_units_of_a_highway_network_can_be_removed():
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+def test_gates_differ_between_images(monkeypatch, tmp_path):
+    """Those of the first unit follow the pixel; the second's are the same for all images."""
+    model = create_model("highway_fc10", depth=3, width=1, num_classes=2)
+    pixels = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1)
+    variables = model.init(jax.random.key(0), scaled(jnp.asarray(pixels)))
+    stage = variables["params"]["stage1"]
+    stage["first"]["kernel"] = jnp.ones((1, 1))
+    for unit, slope in (("block1", 2.0), ("block2", 0.0)):
+        stage[unit]["gate"] = {"kernel": jnp.full((1, 1), slope), "bias": jnp.zeros(1)}
+    use(monkeypatch, model, variables, pixels, [0, 1])
+    (_, first) = measures.gate_variation(CONFIG, tmp_path, start=0, end=0.5)[0]
+    assert first == pytest.approx((1 / (1 + np.exp(-2)) - 0.5) / 2)
+    assert measures.gate_variation(CONFIG, tmp_path, start=0.5, end=1) == [(2.0, 0.0)]
+
+
 def test_units_of_equal_shapes_change_places(monkeypatch, tmp_path):
     """x + 1, then twice it, is more than 2x + 1: 1 becomes 4 or 3, the other class has 3.5."""
 
@@ -430,6 +445,7 @@ def test_a_network_starts_from_layers_of_another(tmp_path):
 MEASURED_AFTER_TRAINING = (
     measures.branch_sizes,
     measures.dead_channels,
+    measures.gate_variation,
     measures.largest_logit,
     measures.linear_probe,
     measures.lost_at_layer,
