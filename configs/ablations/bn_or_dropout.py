@@ -2,7 +2,8 @@
 
 Claim: batch normalisation regularises, so that dropout can be left out.
 Source: Ioffe and Szegedy, "Batch Normalization", 2015, §3.4.
-Design: VGG-A without its last stage, with 16 to 64 maps and two hidden layers of 256 units.
+Design: VGG-A without its last stage, with 16 to 64 maps and two hidden layers of 256 units,
+He's initialisation.
 """
 
 from jaxcnn.ablation import Ablation, Claim
@@ -13,6 +14,7 @@ def get_ablation():
     config = on_glyphs("vgg11", epochs=40)
     config.model.overrides.update(stage_features=(16, 32, 64, 64), stage_sizes=(1, 1, 2, 2))
     config.model.overrides.update(pool_size=(1, 1), hidden_features=(256, 256))
+    config.model.overrides.update(dense_init="he_normal", classifier_init="he_normal")
     return Ablation(
         base=config,
         variants={

@@ -2,7 +2,8 @@
 
 Claim: without it the network overfits substantially: its test error is higher.
 Source: Krizhevsky et al., 2012, §4.2; Srivastava et al., 2014.
-Design: VGG-A without its last stage, with 16 to 64 maps and two hidden layers of 512 units.
+Design: VGG-A without its last stage, with 16 to 64 maps and two hidden layers of 512 units,
+He's initialisation.
 """
 
 from jaxcnn.ablation import Ablation, Claim
@@ -13,6 +14,7 @@ def get_ablation():
     config = on_glyphs("vgg11", epochs=40)
     config.model.overrides.update(stage_features=(16, 32, 64, 64), stage_sizes=(1, 1, 2, 2))
     config.model.overrides.update(pool_size=(1, 1), hidden_features=(512, 512))
+    config.model.overrides.update(dense_init="he_normal", classifier_init="he_normal")
     return Ablation(
         base=config,
         variants={

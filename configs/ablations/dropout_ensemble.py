@@ -18,6 +18,7 @@ def get_ablation():
     config = on_glyphs("vgg11", epochs=40)
     config.model.overrides.update(stage_features=(16, 32, 64, 64), stage_sizes=(1, 1, 2, 2))
     config.model.overrides.update(pool_size=(1, 1), hidden_features=(512, 512), dropout_rate=0.5)
+    config.model.overrides.update(dense_init="he_normal", classifier_init="he_normal")
     counts = {"scaled network": 0, "one network": 1, "mean of 30 networks": 30}
     return Ablation(
         base=config,

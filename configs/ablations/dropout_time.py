@@ -18,6 +18,7 @@ def get_ablation():
     config.eval.every = "1epochs"
     config.model.overrides.update(stage_features=(16, 32, 64, 64), stage_sizes=(1, 1, 2, 2))
     config.model.overrides.update(pool_size=(1, 1), hidden_features=(512, 512))
+    config.model.overrides.update(dense_init="he_normal", classifier_init="he_normal")
     return Ablation(
         base=config,
         variants={

@@ -13,10 +13,11 @@ from jaxcnn.config.recipes.ablation import on_glyphs
 
 
 def get_ablation():
-    config = on_glyphs("vgg11_bn", epochs=30)
+    config = on_glyphs("vgg11_bn", epochs=60)
     config.data.pad = 0
     config.model.overrides.update(stage_features=(16, 32, 64), stage_sizes=(1, 2, 2))
     config.model.overrides.update(hidden_features=(), pool_size=(1, 1))
+    config.model.overrides.update(dense_init="he_normal", classifier_init="he_normal")
     dense = {"model.overrides.pool_size": (2, 2), "model.overrides.hidden_features": (256, 256)}
     return Ablation(
         base=config,
