@@ -57,8 +57,9 @@ def raised():
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
-            if node.func.id in ("UserError", "MissingSplitError") and node.args:
-                code = ast.unparse(node.args[1]) if len(node.args) > 1 else "EXIT_USAGE"
+            if node.func.id in ("UserError", "MissingSplitError", "DivergedError") and node.args:
+                code = "EXIT_BAD_DATA" if node.func.id == "DivergedError" else "EXIT_USAGE"
+                code = ast.unparse(node.args[1]) if len(node.args) > 1 else code
                 yield text_of(node.args[0]), code, path
 
 

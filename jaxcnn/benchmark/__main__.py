@@ -126,12 +126,12 @@ def _fit(flags: argparse.Namespace) -> None:
             file.write(json.dumps(content, indent=1).encode())
 
 
-def _scale(flags: argparse.Namespace) -> None:
+def _scale(flags: argparse.Namespace, threads: int) -> None:
     """Prints the speed of several processes."""
     from jaxcnn.benchmark import machine, scale
 
     counts = scale.parse_processes(flags.processes or "1,2")
-    about = machine.describe(flags.threads)
+    about = machine.describe(threads)
     content: dict[str, Any] = {"mode": "scale", "machine": about, "batch": flags.batch}
     for name in flags.model.split(","):
         found = scale.measure(name, counts, flags.batch, flags.size, flags.dtype)
@@ -156,7 +156,7 @@ def main(argv: Sequence[str]) -> None:
         _fit(flags)
         return
     if flags.mode == "scale":
-        _scale(flags)
+        _scale(flags, threads)
         return
     from jaxcnn.benchmark import machine, measure, peers, report
 

@@ -124,7 +124,12 @@ def _train(flags: Sequence[str], count: int, folder: Path, cores: Sequence[int],
             child.kill()
     for number, code in enumerate(codes):
         if code:
-            lines = (folder / f"{number}.log").read_text(errors="replace").strip().splitlines()
+            lines = (
+                (folder / f"{number}.log")
+                .read_text(encoding="utf-8", errors="replace")
+                .strip()
+                .splitlines()
+            )
             reason = lines[-1].removeprefix("error: ") if lines else f"exit code {code}"
             raise UserError(f"process {number} of {count} failed: {reason}")
 

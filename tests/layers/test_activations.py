@@ -212,7 +212,7 @@ def test_maxout_takes_channels_that_lie_beside_each_other():
 
 
 def test_a_network_of_maxout_has_half_the_channels_behind_it():
-    model = create_model("vgg11", act="maxout", stage_features=(4, 6, 8, 8, 8))
+    model = create_model("vgg11", act=ACTIVATIONS["maxout"], stage_features=(4, 6, 8, 8, 8))
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
     assert shapes["stage2"]["conv1"]["kernel"].shape == (3, 3, 2, 6)
 
