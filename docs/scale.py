@@ -6,25 +6,20 @@ python docs/scale.py
 import json
 import math
 import re
+import runpy
 from pathlib import Path
 
+from jaxcnn.benchmark import scale
 from jaxcnn.models import published
 
 DOCS = Path(__file__).parent
 MARKS = "<!-- python docs/scale.py -->", "<!-- end of the tables -->"
 MEASURED = DOCS / "scale.json"  # python -m jaxcnn.benchmark --mode=scale … --json=docs/scale.json
 
-# Training in bfloat16, 256 images of 224x224 on one H100: images per second; docs/performance.md.
-RATES = {
-    "resnet50": 5838,
-    "mobilenet_v1_100": 13_250,
-    "vgg16": 4631,
-    "resnext50_32x4d": 4638,
-    "densenet121": 4057,
-}
+RATES = runpy.run_path(str(DOCS / "reproduce.py"))["MEASURED"]  # images per second of one H100
 BATCH = 256
 DECODED = 438  # photographs per second and core; docs/performance.md, "Input"
-IMAGES, TEST_IMAGES = 1_281_167, 50_000
+IMAGES = 1_281_167  # of ImageNet's training set
 # Published, bytes per second in one direction: NVLink 4 of a GPU, and a 400 Gb/s port for each.
 NVLINK, PORT, NODE = 450e9, 50e9, 8
 REACHED = 0.7  # share of a link's rate, assumed
@@ -99,30 +94,14 @@ def markdown() -> str:
 
 
 def _measured() -> list[str]:
-    """Returns the table of the processes of one machine, and what the model makes of it."""
-    found = json.loads(MEASURED.read_text())
+    """Returns a table for each network that several processes of one machine trained."""
+    found = json.loads(MEASURED.read_text(encoding="utf-8"))
     about, batch = found.pop("machine"), found.pop("batch")
     del found["mode"]
     machine = ", ".join(f"{key} {value}" for key, value in about.items())
-    rows = [
-        "",
-        "### Several processes",
-        "",
-        f"{batch} images for each process; {machine}.",
-        "",
-        "| network | processes | cores of each | images/s (least to most) | efficiency | by core |",
-        "|---|--:|--:|--:|--:|--:|",
-    ]
+    rows = ["", "### Several processes", "", f"{batch} images for each process; {machine}."]
     for name, each in found.items():
-        one = each[0]
-        for row in each:
-            rate = row["images_per_second"]
-            part = rate / (row["processes"] * one["images_per_second"])
-            rows.append(
-                f"| {name} | {row['processes']} | {row['cores']:g} | {rate:,.0f}"
-                f" ({row['least']:,.0f} to {row['most']:,.0f}) | {part:.2f} |"
-                f" {part * one['cores'] / row['cores']:.2f} |"
-            )
+        rows += ["", f"{name}:", "", scale.table([scale.Scaled(**row) for row in each])]
     return rows
 
 

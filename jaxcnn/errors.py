@@ -64,6 +64,17 @@ class MissingSplitError(UserError):
     """The data have no such split."""
 
 
+class InUseError(UserError):
+    """Another process has the directory in work.
+
+    Args:
+      message: see `UserError`.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(message, EXIT_WORKDIR)
+
+
 class DivergedError(UserError):
     """Training left the finite numbers and was stopped.
 

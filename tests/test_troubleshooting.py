@@ -51,15 +51,22 @@ def texts():
     }
 
 
+CODES = {
+    "UserError": "EXIT_USAGE",
+    "MissingSplitError": "EXIT_USAGE",
+    "DivergedError": "EXIT_BAD_DATA",
+    "InUseError": "EXIT_WORKDIR",
+}
+
+
 def raised():
     """(message, exit code's name, path) of each `UserError` that is raised with a literal."""
     for path, tree in trees().items():
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
-            if node.func.id in ("UserError", "MissingSplitError", "DivergedError") and node.args:
-                code = "EXIT_BAD_DATA" if node.func.id == "DivergedError" else "EXIT_USAGE"
-                code = ast.unparse(node.args[1]) if len(node.args) > 1 else code
+            if node.func.id in CODES and node.args:
+                code = ast.unparse(node.args[1]) if len(node.args) > 1 else CODES[node.func.id]
                 yield text_of(node.args[0]), code, path
 
 

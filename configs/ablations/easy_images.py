@@ -1,7 +1,7 @@
 """Easy images need fewer layers.
 
-Claim: an answer after the second stage costs less on images of which the whole network is sure than
-on the others.
+Claim: to answer after the second stage costs less on the images that the network is sure of than on
+the others.
 Source: ours, after Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014,
 table 7, which reads classes off hidden layers.
 Design: the network of `feature_depth`; a logistic regression on the mean of each map of the second

@@ -1,7 +1,7 @@
 """What the layers of a dense block use.
 
-Claim: in the second and third block, layers give less weight to the block's input, of which much is
-redundant, than to each other; the classifier weighs the last layers most.
+Claim: in the second and third block, layers give less weight to the block's input, which repeats
+itself, than to each other's outputs; the classifier weighs the last layers most.
 Source: Huang et al., "Densely Connected Convolutional Networks", 2017, §5 ("Feature Reuse") and
 figure 5.
 Design: a DenseNet of 4 layers in each block, k = 12, without bottlenecks and compression, as in the

@@ -5,8 +5,9 @@ which carry the result on for most images.
 Source: after Srivastava et al., "Training Very Deep Networks", 2015, §4.1, §4.2 and figure 2 (50
 layers, MNIST). The gate is that of a GRU (Cho et al., 2014), from layer to layer instead of from
 one moment to the next.
-Design: the highway network of 20 layers of 50 units, 19 of which have gates. Of each gate the
-standard deviation over the test images. Both are measurements of the same training.
+Design: the highway network of 20 layers of 50 units; all layers but the first have gates. What is
+compared is the standard deviation of a gate over the test images, mean over the gates of a third of
+the layers. Both are measurements of the same training.
 """
 
 from functools import partial

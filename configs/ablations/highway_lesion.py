@@ -4,9 +4,9 @@ Claim: the layers near the image matter more than those near the output: when on
 out after training, the error rises more.
 Source: after Srivastava et al., "Training Very Deep Networks", 2015, §4.3 and figure 4 (50 layers,
 training error).
-Design: the highway network of 20 layers of 50 units, 19 of which have gates. Each unit of the first
-third, or of the last, is taken out alone, and the error on test images counted. Both are
-measurements of the same training.
+Design: the highway network of 20 layers of 50 units; all layers but the first have gates and can be
+taken out. Each layer of the first third, or of the last, is taken out alone. What is compared is
+the test error that this adds. Both are measurements of the same training.
 """
 
 from functools import partial

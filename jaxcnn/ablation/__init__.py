@@ -26,7 +26,7 @@ Measure = Callable[[RunConfig, Path], Curve]
 RELATIONS = (">", "<", ">=", "<=", "~")
 MARGIN, FACTOR = 0.01, 1.25  # of claims that name none
 TUNING_SEED = 1000
-WORDS = {
+METRICS = {
     "test/top1": "test accuracy",
     "test/loss": "test loss",
     "train/loss": "training loss",
@@ -118,7 +118,7 @@ class Ablation:
     @property
     def quantity(self) -> str:
         """The metric in words."""
-        return WORDS.get(self.metric, self.metric)
+        return METRICS.get(self.metric, self.metric)
 
     @property
     def bounds(self) -> tuple[float, float]:

@@ -81,8 +81,8 @@ def lesion_of_each(config: RunConfig, directory: Path, *, start: float, end: flo
     Args:
       config: of the run.
       directory: its workdir.
-      start: the range's begin, as a share of all units from the image on.
-      end: its end, which does not belong to it.
+      start: where the range of units begins, as a share of all from the image on.
+      end: where it ends.
     """
     with set_precision(config):
         run = trained.read(config, directory)
@@ -135,11 +135,12 @@ def permutation(config: RunConfig, directory: Path, *, most: int = 4) -> Curve:
 
 def _exchangeable(variables: Any, units: Sequence[str]) -> list[tuple[str, str]]:
     """Returns the pairs of units whose arrays have the same names and shapes."""
-
-    def shapes(unit: str) -> dict[str, tuple[int, ...]]:
-        return {name: leaf.shape for name, leaf in _arrays(variables, unit).items()}
-
-    return [pair for pair in itertools.combinations(units, 2) if shapes(pair[0]) == shapes(pair[1])]
+    shapes = {unit: jax.tree.map(np.shape, _arrays(variables, unit)) for unit in units}
+    return [
+        (one, other)
+        for one, other in itertools.combinations(units, 2)
+        if shapes[one] == shapes[other]
+    ]
 
 
 def _arrays(variables: Any, unit: str) -> dict[str, Any]:

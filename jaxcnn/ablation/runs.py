@@ -22,7 +22,14 @@ from jaxcnn.ablation import TUNING_SEED, Ablation, Curve
 from jaxcnn.ablation.task import Result, Task, from_record, to_record
 from jaxcnn.config import config_dict, resume
 from jaxcnn.config.schema import RunConfig
-from jaxcnn.errors import EXIT_PEER_LOST, EXIT_WORKDIR, DivergedError, UserError, nearest
+from jaxcnn.errors import (
+    EXIT_PEER_LOST,
+    EXIT_WORKDIR,
+    DivergedError,
+    InUseError,
+    UserError,
+    nearest,
+)
 from jaxcnn.io import safe_files
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.run import distributed, versions, workdir
@@ -151,19 +158,13 @@ def run(
                 )
             )
             continue
-        try:
-            with workdir.locked(directory):
-                pass
-        except UserError as error:
-            in_use.append(error)
-            continue
         if finished(ablation, task, out):  # measured beside another variant
             continue
         try:
+            with workdir.locked(directory):  # before its run.txt is opened
+                pass
             results = _run_one(ablation, task, fields, out, programs)
-        except UserError as error:
-            if error.exit_code != EXIT_WORKDIR:
-                raise
+        except InUseError as error:
             in_use.append(error)
             continue
         if not keep:
@@ -188,9 +189,6 @@ def _run_one(
     directory = task.directory(out)
     config = ablation.config(task.variant, task.seed, fields)
     build_once = programs_made_once(programs, json.dumps([task.variant, fields]))
-    variants = [task.variant]
-    if task.tuning is None:
-        variants = ablation.same_training(task.variant)
     results = []
     begun = time.monotonic()
     with (
@@ -205,7 +203,7 @@ def _run_one(
                 print(error)
                 lost = True
         with workdir.locked(directory):
-            for variant in variants:
+            for variant in ablation.same_training(task.variant):
                 one = task._replace(variant=variant)
                 if not finished(ablation, one, out):
                     result = _measured(ablation, config, directory, one, lost)

@@ -26,7 +26,7 @@ from jaxcnn.config import build_data, config_dict, resume
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.data import normalization
 from jaxcnn.data.dataset import Dataset
-from jaxcnn.errors import EXIT_BAD_DATA, EXIT_WORKDIR, UserError
+from jaxcnn.errors import EXIT_BAD_DATA, EXIT_WORKDIR, InUseError, UserError
 from jaxcnn.io import append, safe_files
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.run import distributed, versions
@@ -57,7 +57,8 @@ def locked(workdir: Path) -> Iterator[None]:
     would write to another place.
 
     Raises:
-      UserError: if it is locked by another run, not writable, or contains links (exit code 73).
+      InUseError: if it is locked by another run.
+      UserError: if it is not writable, or contains links (exit code 73).
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -77,10 +78,9 @@ def locked(workdir: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read(200).decode(errors="replace").strip()
-            raise UserError(
+            raise InUseError(
                 f"the workdir {workdir} is in use by {holder or 'another process'}: wait for it,"
-                " stop it, or choose another --workdir",
-                EXIT_WORKDIR,
+                " stop it, or choose another --workdir"
             ) from None
         except OSError as error:
             LOG.warning(
