@@ -51,7 +51,7 @@ def texts():
     }
 
 
-CODES = {
+OF_CLASS = {
     "UserError": "EXIT_USAGE",
     "MissingSplitError": "EXIT_USAGE",
     "DivergedError": "EXIT_BAD_DATA",
@@ -65,8 +65,8 @@ def raised():
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
-            if node.func.id in CODES and node.args:
-                code = ast.unparse(node.args[1]) if len(node.args) > 1 else CODES[node.func.id]
+            if node.func.id in OF_CLASS and node.args:
+                code = ast.unparse(node.args[1]) if len(node.args) > 1 else OF_CLASS[node.func.id]
                 yield text_of(node.args[0]), code, path
 
 
