@@ -18,8 +18,9 @@ from jaxcnn.data.augmentation.augment import AugmentConfig, augment
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.models.resnet import BasicBlock, ResNet
 from jaxcnn.run import distributed
+from jaxcnn.training.fields import LossConfig
 from jaxcnn.training.initialize import prepare_state
-from jaxcnn.training.losses import LossConfig, make_objective
+from jaxcnn.training.losses import make_objective
 from jaxcnn.training.state import initial_state, leaf_digests
 from jaxcnn.training.steps import StepParts, make_train_step
 from tests.runs import ROOT, environment, finish, losses, records, start

@@ -13,9 +13,10 @@ import numpy as np
 from jaxcnn.benchmark.report import Measured
 from jaxcnn.benchmark.rounds import Contender
 from jaxcnn.data.dataset import Dataset
+from jaxcnn.data.fields import BatchConfig
 from jaxcnn.data.folder import load_folder
 from jaxcnn.data.images.transforms import Cropper
-from jaxcnn.data.pipeline import BatchConfig, train_batches
+from jaxcnn.data.pipeline import train_batches
 from jaxcnn.errors import UserError
 
 PHOTOS, WIDTH, HEIGHT, QUALITY = 64, 500, 375, 90  # ImageNet's usual size

@@ -16,7 +16,8 @@ from jaxcnn.analysis import count_macs
 from jaxcnn.benchmark.rounds import Contender, peak_memory
 from jaxcnn.errors import UserError
 from jaxcnn.models import create_model, input_size
-from jaxcnn.training.losses import LossConfig, make_objective
+from jaxcnn.training.fields import LossConfig
+from jaxcnn.training.losses import make_objective
 from jaxcnn.training.optim import Optimizer
 from jaxcnn.training.state import TrainState
 from jaxcnn.training.steps import StepParts, make_train_step

@@ -29,15 +29,16 @@ from jaxcnn.layers.split_norm import SplitBatchNorm
 from jaxcnn.models import create_model
 from jaxcnn.run.distributed import AXIS
 from jaxcnn.training import optim
+from jaxcnn.training.fields import is_balanced
+from jaxcnn.training.lengths import length_in_steps
 from jaxcnn.training.losses import (
     HeadLoss,
     Objective,
     balanced_weights,
-    is_balanced,
     make_head_loss,
     make_objective,
 )
-from jaxcnn.training.schedules import Plan, length_in_steps, size_stages
+from jaxcnn.training.schedules import Plan, size_stages
 
 # Network fields that are functions and can be set by name.
 BY_NAME: dict[str, Callable[[str], Any]] = {

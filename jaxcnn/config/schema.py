@@ -1,6 +1,6 @@
 """The typed config `RunConfig` with all its sections.
 
-Most sections are declared beside the code that they configure, the general ones in `fields/`.
+Each folder declares the fields that configure it in its `fields.py`.
 """
 
 import dataclasses
@@ -10,23 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxcnn.config import spec
-from jaxcnn.config.fields.checkpoint import CheckpointConfig
-from jaxcnn.config.fields.log import LogConfig
-from jaxcnn.config.fields.model import ModelConfig
-from jaxcnn.config.fields.run import RunFields
-from jaxcnn.config.fields.train import TrainConfig
 from jaxcnn.config.renamed import RENAMED
-from jaxcnn.data import LoadConfig
 from jaxcnn.data.augmentation.augment import AugmentConfig
 from jaxcnn.data.augmentation.mixup import MixupConfig
-from jaxcnn.data.cache import CacheConfig
-from jaxcnn.data.normalization import NormalizeConfig
-from jaxcnn.data.pipeline import BatchConfig
+from jaxcnn.data.fields import BatchConfig, CacheConfig, LoadConfig, NormalizeConfig
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.evaluation.multicrop import EvalConfig
-from jaxcnn.training.losses import LossConfig
-from jaxcnn.training.optim import OptimizerConfig
-from jaxcnn.training.schedules import ScheduleConfig
+from jaxcnn.evaluation.fields import EvalConfig
+from jaxcnn.models.fields import ModelConfig
+from jaxcnn.run.fields import CheckpointConfig, LogConfig, RunFields
+from jaxcnn.training.fields import LossConfig, OptimizerConfig, ScheduleConfig, TrainConfig
 
 LARGEST_ARRAY = 2**36  # bytes of a batch or of a synthetic split
 LARGEST_OVERRIDE = 100_000  # largest value of a network field

@@ -1,4 +1,4 @@
-"""Declares config fields: each once, beside the code that it configures.
+"""Declares config fields: each once, in the fields.py of a folder.
 
 A section is a frozen dataclass. `field` makes its fields with default, one line of documentation,
 and check. `config.schema` combines the sections.

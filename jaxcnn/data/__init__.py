@@ -3,17 +3,17 @@
 Each kind of data set has its own file. A batch is a pure function of (seed, step).
 """
 
-import dataclasses
 import os
 from collections.abc import Callable
 from typing import Any
 
-from jaxcnn.data.dataset import KINDS, Dataset, DatasetConfig, from_arrays, split_holdout
-from jaxcnn.data.images.transforms import CropConfig, Cropper, WholeImage
+from jaxcnn.data.dataset import Dataset, from_arrays, split_holdout
+from jaxcnn.data.fields import KINDS, DatasetConfig, LoadConfig
+from jaxcnn.data.images.transforms import Cropper, WholeImage
 from jaxcnn.errors import UserError, nearest
 
 # The user's own functions by name, MODULE:FUNCTION; `config.user_modules` adds them.
-LOADERS: dict[str, Callable[[str, "LoadConfig"], Dataset]] = {}
+LOADERS: dict[str, Callable[[str, LoadConfig], Dataset]] = {}
 SPLITS = ("train", "validation", "test")
 
 __all__ = [
@@ -35,11 +35,6 @@ def has_validation(config: DatasetConfig) -> bool:
 
         return folder.has_validation(config.dir, config.holdout)
     return bool(config.holdout or config.holdout_per_class)
-
-
-@dataclasses.dataclass(frozen=True)
-class LoadConfig(CropConfig, DatasetConfig):
-    """Part of the section `data`: the choice of examples and their size."""
 
 
 def load(kind: str, split: str, *, whole_images: bool = False, **fields: Any) -> Dataset:

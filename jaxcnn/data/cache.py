@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 
-from jaxcnn.config import spec
 from jaxcnn.data.dataset import Dataset, UnreadableImageError
 from jaxcnn.data.prefetch import Problems, prefetch
 from jaxcnn.data.source import Source
@@ -32,7 +31,6 @@ from jaxcnn.errors import UserError, printable
 from jaxcnn.io import append, atomic, paths, progress, safe_files
 from jaxcnn.io.lock import wait_for_lock
 
-PLACES = ("auto", "memory", "device", "none")
 LARGEST = 2 << 30  # bytes of the decoded images of a split, and of its files, for "auto"
 LARGEST_FOLDER = 10 << 30  # bytes of all entries; the least recently used ones are removed
 FORMAT = 1
@@ -42,19 +40,6 @@ CHUNK = 1 << 20  # bytes
 RECORD_BYTES = 64 << 10
 _LABEL = np.dtype("<i4")
 _log = logging.getLogger("jaxcnn")
-
-
-@dataclasses.dataclass(frozen=True)
-class CacheConfig(spec.Section):
-    """Part of the section `data`: where decoded images are kept."""
-
-    cache: str = spec.field(
-        "auto",
-        "where decoded images are kept that are the same in every epoch: memory (a file in the"
-        " cache folder, mapped) | device (also on each device, where batches are gathered) | none |"
-        " auto: up to 2 GiB, on accelerators that have room, else in memory",
-        spec.choice(*PLACES),
-    )
 
 
 class _UnreadableError(Exception):

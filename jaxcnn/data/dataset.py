@@ -10,50 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxcnn.config import spec
 from jaxcnn.data import contents
 from jaxcnn.data.source import Source
 from jaxcnn.errors import UserError
 
 Example = tuple[np.ndarray, int]
-KINDS = ("digits", "glyphs", "synthetic", "folder", "tfds")
-
-
-def _check_kind(value: Any) -> str:
-    own = isinstance(value, str) and ":" in value and value.isprintable()
-    return "" if own else spec.choice(*KINDS)(value)
-
-
-@dataclasses.dataclass(frozen=True)
-class DatasetConfig(spec.Section):
-    """Part of the section `data`: the choice of examples."""
-
-    kind: str = spec.field(
-        "digits", f"{' | '.join(KINDS)}, or MODULE:FUNCTION of your own", _check_kind
-    )
-    name: str = spec.field("", "tfds only: name of the data set, such as cifar10", spec.text)
-    dir: str = spec.field(
-        "", "folder and tfds only: where the data are; '' is TFDS's default folder", spec.text
-    )
-    num_classes: int = spec.field(10, "synthetic only: number of classes", spec.whole(2, 10**6))
-    num_examples: int = spec.field(
-        2048, "glyphs and synthetic only: images of each split", spec.whole(1, 10**9)
-    )
-    train_split: str = spec.field(
-        "train", "tfds only: training split, or several such as train+extra", spec.name
-    )
-    test_split: str = spec.field("test", "tfds only: test split", spec.name)
-    holdout: int = spec.field(
-        0,
-        "training examples held out as the split validation, evaluated during training; of a"
-        " folder of class folders as the split test",
-        spec.count,
-    )
-    holdout_per_class: tuple[int, ...] = spec.field(
-        (),
-        "tfds only, instead of holdout: examples of each class, for each part of train_split",
-        spec.several(spec.count),
-    )
 
 
 class UnreadableImageError(Exception):

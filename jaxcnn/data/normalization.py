@@ -20,42 +20,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.config import spec
 from jaxcnn.data.dataset import Dataset
+from jaxcnn.data.fields import PREPROCESSINGS
 from jaxcnn.data.pipeline import eval_batches
 from jaxcnn.errors import EXIT_WORKDIR, UserError, nearest
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import read_npz
 
-KINDS = ("channels", "mean_image", "gcn", "zca")
 MOST_EXAMPLES = 60_000  # examples measured, evenly spaced in a larger split
 MOST_VALUES = 64 * 64 * 3  # values of a whitened image; the covariance has their square
 EVEN = 1e-4  # an image whose norm is at most this is constant
 _BATCH = 500
-
-
-@dataclasses.dataclass(frozen=True)
-class NormalizeConfig(spec.Section):
-    """Part of the section `data`: the normalisation of uint8 pixels."""
-
-    mean: tuple[float, ...] = spec.field(
-        (0.5,),
-        "mean of pixels in [0, 1], one number per channel or one for all",
-        spec.several(spec.real(-1000, 1000), least=1, most=1024),
-    )
-    std: tuple[float, ...] = spec.field(
-        (0.5,),
-        "standard deviation, in the same form as mean",
-        spec.several(spec.real(1e-6, 1000), least=1, most=1024),
-    )
-    preprocess: str = spec.field(
-        "channels",
-        "channels: (x - mean) / std | mean_image: the training split's mean image instead of mean |"
-        " gcn: contrast of each image normalised | zca: gcn, then whitened",
-        spec.choice(*KINDS),
-    )
-    gcn_scale: float = spec.field(55.0, "gcn and zca only: norm of each image", spec.positive)
-    zca_epsilon: float = spec.field(0.1, "zca only: added to the variances", spec.positive)
 
 
 @partial(
@@ -150,8 +125,8 @@ def measure(
       UserError: if the kind is unknown, a number is not positive, the images are too large to
         whiten, or no image can be read.
     """
-    if kind not in KINDS:
-        raise UserError(f"preprocess={kind!r} does not exist: {nearest(kind, KINDS)}")
+    if kind not in PREPROCESSINGS:
+        raise UserError(f"preprocess={kind!r} does not exist: {nearest(kind, PREPROCESSINGS)}")
     for field, value in (("gcn_scale", scale), ("zca_epsilon", epsilon)):
         if value <= 0:
             raise UserError(f"{field}={value} must be positive")
@@ -223,7 +198,7 @@ def _is_whole(found: Statistics) -> bool:
     square = mean is None or whiten is None or whiten.shape == (mean.size, mean.size)
     arrays = [array for array in (mean, whiten) if array is not None]
     finite = all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays)
-    known = found.kind in KINDS[1:] and 0 < found.scale < math.inf
+    known = found.kind in PREPROCESSINGS[1:] and 0 < found.scale < math.inf
     return known and square and finite and (mean is None or mean.ndim == 3)
 
 

@@ -16,7 +16,6 @@ the stream advances by batch_size / k per step (Hoffer et al., "Augment Your Bat
 view has its own order, in which an example has another neighbour (`mixup` pairs neighbours).
 """
 
-import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Generator, Sequence
@@ -24,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxcnn.config import spec
 from jaxcnn.data.dataset import Dataset, UnreadableImageError, random_bits
+from jaxcnn.data.fields import BatchConfig
 from jaxcnn.data.images.listing import say_once
 from jaxcnn.data.order import in_order, neighbours
 from jaxcnn.data.prefetch import Problems, prefetch
@@ -43,35 +42,6 @@ epoch: int32 [b]; 0 in evaluation.
 repeat: int32 [b], number of the example's view in its epoch; 0 without repeats.
 weight: float32 [b], 1, or 0 for padding and for unreadable images (all zeros).
 """
-
-
-@dataclasses.dataclass(frozen=True)
-class BatchConfig(spec.Section):
-    """Part of the section `data`: how examples are combined into batches."""
-
-    labelled: int = spec.field(
-        0,
-        "training examples whose labels are used, balanced over classes and chosen by the seed;"
-        " 0: all",
-        spec.count,
-    )
-    unlabelled_per_labelled: int = spec.field(
-        0,
-        "unlabelled rows after each labelled row of a batch, from all examples; an epoch is one"
-        " pass over them. 0: labelled examples alone",
-        spec.whole(0, 10_000),
-    )
-    repeats: int = spec.field(
-        1,
-        "views of each example in a batch; an epoch keeps its number of rows",
-        spec.whole(1, 10_000),
-    )
-    num_workers: int = spec.field(
-        0, "processes that decode images; 0: threads of this process", spec.whole(0, 1024)
-    )
-    max_bad_fraction: float = spec.field(
-        0.001, "fraction of images that may be unreadable before the run stops", spec.share
-    )
 
 
 DEFAULTS = BatchConfig()

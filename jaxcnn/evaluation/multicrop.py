@@ -27,7 +27,6 @@ The papers' scales belong to crops of 224 pixels and are scaled with the network
 aspect ratios of whole images are rounded; see `data.views`.
 """
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -36,10 +35,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxcnn.config import spec
 from jaxcnn.data.views import Boxes, Views, five_crops, grid, squares_crops
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.training.schedules import length
 
 Scores = Callable[[dict[str, Any], jax.Array], jax.Array]  # (variables, uint8 rows) → [b, K]
 
@@ -73,34 +70,6 @@ PROTOCOLS = {
     "dense": Kind(dense=True, by_place=True),
     "multi_scale_dense": Kind(scales=(224, 256, 384, 480, 640), mirrored=False, dense=True),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class EvalConfig(spec.Section):
-    """Section `eval`."""
-
-    every: str = spec.field("1epochs", "length between evaluations", length)
-    batch_size: int = spec.field(
-        256,
-        "images of one evaluation step, over all devices; each view counts as an image",
-        spec.whole(1, 10**6),
-    )
-    protocol: str = spec.field(
-        "center",
-        "views of the final test and of --mode=evaluate: " + " | ".join(PROTOCOLS),
-        spec.choice(*PROTOCOLS),
-    )
-    scales: tuple[int, ...] = spec.field(
-        (),
-        "all protocols but center and flip: short sides, pixels; (): the paper's",
-        spec.several(spec.side),
-    )
-    recalibrate_batches: int = spec.field(
-        0,
-        "before each evaluation BatchNorm's statistics become means over so many training batches;"
-        " 0 is off",
-        spec.whole(0, 10**6),
-    )
 
 
 class Protocol(NamedTuple):

@@ -1,6 +1,5 @@
 """Training objectives: functions that return one loss per example."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -11,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import optax
 
-from jaxcnn.config import spec
 from jaxcnn.errors import UserError, nearest
+from jaxcnn.training.fields import LossConfig
 
 # (logits [N, K], collection `aux` of the network, labels [N] or soft labels [N, K], finished share
 # of the run in [0, 1)) → losses [N]
@@ -109,49 +108,8 @@ LOSSES: dict[str, HeadLoss] = {
     "rbf_mse": rbf_mse,
     "rbf_map": rbf_map,
 }
-AUX_DECAYS = ("none", "linear")
 # Losses that are linear in the label distribution, up to a constant.
 MIXABLE = ("cross_entropy", "squared_error", "rbf_mse", "rbf_map")
-
-
-def is_balanced(class_weights: Any) -> bool:
-    """Returns whether the field `class_weights` asks for weights by the number of examples."""
-    return class_weights in ("balanced", ("balanced",), ["balanced"])
-
-
-def _class_weights(value: Any) -> str:
-    """Checks `class_weights`; see `config.spec`."""
-    if is_balanced(value):
-        return ""
-    wanted = spec.several(spec.real(0, 1e6), most=100_000)(value)
-    return wanted and f"balanced, or {wanted}"
-
-
-@dataclasses.dataclass(frozen=True)
-class LossConfig(spec.Section):
-    """Section `loss`: the objective of training."""
-
-    name: str = spec.field("cross_entropy", " | ".join(LOSSES), spec.choice(*LOSSES))
-    label_smoothing: float = spec.field(
-        0.0, "share of the label spread over all classes", spec.decay
-    )
-    class_weights: tuple[Any, ...] = spec.field(
-        (),
-        "factors of the losses of examples, one number for each class; balanced makes them"
-        " inversely proportional to the training examples of the class; () is off",
-        _class_weights,
-    )
-    aux_weight: float = spec.field(
-        0.3, "weight of the loss of each auxiliary head", spec.real(0, 1000)
-    )
-    aux_threshold: float = spec.field(
-        0.0, "loss below which an auxiliary head is ignored", spec.real(0, 1000)
-    )
-    aux_decay: str = spec.field(
-        "none",
-        "none | linear: the weight of auxiliary heads falls to zero over the run",
-        spec.choice(*AUX_DECAYS),
-    )
 
 
 def make_head_loss(name: str = "cross_entropy", smoothing: float = 0.0) -> HeadLoss:

@@ -1,6 +1,5 @@
 """The papers' optimizers as optax transformations with the learning rate as argument."""
 
-import dataclasses
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -11,75 +10,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcnn.config import spec
 from jaxcnn.errors import UserError
+from jaxcnn.training.fields import OptimizerConfig, ScheduleConfig
 from jaxcnn.training.layer_decay import layer_factors
-from jaxcnn.training.schedules import Schedule, ScheduleConfig, make_plateau, make_schedule
-
-OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "lars", "lamb")
-
-
-def _factor(value: Any) -> str:
-    """Checks a pair (regular expression, factor); see `config.spec`."""
-    fits = isinstance(value, tuple | list) and len(value) == 2
-    if fits and not spec.pattern(value[0]) and not spec.real(0, 1e6)(value[1]):
-        return ""
-    return "(regular expression, factor from 0 to 1e+06), as ('bias$', 2.0)"
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig(spec.Section):
-    """Section `optimizer`."""
-
-    name: str = spec.field("sgd", " | ".join(OPTIMIZERS), spec.choice(*OPTIMIZERS))
-    momentum: float = spec.field(0.9, "sgd, rmsprop and lars only", spec.decay)
-    nesterov: bool = spec.field(False, "Nesterov's form of the momentum", spec.flag)
-    rms_decay: float = spec.field(0.9, "rmsprop only: decay of the mean square", spec.decay)
-    epsilon: float = spec.field(
-        1e-8,
-        "rmsprop, adam, adamw and lamb only: epsilon of the denominator",
-        spec.real(1e-30, 1000),
-    )
-    beta1: float = spec.field(0.9, "adam, adamw and lamb only: decay of the mean", spec.decay)
-    beta2: float = spec.field(
-        0.999, "adam, adamw and lamb only: decay of the mean square", spec.decay
-    )
-    weight_decay: float = spec.field(
-        1e-4, "weight decay of the parameters that decay_mask matches", spec.real(0, 10)
-    )
-    decay_mask: tuple[str, ...] = spec.field(
-        ("kernel$",), "regular expressions: parameters whose name matches any decay", spec.patterns
-    )
-    clip_norm: float = spec.field(
-        0.0, "largest norm of the whole gradient; 0 is off", spec.real(0, 1e6)
-    )
-    lr_multipliers: tuple[tuple[str, float], ...] = spec.field(
-        (),
-        "pairs (regular expression, factor of the learning rate), such as (('bias$', 2.0),);"
-        " factors of several matches are multiplied",
-        spec.several(_factor),
-    )
-    layer_decay: float = spec.field(
-        1.0,
-        "factor of the learning rate from each submodule of the network, such as stage4, to the one"
-        " before it; 1 is off, 0.75 is usual for fine-tuning",
-        spec.real(0, 1, above=True),
-    )
-    freeze: tuple[str, ...] = spec.field(
-        (),
-        "regular expressions of parameters and BatchNorm statistics that stay unchanged, such as"
-        " ('^stem/',); frozen statistics also normalise training",
-        spec.patterns,
-    )
-    max_rms: float = spec.field(
-        0.0,
-        "filters with a larger root mean square are scaled to it after each step; 0 is off, ZFNet"
-        " has 0.1",
-        spec.real(0, 1e6),
-    )
-    max_rms_mask: tuple[str, ...] = spec.field(
-        ("kernel$",), "regular expressions: parameters that max_rms limits", spec.patterns
-    )
+from jaxcnn.training.schedules import Schedule, make_plateau, make_schedule
 
 
 class Optimizer(NamedTuple):
@@ -372,7 +306,7 @@ def make_optimizer(
       config: the section `optimizer`.
       schedule: the section `schedule`.
       total_steps: length of the run.
-      steps_per_epoch: see `schedules.length_in_steps`.
+      steps_per_epoch: see `lengths.length_in_steps`.
       batch_size: global batch size.
       parameters: see `make_transform`.
 

@@ -1,7 +1,5 @@
 """Run lengths in epochs or steps; learning rates as functions of the step."""
 
-import dataclasses
-import re
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -10,91 +8,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcnn.config import spec
 from jaxcnn.errors import UserError
+from jaxcnn.training.fields import ScheduleConfig
+from jaxcnn.training.lengths import length_in_steps
 
 Schedule = Callable[[jax.typing.ArrayLike], jax.Array]
-SCHEDULES = ("constant", "step", "exponential", "cosine", "polynomial", "plateau")
-
-_LENGTH = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(epochs?|steps?)\s*")
-
-
-def length_in_steps(text: str, steps_per_epoch: Fraction) -> Fraction | None:
-    """Parses a length such as "90 epochs" or "64000steps"; returns None for "never".
-
-    Args:
-      text: a number followed by "epochs" or "steps".
-      steps_per_epoch: examples per epoch divided by examples per step; need not be whole.
-
-    Returns:
-      Exact length in steps, not always whole.
-
-    Raises:
-      UserError: if the text is not a length.
-    """
-    if text.strip() == "never":
-        return None
-    match = _LENGTH.fullmatch(text)
-    if match is None:
-        raise UserError(f"{text!r} is not a length: write it as 8epochs, 1000steps or never")
-    number = Fraction(match[1])
-    return number * steps_per_epoch if match[2].startswith("epoch") else number
-
-
-def length(value: Any) -> str:
-    """Checks a length such as "8epochs"; see `config.spec`."""
-    try:
-        found = length_in_steps(value, Fraction(1))
-    except (ValueError, TypeError, AttributeError):
-        return "a length: write it as 8epochs, 1000steps or never"
-    return "" if found is None or found < 2**31 else "a length below 2,147,483,648steps"
-
-
-def some_length(value: Any) -> str:
-    """Checks a length that is neither "never" nor zero; see `config.spec`."""
-    wrong = length(value)
-    return wrong or ("" if length_in_steps(value, Fraction(1)) else "positive, for example 8epochs")
-
-
-@dataclasses.dataclass(frozen=True)
-class ScheduleConfig(spec.Section):
-    """Section `schedule`: the learning rate."""
-
-    name: str = spec.field("cosine", " | ".join(SCHEDULES), spec.choice(*SCHEDULES))
-    learning_rate: float = spec.field(
-        0.1, "peak learning rate, for batches of reference_batch", spec.real(0, 1000)
-    )
-    reference_batch: int = spec.field(
-        0, "batch size that learning_rate is meant for; 0: train.batch_size", spec.whole(0, 10**6)
-    )
-    boundaries: tuple[str, ...] = spec.field(
-        (), "step only: lengths after which the rate drops", spec.several(length)
-    )
-    factor: float = spec.field(
-        0.1,
-        "step, exponential and plateau only: factor of one drop",
-        spec.real(0, 1000, above=True),
-    )
-    every: str = spec.field("never", "exponential only: length between drops", length)
-    final_fraction: float = spec.field(
-        0.0, "cosine and polynomial only: final rate as a fraction of the peak", spec.share
-    )
-    power: float = spec.field(1.0, "polynomial only: exponent", spec.real(0, 100, above=True))
-    warmup: str = spec.field("0steps", "length of the warm-up", length)
-    warmup_kind: str = spec.field("linear", "linear | constant", spec.choice("linear", "constant"))
-    warmup_fraction: float = spec.field(
-        0.0, "first rate of the warm-up, as a fraction of the peak", spec.share
-    )
-    patience: int = spec.field(
-        5, "plateau only: evaluations without improvement before a drop", spec.whole(1, 10**6)
-    )
-    threshold: float = spec.field(
-        1e-4, "plateau only: smallest change that counts as an improvement", spec.positive
-    )
-    max_drops: int = spec.field(3, "plateau only: maximum number of drops", spec.whole(0, 1000))
-    metric: str = spec.field(
-        "top1", "plateau only: top1 | top5 (as errors) | loss", spec.choice("top1", "top5", "loss")
-    )
 
 
 def size_stages(schedule: Sequence[tuple[float, int]], total: int) -> tuple[tuple[int, int], ...]:

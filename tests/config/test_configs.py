@@ -15,7 +15,8 @@ from jaxcnn import create_model
 from jaxcnn.config import build, build_data, datasets
 from jaxcnn.config.config_dict import freeze
 from jaxcnn.config.recipes import recipe
-from jaxcnn.data.pipeline import BatchConfig, train_batch
+from jaxcnn.data.fields import BatchConfig
+from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import make_evaluator
 from jaxcnn.models.published import networks

@@ -14,7 +14,7 @@ from jaxcnn import data, list_models, model_info
 from jaxcnn.config import build, build_data, config_dict, datasets, generate, recipes, schema
 from jaxcnn.errors import UserError
 from jaxcnn.training import averages
-from jaxcnn.training.schedules import length_in_steps
+from jaxcnn.training.lengths import length_in_steps
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "configs").glob("*.py"))

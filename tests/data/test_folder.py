@@ -5,6 +5,7 @@ import PIL.Image
 import pytest
 
 from jaxcnn.data import DatasetConfig, has_validation, load, pipeline
+from jaxcnn.data.fields import BatchConfig
 from jaxcnn.errors import EXIT_BAD_DATA, EXIT_USAGE, UserError
 
 
@@ -116,7 +117,7 @@ def test_damaged_files_are_skipped_and_named(image_folder, encode, monkeypatch, 
     dataset = load("folder", "train", dir=root, image_size=8, train_crop="random_resized")
     arguments = {"batch_size": 7, "seed": 0, "start_step": 0, "num_steps": 3}
     batches = list(
-        pipeline.train_batches(dataset, pipeline.BatchConfig(max_bad_fraction=5 / 21), **arguments)
+        pipeline.train_batches(dataset, BatchConfig(max_bad_fraction=5 / 21), **arguments)
     )
     lost = [int(i) for batch in batches for i in batch["index"][batch["weight"] == 0]]
     assert sorted(dataset.describe(i) for i in lost) == bad
@@ -130,11 +131,7 @@ def test_damaged_files_are_skipped_and_named(image_folder, encode, monkeypatch, 
     assert sum((batch["index"] >= 0).sum() for batch in evaluated) == 21
 
     with pytest.raises(UserError, match=r"5 of the 21 images .* more than the 4 allowed") as error:
-        list(
-            pipeline.train_batches(
-                dataset, pipeline.BatchConfig(max_bad_fraction=4 / 21), **arguments
-            )
-        )
+        list(pipeline.train_batches(dataset, BatchConfig(max_bad_fraction=4 / 21), **arguments))
     assert error.value.exit_code == EXIT_BAD_DATA
 
 

@@ -15,6 +15,7 @@ from jaxcnn.data.dataset import (
     random_bits,
     random_order,
 )
+from jaxcnn.data.fields import BatchConfig
 from jaxcnn.data.images import listing
 from jaxcnn.errors import EXIT_BAD_DATA, UserError
 
@@ -54,7 +55,7 @@ def semi_supervised(dataset, batch_size=6, seed=3):
         digest(
             pipeline.train_batch(
                 dataset,
-                pipeline.BatchConfig(unlabelled_per_labelled=2),
+                BatchConfig(unlabelled_per_labelled=2),
                 batch_size=batch_size,
                 seed=seed,
                 step=step,
@@ -98,7 +99,7 @@ def test_the_global_batch_is_the_same_for_any_process_count(kind, process_count,
 def test_the_batches_are_the_same_for_any_worker_count(files, num_workers):
     stream = pipeline.train_batches(
         files,
-        pipeline.BatchConfig(num_workers=num_workers),
+        BatchConfig(num_workers=num_workers),
         batch_size=8,
         seed=3,
         start_step=0,
@@ -161,7 +162,7 @@ def test_rows_without_label_are_the_same_for_any_process_count(kind, process_cou
     streams = [
         pipeline.train_batches(
             dataset,
-            pipeline.BatchConfig(unlabelled_per_labelled=2),
+            BatchConfig(unlabelled_per_labelled=2),
             batch_size=6,
             seed=3,
             start_step=0,
@@ -180,7 +181,7 @@ def test_rows_without_label_are_the_same_for_any_worker_count_and_start(files, n
     dataset = keep_labels(files, 6, seed=3)
     stream = pipeline.train_batches(
         dataset,
-        pipeline.BatchConfig(unlabelled_per_labelled=2, num_workers=num_workers),
+        BatchConfig(unlabelled_per_labelled=2, num_workers=num_workers),
         batch_size=6,
         seed=3,
         start_step=start,
@@ -199,7 +200,7 @@ def test_each_stream_passes_over_its_examples(digits, labels, unlabelled):
     batches = [
         pipeline.train_batch(
             dataset,
-            pipeline.BatchConfig(unlabelled_per_labelled=unlabelled),
+            BatchConfig(unlabelled_per_labelled=unlabelled),
             batch_size=size,
             seed=1,
             step=step,
@@ -229,13 +230,13 @@ def test_an_unlabelled_label_is_not_looked_at_and_a_labelled_one_is(digits):
     labels[other] = 99
     dataset = dataclasses.replace(known, labels=labels)
     batch = pipeline.train_batch(
-        dataset, pipeline.BatchConfig(unlabelled_per_labelled=1), batch_size=360, seed=0, step=0
+        dataset, BatchConfig(unlabelled_per_labelled=1), batch_size=360, seed=0, step=0
     )
     assert set(batch["label"][1::2]) == {-1}
     labels[known.labelled[0]] = 10
     with pytest.raises(UserError, match=f"{digits.describe(int(known.labelled[0]))} has label 10"):
         pipeline.train_batch(
-            dataset, pipeline.BatchConfig(unlabelled_per_labelled=1), batch_size=360, seed=0, step=0
+            dataset, BatchConfig(unlabelled_per_labelled=1), batch_size=360, seed=0, step=0
         )
 
 
@@ -246,7 +247,7 @@ def test_repeats_are_views_of_fewer_examples_each_passed_over_once(files, repeat
     steps = range(-(-2 * n * repeats // size))
     batches = [
         pipeline.train_batch(
-            files, pipeline.BatchConfig(repeats=repeats), batch_size=size, seed=3, step=step
+            files, BatchConfig(repeats=repeats), batch_size=size, seed=3, step=step
         )
         for step in steps
     ]
@@ -276,7 +277,7 @@ def test_an_example_meets_another_neighbour_in_each_of_its_views(digits, example
         return  # no pairs
     size = examples * repeats
     batch = pipeline.train_batch(
-        digits, pipeline.BatchConfig(repeats=repeats), batch_size=size, seed=3, step=1
+        digits, BatchConfig(repeats=repeats), batch_size=size, seed=3, step=1
     )
     shown = list(zip(batch["index"], batch["repeat"], strict=True))
     assert len(set(shown)) == size
@@ -298,7 +299,7 @@ def test_repeats_are_the_same_for_any_workers_processes_and_start(
     streams = [
         pipeline.train_batches(
             files,
-            pipeline.BatchConfig(repeats=2, num_workers=num_workers),
+            BatchConfig(repeats=2, num_workers=num_workers),
             start_step=start,
             num_steps=STEPS,
             process_index=process,
@@ -309,7 +310,7 @@ def test_repeats_are_the_same_for_any_workers_processes_and_start(
     ]
     found = [digest(joined(parts)) for parts in zip(*streams, strict=True)]
     expected = [
-        digest(pipeline.train_batch(files, pipeline.BatchConfig(repeats=2), step=step, **fixed))
+        digest(pipeline.train_batch(files, BatchConfig(repeats=2), step=step, **fixed))
         for step in range(STEPS)
     ]
     assert found == expected[start:]
@@ -318,11 +319,11 @@ def test_repeats_are_the_same_for_any_workers_processes_and_start(
 def test_a_batch_that_repeats_do_not_fill_is_refused_at_once(digits):
     fields = {"seed": 0, "start_step": 0, "num_steps": 1}
     with pytest.raises(UserError, match=r"batch_size=8 .* repeats=3 .* a multiple of 3"):
-        pipeline.train_batches(digits, pipeline.BatchConfig(repeats=3), batch_size=8, **fields)
+        pipeline.train_batches(digits, BatchConfig(repeats=3), batch_size=8, **fields)
     with pytest.raises(UserError, match="repeats=2 cannot be used with unlabelled rows"):
         pipeline.train_batches(
             digits,
-            pipeline.BatchConfig(repeats=2, unlabelled_per_labelled=1),
+            BatchConfig(repeats=2, unlabelled_per_labelled=1),
             batch_size=8,
             **fields,
         )
@@ -332,7 +333,7 @@ def test_a_batch_of_no_whole_groups_is_refused_at_once(digits):
     with pytest.raises(UserError, match=r"batch_size=8 .* 2 without: make it a multiple of 3"):
         pipeline.train_batches(
             digits,
-            pipeline.BatchConfig(unlabelled_per_labelled=2),
+            BatchConfig(unlabelled_per_labelled=2),
             batch_size=8,
             seed=0,
             start_step=0,
@@ -431,7 +432,7 @@ def test_bad_images_up_to_the_limit_have_weight_0_and_are_named_once(digits, cap
     dataset = broken(digits, {4, 9})
     stream = pipeline.train_batches(
         dataset,
-        pipeline.BatchConfig(max_bad_fraction=2 / 360),
+        BatchConfig(max_bad_fraction=2 / 360),
         batch_size=60,
         seed=0,
         start_step=0,
@@ -458,7 +459,7 @@ def test_bad_images_beyond_the_limit_stop_the_run(digits, fraction, bad, stops):
     dataset = broken(digits, set(range(bad)))
     stream = pipeline.train_batches(
         dataset,
-        pipeline.BatchConfig(max_bad_fraction=fraction),
+        BatchConfig(max_bad_fraction=fraction),
         batch_size=60,
         seed=0,
         start_step=0,
@@ -471,7 +472,7 @@ def test_bad_images_beyond_the_limit_stop_the_run(digits, fraction, bad, stops):
         within = broken(digits, set(range(bad - 1)))
         stream = pipeline.train_batches(
             within,
-            pipeline.BatchConfig(max_bad_fraction=fraction),
+            BatchConfig(max_bad_fraction=fraction),
             batch_size=60,
             seed=0,
             start_step=0,
@@ -495,7 +496,7 @@ def test_evaluation_of_nothing_but_bad_images_is_an_error(digits):
 def test_errors_cross_from_a_worker(image_folder):
     wrong = load("folder", "train", dir=image_folder(), image_size=16, train_crop="none")
     stream = pipeline.train_batches(
-        wrong, pipeline.BatchConfig(num_workers=1), batch_size=4, seed=0, start_step=0, num_steps=4
+        wrong, BatchConfig(num_workers=1), batch_size=4, seed=0, start_step=0, num_steps=4
     )
     with pytest.raises(UserError, match=r"\.jpg is 40x30, not 16x16"):
         next(stream)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jaxcnn.data import load, pipeline
+from jaxcnn.data.fields import BatchConfig
 from jaxcnn.errors import UserError
 
 
@@ -104,7 +105,7 @@ def test_it_can_be_sent_to_workers(prepared, num_workers):
     arguments = {"batch_size": 3, "seed": 0}
     stream = pipeline.train_batches(
         source,
-        pipeline.BatchConfig(num_workers=num_workers),
+        BatchConfig(num_workers=num_workers),
         start_step=0,
         num_steps=4,
         **arguments,

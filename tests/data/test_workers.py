@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from jaxcnn.data import load, pipeline, prefetch, worker
+from jaxcnn.data.fields import BatchConfig
 from jaxcnn.errors import EXIT_STUCK, UserError
 from jaxcnn.run.preemption import StopRequest
 from jaxcnn.training.loop import Loop
@@ -58,9 +59,7 @@ def gone(pids: list[int], seconds: float) -> bool:
 
 
 def test_closing_the_iterator_stops_the_workers(files):
-    stream = pipeline.train_batches(
-        files, pipeline.BatchConfig(num_workers=2), num_steps=10**6, **FIELDS
-    )
+    stream = pipeline.train_batches(files, BatchConfig(num_workers=2), num_steps=10**6, **FIELDS)
     next(stream)
     assert len(workers()) == 2
     stream.close()
@@ -71,9 +70,7 @@ def test_a_killed_worker_is_started_again_and_the_batches_are_the_same(files, ca
     logging.getLogger("jaxcnn").propagate = True
     monkeypatch.setattr(worker, "PIPE_BYTES", 4096)  # or a worker ends before it is killed
     whole = list(pipeline.train_batches(files, num_steps=30, **FIELDS))
-    stream = pipeline.train_batches(
-        files, pipeline.BatchConfig(num_workers=2), num_steps=30, **FIELDS
-    )
+    stream = pipeline.train_batches(files, BatchConfig(num_workers=2), num_steps=30, **FIELDS)
     batches = []
     for batch in stream:
         batches.append(batch)
@@ -162,9 +159,10 @@ def test_an_error_in_a_worker_keeps_its_kind_and_message():
 SCRIPT = """
 import sys
 from jaxcnn.data import load, pipeline
+from jaxcnn.data.fields import BatchConfig
 files = load("folder", "train", dir=sys.argv[1], image_size=16)
 stream = pipeline.train_batches(
-    files, pipeline.BatchConfig(num_workers=2), batch_size=8, seed=0, start_step=0,
+    files, BatchConfig(num_workers=2), batch_size=8, seed=0, start_step=0,
     num_steps=10**6)
 next(stream)
 print("ready", flush=True)

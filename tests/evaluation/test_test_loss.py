@@ -11,6 +11,7 @@ from jaxcnn.evaluation import report
 from jaxcnn.evaluation.evaluator import make_evaluator, make_predictor
 from jaxcnn.run.distributed import replicate
 from jaxcnn.training import losses, selection
+from jaxcnn.training.fields import LossConfig
 from tests.marks import exhaustive
 
 
@@ -36,7 +37,7 @@ def test_an_evaluation_s_loss_is_the_objective_s_main_term(name, smoothing):
     config, dataset, model, variables, logits = make(name, smoothing)
     labels = jnp.asarray(dataset.labels)
     # The objective itself, of a network without further heads.
-    objective = losses.make_objective(losses.LossConfig(name, smoothing, aux_weight=9.0))
+    objective = losses.make_objective(LossConfig(name, smoothing, aux_weight=9.0))
     wanted = float(objective(logits, {}, labels, 0.5).mean())
     nll = float(optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean())
     assert wanted != pytest.approx(nll, rel=1e-2) or (name, smoothing) == ("cross_entropy", 0.0)

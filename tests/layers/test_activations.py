@@ -21,7 +21,8 @@ from jaxcnn.layers.activations import (
     prelu,
     rrelu,
 )
-from jaxcnn.training.losses import LossConfig, make_objective
+from jaxcnn.training.fields import LossConfig
+from jaxcnn.training.losses import make_objective
 from jaxcnn.training.steps import StepParts, make_eval_step, make_train_step
 
 X = (-2.0, -0.5, 0.0, 0.75, 3.0)

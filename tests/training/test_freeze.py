@@ -15,9 +15,9 @@ from jaxcnn.layers import BatchNorm
 from jaxcnn.layers.norm import by_running_statistics
 from jaxcnn.layers.split_norm import SplitBatchNorm
 from jaxcnn.ops.reductions import norm
+from jaxcnn.training.fields import OPTIMIZERS, LossConfig
 from jaxcnn.training.initialize import prepare_state
-from jaxcnn.training.losses import LossConfig, cross_entropy, make_objective
-from jaxcnn.training.optim import OPTIMIZERS
+from jaxcnn.training.losses import cross_entropy, make_objective
 from jaxcnn.training.state import initial_state
 from jaxcnn.training.steps import StepParts, make_train_step
 from tests.marks import slow

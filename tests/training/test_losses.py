@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from jaxcnn.errors import UserError
+from jaxcnn.training.fields import LossConfig
 from jaxcnn.training.losses import (
-    LossConfig,
     balanced_weights,
     cross_entropy,
     make_objective,

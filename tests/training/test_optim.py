@@ -8,7 +8,8 @@ import pytest
 
 from jaxcnn.config import build, config_dict
 from jaxcnn.errors import UserError
-from jaxcnn.training.optim import OptimizerConfig, decay_mask, limit_rms, make_transform
+from jaxcnn.training.fields import OptimizerConfig
+from jaxcnn.training.optim import decay_mask, limit_rms, make_transform
 
 RATES = (0.1, 0.1, 0.02, 0.05, 0.3)
 SHAPES = {"conv/kernel": (3, 2), "conv/bias": (2,), "norm/scale": (2,)}

@@ -9,7 +9,9 @@ import pytest
 from jaxcnn.config import build
 from jaxcnn.config.config_dict import base_config, freeze
 from jaxcnn.errors import UserError
-from jaxcnn.training.schedules import Plan, ScheduleConfig, is_due, length_in_steps, make_schedule
+from jaxcnn.training.fields import ScheduleConfig
+from jaxcnn.training.lengths import length_in_steps
+from jaxcnn.training.schedules import Plan, is_due, make_schedule
 
 EPOCH = Fraction(1437, 64)  # no whole number of steps
 

@@ -11,11 +11,13 @@ import pytest
 from flax import linen as nn
 
 from jaxcnn.config import build, build_data, recipes
-from jaxcnn.data.pipeline import BatchConfig, train_batch
+from jaxcnn.data.fields import BatchConfig
+from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.layers.split_norm import SplitBatchNorm
 from jaxcnn.run import distributed
-from jaxcnn.training.losses import LossConfig, make_objective
+from jaxcnn.training.fields import LossConfig
+from jaxcnn.training.losses import make_objective
 from jaxcnn.training.optim import Optimizer
 from jaxcnn.training.state import TrainState
 from jaxcnn.training.steps import StepParts, make_train_step

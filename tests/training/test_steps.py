@@ -23,10 +23,10 @@ from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluate import check_size
 from jaxcnn.models.densenet import DenseNet
 from jaxcnn.run import distributed
+from jaxcnn.training.fields import LossConfig, OptimizerConfig, ScheduleConfig
 from jaxcnn.training.initialize import prepare_state
-from jaxcnn.training.losses import LossConfig, cross_entropy, make_objective
-from jaxcnn.training.optim import OptimizerConfig, make_optimizer
-from jaxcnn.training.schedules import ScheduleConfig
+from jaxcnn.training.losses import cross_entropy, make_objective
+from jaxcnn.training.optim import make_optimizer
 from jaxcnn.training.state import initial_state
 from jaxcnn.training.steps import StepParts, make_eval_step, make_train_step, make_train_steps
 

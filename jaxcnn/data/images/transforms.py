@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxcnn.config import spec
 from jaxcnn.data.dataset import UnreadableImageError
+from jaxcnn.data.fields import EVAL_CROPS, INTERPOLATIONS, TRAIN_CROPS
 from jaxcnn.data.images.decode import convert, decode, open_image, orientation, reason, upright
 from jaxcnn.data.source import Source
 from jaxcnn.errors import UserError, nearest
@@ -19,45 +19,12 @@ from jaxcnn.errors import UserError, nearest
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-TRAIN_CROPS = ("resize", "random_resized", "scale_jitter", "frame", "none")
 RANDOM_CROPS = ("random_resized", "scale_jitter")
-EVAL_CROPS = ("center", "resize", "frame", "none")
-INTERPOLATIONS = ("bilinear", "bicubic")
 AREA_RANGE = (0.08, 1.0)
 ASPECT_RANGE = (3 / 4, 4 / 3)
 TRIES = 10
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
-
-
-@dataclasses.dataclass(frozen=True)
-class CropConfig(spec.Section):
-    """Part of the section `data`: crops of image files; see `Cropper`."""
-
-    image_size: int = spec.field(32, "height and width of training images, pixels", spec.side)
-    eval_image_size: int = spec.field(
-        0,
-        "height and width of evaluation images, for networks that take any size; 0: image_size",
-        spec.side_or_none,
-    )
-    channels: int = spec.field(
-        3, "1 (grey) | 3 (RGB); synthetic images have any number", spec.whole(1, 1024)
-    )
-    train_crop: str = spec.field("resize", " | ".join(TRAIN_CROPS), spec.choice(*TRAIN_CROPS))
-    eval_crop: str = spec.field("resize", " | ".join(EVAL_CROPS), spec.choice(*EVAL_CROPS))
-    resize: int = spec.field(
-        0, "short side before the centre crop, pixels; 0: image_size x 256/224", spec.side_or_none
-    )
-    interpolation: str = spec.field(
-        "bilinear",
-        "how crops are resized: " + " | ".join(INTERPOLATIONS),
-        spec.choice(*INTERPOLATIONS),
-    )
-    scale_range: tuple[int, int] = spec.field(
-        (256, 480),
-        "scale_jitter only: smallest and largest short side, pixels",
-        spec.several(spec.side, least=2, most=2),
-    )
 
 
 @dataclasses.dataclass(frozen=True)

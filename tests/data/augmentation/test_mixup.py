@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from jaxcnn.data import load
 from jaxcnn.data.augmentation.augment import AugmentConfig, augment, example_keys
 from jaxcnn.data.augmentation.mixup import MixupConfig, cutmix, mixup, mixup_or_cutmix
-from jaxcnn.data.pipeline import BatchConfig, train_batch
+from jaxcnn.data.fields import BatchConfig
+from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
 
 COUNT = 2000

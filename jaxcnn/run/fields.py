@@ -1,9 +1,10 @@
-"""Fields of a run as a whole, which are in no section of its config."""
+"""The sections `checkpoint` and `log` of a config, and the fields without a section."""
 
 import dataclasses
 from typing import Any
 
 from jaxcnn.config import spec
+from jaxcnn.training.lengths import length, some_length
 
 PRECISIONS = ("default", "tensorfloat32", "float32")
 
@@ -57,4 +58,37 @@ class RunFields(spec.Section):
         "default",
         "precision of float32 products on accelerators: " + " | ".join(PRECISIONS),
         spec.choice(*PRECISIONS),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig(spec.Section):
+    """Section `checkpoint`."""
+
+    every: str = spec.field("1epochs", "length between checkpoints", length)
+    keep_latest: int = spec.field(
+        2, "newest checkpoints that are kept; 0 counts as 1", spec.whole(0, 10**6)
+    )
+    keep_best: int = spec.field(
+        1, "best checkpoints that are kept; a better one is saved at once", spec.whole(0, 10**6)
+    )
+    keep_at: tuple[str, ...] = spec.field(
+        (),
+        "lengths after which a checkpoint is saved that is never deleted, such as ('1epochs',"
+        " '5epochs'): pictures of how features develop need several",
+        spec.several(some_length),
+    )
+    metric: str = spec.field(
+        "top1", "top1 | top5: metric of the best checkpoint", spec.choice("top1", "top5")
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class LogConfig(spec.Section):
+    """Section `log`."""
+
+    every: str = spec.field("20steps", "length between records", length)
+    tensorboard: bool = spec.field(False, "also write TensorBoard files", spec.flag)
+    report: bool = spec.field(
+        False, "write report.html at the end (python -m jaxcnn.report makes it later)", spec.flag
     )

@@ -1,4 +1,4 @@
-"""Section `model` of a config."""
+"""The section `model` of a config."""
 
 import dataclasses
 from collections.abc import Mapping

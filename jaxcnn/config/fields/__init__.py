@@ -1,1 +1,0 @@
-"""The sections of a config whose fields configure no single file."""
