@@ -27,28 +27,9 @@ DEPTHS = ("bases", "depth", "stage_sizes")
 OVERRIDES = "model.overrides."
 
 
-def _stage(value: Any) -> str:
-    """Checks a pair (fraction of the run, image size)."""
-    fits = isinstance(value, tuple | list) and len(value) == 2
-    if (
-        fits
-        and not spec.real(0, 1, below=True)(value[0])
-        and not spec.whole(1, spec.LARGEST_SIDE)(value[1])
-    ):
-        return ""
-    return f"(share of the run below 1, size to {spec.LARGEST_SIDE}), as (0.5, 224)"
-
-
 @dataclasses.dataclass(frozen=True)
 class DataConfig(BatchConfig, MixupConfig, AugmentConfig, NormalizeConfig, CacheConfig, LoadConfig):
     """Section `data`."""
-
-    size_schedule: tuple[tuple[float, int], ...] = spec.field(
-        (),
-        "image sizes that change during training: pairs (fraction of the run, size from there on),"
-        " such as ((0.0, 128), (0.5, 224)); () is image_size throughout",
-        spec.several(_stage),
-    )
 
 
 @dataclasses.dataclass(frozen=True)
