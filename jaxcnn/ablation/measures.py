@@ -275,22 +275,24 @@ def copied_start(
     """Training loss by epoch of a network that starts from layers of one trained before.
 
     Both are trained here, so the ablation trains none. The loss of a run whose last steps were not
-    finite is nan.
+    finite is nan. Variants of one config share a directory, so a network that starts from another
+    one has a workdir of its own.
 
     Args:
       config: of the network.
-      directory: where the two workdirs are.
+      directory: where the workdirs are.
       first: the fields of the other network that differ; None starts all layers at random.
       layers: an `init_map`, what is taken over.
     """
     from jaxcnn.training import train
 
+    workdir = directory / ("random" if first is None else "copied")
     if first is not None:
         train.run(changed(config, first), directory / "first")
         start = {"init_from": str((directory / "first").resolve()), "init_map": tuple(layers)}
         config = changed(config, start)
-    train.run(config, directory / "second")
-    records = MetricWriter(directory / "second", active=False).records()
+    train.run(config, workdir)
+    records = MetricWriter(workdir, active=False).records()
     losses = [(r["epoch"], r["train/loss"]) for r in records if "train/loss" in r]
     return [*losses, (losses[-1][0], math.nan)] if skips_at_end(records) else losses
 
