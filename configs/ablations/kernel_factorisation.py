@@ -7,6 +7,7 @@ Source: Simonyan and Zisserman, 2014, §2.3; Szegedy et al., "Rethinking the Inc
 Architecture", 2015, §3.
 Design: NiN's MNIST network with 48 maps in and out of the large kernels, which are those of stages
 2 and 3 (the first stage has 3x3, as 1x3 and 3x1 in the asymmetric ones).
+The networks start from He's weights.
 """
 
 from jaxcnn.ablation import Ablation, Claim, Sizes
@@ -14,7 +15,8 @@ from jaxcnn.config.recipes.ablation import on_glyphs
 
 
 def get_ablation():
-    config = on_glyphs("nin_mnist", epochs=30, rate=1e-3)
+    config = on_glyphs("nin_mnist", epochs=60, rate=3e-3)
+    config.model.kernel_init = "he_normal"
     config.model.overrides.features = ((48, 32, 48), (48, 32, 48), (48, 48))
     config.model.overrides.kernel_sizes = (3, 5, 5)
     seven = {"model.overrides.kernel_sizes": (3, 7, 7)}
