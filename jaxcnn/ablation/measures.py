@@ -275,8 +275,7 @@ def copied_start(
     """Training loss by epoch of a network that starts from layers of one trained before.
 
     Both are trained here, so the ablation trains none. The loss of a run whose last steps were not
-    finite is nan. Variants of one config share a directory, so a network that starts from another
-    one has a workdir of its own.
+    finite is nan. Variants of one config share a directory; one of them at most may have `first`.
 
     Args:
       config: of the network.

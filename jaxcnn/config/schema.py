@@ -1,6 +1,6 @@
 """The typed config `RunConfig` with all its sections.
 
-Each folder declares the fields that configure it in its `fields.py`.
+Each folder declares its fields in its `fields.py`, and augmentation beside its operations.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from jaxcnn.config import spec
 from jaxcnn.config.renamed import RENAMED
 from jaxcnn.data.augmentation.augment import AugmentConfig
 from jaxcnn.data.augmentation.mixup import MixupConfig
-from jaxcnn.data.fields import BatchConfig, CacheConfig, LoadConfig, NormalizeConfig
+from jaxcnn.data.fields import BatchConfig, CacheConfig, LoadConfig, NormalizeConfig, SizeConfig
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.evaluation.fields import EvalConfig
 from jaxcnn.models.fields import ModelConfig
@@ -28,7 +28,9 @@ OVERRIDES = "model.overrides."
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig(BatchConfig, MixupConfig, AugmentConfig, NormalizeConfig, CacheConfig, LoadConfig):
+class DataConfig(
+    SizeConfig, BatchConfig, MixupConfig, AugmentConfig, NormalizeConfig, CacheConfig, LoadConfig
+):
     """Section `data`."""
 
 

@@ -1,4 +1,4 @@
-"""Declares config fields: each once, in the fields.py of a folder.
+"""Declares config fields: each once, in the `fields.py` of its folder or beside an augmentation.
 
 A section is a frozen dataclass. `field` makes its fields with default, one line of documentation,
 and check. `config.schema` combines the sections.

@@ -121,18 +121,6 @@ class NormalizeConfig(spec.Section):
     zca_epsilon: float = spec.field(0.1, "zca only: added to the variances", spec.positive)
 
 
-def _stage(value: Any) -> str:
-    """Checks a pair (fraction of the run, image size)."""
-    fits = isinstance(value, tuple | list) and len(value) == 2
-    if (
-        fits
-        and not spec.real(0, 1, below=True)(value[0])
-        and not spec.whole(1, spec.LARGEST_SIDE)(value[1])
-    ):
-        return ""
-    return f"(share of the run below 1, size to {spec.LARGEST_SIDE}), as (0.5, 224)"
-
-
 @dataclasses.dataclass(frozen=True)
 class BatchConfig(spec.Section):
     """Part of the section `data`: how examples are combined into batches."""
@@ -160,6 +148,24 @@ class BatchConfig(spec.Section):
     max_bad_fraction: float = spec.field(
         0.001, "fraction of images that may be unreadable before the run stops", spec.share
     )
+
+
+def _stage(value: Any) -> str:
+    """Checks a pair (fraction of the run, image size)."""
+    fits = isinstance(value, tuple | list) and len(value) == 2
+    if (
+        fits
+        and not spec.real(0, 1, below=True)(value[0])
+        and not spec.whole(1, spec.LARGEST_SIDE)(value[1])
+    ):
+        return ""
+    return f"(share of the run below 1, size to {spec.LARGEST_SIDE}), as (0.5, 224)"
+
+
+@dataclasses.dataclass(frozen=True)
+class SizeConfig(spec.Section):
+    """Part of the section `data`: sizes of the training images that change during a run."""
+
     size_schedule: tuple[tuple[float, int], ...] = spec.field(
         (),
         "image sizes that change during training: pairs (fraction of the run, size from there on),"

@@ -101,6 +101,7 @@ def rbf_map(logits: jax.Array, labels: jax.Array, rubbish: float = 0.1) -> jax.A
     return rbf_mse(logits, labels) + everything
 
 
+# The names are also in `fields.LOSSES`; a test compares them.
 LOSSES: dict[str, HeadLoss] = {
     "cross_entropy": cross_entropy,
     "squared_hinge": squared_hinge,

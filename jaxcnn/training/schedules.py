@@ -1,4 +1,4 @@
-"""Run lengths in epochs or steps; learning rates as functions of the step."""
+"""The plan of a run in steps; learning rates as functions of the step."""
 
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
