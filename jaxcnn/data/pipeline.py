@@ -43,7 +43,6 @@ repeat: int32 [b], number of the example's view in its epoch; 0 without repeats.
 weight: float32 [b], 1, or 0 for padding and for unreadable images (all zeros).
 """
 
-
 DEFAULTS = BatchConfig()
 NAMED = 10  # bad files named in the log; later ones are only counted
 _log = logging.getLogger("jaxcnn")
