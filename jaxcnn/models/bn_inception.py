@@ -150,6 +150,8 @@ class BNInception(NormNetwork):
       modules: rows of each stage.
       separable_stem: see `Stem`.
       dropout_rate: share of features dropped before the classifier.
+      remat: whether the backward pass keeps only the input of every module and computes the module
+        again, for less memory.
 
     Raises:
       UserError: if images are not of rank 4.
@@ -158,6 +160,7 @@ class BNInception(NormNetwork):
     modules: Sequence[Sequence[Row]] = MODULES
     separable_stem: bool = False
     dropout_rate: float = 0.0
+    remat: bool = False
     norm_epsilon: float = 1e-3
 
     @nn.compact
@@ -168,7 +171,8 @@ class BNInception(NormNetwork):
 
         x = Stem(**layers, separable=self.separable_stem, name="stem")(images)
         for i, rows in enumerate(self.modules):
-            x = Stage([module(row) for row in rows], **layers, name=f"stage{i + 1}")(x)
+            modules = [module(row) for row in rows]
+            x = Stage(modules, **layers, remat=self.remat, name=f"stage{i + 1}")(x)
         dropout = Dropout(self.dropout_rate, deterministic=not train)
         return self.classify(global_average_pool(x), he_truncated_normal, dropout)
 

@@ -39,6 +39,7 @@ from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.head import runs_auxiliary
 from jaxcnn.layers.inception_blocks import Branches, Chain, Fork, Layer, Step, fork
 from jaxcnn.layers.initializers import caffe_xavier
+from jaxcnn.layers.recompute import recomputed
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.network import NormNetwork
 from jaxcnn.ops.lrn import local_response_norm, response_norm
@@ -131,12 +132,13 @@ def module(widths: Widths, large_kernel: int, reduced: bool = True) -> Fork:
 
 
 class Stage(nn.Module):
-    """Consecutive modules `block1`, `block2`, …."""
+    """Consecutive modules `block1`, `block2`, …; for `remat` see `GoogLeNet`."""
 
     modules: Sequence[Fork]
     conv: Constructor
     norm: Constructor | None
     act: Activation
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -148,8 +150,9 @@ class Stage(nn.Module):
           x: (N, H, W, C).
           tap: called with the number of each module, counted from 1, and its output.
         """
+        branches = recomputed(Branches) if self.remat else Branches
         for number, table in enumerate(self.modules, start=1):
-            x = Branches(table, self.conv, self.norm, self.act, name=f"block{number}")(x)
+            x = branches(table, self.conv, self.norm, self.act, name=f"block{number}")(x)
             if tap is not None:
                 tap(number, x)
         return x
@@ -207,6 +210,8 @@ class GoogLeNet(NormNetwork):
       aux_dropout_rate: dropout rate of the auxiliary heads.
       transform_input: whether to convert images normalised by ImageNet's mean and deviation to [-1,
         1], for weights trained on that range.
+      remat: whether the backward pass keeps only the input of every module and computes the module
+        again, for less memory.
       dense_init: initialiser of the hidden layers of the auxiliary heads.
       classifier_init: initialiser of the classifiers.
       bias_init: initialiser of all biases but the classifiers', which start at zero.
@@ -225,6 +230,7 @@ class GoogLeNet(NormNetwork):
     dropout_rate: float = 0.4
     aux_dropout_rate: float = 0.7
     transform_input: bool = False
+    remat: bool = False
     dense_init: Initializer = caffe_xavier
     classifier_init: Initializer = caffe_xavier
     bias_init: Initializer = nn.initializers.constant(0.2)
@@ -248,6 +254,7 @@ class GoogLeNet(NormNetwork):
             Stage(
                 [module(w, self.large_kernel, self.reduced) for w in rows],
                 **layers,
+                remat=self.remat,
                 name=f"stage{i}",
             )
             for i, rows in enumerate(self.modules, start=1)

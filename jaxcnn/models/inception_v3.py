@@ -37,6 +37,7 @@ from jaxcnn.layers.conv import Activation, Constructor
 from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.head import runs_auxiliary
 from jaxcnn.layers.inception_blocks import AVERAGE, MAX, Branches, Chain, Fork, Layer, Pool, fork
+from jaxcnn.layers.recompute import recomputed
 from jaxcnn.layers.scan import apply_scanned
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.googlenet import to_plus_minus_one
@@ -188,6 +189,8 @@ class InceptionV3(NormNetwork):
       dropout_rate: share of features dropped before the classifier.
       transform_input: whether to convert images normalised by ImageNet's mean and deviation to [-1,
         1], for weights trained on that range.
+      remat: whether the backward pass keeps only the input of every module and computes the module
+        again, for less memory.
 
     Raises:
       UserError: if images are not of rank 4, or too small for the last stage or the auxiliary head.
@@ -201,6 +204,7 @@ class InceptionV3(NormNetwork):
     aux_heads: bool = False
     dropout_rate: float = 0.2
     transform_input: bool = False
+    remat: bool = False
     norm_epsilon: float = 1e-3
 
     @nn.compact
@@ -208,7 +212,7 @@ class InceptionV3(NormNetwork):
         """Returns logits, or features if `num_classes` is 0; see the class."""
         check_images(images, smallest=75)
         layers = self.layers(train, truncated_normal(0.1))
-        branches = partial(Branches, **layers)
+        branches = partial(recomputed(Branches) if self.remat else Branches, **layers)
         average = partial(AVERAGE, count_include_pad=self.count_include_pad)
         a = [module_a(p, self.stage1_kernel_size, average) for p in self.pool_features]
         b = [module_b(c, average) for c in self.inner_features]

@@ -36,6 +36,7 @@ from jaxcnn.layers.conv import Constructor
 from jaxcnn.layers.dropout import Dropout
 from jaxcnn.layers.head import runs_auxiliary
 from jaxcnn.layers.inception_blocks import AVERAGE, MAX, Branches, Chain, Fork, Layer, Step, fork
+from jaxcnn.layers.recompute import recomputed
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.inception_v3 import STEM as STEM_V3
 from jaxcnn.models.inception_v3 import AuxiliaryHead, Stage, truncated_normal, valid3x3
@@ -167,6 +168,8 @@ class InceptionV4(NormNetwork):
       aux_heads: whether there is an auxiliary head, that of Inception v3. If it runs, images must
         be at least 299x299.
       dropout_rate: share of features dropped before the classifier.
+      remat: whether the backward pass keeps only the input of every module and computes the module
+        again, for less memory.
       scan_units: whether to compile one module per stage and run the others in a loop
         (`jax.lax.scan`), with the same variables and numbers: the network starts sooner.
         Intermediates of these modules cannot be captured.
@@ -182,6 +185,7 @@ class InceptionV4(NormNetwork):
     smallest: int = 75
     aux_heads: bool = False
     dropout_rate: float = 0.2
+    remat: bool = False
     scan_units: bool = False
     norm_epsilon: float = 1e-3
 
@@ -191,7 +195,8 @@ class InceptionV4(NormNetwork):
         check_images(images, self.smallest)
         layers = self.layers(train, truncated_normal(0.1))
         first, second, third = (self.blocks(i, **layers) for i in range(3))
-        to_second, to_third = (partial(Branches, t, **layers) for t in self.reductions)
+        reduction = self.module_of(Branches, **layers)
+        to_second, to_third = (partial(reduction, table) for table in self.reductions)
 
         x = Chain(self.stem, **layers, name="stem")(images)
         stage = partial(Stage, scan=self.scan_units)
@@ -209,7 +214,12 @@ class InceptionV4(NormNetwork):
 
     def blocks(self, stage: int, **layers: Any) -> list[Constructor]:
         """Returns the modules of a stage, counted from 0."""
-        return [partial(Branches, self.modules[stage], **layers)] * self.stage_sizes[stage]
+        block = self.module_of(Branches, table=self.modules[stage], **layers)
+        return [block] * self.stage_sizes[stage]
+
+    def module_of(self, kind: type[Branches], **fields: Any) -> Constructor:
+        """Returns the constructor of modules of a class; `fields` are theirs."""
+        return partial(recomputed(kind) if self.remat else kind, **fields)
 
     def tail(self, x: jax.Array, **layers: Any) -> jax.Array:
         """Returns the maps to be averaged."""
@@ -240,7 +250,9 @@ class InceptionResNet(InceptionV4):
 
     def blocks(self, stage: int, **layers: Any) -> list[Constructor]:
         """Returns the modules of a stage, counted from 0."""
-        block = partial(ResidualBranches, self.modules[stage], residual=self.residual, **layers)
+        block = self.module_of(
+            ResidualBranches, table=self.modules[stage], residual=self.residual, **layers
+        )
         blocks: list[Constructor] = [partial(block, scale=self.scales[stage])] * self.stage_sizes[
             stage
         ]

@@ -40,6 +40,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.layers import global_average_pool, he_normal_fan_out, residual
 from jaxcnn.layers.conv import Constructor
 from jaxcnn.layers.dropout import Dropout
+from jaxcnn.layers.recompute import recomputed
 from jaxcnn.layers.residual import ResidualUnit, Stage, check_shortcut, stem
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.network import NormNetwork
@@ -148,6 +149,7 @@ class PreActResNet(NormNetwork):
         every stage (timm's bottlenecks), C in every unit; "none" is the plain network.
       zero_init_last: whether the last convolution of every unit starts at zero.
       dropout_rate: share of inputs dropped before every convolution of a unit but the first.
+      remat: whether the backward pass computes every unit again; see `ResNet`.
       scan_units: whether to compile one unit per stage and run the others in a loop; see `ResNet`.
         Not supported with dropout, whose draws would differ.
 
@@ -170,6 +172,7 @@ class PreActResNet(NormNetwork):
     shortcut: str = "B"
     zero_init_last: bool = False
     dropout_rate: float = 0.0
+    remat: bool = False
     scan_units: bool = False
 
     @nn.compact
@@ -208,7 +211,7 @@ class PreActResNet(NormNetwork):
     def unit(self, train: bool, **fields: Any) -> Constructor:
         """Returns the constructor of units; `fields` are those that the network sets."""
         return partial(
-            self.block,
+            recomputed(self.block) if self.remat else self.block,
             shortcut="B" if self.shortcut == "first" else self.shortcut,
             zero_init_last=self.zero_init_last,
             dropout=partial(Dropout, self.dropout_rate, deterministic=not train),

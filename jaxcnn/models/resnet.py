@@ -37,6 +37,7 @@ from flax import linen as nn
 from jaxcnn.errors import UserError
 from jaxcnn.layers import global_average_pool, he_normal_fan_out
 from jaxcnn.layers.conv import Constructor
+from jaxcnn.layers.recompute import recomputed
 from jaxcnn.layers.residual import SHORTCUTS, Drop, ResidualUnit, Stage, check_shortcut, stem
 from jaxcnn.models.checks import check_images
 from jaxcnn.models.network import NormNetwork
@@ -99,6 +100,8 @@ class ResNet(NormNetwork):
         instead), B projects by 1x1 and BN if the shape changes, C projects in every unit; "none" is
         the plain network.
       zero_init_last: whether the last BN of every unit starts at scale zero.
+      remat: whether the backward pass keeps only the input of every unit and computes the unit
+        again, for less memory.
       scan_units: whether to compile one unit per stage and run the others by `jax.lax.scan`, with
         the same variables and numbers: very deep networks start sooner. Intermediates of these
         units cannot be captured.
@@ -117,6 +120,7 @@ class ResNet(NormNetwork):
     ceil_pool: bool = False
     shortcut: str = "B"
     zero_init_last: bool = False
+    remat: bool = False
     scan_units: bool = False
 
     @nn.compact
@@ -126,7 +130,7 @@ class ResNet(NormNetwork):
         check_shortcut(self.shortcut, SHORTCUTS, self.zero_init_last)
         layers = self.layers(train, he_normal_fan_out)
         block = partial(
-            self.block,
+            recomputed(self.block) if self.remat else self.block,
             shortcut=self.shortcut,
             zero_init_last=self.zero_init_last,
             cardinality=self.cardinality,

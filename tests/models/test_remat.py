@@ -1,0 +1,126 @@
+"""`remat` keeps less for the backward pass, and changes neither variables nor numbers."""
+
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcnn.layers.inception_blocks import MAX, Layer, fork
+from jaxcnn.models.bn_inception import BNInception
+from jaxcnn.models.googlenet import GoogLeNet, Widths
+from jaxcnn.models.identity_mappings import VariantBasicBlock, VariantResNet
+from jaxcnn.models.inception_v3 import InceptionV3
+from jaxcnn.models.inception_v4 import InceptionResNet, InceptionV4
+from jaxcnn.models.preact_resnet import PreActBasicBlock, PreActBottleneck, PreActResNet
+from jaxcnn.models.resnet import BasicBlock, Bottleneck, ResNet
+from jaxcnn.models.stochastic_depth import StochasticDepthResNet
+
+small = {"num_classes": 3, "stage_sizes": (1, 3), "width": 4, "cifar_stem": True}
+halve = fork([Layer(8, 3, 2, padding=0)], [MAX])
+inception = {
+    "num_classes": 3,
+    "stem": (Layer(8, 3, 2),),
+    "modules": [
+        fork([Layer(width // 2)], [Layer(4), Layer(width // 2, 3)]) for width in (8, 16, 24)
+    ],
+    "reductions": (halve, halve),
+    "stage_sizes": (1, 3, 1),
+    "smallest": 32,
+    "dropout_rate": 0.0,
+}
+NETWORKS = {
+    "basic": partial(ResNet, block=BasicBlock, **small),
+    "bottleneck": partial(ResNet, block=partial(Bottleneck, stride_first=True), **small),
+    "loop": partial(ResNet, block=BasicBlock, scan_units=True, **small),
+    "pre-activation": partial(PreActResNet, block=PreActBottleneck, **small),
+    "dropout": partial(PreActResNet, block=PreActBasicBlock, dropout_rate=0.3, **small),
+    "ordering": partial(
+        VariantResNet, block=VariantBasicBlock, ordering="bn_after_addition", **small
+    ),
+    "stochastic depth": partial(StochasticDepthResNet, block=BasicBlock, **small),
+    "skipping": partial(StochasticDepthResNet, block=BasicBlock, skip_dropped=True, **small),
+    "GoogLeNet": partial(
+        GoogLeNet,
+        num_classes=3,
+        modules=[[Widths(*6 * [16])] * size for size in (1, 2, 1)],
+        dropout_rate=0.0,
+    ),
+    "BN-Inception": partial(BNInception, num_classes=3),
+    "Inception v3": partial(InceptionV3, num_classes=3, dropout_rate=0.0),
+    "Inception-v4": partial(InceptionV4, **inception),
+    "Inception-ResNet": partial(InceptionResNet, **inception),
+    "Inception-ResNet, loop": partial(InceptionResNet, scan_units=True, **inception),
+}
+IN_THE_GATE = ("basic", "stochastic depth", "GoogLeNet", "Inception-ResNet")
+QUICK = ("basic", "GoogLeNet")
+
+
+def side(model):
+    residual = isinstance(model, ResNet | PreActResNet)
+    return 8 if residual else 75 if isinstance(model, InceptionV3) else 32
+
+
+def trained(model, variables, images):
+    """Loss and statistics, and the gradients, of a step of training."""
+
+    def loss(params):
+        rngs = {"drop_path": jax.random.key(5), "dropout": jax.random.key(6)}
+        logits, updated = model.apply(
+            {**variables, "params": params}, images, train=True, rngs=rngs, mutable=["batch_stats"]
+        )
+        return jnp.sum(jnp.sin(logits)), updated
+
+    return jax.value_and_grad(loss, has_aux=True)(variables["params"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in IN_THE_GATE else pytest.mark.exhaustive)
+        for name in NETWORKS
+    ],
+)
+def test_recomputing_changes_no_number(name):
+    plain, again = (NETWORKS[name](remat=remat, dtype=jnp.float64) for remat in (False, True))
+    with jax.enable_x64(True):
+        pixels = side(plain)
+        images = np.random.default_rng(0).normal(size=(2, pixels, pixels, 3))
+        variables = jax.jit(plain.init)(jax.random.key(0), images)
+        forms = [jax.eval_shape(model.init, jax.random.key(0), images) for model in (plain, again)]
+        chex.assert_trees_all_equal_shapes_and_dtypes(*forms)
+        outcomes = [jax.jit(partial(trained, m))(variables, images) for m in (again, plain)]
+        chex.assert_trees_all_close(*outcomes, rtol=1e-5, atol=1e-6)
+
+
+def kept(model):
+    """Numbers that the gradient keeps for its backward pass."""
+    pixels = side(model)
+    images = jax.ShapeDtypeStruct((4, pixels, pixels, 3), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+
+    def backward(variables, images):
+        def logits(params):
+            rngs = {"drop_path": jax.random.key(5), "dropout": jax.random.key(6)}
+            given = {**variables, "params": params}
+            return model.apply(given, images, train=True, rngs=rngs, mutable=["batch_stats"])[0]
+
+        return jax.vjp(logits, variables["params"])[1]
+
+    leaves = jax.tree.leaves(jax.eval_shape(backward, variables, images))
+    return sum(leaf.size for leaf in leaves if leaf.ndim == 4 and leaf.shape[0] == 4)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in NETWORKS
+        if "loop" not in name
+    ],
+)
+def test_recomputing_keeps_less(name):
+    assert kept(NETWORKS[name](remat=True)) < 0.8 * kept(NETWORKS[name]())
