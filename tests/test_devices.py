@@ -138,6 +138,7 @@ def test_replicas_stay_bit_equal_for_20_steps():
     assert leaf_digests(first.params) != leaf_digests(jax.tree.map(lambda x: x[0], host.params))
 
 
+@pytest.mark.slow
 def test_batch_that_does_not_divide_is_refused(tmp_path):
     flags = (*LENET, f"--workdir={tmp_path}", "--config.train.batch_size=30")
     _, err = finish(start(*flags, devices=4), code=2)

@@ -27,6 +27,7 @@ def command(module, *flags, **changes):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "platform"), [("main", "cuda"), ("predict", "nonsense"), ("interop.convert", "tpu")]
 )

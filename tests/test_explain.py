@@ -70,6 +70,7 @@ def test_one_class_is_explained_for_all_images(photo_run, photos, tmp_path):
         main([*flags, "--class=dgo"])
 
 
+@pytest.mark.slow
 def test_a_method_that_refuses_is_one_line_and_the_others_go_on(tmp_path, capsys):
     image = tmp_path / "a.png"
     Image.fromarray(np.full((32, 32), 80, np.uint8)).save(image)

@@ -42,6 +42,7 @@ def test_initialisers_are_compared(tmp_path, capsys):
     assert float(stem["weight_variance"]) == pytest.approx(2 / 27, rel=0.5)
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_the_functions(tmp_path):
     """Of a fresh network with BatchNorm: by the statistics of the images, noise of the seed."""
     arguments = ["cifar_resnet20", *SMALL, "--part=signal,residual", "--seed=3"]

@@ -74,6 +74,7 @@ def preview(directory, *flags):
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_the_command_writes_one_file(tmp_path):
     flags = (f"--config={ROOT}/configs/cifar_resnet20.py:synthetic", "--config.data.cutmix=1.0")
     done = preview(tmp_path, *flags, "--count=12", "--step=7")

@@ -106,6 +106,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 def test_commands_are_right_and_wrong_ones_would_be_noticed(tmp_path):
     """See `tests.shell_blocks`, which runs where the files of the examples are."""
     right = sorted({line for text in (README, *PAGES.values()) for line in commands(text)})

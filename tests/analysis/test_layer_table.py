@@ -60,6 +60,7 @@ def test_a_dense_block_has_a_connection_from_each_layer_to_each_later_one():
     assert not [note for note in of("cifar_resnet20", stage_sizes=(1, 1)).notes if "direct" in note]
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_are_rows_of_their_own():
     plain, with_heads = of("googlenet"), of("googlenet", aux_heads=True)
     unused = [row for row in with_heads.rows if row.kind == "unused"]

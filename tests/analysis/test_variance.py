@@ -75,6 +75,7 @@ def test_a_deep_relu_network_is_predicted_in_both_directions(gain):
         assert abs(np.log(one.gradient_rms / one.measured.gradient_rms)) < np.log(1.5), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", [nn.relu, nn.leaky_relu])
 @pytest.mark.parametrize("bias", [-0.5, 1.0])
 def test_biases_that_are_not_zero_are_predicted(act, bias):

@@ -28,6 +28,7 @@ def by_gradient(model):
     return gradient
 
 
+@pytest.mark.slow
 def test_a_method_that_looks_at_the_image_alone_fails():
     model, variables, images = small(size=16, count=4)
     methods = {"edges": edges, "gradient": by_gradient(model)}

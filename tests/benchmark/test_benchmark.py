@@ -99,6 +99,7 @@ def test_losses_are_compared_over_four_images_in_float64():
     assert (work.images.shape[0], work.images.dtype, work.mode) == (4, np.float64, "train")
 
 
+@pytest.mark.slow
 def test_a_network_that_fails_does_not_lose_the_others(monkeypatch, capsys):
     def fails_once(name, *rest):
         if name == "lenet5":
@@ -241,6 +242,7 @@ def test_the_largest_batch_that_fits_is_found(memory, bent):
     assert list(known) == sorted(known)
 
 
+@pytest.mark.slow
 def test_memory_of_a_training_step(capsys, tmp_path):
     assert fit.parse_memory("1.5GB") == 1_500_000_000
     assert fit.parse_memory("2 MiB") == 2**21

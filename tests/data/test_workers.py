@@ -87,6 +87,7 @@ def test_a_killed_worker_is_started_again_and_the_batches_are_the_same(files, ca
     assert all("SIGKILL" in line for line in said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["killed", "exit", "hangs"])
 def test_a_worker_that_never_gets_on_ends_the_run_in_one_line(how, monkeypatch):
     def make(step):

@@ -134,6 +134,7 @@ def test_what_slim_changes():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bn_inception", "inception_v2_slim"])
 def test_any_size_of_image(name):
     logits, _ = jax.eval_shape(create_model(name).init_with_output, jax.random.key(0), images(1))

@@ -80,6 +80,7 @@ def test_compression_rounds_down():
     assert params["transition1"]["conv"]["kernel"].shape == (1, 1, 7, 3)
 
 
+@pytest.mark.slow
 def test_b_alone_and_c_alone():
     b = shapes(cifar_densenet(40, 12, bottleneck=True))
     assert stage_sizes(b) == (6, 6, 6)
@@ -236,6 +237,7 @@ def test_what_does_not_exist_says_so(make, message):
         make()
 
 
+@pytest.mark.slow
 @OUR_FORMS
 def test_the_program_of_a_block_grows_with_its_depth_not_its_square():
     """Without the barrier in the gradient every reader would add up what all later layers give."""

@@ -109,6 +109,7 @@ def check_forward_mode(model, x, derivative=lambda cost: cost):
     assert not ours_in(along, x, params, statistics)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", in_the_gate(SMALL, SMALL.keys() - OF_THE_SAME_LAYERS))
 def test_no_form_of_ours_is_left_in_a_family(family):
     check_forward_mode(build(family, **MORE.get(family, {})), images(family))

@@ -238,6 +238,7 @@ def test_drop_path_needs_its_rng_in_training_only():
         jax.eval_shape(lambda v: model.apply(v, x, train=True, mutable=["batch_stats"]), variables)
 
 
+@pytest.mark.slow
 def test_deepest_column_alone_is_a_network_of_only_that_column(tiny):
     """Against a plain network that has nothing but the layers of column 3."""
     x, variables = tiny

@@ -82,6 +82,7 @@ def test_large_kernel_and_reductions_of_each_branch(name, large, trace):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "count"),
     [
@@ -103,6 +104,7 @@ def test_auxiliary_heads_read_the_first_and_the_fourth_module():
     assert [kernel.shape for kernel in kernels] == [(1, 1, 6, 128), (1, 1, 18, 128)]
 
 
+@pytest.mark.slow
 def test_auxiliary_logits_appear_where_they_are_asked_for():
     model = create_model("googlenet_torchvision", 7, aux_heads=True, modules=NARROW)
     init = partial(model.init, mutable=["params", "batch_stats"])

@@ -122,6 +122,7 @@ def test_parameters_with_the_auxiliary_head():
     assert "aux1_head" not in shapes(model.clone(aux_heads=False))["params"]
 
 
+@pytest.mark.slow
 def test_auxiliary_head_runs_where_it_is_asked_for():
     model = InceptionV3(7, aux_heads=True, **SHORT)
     variables = shapes(model, 299)
@@ -145,6 +146,7 @@ def test_auxiliary_head_runs_where_it_is_asked_for():
         run(298, train=True, mutable=["batch_stats"])
 
 
+@pytest.mark.slow
 def test_dropout_stands_in_front_of_the_classifier():
     for rate, fields in ((0.2, {}), (0.5, {"dropout_rate": 0.5})):
         model = InceptionV3(aux_heads=True, **SHORT, **fields)

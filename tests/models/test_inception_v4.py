@@ -108,6 +108,7 @@ def test_residual_module(linear, start):
     np.testing.assert_allclose(net.apply(variables, x), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES[1:])
 def test_scales_of_the_stages(name):
     seen = {}
@@ -132,6 +133,7 @@ def test_scales_of_the_stages(name):
         assert seen == {"stage1": [(0.1, False)], "stage3": [(0.3, False)]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "channels"), [(NAMES[0], 1024), *map(exhaustive, NAMES[1:], (896, 1088, 1152))]
 )

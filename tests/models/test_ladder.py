@@ -205,6 +205,7 @@ def test_rows_of_one_kind_alone_are_safe(kind, start):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
 
 
+@pytest.mark.slow
 def test_constant_units_are_not_amplified_and_a_single_row_is_safe(start):
     x = images()
     model = small()

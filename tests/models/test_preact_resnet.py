@@ -203,6 +203,7 @@ def test_position_of_the_stride(model, conv1, conv2):
     assert size["stage2/block1/conv2"][:2] == (conv2, conv2)
 
 
+@pytest.mark.slow
 def test_the_last_unit_of_a_stage_may_halve_the_map(start):
     """Its shortcut is every second pixel: with a last convolution of zero that is the unit."""
     fields = {"cifar_stem": True, "stem_norm": False, "shortcut": "first", "stride_last": True}

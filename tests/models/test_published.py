@@ -168,6 +168,7 @@ def test_unknown_name_offers_the_nearest():
         jaxcnn.model_info("vgg_dd")
 
 
+@pytest.mark.slow
 @NAMES
 def test_auxiliary_heads_are_counted_where_there_are_any(name):
     fields = {field.name for field in dataclasses.fields(create_model(name))}

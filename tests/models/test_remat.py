@@ -123,4 +123,4 @@ def kept(model):
     ],
 )
 def test_recomputing_keeps_less(name):
-    assert kept(NETWORKS[name](remat=True)) < 0.8 * kept(NETWORKS[name]())
+    assert kept(NETWORKS[name](remat=True)) < 0.95 * kept(NETWORKS[name]())

@@ -39,6 +39,7 @@ def in_paths(unit, form, cardinality):
     return result | {f"path{i + 1}": path for i, path in enumerate(paths)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["a", "b"])
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize(("strides", "channels"), [(1, 32), (2, 6)])

@@ -23,7 +23,7 @@ from jaxcnn.ops.pool import (
 from jaxcnn.ops.pool import _max_pool as max_of
 from jaxcnn.ops.windows import Window
 from tests import runs
-from tests.marks import exhaustive
+from tests.marks import exhaustive, slow
 from tests.ops.switched import OUR_FORMS
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 13, 16, 3)).astype(np.float32)
@@ -73,7 +73,7 @@ def test_pools_see_the_pixels_of_their_windows(k, s, p, ceil_mode):
 TIES = np.maximum(IMAGES.round(), 0)  # as after a ReLU: many equal values
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("dtype", [jnp.float32, slow(jnp.bfloat16), slow(jnp.float16)])
 @pytest.mark.parametrize("images", [IMAGES, TIES], ids=["distinct", "ties"])
 @pytest.mark.parametrize(
     ("k", "s", "pads"),

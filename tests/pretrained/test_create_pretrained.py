@@ -29,12 +29,13 @@ def answers(model, variables, images):
     return np.asarray(jax.jit(model.apply)(variables, images))
 
 
-FAST = ("resnet18", "resnet50", "resnet34")  # one of each form of file
+# One of each form of file is in the gate, and the first one in the plain run of the tests.
+MARKS = {"resnet18": [], "resnet50": [pytest.mark.slow], "resnet34": [pytest.mark.slow]}
 
 
 @pytest.mark.parametrize(
     "small",
-    [pytest.param(name, marks=[pytest.mark.exhaustive] * (name not in FAST)) for name in FAMILIES],
+    [pytest.param(name, marks=MARKS.get(name, [pytest.mark.exhaustive])) for name in FAMILIES],
     indirect=True,
 )
 def test_a_network_has_the_variables_of_the_file_and_answers_in_every_form(small):
@@ -136,6 +137,7 @@ def image(tmp_path):
     return tmp_path / "cat.png"
 
 
+@pytest.mark.slow
 def test_commands_take_weights_by_name(small, image, tmp_path, capsys):
     name, wanted = f"--weights={small.name}", jaxcnn.load(small.name).predict(image)[0]
     predict.main([name, "--topk=1", str(image)])

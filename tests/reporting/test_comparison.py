@@ -60,6 +60,7 @@ def test_the_order_of_the_runs_turns_the_difference(two):
     assert back["p, McNemar"] == there["p, McNemar"]
 
 
+@pytest.mark.slow
 def test_identical_runs_do_not_differ():
     runs = [run(LABELS, PREDICTED), run(LABELS, PREDICTED, "second")]
     rows = {row[0]: row[1] for row in texts(comparison.pairs(runs)[1])}

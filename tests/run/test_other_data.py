@@ -19,6 +19,7 @@ def picture(path, size=20):
     Image.fromarray(pixels).save(path)
 
 
+@pytest.mark.slow
 def test_images_that_come_go_and_change_are_noticed(tmp_path, capsys):
     root, run = tmp_path / "photos", tmp_path / "run"
     photos.write_photos(root)

@@ -146,6 +146,7 @@ def test_the_last_test_that_was_stopped_is_done_again(tmp_path, build, monkeypat
     assert lasting(tmp_path / "broken") == lasting(tmp_path / "unbroken")
 
 
+@pytest.mark.slow
 def test_a_run_killed_after_its_last_checkpoint_has_the_whole_result(tmp_path, build, monkeypatch):
     config = make_config(log="7steps", checkpoint="5steps")
     unbroken = train.run(freeze(config), tmp_path / "unbroken", make_programs=build)

@@ -155,6 +155,7 @@ def test_folders_with_and_without_each_split(folder, tmp_path, capsys, caplog, m
         train.run(freeze(config), tmp_path / "refused")
 
 
+@pytest.mark.slow
 def test_training_images_alone(folder, tmp_path, capsys):
     shutil.copytree(folder / "train", tmp_path / "photos" / "train")
     config = make_config(tmp_path / "photos")

@@ -517,6 +517,7 @@ def test_with_sync_bn_four_devices_are_one():
 # Number formats ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_bfloat16_is_for_the_computation_only():
     model = DenseNet(
         num_classes=5, growth_rate=4, stage_sizes=(1, 1), cifar_stem=True, dtype=jnp.bfloat16
@@ -566,6 +567,7 @@ def test_an_evaluation_step_sums_what_counts_and_counts_what_is_seen():
         )
 
 
+@pytest.mark.slow
 def test_a_step_on_mixed_images_takes_the_mixed_loss_and_counts_the_larger_share():
     model, batch = Linear(), make_batch(weight=SOME_WITHOUT_WEIGHT)
     state = start(model)
