@@ -7,8 +7,9 @@ is one of these, by rule:
   agrees               the difference is on the side of the claim
   contradicts          it is on the other side
   equivalent within x  the claim sees a difference, and it is less than x on either side
-  could not be seen    none of these; of a claim that sees a difference, with the one that these
-                       runs would have shown with a probability of 80 %
+  could not be seen    none of these, with the difference that these runs would have shown with a
+                       probability of 80 %; of a claim that sees none, with the margin within which
+                       they would have found equal variants
 
 The tests are t-tests over seeds. Those of the claims of a page share 5 % of error (Holm, "A Simple
 Sequentially Rejective Multiple Test Procedure", 1979); equivalence is two one-sided tests
@@ -99,8 +100,10 @@ class Finding(NamedTuple):
       claim: what was claimed.
       difference: first less second, or first divided by second on a logarithmic scale.
       verdict: a sentence that begins with one of the words of this module; "" without a claim.
-      detectable: the least difference, or factor, that would have been seen; nan if unknown.
-      seeds: number of seeds with which the difference that was found would be seen; 0 if unknown.
+      detectable: the least difference, or the least margin, that would have been seen, of
+        logarithms if there are any; nan if unknown.
+      seeds: number of seeds with which the difference that was found would be seen; 0 if unknown or
+        if the claim sees none.
     """
 
     claim: Claim
@@ -241,11 +244,10 @@ class _Test(NamedTuple):
         between = interval(values, log=self.log) if values else Interval(*[math.nan] * 3)
         said = self._verdict(level, LEVEL / claims) if self.claim.relation else ""
         detectable, seeds = math.nan, 0
-        if self.claim.relation in ("<", ">") and len(self.values) > 1:
+        if self.claim.relation and len(self.values) > 1:
             detectable, seeds = self._power(claims)
             if said == UNSEEN:
-                seen = self._words(detectable) if detectable < self.widest else "nothing"
-                said = f"{UNSEEN} ({seen} would have been)"
+                said = f"{UNSEEN} ({self._seen(detectable)} would have been)"
         if self.claim.relation and sum(self.diverged):
             names = (self.claim.first, self.claim.second)
             lost = [
@@ -280,20 +282,30 @@ class _Test(NamedTuple):
     def _power(self, claims: int) -> tuple[float, int]:
         """Returns the effect that these runs would show, and seeds for the one that they have.
 
-        The spread of few runs is itself uncertain, so the effect takes the upper end of its
-        one-sided interval of 80 %.
+        Of a claim with a margin, it is the margin that they would show of equal variants, and no
+        number of seeds. The spread of few runs is itself uncertain, so the effect takes the upper
+        end of its one-sided interval of 80 %.
         """
         from scipy import stats
 
         count, spread = len(self.values), self.deviation
         upper = spread * math.sqrt((count - 1) / stats.chi2.ppf(1 - POWER, count - 1))
-        tails = stats.t.ppf([1 - LEVEL / 2 / claims, POWER], count - 1).sum()
-        effect = float(tails * upper / math.sqrt(count))
+        differs = self.claim.relation in ("<", ">")
+        both = self.claim.relation == "~"  # sides, each of which may fail
+        chances = [1 - LEVEL / (1 + differs) / claims, (1 + POWER) / 2 if both else POWER]
+        effect = float(stats.t.ppf(chances, count - 1).sum() * upper / math.sqrt(count))
         mean = abs(statistics.fmean(self.values))
-        if not mean:
+        if not mean or not differs:
             return effect, 0
-        number = float(stats.norm.ppf([1 - LEVEL / 2 / claims, POWER]).sum() * spread / mean) ** 2
+        number = float(stats.norm.ppf(chances).sum() * spread / mean) ** 2
         return effect, math.ceil(min(number, 1e6)) + 2  # two, for Student's wider tails
+
+    def _seen(self, detectable: float) -> str:
+        """Returns "0.013", "within 0.013" of a claim with a margin, or "nothing"."""
+        differs = self.claim.relation in ("<", ">")
+        if not detectable < self.widest or (sum(self.diverged) and not differs):
+            return "nothing"
+        return f"{'' if differs else 'within '}{self._words(detectable)}"
 
     def _words(self, amount: float, *, add: bool = True) -> str:
         """Returns "0.013", or "a factor of 1.3" of a logarithm."""

@@ -174,6 +174,22 @@ def test_what_could_not_be_seen_says_what_could():
     assert wide == "could not be seen (a factor of 2.51 would have been)"
 
 
+@pytest.mark.parametrize(("relation", "tails"), [(">=", 2.0150 + 0.9195), ("~", 2.0150 + 1.4759)])
+def test_equality_that_could_not_be_seen_says_within_which_margin_it_could(relation, tails):
+    """Equal variants are found equal with 80 %: by one test, or by both of two with 90 % each."""
+    noise = NOISE * 30
+    margin = tails * np.std(noise, ddof=1) * (5 / 2.3425) ** 0.5 / 6**0.5
+    found = verdict(relation, SEEDS + noise, SEEDS)
+    assert found.detectable == pytest.approx(margin, rel=1e-3)
+    assert found.verdict == f"could not be seen (within {margin:.2g} would have been)"
+    assert found.seeds == 0
+    assert verdict(relation, SEEDS + noise, SEEDS, margin=2 * margin).verdict.startswith("agrees")
+    ratios = verdict(relation, np.exp(10 * noise), 1 + 0 * SEEDS, metric="train/loss").verdict
+    assert ratios.startswith("could not be seen (within a factor of ")
+    lost = verdict(relation, [*SEEDS[:5] + noise[:5], float("nan")], SEEDS).verdict
+    assert lost == "could not be seen (nothing would have been); lost: 1 of 6 runs of a"
+
+
 def test_more_claims_need_clearer_differences():
     """The rule of Holm: the clearest counts at 5 % of all, the next at 5 % of the rest."""
     assert statistics._holm([0.01]) == [0.05]
