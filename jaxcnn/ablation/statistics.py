@@ -303,7 +303,7 @@ class _Test(NamedTuple):
     def _seen(self, detectable: float) -> str:
         """Returns "0.013", "within 0.013" of a claim with a margin, or "nothing"."""
         differs = self.claim.relation in ("<", ">")
-        if not detectable < self.widest or (sum(self.diverged) and not differs):
+        if not detectable < self.widest or (any(self.diverged) and not differs):
             return "nothing"
         return f"{'' if differs else 'within '}{self._words(detectable)}"
 

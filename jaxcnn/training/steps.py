@@ -17,6 +17,7 @@ from jaxcnn.data.augmentation import augment as augmentation
 from jaxcnn.data.augmentation.mixup import Mixed
 from jaxcnn.evaluation.multicrop import CENTER, Protocol, make_scores
 from jaxcnn.layers.norm import by_batch_statistics, by_running_statistics
+from jaxcnn.ops.collectives import all_reduce
 from jaxcnn.ops.reductions import norm
 from jaxcnn.training.losses import HeadLoss, Objective, cross_entropy, mixed_labels
 from jaxcnn.training.metrics import classification_sums, top_k_hits
@@ -91,10 +92,11 @@ def make_train_step(parts: StepParts) -> TrainStep:
 def _train_step(parts: StepParts, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     optimizer, weight = parts.optimizer, batch["weight"]
     counts = jnp.sum(weight), jnp.sum(weight * (batch["label"] >= 0))
-    totals = jax.tree.map(lambda n: jnp.maximum(n, 1), _over_devices(parts, jax.lax.psum, counts))
+    counts = all_reduce(jax.lax.psum, counts, parts.axis_name)
+    totals = jax.tree.map(lambda n: jnp.maximum(n, 1), counts)
     shares = _accumulated(parts, state, batch, totals)
-    grads, loss, top1 = _over_devices(parts, jax.lax.psum, (shares[0], *shares[2:]))
-    batch_stats = _over_devices(parts, jax.lax.pmean, shares[1])
+    grads, loss, top1 = all_reduce(jax.lax.psum, (shares[0], *shares[2:]), parts.axis_name)
+    batch_stats = all_reduce(jax.lax.pmean, shares[1], parts.axis_name)
 
     rate = optimizer.rate(state.step, state.opt_state)
     updates, transform_state = optimizer.transform(rate).update(
@@ -119,10 +121,6 @@ def _train_step(parts: StepParts, state: TrainState, batch: Batch) -> tuple[Trai
         "skipped": 1 - finite.astype(jnp.int32),
     }
     return state.replace(step=state.step + 1), metrics
-
-
-def _over_devices(parts: StepParts, reduce: Callable, tree: Any) -> Any:
-    return tree if parts.axis_name is None else reduce(tree, parts.axis_name)
 
 
 def _kept_where_frozen(
