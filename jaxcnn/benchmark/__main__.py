@@ -114,12 +114,15 @@ def set_up(flags: argparse.Namespace) -> int:
 def _fit(flags: argparse.Namespace) -> None:
     """Prints which batch of each network fits."""
     from jaxcnn.benchmark import fit
+    from jaxcnn.run import distributed
 
     memory, found = fit.parse_memory(flags.memory or ""), []
     fields = {"remat": True} if flags.remat else {}
     for name in flags.model.split(","):
         found.append(fit.measure(name, memory, flags.size, flags.dtype, fields))
         print(fit.sentence(found[-1], flags.dtype) + "\n", flush=True)
+    if flags.remat and not distributed.recomputes():
+        print(f"remat {distributed.NO_RECOMPUTATION}")
     if flags.json:
         content = {"mode": "fit", "measured": list(map(fit.as_record, found))}
         with whole_file(flags.json) as file:

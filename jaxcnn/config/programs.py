@@ -1,6 +1,7 @@
 """Builds the pure functions of a run from its config and data."""
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -28,6 +29,8 @@ from jaxcnn.training.steps import (
     make_train_step,
     make_train_steps,
 )
+
+LOG = logging.getLogger("jaxcnn")
 
 
 class Programs(NamedTuple):
@@ -81,6 +84,8 @@ def make_programs(
         parameters=parameters,
     )
     augment = build_data.make_augment(config)
+    if getattr(model, "remat", False) and not distributed.recomputes():
+        LOG.warning("model.overrides.remat %s", distributed.NO_RECOMPUTATION)
     parts = StepParts(
         model,
         optimizer,

@@ -25,6 +25,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxcnn.errors import EXIT_PEER_LOST, EXIT_STUCK, UserError
 
 AXIS = "batch"
+KEEP_BARRIERS = "--xla_disable_hlo_passes=cse_barrier_expander"  # of XLA:CPU
+NO_RECOMPUTATION = f"saves memory on the CPU only with XLA_FLAGS={KEEP_BARRIERS}"
 MOST_CALLS = 50  # largest number of calls of `Agreement` without communication
 
 
@@ -41,6 +43,15 @@ def device_count() -> int:
 def platform() -> str:
     """Returns the default platform: "cpu", "gpu" or "tpu"."""
     return jax.default_backend()
+
+
+def recomputes() -> bool:
+    """Whether XLA computes again what `jax.checkpoint` does not keep.
+
+    XLA:CPU removes the barriers that `jax.checkpoint` sets, unless `XLA_FLAGS` has `KEEP_BARRIERS`.
+    It then takes what it has computed before, and keeps it for longer.
+    """
+    return platform() != "cpu" or KEEP_BARRIERS in os.environ.get("XLA_FLAGS", "")
 
 
 def process_index() -> int:

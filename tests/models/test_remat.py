@@ -8,8 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcnn.config import build, config_dict, programs
+from jaxcnn.data.synthetic import load_synthetic
 from jaxcnn.layers.inception_blocks import MAX, Layer, fork
 from jaxcnn.models.bn_inception import BNInception
+from jaxcnn.models.densenet import DenseNet
 from jaxcnn.models.googlenet import GoogLeNet, Widths
 from jaxcnn.models.identity_mappings import VariantBasicBlock, VariantResNet
 from jaxcnn.models.inception_v3 import InceptionV3
@@ -17,6 +20,7 @@ from jaxcnn.models.inception_v4 import InceptionResNet, InceptionV4
 from jaxcnn.models.preact_resnet import PreActBasicBlock, PreActBottleneck, PreActResNet
 from jaxcnn.models.resnet import BasicBlock, Bottleneck, ResNet
 from jaxcnn.models.stochastic_depth import StochasticDepthResNet
+from jaxcnn.run import distributed
 
 small = {"num_classes": 3, "stage_sizes": (1, 3), "width": 4, "cifar_stem": True}
 halve = fork([Layer(8, 3, 2, padding=0)], [MAX])
@@ -94,6 +98,49 @@ def test_recomputing_changes_no_number(name):
         chex.assert_trees_all_equal_shapes_and_dtypes(*forms)
         outcomes = [jax.jit(partial(trained, m))(variables, images) for m in (again, plain)]
         chex.assert_trees_all_close(*outcomes, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["ResNet", "DenseNet"])
+def test_a_program_holds_less(network):
+    """Where XLA keeps the barriers; without this flag XLA:CPU takes them away."""
+    deep = {"num_classes": 3, "stage_sizes": (6,), "cifar_stem": True}
+    make = {
+        "ResNet": partial(ResNet, block=BasicBlock, width=16, **deep),
+        "DenseNet": partial(DenseNet, growth_rate=16, **deep),
+    }[network]
+    flag, _, value = distributed.KEEP_BARRIERS.removeprefix("--").partition("=")
+    images = jax.ShapeDtypeStruct((16, 16, 16, 3), jnp.float32)
+
+    def memory(model):
+        variables = jax.eval_shape(model.init, jax.random.key(0), images)
+        lowered = jax.jit(partial(trained, model)).lower(variables, images)
+        compiled = lowered.compile(compiler_options={flag: value})
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert memory(make(remat=True)) < 0.8 * memory(make())
+
+
+@pytest.mark.parametrize(
+    ("remat", "flags", "platform", "said"),
+    [
+        (True, "", "cpu", True),
+        (False, "", "cpu", False),
+        (True, f"--xla_dump_to=x {distributed.KEEP_BARRIERS}", "cpu", False),
+        (True, "", "gpu", False),
+    ],
+)
+def test_a_run_says_where_it_saves_nothing(remat, flags, platform, said, monkeypatch, caplog):
+    config = config_dict.base_config()
+    config.model.name = "cifar_resnet20"
+    config.model.overrides = {"stage_sizes": (1,), "remat": remat}
+    config.train.batch_size = 4
+    dataset = load_synthetic("train", image_size=8, channels=3, num_classes=2, num_examples=8)
+    plan = build.make_plan(config, dataset.num_examples)
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    monkeypatch.setattr(distributed, "platform", lambda: platform)
+    programs.make_programs(config_dict.freeze(config), dataset, dataset, plan)
+    assert (distributed.NO_RECOMPUTATION in caplog.text) == said
 
 
 def kept(model):
