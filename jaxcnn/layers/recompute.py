@@ -12,7 +12,7 @@ def recomputed(constructor: Constructor) -> Constructor:
 
     The backward pass computes everything inside such a module a second time. Variables and numbers
     are the same. Chen, Xu, Zhang and Guestrin, "Training Deep Nets with Sublinear Memory Cost",
-    2016, arXiv 1604.06174, §3. XLA:CPU undoes it, and takes more memory and time, unless `XLA_FLAGS`
+    2016, arXiv 1604.06174, §3. XLA:CPU undoes it, and takes more memory, unless `XLA_FLAGS`
     has `--xla_disable_hlo_passes=cse_barrier_expander`.
 
     Args:
