@@ -8,8 +8,8 @@ is one of these, by rule:
   contradicts          it is on the other side
   equivalent within x  the claim sees a difference, and it is less than x on either side
   could not be seen    none of these, with the difference that these runs would have shown with a
-                       probability of 80 %; of a claim that sees none, with the margin within which
-                       they would have found equal variants
+                       probability of 80 %; of a claim with a margin, with the margin for which they
+                       would have agreed with this probability, if the variants were equal
 
 The tests are t-tests over seeds. Those of the claims of a page share 5 % of error (Holm, "A Simple
 Sequentially Rejective Multiple Test Procedure", 1979); equivalence is two one-sided tests
@@ -100,8 +100,8 @@ class Finding(NamedTuple):
       claim: what was claimed.
       difference: first less second, or first divided by second on a logarithmic scale.
       verdict: a sentence that begins with one of the words of this module; "" without a claim.
-      detectable: the least difference, or the least margin, that would have been seen, of
-        logarithms if there are any; nan if unknown.
+      detectable: the least difference, or the least margin, that would have been seen; on a
+        logarithmic scale the logarithm of the factor. nan if unknown.
       seeds: number of seeds with which the difference that was found would be seen; 0 if unknown or
         if the claim sees none.
     """
@@ -182,9 +182,14 @@ class _Test(NamedTuple):
         return cls(claim, both, size(margin), log, (lost[0], lost[1]), runs, better, high - low)
 
     @property
+    def differs(self) -> bool:
+        """Whether the claim is a difference, and not that one is equal or no worse."""
+        return self.claim.relation in ("<", ">")
+
+    @property
     def p(self) -> float:
         """Probability of so clear a result if the claim were not so."""
-        if self.claim.relation in ("<", ">"):
+        if self.differs:
             if sum(self.diverged):
                 return self._p_of_diverged()
             return 2 * min(self.above(0.0), self.below(0.0))
@@ -246,7 +251,9 @@ class _Test(NamedTuple):
         detectable, seeds = math.nan, 0
         if self.claim.relation and len(self.values) > 1:
             detectable, seeds = self._power(claims)
-            if said == UNSEEN:
+            if said == UNSEEN and not self.differs and detectable <= self.margin:
+                said = f"{UNSEEN} (the difference is near the margin)"
+            elif said == UNSEEN:
                 said = f"{UNSEEN} ({self._seen(detectable)} would have been)"
         if self.claim.relation and sum(self.diverged):
             names = (self.claim.first, self.claim.second)
@@ -260,7 +267,7 @@ class _Test(NamedTuple):
 
     def _verdict(self, level: float, other: float) -> str:
         relation, within = self.claim.relation, self._words(self.margin, add=False)
-        if relation in ("<", ">"):
+        if self.differs:
             close = not sum(self.diverged) and self._equivalence() <= other
             if self.p <= level:
                 side = statistics.fmean(self.values) if len(self.values) > 1 else self.worst_side
@@ -290,22 +297,23 @@ class _Test(NamedTuple):
 
         count, spread = len(self.values), self.deviation
         upper = spread * math.sqrt((count - 1) / stats.chi2.ppf(1 - POWER, count - 1))
-        differs = self.claim.relation in ("<", ">")
+        if not self.differs and any(self.diverged):
+            return math.nan, 0
         both = self.claim.relation == "~"  # sides, each of which may fail
-        chances = [1 - LEVEL / (1 + differs) / claims, (1 + POWER) / 2 if both else POWER]
+        chances = [1 - LEVEL / (1 + self.differs) / claims, (1 + POWER) / 2 if both else POWER]
         effect = float(stats.t.ppf(chances, count - 1).sum() * upper / math.sqrt(count))
         mean = abs(statistics.fmean(self.values))
-        if not mean or not differs:
+        if not mean or not self.differs:
             return effect, 0
         number = float(stats.norm.ppf(chances).sum() * spread / mean) ** 2
         return effect, math.ceil(min(number, 1e6)) + 2  # two, for Student's wider tails
 
     def _seen(self, detectable: float) -> str:
         """Returns "0.013", "within 0.013" of a claim with a margin, or "nothing"."""
-        differs = self.claim.relation in ("<", ">")
-        if not detectable < self.widest or (any(self.diverged) and not differs):
+        widest = min(self.widest, math.log(1e6)) if self.log else self.widest
+        if not detectable < widest:
             return "nothing"
-        return f"{'' if differs else 'within '}{self._words(detectable)}"
+        return f"{'' if self.differs else 'within '}{self._words(detectable)}"
 
     def _words(self, amount: float, *, add: bool = True) -> str:
         """Returns "0.013", or "a factor of 1.3" of a logarithm."""

@@ -137,7 +137,8 @@ def sentence(fit: Fit, dtype: str) -> str:
     there = _shown(fit.memory)
     what = f"{fit.name}, {height}x{width}, {dtype}"
     if not fit.batch:
-        answer = f"{what}: not one image fits {there}; try a smaller --size, or --remat"
+        answer = f"{what}: not one image fits {there}; try a smaller --size"
+        answer += ", or --remat" * distributed.recomputes()
     else:
         answer = (
             f"{what}: a batch of {fit.batch:,} fits {there}; a training step with SGD and momentum"

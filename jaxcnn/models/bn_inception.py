@@ -151,7 +151,7 @@ class BNInception(NormNetwork):
       separable_stem: see `Stem`.
       dropout_rate: share of features dropped before the classifier.
       remat: whether the backward pass keeps only the input of every module and computes the module
-        again, for less memory.
+        again, for less memory; see `jaxcnn.layers.recompute`.
 
     Raises:
       UserError: if images are not of rank 4.

@@ -211,7 +211,7 @@ class GoogLeNet(NormNetwork):
       transform_input: whether to convert images normalised by ImageNet's mean and deviation to [-1,
         1], for weights trained on that range.
       remat: whether the backward pass keeps only the input of every module and computes the module
-        again, for less memory.
+        again, for less memory; see `jaxcnn.layers.recompute`.
       dense_init: initialiser of the hidden layers of the auxiliary heads.
       classifier_init: initialiser of the classifiers.
       bias_init: initialiser of all biases but the classifiers', which start at zero.

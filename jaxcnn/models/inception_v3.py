@@ -190,7 +190,7 @@ class InceptionV3(NormNetwork):
       transform_input: whether to convert images normalised by ImageNet's mean and deviation to [-1,
         1], for weights trained on that range.
       remat: whether the backward pass keeps only the input of every module and computes the module
-        again, for less memory.
+        again, for less memory; see `jaxcnn.layers.recompute`.
 
     Raises:
       UserError: if images are not of rank 4, or too small for the last stage or the auxiliary head.

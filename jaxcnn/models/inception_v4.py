@@ -169,7 +169,7 @@ class InceptionV4(NormNetwork):
         be at least 299x299.
       dropout_rate: share of features dropped before the classifier.
       remat: whether the backward pass keeps only the input of every module and computes the module
-        again, for less memory.
+        again, for less memory; see `jaxcnn.layers.recompute`.
       scan_units: whether to compile one module per stage and run the others in a loop
         (`jax.lax.scan`), with the same variables and numbers: the network starts sooner.
         Intermediates of these modules cannot be captured.

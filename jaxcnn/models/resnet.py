@@ -101,7 +101,7 @@ class ResNet(NormNetwork):
         the plain network.
       zero_init_last: whether the last BN of every unit starts at scale zero.
       remat: whether the backward pass keeps only the input of every unit and computes the unit
-        again, for less memory.
+        again, for less memory; see `jaxcnn.layers.recompute`.
       scan_units: whether to compile one unit per stage and run the others by `jax.lax.scan`, with
         the same variables and numbers: very deep networks start sooner. Intermediates of these
         units cannot be captured.

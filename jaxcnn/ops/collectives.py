@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 SMALL = 2**16  # numbers of an array that travels together with others
+MOST = 2**22  # numbers that travel together, as a copy
 
 
 def all_reduce(reduce: Callable[..., Any], tree: Any, axis_name: str | None) -> Any:
@@ -24,10 +25,17 @@ def all_reduce(reduce: Callable[..., Any], tree: Any, axis_name: str | None) -> 
     """
     if axis_name is None:
         return tree
+    if jax.lax.psum(1, axis_name) == 1:  # nothing waits
+        return jax.tree.map(lambda leaf: reduce(leaf, axis_name), tree)
     leaves, structure = jax.tree.flatten(tree)
     joined: dict[Any, list[int]] = {}
+    sizes: dict[Any, int] = {}
     for number, leaf in enumerate(leaves):
-        joined.setdefault(leaf.dtype if leaf.size <= SMALL else number, []).append(number)
+        group: Any = number
+        if leaf.size <= SMALL:
+            sizes[leaf.dtype] = sizes.get(leaf.dtype, 0) + leaf.size
+            group = leaf.dtype, sizes[leaf.dtype] // MOST
+        joined.setdefault(group, []).append(number)
     for numbers in joined.values():
         parts = [leaves[number] for number in numbers]
         ends = np.cumsum([part.size for part in parts])

@@ -26,7 +26,7 @@ from jaxcnn.errors import EXIT_PEER_LOST, EXIT_STUCK, UserError
 
 AXIS = "batch"
 KEEP_BARRIERS = "--xla_disable_hlo_passes=cse_barrier_expander"  # of XLA:CPU
-NO_RECOMPUTATION = f"saves memory on the CPU only with XLA_FLAGS={KEEP_BARRIERS}"
+NO_RECOMPUTATION = f"takes more memory on a CPU, not less, unless XLA_FLAGS has {KEEP_BARRIERS}"
 MOST_CALLS = 50  # largest number of calls of `Agreement` without communication
 
 
@@ -51,7 +51,10 @@ def recomputes() -> bool:
     XLA:CPU removes the barriers that `jax.checkpoint` sets, unless `XLA_FLAGS` has `KEEP_BARRIERS`.
     It then takes what it has computed before, and keeps it for longer.
     """
-    return platform() != "cpu" or KEEP_BARRIERS in os.environ.get("XLA_FLAGS", "")
+    flag, _, name = KEEP_BARRIERS.partition("=")
+    given = [word.split("=") for word in os.environ.get("XLA_FLAGS", "").split()]
+    passes = [word[1] for word in given if word[0] == flag and len(word) == 2]
+    return platform() != "cpu" or any(name in value.split(",") for value in passes)
 
 
 def process_index() -> int:

@@ -293,7 +293,7 @@ def make_eval_step(
         losses = _losses(loss, logits, batch["label"])
         sums = classification_sums(logits, losses, batch["label"], batch["weight"])
         sums["seen"] = jnp.sum(batch["index"] >= 0)
-        return sums if axis_name is None else jax.lax.psum(sums, axis_name)
+        return all_reduce(jax.lax.psum, sums, axis_name)
 
     return eval_step
 

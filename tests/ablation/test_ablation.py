@@ -186,6 +186,9 @@ def test_equality_that_could_not_be_seen_says_within_which_margin_it_could(relat
     assert verdict(relation, SEEDS + noise, SEEDS, margin=2 * margin).verdict.startswith("agrees")
     ratios = verdict(relation, np.exp(10 * noise), 1 + 0 * SEEDS, metric="train/loss").verdict
     assert ratios.startswith("could not be seen (within a factor of ")
+    if relation == ">=":  # not for want of power: the difference is the margin
+        near = verdict(relation, SEEDS - 0.01 + NOISE, SEEDS)
+        assert near.verdict == "could not be seen (the difference is near the margin)"
     lost = verdict(relation, [*SEEDS[:5] + noise[:5], float("nan")], SEEDS).verdict
     assert lost == "could not be seen (nothing would have been); lost: 1 of 6 runs of a"
 

@@ -242,14 +242,17 @@ def test_the_largest_batch_that_fits_is_found(memory, bent):
     assert list(known) == sorted(known)
 
 
-@pytest.mark.slow
-def test_memory_of_a_training_step(capsys, tmp_path):
+def test_sizes_of_memory():
     assert fit.parse_memory("1.5GB") == 1_500_000_000
     assert fit.parse_memory("2 MiB") == 2**21
     assert fit.parse_memory("") > 2**28
     for text in ("16", "GB", "0GB", "-1GB", "16 PB"):
         with pytest.raises(UserError, match="is not a size such as 16GB"):
             fit.parse_memory(text)
+
+
+@pytest.mark.slow
+def test_memory_of_a_training_step(capsys, tmp_path):
     written = tmp_path / "fit.json"
     flags = ["--mode=fit", "--model=lenet5_modern", "--memory=20MB", f"--json={written}"]
     command.main(flags)

@@ -58,7 +58,7 @@ NETWORKS = {
     "Inception-ResNet": partial(InceptionResNet, **inception),
     "Inception-ResNet, loop": partial(InceptionResNet, scan_units=True, **inception),
 }
-IN_THE_GATE = ("basic", "stochastic depth", "GoogLeNet", "Inception-ResNet")
+IN_THE_GATE = ("basic", "loop", "dropout", "stochastic depth", "GoogLeNet", "Inception-ResNet")
 QUICK = ("basic", "GoogLeNet")
 
 
@@ -127,6 +127,8 @@ def test_a_program_holds_less(network):
         (True, "", "cpu", True),
         (False, "", "cpu", False),
         (True, f"--xla_dump_to=x {distributed.KEEP_BARRIERS}", "cpu", False),
+        (True, "--xla_disable_hlo_passes=dce,cse_barrier_expander", "cpu", False),
+        (True, "--xla_disable_hlo_passes=dce", "cpu", True),
         (True, "", "gpu", False),
     ],
 )

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcnn.ops import collectives
 from jaxcnn.ops.collectives import SMALL, all_reduce
 
 SHAPES = {"kernel": (3, 3, 4, 8), "bias": (8,), "rate": (), "none": (0,), "large": (SMALL + 1,)}
@@ -33,6 +34,23 @@ def test_small_arrays_of_a_dtype_are_one_operation():
     lowered = jax.pmap(lambda tree: all_reduce(jax.lax.psum, tree, "data"), "data").lower(trees())
     large_ones, dtypes = 2, 3
     assert lowered.as_text().count("all_reduce") == large_ones + dtypes
+
+
+def test_what_travels_together_is_limited(monkeypatch):
+    monkeypatch.setattr(collectives, "MOST", 100)
+    tree = np.ones((jax.local_device_count(), 60), np.float32)
+    reduced = jax.pmap(lambda tree: all_reduce(jax.lax.psum, tree, "data"), "data")
+    assert reduced.lower(5 * [tree]).as_text().count("all_reduce") == 4  # 60, 120 and 180, …
+    chex.assert_trees_all_equal(reduced(5 * [tree]), 5 * [len(tree) * tree])
+
+
+def test_a_single_device_copies_nothing():
+    one = jax.pmap(
+        lambda tree: all_reduce(jax.lax.psum, tree, "data"), "data", devices=jax.devices()[:1]
+    )
+    tree = jax.tree.map(lambda x: x[:1], trees())
+    assert "concatenate" not in one.lower(tree).as_text()
+    chex.assert_trees_all_equal(one(tree), tree)
 
 
 def test_without_devices_nothing_is_reduced():
