@@ -140,8 +140,8 @@ class DenseNet(NormNetwork):
       dropout_rate: share of outputs dropped after each convolution but the first; the paper has 0.2
         for CIFAR without augmentation, otherwise 0.
       remat: whether the backward pass saves only the outputs of a dense block's convolutions and
-        recomputes the rest: memory grows with the depth of the block instead of its square. On a CPU
-        see `jaxcnn.layers.recompute`.
+        recomputes the rest: memory grows with the depth of the block instead of its square. See
+        `jaxcnn.layers.recompute` for a CPU.
       scan_units: whether to compile one layer per block and run the others in a loop
         (`jax.lax.scan`), with all channels allocated: same numbers, compiled sooner, slower. Not
         supported with dropout or captured intermediates.
