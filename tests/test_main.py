@@ -111,8 +111,13 @@ MISTAKES = {
         "--coordinator",
     ),
     "no config": ([], "--config is missing", "configs/"),
-    "empty config": (["--config="], "", ""),
+    "empty config": (["--config=", "--config.seed=3"], "--config is missing", "configs/"),
     "no such file": (["--config=configs/nothing.py"], "no config file 'configs/nothing.py'", ""),
+    "no such file, and a field": (
+        ["--config=configs/nothing.py:mnist", "--config.seed=3"],
+        "no config file 'configs/nothing.py'",
+        "",
+    ),
     "no such file of ours": (
         [f"--config={ROOT}/configs/resnet20.py"],
         "there is no config file",
@@ -124,7 +129,7 @@ MISTAKES = {
         "--batch_size",
         "--config.train.batch_size=",
     ),
-    "a directory": (["--config=."], "", ""),
+    "a directory": (["--config=.", "--config.seed=3"], "is a directory", "name a file"),
     "unknown data set": ([f"{CONFIG}:digit"], "'digit'", "digits"),
     "not a flag": ([CONFIG, "train"], "'train'", "--workdir=DIR"),
     "syntax error": (["--config=syntax.py"], "SyntaxError", "syntax.py"),

@@ -1,6 +1,7 @@
 """Flags of commands that take a config, and one-line errors for wrong flags."""
 
 import difflib
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -31,6 +32,8 @@ FIELDS = {
     "pretrained": "init_from",
     "amp": "model.dtype=bfloat16",
 }
+
+MISSING = "--config is missing: for example --config=configs/densenet121.py"
 
 
 def define_flags() -> None:
@@ -71,6 +74,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     """
     # Rewrites sys.argv, where ml_collections looks for field values, in one of the forms of absl.
     sys.argv[:] = argv = list(map(_file_of, joined(argv)))
+    _check_exists(argv)
     evaluates_run = "--mode=evaluate" in argv and any(a.startswith("--workdir=") for a in argv)
     try:
         if evaluates_run:  # its config is in the workdir; the flag holds only changes
@@ -88,10 +92,8 @@ def parse_flags(argv: list[str]) -> list[str]:
         raise _mistake_within(error) or error from None
     except FileNotFoundError as error:
         file = next((flag[9:] for flag in argv if flag.startswith("--config=")), "")
-        if Path(path := file.split(":")[0]).exists():  # the config file itself lacks another file
-            missing = error.filename or error
-            raise UserError(f"cannot read --config={file}: there is no {missing}") from error
-        raise UserError(f"there is no config file {path!r}: {_files(Path(path))}") from None
+        missing = error.filename or error  # which the config file itself lacks
+        raise UserError(f"cannot read --config={file}: there is no {missing}") from error
     except Exception as error:  # a config file is a program and may raise anything
         cause = error.args[0] if isinstance(error, KeyError) else error  # KeyError shows a repr
         if isinstance(error, OSError) and error.strerror:
@@ -108,6 +110,23 @@ def parse_flags(argv: list[str]) -> list[str]:
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is not a flag: write --config=FILE --workdir=DIR")
     return rest
+
+
+def _check_exists(argv: list[str]) -> None:
+    """Refuses a config file that does not exist.
+
+    ml_collections reads the file while it parses any other `--config.…`, and wraps its errors.
+    """
+    for flag in argv:
+        if not flag.startswith("--config="):
+            continue
+        path = flag.removeprefix("--config=").split(":")[0]
+        if not path:
+            raise UserError(MISSING)
+        if os.path.isdir(path):
+            raise UserError(f"--config={path} is a directory: name a file in it")
+        if not os.path.exists(path):  # `Path` raises for names that no file system takes
+            raise UserError(f"there is no config file {path!r}: {_files(Path(path))}")
 
 
 def joined(argv: list[str]) -> list[str]:
@@ -167,7 +186,7 @@ def read_config() -> "RunConfig":
       UserError: if the file or a field does not exist, or the network cannot be imported.
     """
     if FLAGS.config is None:
-        raise UserError("--config is missing: for example --config=configs/densenet121.py")
+        raise UserError(MISSING)
     path = config_flags.get_config_filename(FLAGS["config"])
     if not isinstance(FLAGS.config, ConfigDict):
         file = path.split(":")[0]
