@@ -42,7 +42,9 @@ NEAREST = {
     "mobilenet": "mobilenet_v1_100",
 }
 # What was trained to the end of its recipe, by config.
-RUN: dict[str, str] = {}
+RUN = {
+    "lenet5_1998": "2.16 ± 0.20 (5 seeds), trained on 8,000 images, tested on 2,000",
+}
 
 
 class Result(NamedTuple):
