@@ -21,6 +21,7 @@ from jaxcnn.models.preact_resnet import PreActBasicBlock, PreActBottleneck, PreA
 from jaxcnn.models.resnet import BasicBlock, Bottleneck, ResNet
 from jaxcnn.models.stochastic_depth import StochasticDepthResNet
 from jaxcnn.run import distributed
+from tests.marks import exhaustive
 
 small = {"num_classes": 3, "stage_sizes": (1, 3), "width": 4, "cifar_stem": True}
 halve = fork([Layer(8, 3, 2, padding=0)], [MAX])
@@ -58,7 +59,7 @@ NETWORKS = {
     "Inception-ResNet": partial(InceptionResNet, **inception),
     "Inception-ResNet, loop": partial(InceptionResNet, scan_units=True, **inception),
 }
-IN_THE_GATE = ("basic", "loop", "dropout", "stochastic depth", "GoogLeNet", "Inception-ResNet")
+IN_THE_GATE = ("loop", "dropout", "GoogLeNet")
 QUICK = ("basic", "GoogLeNet")
 
 
@@ -101,7 +102,7 @@ def test_recomputing_changes_no_number(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["ResNet", "DenseNet"])
+@pytest.mark.parametrize("network", ["ResNet", exhaustive("DenseNet")])
 def test_a_program_holds_less(network):
     """Where XLA keeps the barriers; without this flag XLA:CPU takes them away."""
     deep = {"num_classes": 3, "stage_sizes": (6,), "cifar_stem": True}
