@@ -35,6 +35,9 @@ def broken(tmp_path):
         "raises": "def get_config(dataset='digits'):\n    raise ValueError('no luck')\n",
         "missing": "import no_such_module\n",
         "without": "x = 1\n",
+        "opens": "def get_config():\n    return open('missing.txt').read()\n",
+        "returns": "def get_config():\n    return {'seed': 1}\n",
+        "nothing": "def get_config():\n    pass\n",
     }.items():
         (tmp_path / f"{name}.py").write_text(text)
     return tmp_path
@@ -135,6 +138,18 @@ MISTAKES = {
     "syntax error": (["--config=syntax.py"], "SyntaxError", "syntax.py"),
     "config raises": (["--config=raises.py"], "no luck", ""),
     "config imports": (["--config=missing.py"], "no_such_module", ""),
+    "config opens a file": (["--config=opens.py"], "cannot read", "missing.txt"),
+    "config opens a file, and a field": (
+        ["--config=opens.py", "--config.seed=3"],
+        "cannot read",
+        "missing.txt",
+    ),
+    "config returns a dict": (["--config=returns.py"], "returns dict", "recipe(NAME)"),
+    "config returns nothing": (
+        ["--config=nothing.py", "--config.seed=3"],
+        "returns NoneType",
+        "recipe(NAME)",
+    ),
     "no get_config": (["--config=without.py"], "get_config", ""),
     "unknown model": (
         [CONFIG, "--config.model.name=lenet5_modrn", "--workdir=x"],

@@ -103,7 +103,7 @@ class Finding(NamedTuple):
       detectable: the least difference, or the least margin, that would have been seen; on a
         logarithmic scale the logarithm of the factor. nan if unknown.
       seeds: number of seeds with which the difference that was found would be seen; 0 if unknown or
-        if the claim sees none.
+        if the claim has a margin.
     """
 
     claim: Claim
@@ -289,17 +289,17 @@ class _Test(NamedTuple):
     def _power(self, claims: int) -> tuple[float, int]:
         """Returns the effect that these runs would show, and seeds for the one that they have.
 
-        Of a claim with a margin, it is the margin that they would show of equal variants, and no
-        number of seeds. The spread of few runs is itself uncertain, so the effect takes the upper
-        end of its one-sided interval of 80 %.
+        For a claim with a margin, the effect is the margin for which they would have agreed, if the
+        variants were equal, and there is no number of seeds. The spread of few runs is itself
+        uncertain, so the effect takes the upper end of its one-sided interval of 80 %.
         """
         from scipy import stats
 
-        count, spread = len(self.values), self.deviation
-        upper = spread * math.sqrt((count - 1) / stats.chi2.ppf(1 - POWER, count - 1))
         if not self.differs and any(self.diverged):
             return math.nan, 0
-        both = self.claim.relation == "~"  # sides, each of which may fail
+        count, spread = len(self.values), self.deviation
+        upper = spread * math.sqrt((count - 1) / stats.chi2.ppf(1 - POWER, count - 1))
+        both = self.claim.relation == "~"  # two tests, which must both succeed
         chances = [1 - LEVEL / (1 + self.differs) / claims, (1 + POWER) / 2 if both else POWER]
         effect = float(stats.t.ppf(chances, count - 1).sum() * upper / math.sqrt(count))
         mean = abs(statistics.fmean(self.values))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import app, flags
+from absl import logging as absl_logging
 from ml_collections import ConfigDict, config_flags
 
 from jaxcnn.errors import UserError, nearest
@@ -75,6 +76,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     # Rewrites sys.argv, where ml_collections looks for field values, in one of the forms of absl.
     sys.argv[:] = argv = list(map(_file_of, joined(argv)))
     _check_exists(argv)
+    absl_logging.set_verbosity(absl_logging.FATAL)  # ml_collections also raises what it logs
     evaluates_run = "--mode=evaluate" in argv and any(a.startswith("--workdir=") for a in argv)
     try:
         if evaluates_run:  # its config is in the workdir; the flag holds only changes
@@ -90,11 +92,12 @@ def parse_flags(argv: list[str]) -> list[str]:
         raise UserError(text) from error
     except UserError as error:
         raise _mistake_within(error) or error from None
-    except FileNotFoundError as error:
-        file = next((flag[9:] for flag in argv if flag.startswith("--config=")), "")
-        missing = error.filename or error  # which the config file itself lacks
-        raise UserError(f"cannot read --config={file}: there is no {missing}") from error
     except Exception as error:  # a config file is a program and may raise anything
+        file = next((flag for flag in argv if flag.startswith("--config=")), "--config")
+        if isinstance(error, OSError) and (kept := _kept_by_ml_collections(error)):
+            raise UserError(f"cannot read {file}: {kept}") from error
+        if isinstance(error, KeyError) and "NoneType" in str(error):
+            raise UserError(f"cannot read {file}: {_no_config(None)}") from error
         cause = error.args[0] if isinstance(error, KeyError) else error  # KeyError shows a repr
         if isinstance(error, OSError) and error.strerror:
             cause = f"{error.strerror} ({error.filename})"
@@ -105,7 +108,6 @@ def parse_flags(argv: list[str]) -> list[str]:
                 f"the config file has no section {section}: begin it with config ="
                 " jaxcnn.config.recipes.recipe(NAME), or jaxcnn.config.config_dict.base_config()"
             ) from error
-        file = next((flag for flag in argv if flag.startswith("--config=")), "--config")
         raise UserError(f"cannot read {file}: {type(error).__name__}: {reason[-1]}") from error
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is not a flag: write --config=FILE --workdir=DIR")
@@ -179,18 +181,36 @@ def _mistake_within(error: BaseException | None) -> UserError | None:
     return found
 
 
+def _no_config(value: Any) -> str:
+    """Returns why a config file gave this and no ConfigDict."""
+    try:
+        value.lock  # noqa: B018, any attribute of what stands for an error of the file raises it
+    except OSError as error:
+        return _kept_by_ml_collections(error)
+    except AttributeError:
+        pass
+    return (
+        f"its get_config returns {type(value).__name__} and not a ConfigDict: return what"
+        " jaxcnn.config.recipes.recipe(NAME) gives"
+    )
+
+
+def _kept_by_ml_collections(error: OSError) -> str:
+    """Returns the message of a config file's own OSError, if this one stands for it; else ""."""
+    return " ".join(str(error).partition("failure to load:")[2].split())
+
+
 def read_config() -> "RunConfig":
     """Returns the config of the command line; checks its fields and imports the user's network.
 
     Raises:
       UserError: if the file or a field does not exist, or the network cannot be imported.
     """
-    if FLAGS.config is None:
+    if not FLAGS["config"].present and FLAGS.config is None:
         raise UserError(MISSING)
-    path = config_flags.get_config_filename(FLAGS["config"])
     if not isinstance(FLAGS.config, ConfigDict):
-        file = path.split(":")[0]
-        raise UserError(f"there is no config file {file!r}: {_files(Path(file))}")
+        path = config_flags.get_config_filename(FLAGS["config"])
+        raise UserError(f"cannot read --config={path}: {_no_config(FLAGS.config)}")
 
     from jaxcnn.config import config_dict, user_modules
 

@@ -10,7 +10,6 @@ import pytest
 
 from jaxcnn.config import build, config_dict, programs
 from jaxcnn.data.synthetic import load_synthetic
-from jaxcnn.layers.inception_blocks import MAX, Layer, fork
 from jaxcnn.models.bn_inception import BNInception
 from jaxcnn.models.densenet import DenseNet
 from jaxcnn.models.googlenet import GoogLeNet, Widths
@@ -22,20 +21,10 @@ from jaxcnn.models.resnet import BasicBlock, Bottleneck, ResNet
 from jaxcnn.models.stochastic_depth import StochasticDepthResNet
 from jaxcnn.run import distributed
 from tests.marks import exhaustive
+from tests.models import test_scan_units as more
+from tests.models.test_scan_units import small
 
-small = {"num_classes": 3, "stage_sizes": (1, 3), "width": 4, "cifar_stem": True}
-halve = fork([Layer(8, 3, 2, padding=0)], [MAX])
-inception = {
-    "num_classes": 3,
-    "stem": (Layer(8, 3, 2),),
-    "modules": [
-        fork([Layer(width // 2)], [Layer(4), Layer(width // 2, 3)]) for width in (8, 16, 24)
-    ],
-    "reductions": (halve, halve),
-    "stage_sizes": (1, 3, 1),
-    "smallest": 32,
-    "dropout_rate": 0.0,
-}
+inception = {**more.inception, "stage_sizes": (1, 3, 1)}
 NETWORKS = {
     "basic": partial(ResNet, block=BasicBlock, **small),
     "bottleneck": partial(ResNet, block=partial(Bottleneck, stride_first=True), **small),
