@@ -32,8 +32,14 @@ def materialize_on_cpu(x: jax.Array, *, gradient: bool = False) -> jax.Array:
     return _materialized(x, gradient)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
+# `jit` here traces once for each shape, and XLA inlines it.
+@partial(jax.jit, static_argnames="gradient")
 def _materialized(x: jax.Array, gradient: bool) -> jax.Array:
+    return _on_cpu(x, gradient)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _on_cpu(x: jax.Array, gradient: bool) -> jax.Array:
     return lax.platform_dependent(x, cpu=_hidden, default=lambda x: x)
 
 
@@ -53,4 +59,4 @@ def _backward(gradient: bool, saved: None, of_x: jax.Array) -> tuple[jax.Array]:
     return (_materialized(of_x, False) if gradient else of_x,)
 
 
-_materialized.defvjp(lambda x, gradient: (_materialized(x, gradient), None), _backward)
+_on_cpu.defvjp(lambda x, gradient: (_on_cpu(x, gradient), None), _backward)

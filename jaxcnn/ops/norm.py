@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcnn.ops.barrier import materialize_on_cpu
-from jaxcnn.ops.reductions import sum_over_pixels
+from jaxcnn.ops.reductions import sums_over_pixels
 from jaxcnn.ops.switch import plain_xla
 
 Array = jax.Array
@@ -57,8 +57,16 @@ def batch_normalise(
     return _forward(*arguments)[0] if plain_xla() else _batch_normalise(*arguments)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+# `jit` here traces once for each shape, and XLA inlines it.
+@partial(jax.jit, static_argnums=(3, 4, 5))
 def _batch_normalise(
+    x: Array, scale: Array, bias: Array, epsilon: float, dtype: Any, axis_name: str | None
+) -> tuple[Array, Array, Array]:
+    return _normalised(x, scale, bias, epsilon, dtype, axis_name)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def _normalised(
     x: Array, scale: Array, bias: Array, epsilon: float, dtype: Any, axis_name: str | None
 ) -> tuple[Array, Array, Array]:
     return _forward(x, scale, bias, epsilon, dtype, axis_name)[0]
@@ -67,7 +75,7 @@ def _batch_normalise(
 def _forward(
     x: Array, scale: Array, bias: Array, epsilon: float, dtype: Any, axis_name: str | None
 ) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
-    sums = sum_over_pixels(lambda x: x, x), sum_over_pixels(lambda x: x * x, x)
+    sums = sums_over_pixels(lambda x: (x, x * x), x)
     mean, square = _averaged((sums[0] / _pixels(x), sums[1] / _pixels(x)), axis_name)
     variance = jnp.maximum(square - mean * mean, 0)
     y = normalise(x, mean, variance, scale, bias, epsilon, dtype)
@@ -84,8 +92,8 @@ def _backward(
     del epsilon, dtype
     (x, mean, inverse, scale), (of_y, of_mean, of_variance) = saved, gradients
     of_y = materialize_on_cpu(of_y)
-    of_bias = sum_over_pixels(lambda g: g, of_y)
-    of_scale = inverse * sum_over_pixels(lambda g, x: g * (x - _lift(mean, x)), of_y, x)
+    of_bias, by_x = sums_over_pixels(lambda g, x: (g, g * (x - _lift(mean, x))), of_y, x)
+    of_scale = inverse * by_x
     # The statistics depend on x too; on several devices they depend on all devices' sums.
     factor = inverse * scale
     by_mean, by_distance = _averaged(
@@ -96,7 +104,7 @@ def _backward(
     return of_x.astype(x.dtype), of_scale.astype(scale.dtype), of_bias.astype(scale.dtype)
 
 
-_batch_normalise.defvjp(_forward, _backward)
+_normalised.defvjp(_forward, _backward)
 
 
 def _lift(channels: Array, x: Array) -> Array:

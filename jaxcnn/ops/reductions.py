@@ -1,6 +1,6 @@
 """Sums that XLA:CPU vectorises and spreads over threads: over pixels of a batch, of squares."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -19,6 +19,7 @@ PARTS = 16  # of a flat array, with aligned starts
 JOINED = 2**18  # copying fewer values to others is faster than compiling a kernel for them
 
 Term = Callable[..., jax.Array]
+Terms = Callable[..., tuple[jax.Array, ...]]
 
 
 def sum_over_pixels(term: Term, *arrays: jax.Array) -> jax.Array:
@@ -32,33 +33,45 @@ def sum_over_pixels(term: Term, *arrays: jax.Array) -> jax.Array:
         float32, and may also use arrays (1, …, C).
       *arrays: (…, C), all of the same shape.
     """
+    return sums_over_pixels(lambda *arrays: (term(*arrays),), *arrays)[0]
 
-    def at_once(*arrays: jax.Array) -> jax.Array:
-        return jnp.sum(term(*map(wide, arrays)), range(arrays[0].ndim - 1))
+
+def sums_over_pixels(terms: Terms, *arrays: jax.Array) -> tuple[jax.Array, ...]:
+    """Returns `sum_over_pixels` of several terms, which `terms` returns together."""
+
+    def at_once(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+        axes = range(arrays[0].ndim - 1)
+        return tuple(jnp.sum(each, axes) for each in terms(*map(wide, arrays)))
 
     usual = arrays[0].ndim == 4 and arrays[0].size >= SMALL
     if plain_xla() or not usual or is_explicit(*arrays):
         return at_once(*arrays)
     return lax.platform_dependent(
-        *arrays, cpu=lambda *arrays: _by_slices(term, arrays), default=at_once
+        *arrays, cpu=lambda *arrays: _by_slices(terms, arrays), default=at_once
     )
 
 
-def _by_slices(term: Term, arrays: tuple[jax.Array, ...]) -> jax.Array:
+def _by_slices(terms: Terms, arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
     arrays = tuple(map(wide, arrays))
     rows = arrays[0].shape[1]
     step = max(rows // TERMS, 1)
     whole = rows - rows % step
-    sums = jnp.zeros(arrays[0].shape[-1], arrays[0].dtype)
+    sums: list[Any] = []
     for first, last, size in ((0, whole, step), (whole, rows, 1)):
         starts = range(first, last, size)
-        if starts:
-            slices = [[lax.slice_in_dim(x, i, i + size, axis=1) for x in arrays] for i in starts]
-            part = materialize_on_cpu(reduce(lax.add, [term(*each) for each in slices]))
-            if part.size >= SMALL and len(part) <= 64:
-                part = materialize_on_cpu(reduce(lax.add, jnp.split(part, len(part))))
-            sums = lax.add(sums, part.sum((0, 1, 2)))
-    return sums
+        slices = [[lax.slice_in_dim(x, i, i + size, axis=1) for x in arrays] for i in starts]
+        # One tuple for each slice becomes one for each term.
+        parts = zip(*(terms(*each) for each in slices), strict=True)
+        found = list(map(_sum_of_slices, parts))
+        sums = list(map(lax.add, sums, found)) if sums and found else sums or found
+    return tuple(sums)
+
+
+def _sum_of_slices(slices: Sequence[jax.Array]) -> jax.Array:
+    part = materialize_on_cpu(reduce(lax.add, slices))
+    if part.size >= SMALL and len(part) <= 64:
+        part = materialize_on_cpu(reduce(lax.add, jnp.split(part, len(part))))
+    return part.sum((0, 1, 2))
 
 
 def norm(tree: Any) -> jax.Array:
