@@ -7,9 +7,8 @@ take images (N, H, W, C), kernels (h, w, C / groups, F) and a `Window`.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial, reduce
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +19,7 @@ from jaxcnn.ops.barrier import materialize_on_cpu
 from jaxcnn.ops.conv_cpu_grad import conv
 from jaxcnn.ops.matmul import dot_general
 from jaxcnn.ops.reductions import sum_over_pixels, wide
-from jaxcnn.ops.windows import Window, taps
+from jaxcnn.ops.windows import Window, cell_slices, cells, from_cells, tap_slices, taps
 
 # Number of multiply-adds above which float64 convolutions repay the compilation of `tap_by_tap`.
 LARGE_IN_DOUBLES = 2**28
@@ -121,31 +120,11 @@ def _depthwise_forward(
     padded = materialize_on_cpu(jnp.pad(image, ((0, 0), *window.pads, (0, 0))))
     products = [
         wide(part) * wide(kernel[i : i + 1, j : j + 1])
-        for (i, j), part in _slices(padded, window.outputs(image.shape), window)
+        for (i, j), part in tap_slices(padded, window.outputs(image.shape), window)
     ]
     # Otherwise a product that reads it flat would compute the taps in loops without vectorisation.
     total = materialize_on_cpu(reduce(lax.add, products).astype(image.dtype))
     return total, (padded, kernel)
-
-
-def _slices(
-    padded: jax.Array, sizes: Sequence[int], window: Window
-) -> Iterator[tuple[tuple[int, ...], jax.Array]]:
-    """Yields the place of each tap, and the pixels (N, H', W', C) that it takes.
-
-    Args:
-      padded: the padded image.
-      sizes: (H', W').
-      window: movement of the kernel.
-    """
-    for place in np.ndindex(*window.shape):
-        rows, columns = (
-            slice(tap * apart, tap * apart + (size - 1) * stride + 1, stride)
-            for tap, apart, size, stride in zip(
-                place, window.dilation, sizes, window.strides, strict=True
-            )
-        )
-        yield place, padded[:, rows, columns]
 
 
 def _depthwise_backward(
@@ -155,7 +134,7 @@ def _depthwise_backward(
     outputs = materialize_on_cpu(outputs)
     of_kernel = [
         sum_over_pixels(lax.mul, part, outputs)
-        for _, part in _slices(padded, outputs.shape[1:3], window)
+        for _, part in tap_slices(padded, outputs.shape[1:3], window)
     ]
     (top, below), (left, after) = window.pads
     sizes = padded.shape[1] - top - below, padded.shape[2] - left - after
@@ -169,10 +148,7 @@ depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 def _of_image(
     sizes: Sequence[int], kernel: jax.Array, outputs: jax.Array, window: Window
 ) -> jax.Array:
-    """Returns the gradient of the image in a depthwise convolution.
-
-    Every s-th pixel uses only every s-th tap, so each phase is a sum of slices, too. The phases are
-    interleaved.
+    """Returns the gradient of the image in a depthwise convolution: a sum of slices, cell by cell.
 
     Args:
       sizes: (H, W) of the image.
@@ -180,60 +156,16 @@ def _of_image(
       outputs: gradient of the output, (N, H', W', C).
       window: movement of the kernel.
     """
-    down, right = window.strides
-    axes = [_phases(sizes[axis], outputs.shape[1 + axis], window, axis) for axis in range(2)]
-    around = jnp.pad(outputs, ((0, 0), *(axis.around for axis in axes), (0, 0)))
-    if any(sum(axis.around) for axis in axes):
-        around = materialize_on_cpu(around)
-    shape = (outputs.shape[0], axes[0].length, axes[1].length, outputs.shape[3])
-
-    def phase(row: int, column: int) -> jax.Array:
-        products = [
-            wide(around[:, y : y + shape[1], x : x + shape[2]]) * wide(kernel[i : i + 1, j : j + 1])
-            for i, y in axes[0].taps[row]
-            for j, x in axes[1].taps[column]
-        ]
-        if not products:
-            return jnp.zeros(shape, outputs.dtype)
-        return materialize_on_cpu(reduce(lax.add, products).astype(outputs.dtype))
-
-    rows = [jnp.stack([phase(i, j) for j in range(right)], axis=3) for i in range(down)]
-    whole = jnp.stack(rows, axis=2).reshape(shape[0], shape[1] * down, shape[2] * right, shape[3])
-    top, left = axes[0].skipped, axes[1].skipped
-    whole = whole[:, top : top + sizes[0], left : left + sizes[1]]
-    return whole if down == right == 1 else materialize_on_cpu(whole)
-
-
-class _Phases(NamedTuple):
-    """What `_of_image` needs along one axis.
-
-    Attributes:
-      taps: (tap, first output) of each phase, within the padded outputs.
-      around: padding of the outputs.
-      length: pixels of each phase.
-      skipped: pixels of the first phases before the image.
-    """
-
-    taps: list[list[tuple[int, int]]]
-    around: tuple[int, int]
-    length: int
-    skipped: int
-
-
-def _phases(pixels: int, outputs: int, window: Window, axis: int) -> _Phases:
-    """Returns the phases along an axis with so many pixels and outputs."""
-    stride, (before, _) = window.strides[axis], window.pads[axis]
-    first = before // stride
-    count = -(-(pixels + before) // stride) - first
-    offsets = [
-        [
-            (tap, (phase - tap * window.dilation[axis]) // stride + first)
-            for tap in range(window.shape[axis])
-            if (phase - tap * window.dilation[axis]) % stride == 0
-        ]
-        for phase in range(stride)
-    ]
-    places = [place for taps in offsets for _, place in taps]
-    more = max(0, -min(places)), max(0, max(places) + count - outputs)
-    moved = [[(tap, place + more[0]) for tap, place in taps] for taps in offsets]
-    return _Phases(moved, more, count, before - first * stride)
+    rows, columns = axes = cells(sizes, outputs.shape[1:3], window)
+    around = outputs
+    if any(rows.pads + columns.pads):
+        around = materialize_on_cpu(jnp.pad(outputs, ((0, 0), rows.pads, columns.pads, (0, 0))))
+    # For every slice of the outputs the filters (stride, stride, C) of a cell's pixels.
+    down, across = (np.array([taps for _, taps in axis.reached]) for axis in axes)
+    filters = jnp.pad(wide(kernel[:, :, 0]), ((0, 1), (0, 1), (0, 0)))  # tap -1 is zero
+    filters = materialize_on_cpu(filters[down[:, None, :, None], across[:, None]])
+    filters = filters.reshape(-1, 1, 1, down.shape[1], 1, across.shape[1], kernel.shape[3])
+    slices = [part for _, part in cell_slices(around, axes)]
+    products = [wide(part) * each for part, each in zip(slices, filters, strict=True)]
+    whole = reduce(lax.add, products).astype(outputs.dtype)
+    return materialize_on_cpu(from_cells(whole, sizes))

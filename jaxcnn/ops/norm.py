@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcnn.ops.barrier import materialize_on_cpu
+from jaxcnn.ops.collectives import all_reduce
 from jaxcnn.ops.reductions import sums_over_pixels
 from jaxcnn.ops.switch import plain_xla
 
@@ -76,7 +77,8 @@ def _forward(
     x: Array, scale: Array, bias: Array, epsilon: float, dtype: Any, axis_name: str | None
 ) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
     sums = sums_over_pixels(lambda x: (x, x * x), x)
-    mean, square = _averaged((sums[0] / _pixels(x), sums[1] / _pixels(x)), axis_name)
+    means = [total / _pixels(x) for total in sums]
+    mean, square = all_reduce(lax.pmean, means, axis_name)
     variance = jnp.maximum(square - mean * mean, 0)
     y = normalise(x, mean, variance, scale, bias, epsilon, dtype)
     return (y, mean, variance), (x, mean, lax.rsqrt(variance + epsilon), scale)
@@ -96,9 +98,8 @@ def _backward(
     of_scale = inverse * by_x
     # The statistics depend on x too; on several devices they depend on all devices' sums.
     factor = inverse * scale
-    by_mean, by_distance = _averaged(
-        (of_mean - factor * of_bias, 2 * of_variance - factor * inverse * of_scale), axis_name
-    )
+    by_statistics = of_mean - factor * of_bias, 2 * of_variance - factor * inverse * of_scale
+    by_mean, by_distance = all_reduce(lax.pmean, by_statistics, axis_name)
     offset, slope = by_mean / _pixels(x), by_distance / _pixels(x)
     of_x = _lift(factor, x) * of_y + _lift(offset, x) + _lift(slope, x) * (x - _lift(mean, x))
     return of_x.astype(x.dtype), of_scale.astype(scale.dtype), of_bias.astype(scale.dtype)
@@ -114,7 +115,3 @@ def _lift(channels: Array, x: Array) -> Array:
 
 def _pixels(x: Array) -> int:
     return x.size // x.shape[-1]
-
-
-def _averaged(values: tuple[Array, Array], axis_name: str | None) -> tuple[Array, Array]:
-    return values if axis_name is None else lax.pmean(values, axis_name)

@@ -16,7 +16,7 @@ from jaxcnn.ops.barrier import materialize_on_cpu
 from jaxcnn.ops.reductions import wide
 from jaxcnn.ops.sharding import is_explicit
 from jaxcnn.ops.switch import plain_xla
-from jaxcnn.ops.windows import Window, taps
+from jaxcnn.ops.windows import Window, cell_slices, cells, from_cells, tap_slices, taps
 
 MANY_TAPS = 25  # larger windows use XLA
 
@@ -53,21 +53,20 @@ def max_pool(
     return _max_pool(x, moves) if _is_usual(x, moves) else _reference(x, moves)
 
 
-def winners(x: jax.Array, largest: jax.Array, window: Window) -> jax.Array:
+def winners(pixels: Sequence[jax.Array], largest: jax.Array) -> jax.Array:
     """Returns which tap of each window holds the maximum; the first one if several do.
 
     Args:
-      x: (N, H, W, C).
+      pixels: those under each tap, (N, H', W', C); of at most 127 taps.
       largest: maxima, (N, H', W', C).
-      window: shape and movement of the window; at most 127 taps.
 
     Returns:
       (N, H', W', C), int8: row * width + column within the window; the last tap for a window whose
       maximum is NaN.
     """
-    last = math.prod(window.shape) - 1
-    found = jnp.full(largest.shape, last, jnp.float32)  # float32 like the images: one fast loop
-    for number, values in reversed(list(enumerate(_shifted(x, window)))):
+    # float32 like the images: one fast loop
+    found = jnp.full(largest.shape, len(pixels) - 1, jnp.float32)
+    for number, values in reversed(list(enumerate(pixels))):
         found = jnp.where(values == largest, jnp.float32(number), found)
     return found.astype(jnp.int8)
 
@@ -75,7 +74,7 @@ def winners(x: jax.Array, largest: jax.Array, window: Window) -> jax.Array:
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _max_pool(x: jax.Array, window: Window) -> jax.Array:
     """Returns the maxima; on the CPU they are not fused with operations before and after."""
-    return materialize_on_cpu(_forward(x, window)[0])
+    return _forward(x, window)[0]
 
 
 def _forward(x: jax.Array, window: Window) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
@@ -84,12 +83,16 @@ def _forward(x: jax.Array, window: Window) -> tuple[jax.Array, tuple[jax.Array, 
     # other kernels may round them differently.
     x = materialize_on_cpu(x)
 
-    def by_taps(x: jax.Array) -> jax.Array:
-        return reduce(jnp.maximum, _shifted(x, window))
+    def largest_of(shifted: Any) -> Any:
+        return lambda x: reduce(jnp.maximum, shifted(x, window))
 
     largest = lax.platform_dependent(
-        x, cpu=by_taps, cuda=by_taps, default=partial(_reference, window=window)
+        x,
+        cpu=largest_of(_shifted_on_cpu),
+        cuda=largest_of(_shifted),
+        default=partial(_reference, window=window),
     )
+    largest = materialize_on_cpu(largest)
     return largest, (x, largest)
 
 
@@ -114,25 +117,43 @@ def _by_library(x: jax.Array, largest: jax.Array, of_y: jax.Array, window: Windo
     return jax.vjp(lambda x: _reference(x, window), x)[1](of_y)[0]
 
 
-# XLA must not recompute the winners for each tap. Where it ignores barriers, a condition whose
-# value is known only at run time prevents that.
 def _to_winners_on_gpu(
     x: jax.Array, largest: jax.Array, of_y: jax.Array, window: Window
 ) -> jax.Array:
-    first = lax.optimization_barrier(winners(x, largest, window))
+    # XLA must not recompute the winners for each tap.
+    first = lax.optimization_barrier(winners(_shifted(x, window), largest))
     return _to_winners(first, of_y, x.shape, window)
 
 
 def _to_winners_on_cpu(
     x: jax.Array, largest: jax.Array, of_y: jax.Array, window: Window
 ) -> jax.Array:
+    """Returns the gradient by cells, in a fifth of the time of sums with zeros in between."""
+
+    def found(x: jax.Array, largest: jax.Array) -> jax.Array:
+        return winners(_shifted_on_cpu(x, window), largest)
+
     def last_taps(x: jax.Array, largest: jax.Array) -> jax.Array:
         return jnp.full(largest.shape, math.prod(window.shape) - 1, jnp.int8)
 
-    of_y = materialize_on_cpu(of_y)  # otherwise recomputed for each tap
-    any_value = largest.ravel()[0]
-    first = lax.cond(any_value == any_value, partial(winners, window=window), last_taps, x, largest)
-    return materialize_on_cpu(_to_winners(first, of_y, x.shape, window))
+    # XLA must not recompute the winners for each tap. It ignores barriers, and sees through a loop
+    # over integers; a condition that is known only at run time prevents it.
+    known = largest.ravel()[0]
+    first = lax.cond(known == known, found, last_taps, x, largest)
+    rows, columns = axes = cells(x.shape[1:3], of_y.shape[1:3], window)
+    around = ((0, 0), rows.pads, columns.pads, (0, 0))
+    first, of_y = jnp.pad(first, around), materialize_on_cpu(jnp.pad(of_y, around))
+    first = lax.cond(known == known, lambda x: x, lambda x: -x, first)
+    zero, parts = jnp.zeros((), of_y.dtype), []
+    slices = zip(cell_slices(first, axes), cell_slices(of_y, axes), strict=True)
+    for ((down, across), won), (_, part) in slices:
+        places = [
+            [row * window.shape[1] + column if row >= 0 <= column else -1 for column in across]
+            for row in down
+        ]
+        numbers = np.array(places, np.int8)[None, None, :, None, :, None]
+        parts.append(jnp.where(won == numbers, part, zero))
+    return materialize_on_cpu(from_cells(reduce(add, parts), x.shape[1:3]))
 
 
 def _to_winners(
@@ -160,6 +181,32 @@ def _shifted(x: jax.Array, window: Window) -> list[jax.Array]:
     """Returns the pixels under each tap, (N, H', W', C), with -inf in the padding."""
     sizes = window.outputs(x.shape)
     return [tap.spread(x[tap.pixels], sizes, -math.inf) for tap in taps(x.shape, window)]
+
+
+def _shifted_on_cpu(x: jax.Array, window: Window) -> list[jax.Array]:
+    """Returns the same; where windows leave the image at two opposite sides, of a padded copy.
+
+    XLA:CPU vectorises padding at one side only. 7 images of 23x23 with 192 channels, 3x3/2: 0.9
+    instead of 1.2 ms for the maxima, 1.0 instead of 1.8 for the winners. At one side the copy takes
+    longer than it saves: 16 of 112x112, 64 channels, 15 instead of 9 ms, 20 instead of 5.
+    """
+    axes = zip(
+        x.shape[1:3],
+        window.outputs(x.shape),
+        window.shape,
+        window.strides,
+        window.pads,
+        strict=True,
+    )
+    both = (
+        before and (outputs - 1) * stride + taps > before + length
+        for length, outputs, taps, stride, (before, _) in axes
+    )
+    if not any(both):
+        return _shifted(x, window)
+    pads = ((0, 0), *window.pads, (0, 0))
+    padded = materialize_on_cpu(jnp.pad(x, pads, constant_values=-math.inf))
+    return [pixels for _, pixels in tap_slices(padded, window.outputs(x.shape), window)]
 
 
 def _reference(x: jax.Array, window: Window) -> jax.Array:

@@ -70,3 +70,79 @@ def taps(image: Sequence[int], window: Window) -> Iterator[Tap]:
             pixels.append(slice(offset + first * stride, offset + last * stride, stride))
             outputs.append(slice(first, last))
         yield Tap(place, tuple(pixels), tuple(outputs))
+
+
+def tap_slices(
+    padded: jax.Array, sizes: Sequence[int], window: Window
+) -> Iterator[tuple[tuple[int, ...], jax.Array]]:
+    """Yields the place of each tap, and the pixels (N, H', W', C) that it takes.
+
+    Args:
+      padded: the padded image.
+      sizes: (H', W').
+      window: movement of the kernel.
+    """
+    for place in np.ndindex(*window.shape):
+        rows, columns = (
+            slice(tap * apart, tap * apart + (size - 1) * stride + 1, stride)
+            for tap, apart, size, stride in zip(
+                place, window.dilation, sizes, window.strides, strict=True
+            )
+        )
+        yield place, padded[:, rows, columns]
+
+
+class Cells(NamedTuple):
+    """One axis of an image in cells as long as the stride, for sums that go back to pixels.
+
+    All pixels of a cell are reached from the same few outputs. What goes back is then a sum of
+    slices of the outputs, each beside the pixels of its cell, and XLA:CPU vectorises it; with
+    zeros between the outputs it asks for every pixel whether an output is there.
+
+    Attributes:
+      number: of cells; the last one may be longer than the image.
+      pads: (before, after), zeros around the outputs.
+      reached: for every slice of the padded outputs its first one, and through which tap each pixel
+        of a cell is reached: -1 if through none.
+    """
+
+    number: int
+    pads: tuple[int, int]
+    reached: list[tuple[int, list[int]]]
+
+
+def cells(sizes: Sequence[int], outputs: Sequence[int], window: Window) -> list[Cells]:
+    """Returns both axes in cells, for images of (H, W) pixels and (H', W') outputs."""
+    return [_cells(sizes[axis], outputs[axis], window, axis) for axis in range(2)]
+
+
+def _cells(pixels: int, outputs: int, window: Window, axis: int) -> Cells:
+    stride, apart, (before, _) = window.strides[axis], window.dilation[axis], window.pads[axis]
+    last_tap = (window.shape[axis] - 1) * apart
+    first, last = -((last_tap - before) // stride), (stride - 1 + before) // stride
+    count = -(-pixels // stride)
+    pads = max(-first, 0), max(count + last - outputs, 0)
+    reached = []
+    for offset in range(first, last + 1):
+        places = [pixel + before - stride * offset for pixel in range(stride)]
+        through = [p // apart if 0 <= p <= last_tap and p % apart == 0 else -1 for p in places]
+        reached.append((offset + pads[0], through))
+    return Cells(count, pads, reached)
+
+
+def cell_slices(
+    padded: jax.Array, axes: Sequence[Cells]
+) -> Iterator[tuple[tuple[list[int], list[int]], jax.Array]]:
+    """Yields slices of padded outputs (N, rows, 1, columns, 1, C), with the taps of both axes."""
+    rows, columns = axes
+    for y, down in rows.reached:
+        for x, across in columns.reached:
+            part = padded[:, y : y + rows.number, x : x + columns.number]
+            yield (down, across), part[:, :, None, :, None]
+
+
+def from_cells(x: jax.Array, sizes: Sequence[int]) -> jax.Array:
+    """Returns the images (N, H, W, C) of cells (N, rows, stride, columns, stride, C)."""
+    number, rows, down, columns, across, channels = x.shape
+    whole = x.reshape(number, rows * down, columns * across, channels)
+    return whole[:, : sizes[0], : sizes[1]]

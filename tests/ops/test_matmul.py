@@ -54,6 +54,7 @@ def test_only_few_rows_and_whole_chunks_go_in_a_loop(rows, inputs, loops):
     assert jax.jit(gradient).lower(x).as_text().count("stablehlo.while") == loops
 
 
+@pytest.mark.slow
 def test_a_layer_maps_and_differentiates_twice():
     layer, plain = Dense(1024, use_bias=False), nn.Dense(1024, use_bias=False)
     x = jax.random.normal(jax.random.key(1), (2, 3, 4096))
