@@ -23,6 +23,7 @@ from jaxcnn.ops.windows import Window, cell_slices, cells, from_cells, tap_slice
 
 # Number of multiply-adds above which float64 convolutions repay the compilation of `tap_by_tap`.
 LARGE_IN_DOUBLES = 2**28
+CACHED = 1e6, 6e6  # bytes, least and most, of images that stay in a cache
 
 
 def ungrouped(image: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
@@ -132,14 +133,11 @@ def _depthwise_backward(
 ) -> tuple[jax.Array, jax.Array]:
     padded, kernel = saved
     outputs = materialize_on_cpu(outputs)
-    of_kernel = [
-        sum_over_pixels(lax.mul, part, outputs)
-        for _, part in tap_slices(padded, outputs.shape[1:3], window)
-    ]
     (top, below), (left, after) = window.pads
     sizes = padded.shape[1] - top - below, padded.shape[2] - left - after
     of_image = _of_image(sizes, kernel, outputs, window)
-    return of_image, jnp.stack(of_kernel).reshape(kernel.shape).astype(kernel.dtype)
+    of_kernel = _of_kernel(padded, outputs, window)
+    return of_image, of_kernel.reshape(kernel.shape).astype(kernel.dtype)
 
 
 depthwise.defvjp(_depthwise_forward, _depthwise_backward)
@@ -169,3 +167,44 @@ def _of_image(
     products = [wide(part) * each for part, each in zip(slices, filters, strict=True)]
     whole = reduce(lax.add, products).astype(outputs.dtype)
     return materialize_on_cpu(from_cells(whole, sizes))
+
+
+def _of_kernel(padded: jax.Array, outputs: jax.Array, window: Window) -> jax.Array:
+    """Returns the gradient of the kernel in a depthwise convolution, (taps, C).
+
+    Every tap reads both arrays. At stride 1 a loop takes copies of a few images, which stay in the
+    processor's cache: 17 images of 95x95 with 32 channels took 22 ms at once, 10 one by one.
+
+    Args:
+      padded: the padded image.
+      outputs: gradient of the output, (N, H', W', C).
+      window: movement of the kernel.
+    """
+
+    def of(padded: jax.Array, outputs: jax.Array) -> jax.Array:
+        slices = tap_slices(padded, outputs.shape[1:3], window)
+        return jnp.stack([sum_over_pixels(lax.mul, part, outputs) for _, part in slices])
+
+    number = _images_in_cache(padded.nbytes + outputs.nbytes, len(outputs))
+    if window.strides != (1, 1) or number == len(outputs):
+        return of(padded, outputs)
+
+    def add(index: int, total: jax.Array) -> jax.Array:
+        first = index * number
+        few = (lax.dynamic_slice_in_dim(x, first, number) for x in (padded, outputs))
+        return total + of(*map(materialize_on_cpu, few))
+
+    shape = math.prod(window.shape), outputs.shape[3]
+    return lax.fori_loop(0, len(outputs) // number, add, wide(jnp.zeros(shape, outputs.dtype)))
+
+
+def _images_in_cache(size: int, images: int) -> int:
+    """Returns how many of the images to take at a time: all, if no part is worth a loop.
+
+    Args:
+      size: bytes of all images.
+      images: how many there are.
+    """
+    parts = [n for n in range(1, images) if images % n == 0]
+    sizes = {n: n * size / images for n in parts if CACHED[0] <= n * size / images <= CACHED[1]}
+    return min(sizes, key=lambda n: abs(sizes[n] - CACHED[0]), default=images)
