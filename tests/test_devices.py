@@ -106,6 +106,7 @@ def test_devices_see_the_global_batch_in_order():
         np.testing.assert_array_equal(shard.data[0], whole["image"][2 * device : 2 * device + 2])
 
 
+@pytest.mark.slow
 def test_replicas_stay_bit_equal_for_20_steps():
     """Each replica carries its own state here, so a missing reduction would show."""
     model = ResNet(num_classes=10, stage_sizes=(1,), block=BasicBlock, width=4, cifar_stem=True)

@@ -58,7 +58,7 @@ SMALL = {
     "inception_v2_slim": ({"modules": ([ROW], [REDUCTION, ROW])}, 32, 4),
     "googlenet": ({"modules": 3 * ([WIDTHS],)}, 32, 6),
 }
-SLOWER_TO_COMPILE = ("inception_v2_slim", "googlenet", "nin_cifar10")
+SLOWER_TO_COMPILE = ("alexnet", "inception_v2_slim", "googlenet", "nin_cifar10")
 
 
 @pytest.mark.slow

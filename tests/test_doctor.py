@@ -30,6 +30,7 @@ def test_it_knows_what_the_project_asks_for():
         assert f"!={excluded}" in project["dependencies"][0]
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path):
     command = [sys.executable, "-m", "jaxcnn.doctor", f"--data={tmp_path}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)

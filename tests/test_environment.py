@@ -115,6 +115,7 @@ def test_a_home_that_does_not_exist_is_said():
         paths.expand_argument("--out=~no-such-user/x")
 
 
+@pytest.mark.slow
 def test_every_command_expands_paths(tmp_path):
     done = command("jaxcnn.predict", "--workdir=~/none", "x.png", HOME=str(tmp_path))
     assert f"{tmp_path}/none is not the workdir" in done.stderr
@@ -153,6 +154,7 @@ def test_a_full_standard_output_is_said_as_what_it_is():
     assert done.returncode == 73
 
 
+@pytest.mark.slow
 def test_closed_streams_are_no_mistake(tmp_path):
     program = f"exec {sys.executable} -m jaxcnn.doctor <&- >&- 2>&-"
     assert subprocess.run(["sh", "-c", program], cwd=ROOT, timeout=120).returncode in (0, 2)

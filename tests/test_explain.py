@@ -13,6 +13,7 @@ from jaxcnn.explain import main
 from jaxcnn.inspection import attributions, show, subject
 from jaxcnn.inspection.pictures import PICTURES
 from jaxcnn.models.published import networks
+from tests.marks import exhaustive
 
 COLUMNS = (
     "file,class,label,probability,true_class,method,layer,"
@@ -30,6 +31,7 @@ def photos(photo_run):
     return [f"{photo_run.images}/{name}/0.png" for name in ("dog", "eel")]
 
 
+@pytest.mark.slow
 def test_every_image_and_method_has_an_overlay_and_a_row(photo_run, photos, tmp_path, capsys):
     flags = [f"--workdir={photo_run.workdir}", "--method=saliency,grad_cam", *photos]
     main([*flags, f"--out={tmp_path}/new/out", f"--csv={tmp_path}/n.csv"])
@@ -61,6 +63,7 @@ def test_the_place_in_a_row_is_that_of_the_largest_magnitude():
     assert attributions._numbers(result, 0) == ("conv", "-7", "5", "-2", 2, 3, "gap=0.125")
 
 
+@pytest.mark.slow
 def test_one_class_is_explained_for_all_images(photo_run, photos, tmp_path):
     flags = [f"--workdir={photo_run.workdir}", "--method=saliency", f"--out={tmp_path}/o", *photos]
     for given in ("dog", "1"):
@@ -215,9 +218,9 @@ def explain_all(name, side, folder, capsys):
     [
         ("lenet5_modern", 32, {"cam"}),
         ("nin_mnist", 28, set()),
-        ("cifar_resnet20", 16, set()),
-        ("dsn_cifar10", 16, set()),
-        ("highway_mnist_w16", 28, {"cam"}),
+        exhaustive("cifar_resnet20", 16, set()),
+        exhaustive("dsn_cifar10", 16, set()),
+        exhaustive("highway_mnist_w16", 28, {"cam"}),
     ],
 )
 def test_five_families_are_explained(name, side, refused, tmp_path, capsys):

@@ -201,6 +201,7 @@ def test_programs_do_not_tell_where_our_source_files_are():
     assert jax.config.jax_traceback_in_locations_limit == limit
 
 
+@pytest.mark.slow
 @with_onnx
 def test_onnx_of_a_run_has_the_network_s_logits(photo_run, tmp_path, capsys):
     out = tmp_path / "model.onnx"

@@ -84,6 +84,7 @@ def test_checkpoints_of_a_run_are_compared_on_files(photo_run, tmp_path, capsys,
     assert "broken.png" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_network_without_what_is_asked_for_is_refused(tmp_path):
     with pytest.raises(UserError, match="has no auxiliary heads"):
         main(["cifar_resnet20", *SMALL, "--part=heads", f"--out={tmp_path}"])

@@ -1,6 +1,7 @@
 """Who may import whom, read from the sources."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -60,10 +61,16 @@ def module_name(path):
 MODULES = {module_name(path): path for path in FILES}
 
 
+@functools.cache
+def nodes(path):
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+@functools.cache
 def imports(path):
     """Full names of all that a file imports, anywhere in it: modules, or modules of the names."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -223,11 +230,15 @@ OF_DEVICES = {
 
 
 def asks_devices(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    last = {name.rpartition(".")[2] for name in OF_DEVICES}
+    used = {
+        ast.unparse(node)
+        for node in nodes(path)
+        if isinstance(node, ast.Attribute) and node.attr in last
+    }
     used |= {
         f"{node.module}.{alias.name}"
-        for node in ast.walk(tree)
+        for node in nodes(path)
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
@@ -258,7 +269,7 @@ def test_files_are_replaced_in_one_place():
     renames = {
         path.relative_to(PACKAGE).as_posix()
         for path in FILES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes(path)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and (
@@ -291,7 +302,7 @@ def test_text_files_have_an_encoding_of_their_own():
     lacking = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in [*FILES, *(ROOT / "launch").glob("*.py")]
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes(path)
         if isinstance(node, ast.Call)
         and (isinstance(node.func, ast.Attribute) and node.func.attr in (*methods, "open"))
         and (node.func.attr in methods or any(ast.unparse(one) in TEXT_MODES for one in node.args))
@@ -331,6 +342,7 @@ def test_training_never_loads_tensorflow_or_torch():
         assert name not in loaded
 
 
+@pytest.mark.slow
 def test_importing_a_module_defines_no_flags():
     names = sorted(name for name in MODULES if not name.endswith("__main__"))
     program = (

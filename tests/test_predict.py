@@ -164,6 +164,7 @@ def test_mistakes_are_user_errors(photo_run, tmp_path, flags, message):
     assert str(info.value).isprintable()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_named_in_one_line_and_the_others_predicted(photo_run, tmp_path):
     (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 torn")
     shutil.copy(photo_run.images / "dog" / "0.png", tmp_path / "whole.png")

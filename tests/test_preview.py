@@ -89,6 +89,7 @@ def test_the_command_writes_one_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["preview.png"]
 
 
+@pytest.mark.slow
 def test_mistakes_are_one_line(tmp_path):
     for flags, message in (
         (("--config.data.mixupp=1",), "did you mean data.mixup"),

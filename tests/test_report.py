@@ -29,6 +29,7 @@ def with_data(photo_run, tmp_path_factory):
     shutil.rmtree(root.parent / "data")
 
 
+@pytest.mark.slow
 def test_the_page_has_the_figures_of_the_evaluation(with_data, tmp_path, capsys):
     out = tmp_path / "deep" / "report.html"
     report.main([f"--workdir={with_data.workdir}", f"--out={out}"])
@@ -119,7 +120,7 @@ def test_a_run_writes_its_page_and_never_fails_for_it(tmp_path, monkeypatch, cap
     assert "finished" in found.text
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_report_of_the_digits_is_small_and_fast(tmp_path):
     """At most 60 seconds on two cores and 5 MB."""
     short = "--config.train.length=4epochs"

@@ -90,6 +90,7 @@ def parts(row):
     return [part.strip() for part in row.split("…")]
 
 
+@pytest.mark.slow
 def test_messages_on_the_page_are_in_the_code():
     assert len(ROWS) > 250
     assert not [row for row, _ in ROWS if not any(fits(row, text) for text in texts())]

@@ -2,22 +2,25 @@
 
   python -m jaxcnn.benchmark --model=resnet50,densenet121 --against=torch
   python -m jaxcnn.benchmark --mode=op --model=all --against=torch
+  python -m jaxcnn.benchmark --mode=op --random=200 --against=torch
   python -m jaxcnn.benchmark --mode=input --batch=64 --against=torch
   python -m jaxcnn.benchmark --mode=fit --model=resnet50 --memory=16GB
+  python -m jaxcnn.benchmark --mode=memory --model=resnet50,densenet121 --against=torch
   python -m jaxcnn.benchmark --mode=scale --model=cifar_resnet20 --batch=32 --processes=1,2,4
 
 Prints a Markdown table; --json writes all that was measured. A network is timed only if 5 steps
 from the same weights, in float64, have the same losses as the other library's. `fit` answers which
-batch fits a memory, from compiled training steps that are not run. `scale` trains in several
-processes of this machine, on the CPU, with --batch images each, and compares their speed with that
-of one.
+batch fits a memory, from compiled training steps that are not run. `memory` runs training steps on
+the CPU, each library in a process of its own, and tells their resident memory. `scale` trains in
+several processes of this machine, on the CPU, with --batch images each, and compares their speed
+with that of one.
 """
 
 import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,7 @@ from jaxcnn.errors import UserError, check_whole, nearest
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.run import cli
 
-MODES = ("train", "infer", "op", "input", "fit", "scale")
+MODES = ("train", "infer", "op", "input", "fit", "memory", "scale")
 AGAINST = ("none", "xla", "torch", "torchvision", "timm")
 
 
@@ -55,14 +58,25 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--forms", default="eager,compile", help="of torch networks, to take the fastest of"
     )
+    parser.add_argument(
+        "--random", type=int, default=0, help="op only: so many drawn operations, each with a batch"
+    )
     parser.add_argument("--memory", help="fit only: such as 16GB (this machine's)")
-    parser.add_argument("--remat", action="store_true", help="fit only: set the field remat")
+    parser.add_argument(
+        "--remat", action="store_true", help="train, fit, memory: set the network's field remat"
+    )
     parser.add_argument("--processes", help="scale only: how many, such as 1,2,4")
     parser.add_argument("--json", type=Path, help="a file for all that was measured")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     flags = parser.parse_args(argv)
-    if flags.mode != "fit" and (flags.memory or flags.remat):
-        raise UserError("--memory and --remat go with --mode=fit")
+    if flags.mode != "fit" and flags.memory:
+        raise UserError("--memory goes with --mode=fit")
+    if flags.mode not in ("train", "fit", "memory") and flags.remat:
+        raise UserError("--remat goes with --mode=train, fit or memory")
+    if flags.random and flags.mode != "op":
+        raise UserError("--random goes with --mode=op")
+    if flags.random and not flags.model:
+        flags.model = "all"
     if flags.mode != "scale" and flags.processes:
         raise UserError("--processes goes with --mode=scale")
     if flags.mode in ("fit", "scale") and flags.against != "none":
@@ -85,6 +99,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         ("batch", 1, 65_536),
         ("rounds", 1, 100_000),
         ("size", 0, 4096),
+        ("random", 0, 10_000),
         ("threads", 0, 4096),
     ):
         check_whole(f"--{name}", getattr(flags, name), least, most)
@@ -111,22 +126,31 @@ def set_up(flags: argparse.Namespace) -> int:
     return flags.threads or len(cores)
 
 
-def _fit(flags: argparse.Namespace) -> None:
+def _fit(flags: argparse.Namespace, threads: int) -> None:
     """Prints which batch of each network fits."""
-    from jaxcnn.benchmark import fit
-    from jaxcnn.run import distributed
+    from jaxcnn.benchmark import fit, measure
 
     memory, found = fit.parse_memory(flags.memory or ""), []
-    fields = {"remat": True} if flags.remat else {}
-    for name in flags.model.split(","):
+    for name in measure.names(flags):
+        fields = measure.fields(flags)
         found.append(fit.measure(name, memory, flags.size, flags.dtype, fields))
         print(fit.sentence(found[-1], flags.dtype) + "\n", flush=True)
-    if flags.remat and not distributed.recomputes():
-        print(f"remat {distributed.NO_RECOMPUTATION}")
-    if flags.json:
-        content = {"mode": "fit", "measured": list(map(fit.as_record, found))}
-        with whole_file(flags.json) as file:
-            file.write(json.dumps(content, indent=1).encode())
+    _write(flags, {"measured": list(map(fit.as_record, found))})
+
+
+def _memory(flags: argparse.Namespace, threads: int) -> None:
+    """Prints the memory of training steps."""
+    from jaxcnn.benchmark import machine, measure, memory
+
+    about, found = machine.describe(threads), []
+    print(", ".join(f"{key} {value}" for key, value in about.items()) + "\n", flush=True)
+    names = measure.names(flags)
+    for number, name in enumerate(names, 1):
+        print(f"{number}/{len(names)} {name}", file=sys.stderr, flush=True)
+        work = memory.Step(name, flags.batch, flags.size, flags.dtype, measure.fields(flags))
+        found.append(memory.measure(work, threads, measure.libraries(flags)))
+    print(memory.table(found))
+    _write(flags, {"machine": about, "measured": [one._asdict() for one in found]})
 
 
 def _scale(flags: argparse.Namespace, threads: int) -> None:
@@ -134,17 +158,29 @@ def _scale(flags: argparse.Namespace, threads: int) -> None:
     from jaxcnn.benchmark import machine, scale
 
     counts = scale.parse_processes(flags.processes or "1,2")
-    about = machine.describe(threads)
-    content: dict[str, Any] = {"mode": "scale", "machine": about, "batch": flags.batch}
+    content: dict[str, Any] = {"machine": machine.describe(threads), "batch": flags.batch}
     for name in flags.model.split(","):
         found = scale.measure(name, counts, flags.batch, flags.size, flags.dtype)
         print(
             f"{name}, {flags.batch} images for each process\n\n{scale.table(found)}\n", flush=True
         )
         content[name] = scale.as_record(found)
+    _write(flags, content)
+
+
+def _warn_of_remat() -> None:
+    """Says on a CPU what keeps `remat` from being undone."""
+    from jaxcnn.run import distributed
+
+    if not distributed.recomputes():
+        print(f"remat {distributed.NO_RECOMPUTATION}", file=sys.stderr, flush=True)
+
+
+def _write(flags: argparse.Namespace, content: Mapping[str, Any]) -> None:
+    """Writes what was measured, if --json says where."""
     if flags.json:
         with whole_file(flags.json) as file:
-            file.write(json.dumps(content, indent=1).encode())
+            file.write(json.dumps({"mode": flags.mode, **content}, indent=1).encode())
 
 
 def main(argv: Sequence[str]) -> None:
@@ -155,11 +191,11 @@ def main(argv: Sequence[str]) -> None:
     """
     flags = parse(argv)
     threads = set_up(flags)
-    if flags.mode == "fit":
-        _fit(flags)
-        return
-    if flags.mode == "scale":
-        _scale(flags, threads)
+    if flags.remat:
+        _warn_of_remat()
+    others = {"fit": _fit, "memory": _memory, "scale": _scale}
+    if flags.mode in others:
+        others[flags.mode](flags, threads)
         return
     from jaxcnn.benchmark import machine, measure, peers, report
 
@@ -183,11 +219,8 @@ def main(argv: Sequence[str]) -> None:
             print(f"{error}", file=sys.stderr, flush=True)
             failed = failed or error
             continue
-        if flags.json:
-            rows = [report.record(one, roofline) for one in found]
-            content = {"machine": about, "roofline": roofline._asdict(), "measured": rows}
-            with whole_file(flags.json) as file:
-                file.write(json.dumps({**content, "mode": flags.mode}, indent=1).encode())
+        rows = [report.record(one, roofline) for one in found]
+        _write(flags, {"machine": about, "roofline": roofline._asdict(), "measured": rows})
     if found:
         print(report.table(found, roofline))
     if failed:

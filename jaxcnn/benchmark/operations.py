@@ -40,21 +40,27 @@ class Operation(NamedTuple):
 
 
 def convolution(
-    size: int, inputs: int, features: int, kernel: int, stride: int = 1, groups: int = 1
+    size: int,
+    inputs: int,
+    features: int,
+    kernel: tuple[int, int],
+    stride: int = 1,
+    groups: int = 1,
+    pads: tuple[int, int] | None = None,
 ) -> Operation:
-    """Returns a convolution, padded symmetrically."""
-    pad = kernel // 2
+    """Returns a convolution; without `pads` the padding is half of the kernel."""
+    pads = pads or (kernel[0] // 2, kernel[1] // 2)
     arguments: dict[str, Any] = {
         "window_strides": (stride, stride),
-        "padding": ((pad, pad), (pad, pad)),
+        "padding": tuple((pad, pad) for pad in pads),
         "dimension_numbers": LAYOUT,
         "feature_group_count": groups,
     }
     return Operation(
-        ((size, size, inputs), (kernel, kernel, inputs // groups, features)),
+        ((size, size, inputs), (*kernel, inputs // groups, features)),
         partial(conv_general_dilated, **arguments),
         partial(lax.conv_general_dilated, **arguments),
-        lambda torch, x, w: torch.nn.functional.conv2d(x, w, None, stride, pad, 1, groups),
+        lambda torch, x, w: torch.nn.functional.conv2d(x, w, None, stride, pads, 1, groups),
     )
 
 
@@ -105,16 +111,16 @@ def response_normalisation(size: int, channels: int) -> Operation:
 
 
 OPERATIONS: dict[str, Operation] = {
-    "depthwise_3x3_256_28": convolution(28, 256, 256, 3, groups=256),
-    "depthwise_3x3s2_256_28": convolution(28, 256, 256, 3, 2, groups=256),
-    "grouped_3x3_g32_128_56": convolution(56, 128, 128, 3, groups=32),
-    "grouped_3x3_g32_512_14": convolution(14, 512, 512, 3, groups=32),
-    "grouped_5x5_g2_256_27": convolution(27, 96, 256, 5, groups=2),
-    "conv_1x1_256_64_56": convolution(56, 256, 64, 1),
-    "conv_3x3_64_56": convolution(56, 64, 64, 3),
-    "conv_3x3_512_14": convolution(14, 512, 512, 3),
-    "conv_3x3_512_2": convolution(2, 512, 512, 3),
-    "stem_7x7s2_224": convolution(224, 3, 64, 7, 2),
+    "depthwise_3x3_256_28": convolution(28, 256, 256, (3, 3), groups=256),
+    "depthwise_3x3s2_256_28": convolution(28, 256, 256, (3, 3), 2, groups=256),
+    "grouped_3x3_g32_128_56": convolution(56, 128, 128, (3, 3), groups=32),
+    "grouped_3x3_g32_512_14": convolution(14, 512, 512, (3, 3), groups=32),
+    "grouped_5x5_g2_256_27": convolution(27, 96, 256, (5, 5), groups=2),
+    "conv_1x1_256_64_56": convolution(56, 256, 64, (1, 1)),
+    "conv_3x3_64_56": convolution(56, 64, 64, (3, 3)),
+    "conv_3x3_512_14": convolution(14, 512, 512, (3, 3)),
+    "conv_3x3_512_2": convolution(2, 512, 512, (3, 3)),
+    "stem_7x7s2_224": convolution(224, 3, 64, (7, 7), 2),
     "max_pool_3x3s2_64_112": pooling(112, 64, 3, 2, 1),
     "batch_norm_relu_64_112": normalisation(112, 64),
     "lrn_96_55": response_normalisation(55, 96),
@@ -128,11 +134,14 @@ def _arrays(operation: Operation, batch: int) -> Arrays:
     return tuple(generator.normal(size=shape).astype(np.float32) for shape in shapes)
 
 
-def contenders(name: str, batch: int, dtype: str, against: Sequence[str]) -> list[Contender]:
+def contenders(
+    name: str, operation: Operation, batch: int, dtype: str, against: Sequence[str]
+) -> list[Contender]:
     """Returns the contenders of an operation after their first step and a check of equal results.
 
     Args:
-      name: a key of `OPERATIONS`.
+      name: of the operation, for messages.
+      operation: what is timed.
       batch: number of images.
       dtype: "float32" or "bfloat16".
       against: "xla" and "torch", or none.
@@ -140,7 +149,6 @@ def contenders(name: str, batch: int, dtype: str, against: Sequence[str]) -> lis
     Raises:
       UserError: if their outputs differ.
     """
-    operation = OPERATIONS[name]
     arguments = [jnp.asarray(x, dtype) for x in _arrays(operation, batch)]
     found, outputs = [], []
     functions = {"jaxcnn": operation.ours, "xla": operation.library}

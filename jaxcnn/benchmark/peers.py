@@ -1,6 +1,7 @@
 """torchvision's and timm's networks as contenders, each in its fastest form on this machine."""
 
 import copy
+import importlib
 import itertools
 import sys
 import time
@@ -68,35 +69,41 @@ def find(name: str, libraries: Sequence[str], dtype: str) -> Peer:
       UserError: if no library has it, or the library is not installed.
     """
     library, theirs = their_name(name, libraries)
-    network = _create(library, theirs)
+    network = create(library, theirs)
     state = {key: value.numpy() for key, value in network.state_dict().items()}
     model, variables = from_torch(state, library, theirs, dtype=jnp.dtype(dtype))
     return Peer(library, network, model, variables)
 
 
-def _create(library: str, name: str) -> Any:
-    """Returns the library's network with random weights, without dropout."""
-    try:
-        import torch
+def create(library: str, name: str) -> Any:
+    """Returns the library's network with random weights, without dropout.
 
-        torch.manual_seed(0)
-        if library == "timm":
-            import timm
+    Raises:
+      UserError: if the library cannot be imported.
+    """
+    loaded = load(library)
+    import torch
 
-            network = timm.create_model(name)
-        else:
-            from torchvision import models
-
-            fields = {}
-            if name in ("googlenet", "inception_v3"):
-                fields = {"aux_logits": False, "init_weights": True}
-            network = models.get_model(name, weights=None, **fields)
-    except ImportError as error:
-        raise UserError(f"{library} cannot be imported: {error}") from None
+    torch.manual_seed(0)
+    if library == "timm":
+        network = loaded.create_model(name)
+    else:
+        fields = {}
+        if name in ("googlenet", "inception_v3"):
+            fields = {"aux_logits": False, "init_weights": True}
+        network = loaded.models.get_model(name, weights=None, **fields)
     for module in network.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     return network
+
+
+def load(library: str) -> Any:
+    """Imports "torchvision" or "timm"; raises `UserError` if that fails."""
+    try:
+        return importlib.import_module(library)
+    except ImportError as error:
+        raise UserError(f"{library} cannot be imported: {error}") from None
 
 
 def _device() -> str:
@@ -105,7 +112,7 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _step(network: Any, work: Work, layout: str, compiled: bool) -> Callable[[], Any]:
+def make_step(network: Any, work: Work, layout: str, compiled: bool = False) -> Callable[[], Any]:
     """Returns a function that runs one step and returns its loss or logits, a tensor."""
     import torch
 
@@ -138,7 +145,7 @@ def _step(network: Any, work: Work, layout: str, compiled: bool) -> Callable[[],
 
 def losses(peer: Peer, work: Work, steps: int) -> list[float]:
     """Returns the losses of `steps` steps."""
-    step = _step(peer.network, work, "contiguous", compiled=False)
+    step = make_step(peer.network, work, "contiguous")
     return [step().item() for _ in range(steps)]
 
 
@@ -157,7 +164,7 @@ def contender(peer: Peer, work: Work, forms: Sequence[str]) -> Contender:
         began = time.perf_counter()
         if _device() == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        step = _step(peer.network, work, layout, form == "compile")
+        step = make_step(peer.network, work, layout, form == "compile")
 
         def run(steps: int, step: Callable[[], Any] = step) -> None:
             for _ in range(steps):

@@ -776,6 +776,7 @@ def test_a_list_may_be_read_in_part(small):
     assert listing.returncode == 128 + signal.SIGPIPE  # as the shell's own tools end
 
 
+@pytest.mark.slow
 def test_what_cannot_be_done_is_one_line(small, tmp_path):
     (tmp_path / "file").touch()
     for arguments, code, text in (

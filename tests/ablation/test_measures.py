@@ -334,6 +334,7 @@ def test_views_are_shifted_and_resized(monkeypatch, tmp_path):
     assert sorted(one.shape[1] for one in seen) == [4, 5]
 
 
+@pytest.mark.slow
 def test_weights_are_read_by_their_source(monkeypatch, tmp_path):
     model = create_model(
         "densenet_40_12", stage_sizes=(2, 2), growth_rate=2, compression=0.5, num_classes=3

@@ -75,6 +75,7 @@ def test_variances_grow_from_layer_to_layer_by_the_factor_of_the_theory(act, ini
     assert gradients[0] / gradients[-1] == pytest.approx(factor ** (DEPTH - 1), rel=0.25)
 
 
+@pytest.mark.slow
 def test_moments_are_those_of_the_layers_and_of_each_image_s_own_gradient():
     model, images = TwoHeads(), jax.random.normal(KEY, (2, 6, 6, 2))
     labels = jnp.array([2, 0])

@@ -12,7 +12,18 @@ import pytest
 
 from jaxcnn import create_model
 from jaxcnn.benchmark import __main__ as command
-from jaxcnn.benchmark import feed, fit, measure, networks, operations, peers, report, rounds, scale
+from jaxcnn.benchmark import (
+    feed,
+    fit,
+    measure,
+    networks,
+    operations,
+    peers,
+    random_operations,
+    report,
+    rounds,
+    scale,
+)
 from jaxcnn.errors import UserError
 from tests.marks import exhaustive, slow
 
@@ -179,16 +190,58 @@ def test_photos_are_as_large_as_imagenets(tmp_path):
 @pytest.mark.slow
 def test_operations_are_the_same_in_both():
     for name in ("conv_3x3_512_2", "depthwise_3x3s2_256_28", "max_pool_3x3s2_64_112"):
-        found = operations.contenders(name, 1, "float32", ["xla"])
+        found = operations.contenders(name, operations.OPERATIONS[name], 1, "float32", ["xla"])
         assert [one.name for one in found] == ["jaxcnn", "xla"]
 
 
-def test_an_operation_with_another_output_is_not_timed(monkeypatch):
+@pytest.mark.slow
+def test_operations_are_drawn_from_the_networks():
+    drawn = random_operations.draw.__wrapped__(12, seed=1)
+    assert list(drawn) == list(random_operations.draw(12, seed=1))
+    assert len(drawn) == 12
+    assert all(1 <= one.batch <= random_operations.MOST_IMAGES for one in drawn.values())
+    assert list(drawn) != list(random_operations.draw(12, seed=2))
+
+    def numbers(item):
+        return item[1].batch * np.prod(item[1].operation.shapes[0])
+
+    name, (operation, batch) = min(drawn.items(), key=numbers)
+    found = operations.contenders(name, operation, batch, "float32", ["xla"])
+    assert [one.name for one in found] == ["jaxcnn", "xla"]
+
+
+@pytest.mark.slow
+def test_convolutions_are_those_of_the_network():
+    found = random_operations.convolutions("mobilenet_v1_100", 64)
+    # 13 depthwise and 13 pointwise ones; the first convolution and four depthwise ones have stride
+    # 2 and are padded at one side.
+    assert len(found) == 27 - 5
+    first = found[0]
+    assert first.name == "conv_3x3s1_g32_32_32_32"
+    assert first.operation.shapes == ((32, 32, 32), (3, 3, 1, 32))
+    assert first.outputs == (1, 32, 32, 32)
+    assert first.macs == 32 * 32 * 32 * 9
+    assert random_operations.convolutions("inception_v3", 32) == []  # takes no such images
+
+
+def test_of_many_operations_the_worst_tenth_is_told():
+    found = [
+        report.Measured(
+            str(number),
+            1,
+            [contender("jaxcnn", []), contender("torch, contiguous", [])],
+            {"jaxcnn": [number / 10.0], "torch, contiguous": [1.0]},
+        )
+        for number in range(1, 21)
+    ]
+    assert "the largest 2.00, of nine in ten at most 1.89." in report.table(found, None)
+
+
+def test_an_operation_with_another_output_is_not_timed():
     wrong = operations.OPERATIONS["conv_3x3_512_2"]
     wrong = wrong._replace(library=lambda x, w: 1.1 * wrong.ours(x, w))
-    monkeypatch.setitem(operations.OPERATIONS, "wrong", wrong)
     with pytest.raises(UserError, match="xla has another output"):
-        operations.contenders("wrong", 1, "float32", ["xla"])
+        operations.contenders("wrong", wrong, 1, "float32", ["xla"])
 
 
 @pytest.mark.parametrize(
@@ -199,6 +252,10 @@ def test_an_operation_with_another_output_is_not_timed(monkeypatch):
         ("--model=resnet50 --against=torchvison", "torchvision"),
         ("--model=resnet50,fractalnet34 --against=timm", "timm have no fractalnet34"),
         ("--mode=op", "--mode=op needs --model=NAME"),
+        ("--mode=infer --random=5", "--random goes with --mode=op"),
+        ("--mode=op --model=all --remat", "--remat goes with"),
+        ("--mode=memory --model=resnet51", "resnet50"),
+        ("--model=lenet5 --remat", "remat"),
         ("--model=resnet50 --mode=input", "takes no --model=resnet50"),
         ("--mode=input --against=timm", "against=torch or none"),
         ("--mode=input --dtype=bfloat16", "takes no --dtype=bfloat16"),
@@ -266,6 +323,18 @@ def test_memory_of_a_training_step(capsys, tmp_path):
     assert "not one image fits" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_memory_that_the_system_counts(capsys, tmp_path):
+    """It holds at least the arrays that the compiler counts."""
+    written = tmp_path / "memory.json"
+    flags = ["--mode=memory", "--model=cifar_resnet20", "--batch=256", f"--json={written}"]
+    command.main(flags)
+    (found,) = json.loads(written.read_text())["measured"]
+    assert 0.8 * found["counted"] < found["ours"] < 10 * found["counted"]
+    assert found["theirs"] is None
+    assert "| cifar_resnet20 | 256 |" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -273,7 +342,7 @@ def test_memory_of_a_training_step(capsys, tmp_path):
         (["--mode=fit", "--model=x"], "x"),
         (["--mode=fit", "--model=lenet5", "--remat"], "remat"),
         (["--mode=fit", "--model=lenet5", "--against=torch"], "no other library"),
-        (["--mode=train", "--model=lenet5", "--memory=1GB"], "go with --mode=fit"),
+        (["--mode=train", "--model=lenet5", "--memory=1GB"], "goes with --mode=fit"),
     ],
 )
 def test_fit_refuses(flags, message):

@@ -68,6 +68,7 @@ def test_whitened_images_are_uncorrelated_up_to_epsilon(dataset):
     np.testing.assert_allclose(statistics.whiten, statistics.whiten.T, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_whitens_before_it_shifts(dataset):
     statistics = normalization.measure(dataset, "zca")
     keys = example_keys(jax.random.key(0), jnp.zeros(30, int), jnp.arange(30))

@@ -150,6 +150,7 @@ def test_dense_evaluation_of_one_place_is_the_forward_pass(name):
     np.testing.assert_allclose(dense, plain, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_dense_evaluation_is_the_mean_over_the_windows_of_the_last_map():
     model = create_model("vgg11", 5, **NETWORKS["vgg11"][1], **NARROW, fully_convolutional=True)
     variables = start(model, 64)

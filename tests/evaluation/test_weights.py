@@ -61,6 +61,7 @@ def evaluate_several(small, root):  # noqa: F811
     return weights.run_pretrained(small.name, freeze(config), labels=root / "real.json")
 
 
+@pytest.mark.slow
 def test_any_of_several_labels_is_right(small, tmp_path):  # noqa: F811
     """The folders' own classes mean nothing here, and the weights have 10."""
     right = [[number % 10, 3] for number in range(12)]

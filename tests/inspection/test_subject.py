@@ -12,6 +12,7 @@ from jaxcnn.interop.folder import write_folder
 from jaxcnn.run.trained import open_trained
 
 
+@pytest.mark.slow
 def test_a_run_s_network_is_the_one_that_load_gives(photo_run):
     found, loaded = subject.of_run(photo_run.workdir), jaxcnn.load(photo_run.workdir)
     image = np.full((1, 16, 16, 3), 90, np.uint8)
@@ -41,6 +42,7 @@ def test_converted_weights_are_normalised_as_their_paper_does(tmp_path):
         subject.of_trained(open_trained(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_fresh_network_has_the_weights_of_seed_0_and_any_size_that_it_takes():
     found = subject.of_name("cifar_resnet20", 16)
     assert found.network.image_shape == (16, 16, 3)

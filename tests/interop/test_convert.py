@@ -245,6 +245,7 @@ def test_values_of_fields_are_literals_or_text(text, value):
     assert type(parse_override(text)[1]) is type(value)
 
 
+@pytest.mark.slow
 def test_an_onnx_file_becomes_a_folder_with_the_fields_that_were_read(tmp_path, capsys):
     file, images, logits = onnx_files.reference("vgg", "kept")
     for node in file.graph.node:

@@ -61,6 +61,7 @@ def test_a_file_without_names_is_read_by_places(name, tmp_path):
     assert_same(network(name, arrays=older)[1], plain(name)[1])
 
 
+@pytest.mark.slow
 def test_numbers_of_layers_may_begin_anywhere():
     arrays = state("InceptionResNetV2")
     pattern = re.compile(r"^(conv2d|batch_normalization)(?:_(\d+))?/")
@@ -117,6 +118,7 @@ def without(arrays, *layers):
     }
 
 
+@pytest.mark.slow
 def test_another_classifier_is_taken_by_whatever_name(caplog):
     arrays = state("ResNet50")
     own = {key.replace("predictions", "dense_7"): value for key, value in arrays.items()}

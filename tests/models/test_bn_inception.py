@@ -36,6 +36,7 @@ def test_maps_of_the_papers_table(name, widest):
         assert f"block{len(expected) + 1}" not in maps[stage]
 
 
+@pytest.mark.slow
 def test_stems(trace):
     plain = trace("bn_inception").variables["params"]["stem"]
     assert set(plain) == {"conv1", "conv2", "conv3"}

@@ -58,6 +58,7 @@ def test_layers_and_growth_of_the_papers_tables(name, growth_rate, sizes, trace)
             assert layer[last]["kernel"].shape[3] == growth_rate
 
 
+@pytest.mark.slow
 def test_stem_and_transition_widths(trace):
     params = trace("densenet121").variables["params"]
     assert params["stem"]["conv"]["kernel"].shape == (7, 7, 3, 64)

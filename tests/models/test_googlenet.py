@@ -104,6 +104,7 @@ def test_auxiliary_heads_read_the_first_and_the_fourth_module():
     assert [kernel.shape for kernel in kernels] == [(1, 1, 6, 128), (1, 1, 18, 128)]
 
 
+@pytest.mark.slow
 def test_auxiliary_logits_appear_where_they_are_asked_for():
     model = create_model("googlenet_torchvision", 7, aux_heads=True, modules=NARROW)
     init = partial(model.init, mutable=["params", "batch_stats"])
@@ -156,6 +157,7 @@ def test_smallest_image(name, smallest):
         shapes(name, smallest - 1)
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_need_more_of_an_image_only_where_they_run():
     model = create_model("googlenet", aux_heads=True)
     variables = jax.eval_shape(model.init, jax.random.key(0), images(79))

@@ -49,7 +49,7 @@ NETWORKS = {
     "Inception-ResNet, loop": partial(InceptionResNet, scan_units=True, **inception),
 }
 IN_THE_GATE = ("loop", "dropout", "GoogLeNet")
-QUICK = ("basic", "GoogLeNet")
+LONG = ("BN-Inception", "Inception v3")
 
 
 def side(model):
@@ -156,11 +156,7 @@ def kept(model):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
-        for name in NETWORKS
-        if "loop" not in name
-    ],
+    [exhaustive(name) if name in LONG else name for name in NETWORKS if "loop" not in name],
 )
 def test_recomputing_keeps_less(name):
     assert kept(NETWORKS[name](remat=True)) < 0.95 * kept(NETWORKS[name]())

@@ -106,6 +106,7 @@ def test_training_adds_the_branches_that_are_alive(skip_dropped, start):
     assert np.any(stats["stage2"]["block1"]["norm1"]["mean"] != 0)
 
 
+@pytest.mark.slow
 def test_computing_and_skipping_are_equal(start):
     x, labels = images(), np.arange(4)
     computing, skipping = (

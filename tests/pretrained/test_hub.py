@@ -247,6 +247,7 @@ def test_importing_loads_no_client_and_asks_nobody(tmp_path):
     assert done.stdout == "False\n"
 
 
+@pytest.mark.slow
 def test_the_variables_of_the_client_are_obeyed(tmp_path, own, server):
     variables = {"HF_HOME": str(tmp_path / "home"), "HF_TOKEN": "hf_x"}
     done = command(own, {}, **variables)

@@ -109,6 +109,7 @@ def test_images_that_divide_the_runs_have_all_answers(two):
     assert {line[0] for line in lines[1:3]} == {"✓", "✗"}
 
 
+@pytest.mark.slow
 def test_curves_have_a_line_for_each_run(two):
     (figures,) = comparison.curves_together(two)
     assert isinstance(figures, Figures)

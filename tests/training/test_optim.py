@@ -292,6 +292,7 @@ def plateau_rates(optimizer, values):
     return found
 
 
+@pytest.mark.slow
 def test_a_plateau_drops_after_patience_evaluations_without_improvement():
     #        best  no     no (2)  best  no   best  no    no (2)
     values = [0.5, 0.495, 0.5, 0.4, 0.4, 0.3, 0.3, 0.35]

@@ -41,6 +41,7 @@ def pairs():
             yield file.stem, dataset, config
 
 
+@pytest.mark.slow
 def test_every_recipe_holds_out_or_says_so():
     number, plateaus = 0, 0
     for name, dataset, config in pairs():

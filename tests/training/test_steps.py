@@ -223,6 +223,7 @@ def test_a_batch_without_any_weight_moves_no_parameter():
     assert metrics["loss"] == metrics["grad_norm"] == metrics["skipped"] == 0
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_are_trained_with_their_weight():
     model, batch = WithAux(), make_batch()
     state = start(model)
@@ -413,6 +414,7 @@ def test_four_devices_take_the_step_that_one_takes():
     assert_close(distributed.fetch(metrics), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_steps_in_one_call_are_those_of_several():
     model, optimizer = Normed(dropout_rate=0.3), make_sgd(rate=0.1, momentum=0.9)
     one = make_step(model, optimizer, ema_decay=0.9, axis_name=distributed.AXIS)
@@ -497,6 +499,7 @@ def test_sync_bn_gives_no_norm_to_a_network_without(name):
     assert getattr(model, "norm", None) is None
 
 
+@pytest.mark.slow
 def test_with_sync_bn_four_devices_are_one():
     batch, optimizer = make_batch(), make_sgd(rate=0.1)
     models = [build.make_model(small_densenet_config(sync_bn=sync), 5) for sync in (False, True)]
@@ -537,6 +540,7 @@ def test_bfloat16_is_for_the_computation_only():
 # Evaluation -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_evaluation_step_sums_what_counts_and_counts_what_is_seen():
     model = create_model("lenet5_modern", num_classes=5)
     variables = model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))

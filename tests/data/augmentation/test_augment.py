@@ -71,6 +71,7 @@ def test_keys_are_the_folds_that_are_documented_and_all_differ():
     assert len(np.unique(np.concatenate(every), axis=0)) == 300
 
 
+@pytest.mark.slow
 def test_an_example_is_changed_the_same_wherever_it_stands_in_the_batch():
     pixels, run = images(), jax.jit(lambda x, k: augmented(x, k, **EVERYTHING))
     whole = np.asarray(run(pixels, keys(16)))

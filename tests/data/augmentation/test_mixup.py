@@ -75,6 +75,7 @@ def rows(count=COUNT, seed=0):
     return images, jnp.asarray(rng.integers(0, 9, count), jnp.int32), jnp.ones(count)
 
 
+@pytest.mark.slow
 def test_neighbours_are_mixed_and_labels_follow():
     images, labels, weights = rows()
     own, other = images[:, 0, 0, 0], images.reshape(-1, 2, 4, 4, 1)[:, ::-1].reshape(images.shape)

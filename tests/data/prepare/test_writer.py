@@ -245,6 +245,7 @@ def test_imagenet_has_as_many_shards_as_that_of_tfds():
 KEYS = st.text(st.characters(codec="utf-8", exclude_characters="\\"))
 
 
+@pytest.mark.slow
 @given(
     st.lists(KEYS | st.integers(0), unique_by=str, min_size=1), st.sampled_from(["train", "test"])
 )
