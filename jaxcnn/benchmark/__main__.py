@@ -20,7 +20,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,7 @@ MODES = ("train", "infer", "op", "input", "fit", "memory", "scale")
 AGAINST = ("none", "xla", "torch", "torchvision", "timm")
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Parses the command line.
-
-    Raises:
-      UserError: if a flag does not exist, or a value is not valid.
-    """
+def _parser() -> cli.Parser:
     parser = cli.Parser(
         prog="python -m jaxcnn.benchmark",
         description=__doc__,
@@ -68,7 +63,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--processes", help="scale only: how many, such as 1,2,4")
     parser.add_argument("--json", type=Path, help="a file for all that was measured")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    flags = parser.parse_args(argv)
+    return parser
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Parses the command line.
+
+    Raises:
+      UserError: if a flag does not exist, or a value is not valid.
+    """
+    flags = _parser().parse_args(argv)
     if flags.mode != "fit" and flags.memory:
         raise UserError("--memory goes with --mode=fit")
     if flags.mode not in ("train", "fit", "memory") and flags.remat:
@@ -91,6 +95,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             if value not in known:
                 raise UserError(f"--{name}={value}: {nearest(value, known)}")
         setattr(flags, name, [] if values == ["none"] else values)
+    if flags.mode == "memory" and "xla" in flags.against:
+        raise UserError("--mode=memory compares with torch: --against=torch or none")
     if flags.mode == "input" and not {"torch", "torchvision"}.issuperset(flags.against):
         raise UserError("--mode=input is measured --against=torch or none")
     if flags.mode == "input" and flags.dtype != "float32":
@@ -123,6 +129,8 @@ def set_up(flags: argparse.Namespace) -> int:
             raise UserError("--threads needs Linux: leave it out")
         os.sched_setaffinity(0, cores[: flags.threads])
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # torch needs memory too
+    if flags.mode == "memory":  # both on the CPU, the processes that this one starts, too
+        os.environ.update(JAX_PLATFORMS="cpu", CUDA_VISIBLE_DEVICES="")
     return flags.threads or len(cores)
 
 
@@ -142,15 +150,20 @@ def _memory(flags: argparse.Namespace, threads: int) -> None:
     """Prints the memory of training steps."""
     from jaxcnn.benchmark import machine, measure, memory
 
-    about, found = machine.describe(threads), []
-    print(", ".join(f"{key} {value}" for key, value in about.items()) + "\n", flush=True)
-    names = measure.names(flags)
-    for number, name in enumerate(names, 1):
-        print(f"{number}/{len(names)} {name}", file=sys.stderr, flush=True)
-        work = memory.Step(name, flags.batch, flags.size, flags.dtype, measure.fields(flags))
-        found.append(memory.measure(work, threads, measure.libraries(flags)))
-    print(memory.table(found))
-    _write(flags, {"machine": about, "measured": [one._asdict() for one in found]})
+    def one(name: str) -> memory.Peak:
+        step = memory.Step(name, flags.batch, flags.size, flags.dtype, measure.fields(flags))
+        return memory.measure(step, threads, measure.libraries(flags))
+
+    names, about = measure.names(flags), machine.describe(threads)
+    found: list[memory.Peak] = []
+    failed: list[UserError] = []
+    print(", ".join(f"{key} {value}" for key, value in about.items()) + f"\n\n{memory.HEADER}")
+    for peak in _each(names, one, failed):
+        found.append(peak)
+        print(memory.row(peak), flush=True)
+        _write(flags, {"machine": about, "measured": [peak._asdict() for peak in found]})
+    if failed:
+        raise failed[0]
 
 
 def _scale(flags: argparse.Namespace, threads: int) -> None:
@@ -166,6 +179,21 @@ def _scale(flags: argparse.Namespace, threads: int) -> None:
         )
         content[name] = scale.as_record(found)
     _write(flags, content)
+
+
+def _each(
+    names: Sequence[str], measure: Callable[[str], Any], failed: list[UserError]
+) -> Iterator[Any]:
+    """Yields what is measured of each name, and says which is at work; errors are kept."""
+    for number, name in enumerate(names, 1):
+        print(f"{number}/{len(names)} {name}", file=sys.stderr, flush=True)
+        try:
+            found = measure(name)
+        except UserError as error:  # measures the others anyway
+            print(f"{error}", file=sys.stderr, flush=True)
+            failed.append(error)
+        else:
+            yield found
 
 
 def _warn_of_remat() -> None:
@@ -199,32 +227,30 @@ def main(argv: Sequence[str]) -> None:
         return
     from jaxcnn.benchmark import machine, measure, peers, report
 
+    if flags.random:
+        print(f"tracing networks for {flags.random} operations …", file=sys.stderr, flush=True)
     names = measure.names(flags)
     if measure.libraries(flags):
         peers.check_torch(threads)
     roofline = machine.measure_roofline(flags.dtype)
     about = machine.describe(threads)
     print(", ".join(f"{key} {value}" for key, value in about.items()))
+    batch = "a batch for each" if flags.random else f"batch {flags.batch}"
     print(
         f"copy {roofline.bandwidth / 1e9:.0f} GB/s, matrix product {roofline.flops / 1e12:.2f}"
-        f" TFLOP/s; {flags.mode}, batch {flags.batch}, {flags.dtype}\n",
+        f" TFLOP/s; {flags.mode}, {batch}, {flags.dtype}\n",
         flush=True,
     )
-    found, failed = [], None
-    for number, name in enumerate(names, 1):
-        print(f"{number}/{len(names)} {name}", file=sys.stderr, flush=True)
-        try:
-            found.append(measure.measure(name, flags, threads))
-        except UserError as error:  # measures the others anyway
-            print(f"{error}", file=sys.stderr, flush=True)
-            failed = failed or error
-            continue
-        rows = [report.record(one, roofline) for one in found]
+    found: list[report.Measured] = []
+    failed: list[UserError] = []
+    for one in _each(names, lambda name: measure.measure(name, flags, threads), failed):
+        found.append(one)
+        rows = [report.record(row, roofline) for row in found]
         _write(flags, {"machine": about, "roofline": roofline._asdict(), "measured": rows})
     if found:
         print(report.table(found, roofline))
     if failed:
-        raise failed
+        raise failed[0]
 
 
 if __name__ == "__main__":

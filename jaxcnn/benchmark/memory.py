@@ -9,6 +9,7 @@ import gc
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,9 @@ from jaxcnn.models import create_model
 from jaxcnn.run import versions
 
 STEPS = 3
+HEADER = """\
+| | images | ours, GB | XLA's count, GB | torch, GB | ours over torch |
+|---|--:|--:|--:|--:|--:|"""
 RESET = Path("/proc/self/clear_refs")  # Linux: 5 makes the present memory the peak
 
 
@@ -68,7 +72,8 @@ def measure(step: Step, threads: int, libraries: Sequence[str]) -> Peak:
       libraries: torch libraries in which the network is searched; none for ours alone.
 
     Raises:
-      UserError: if the system cannot tell, or the network does not take the images.
+      UserError: if the system cannot tell, the network does not take the images, or a process is
+        ended.
     """
     if not RESET.exists():
         raise UserError("--mode=memory needs Linux, which tells the peak of a part of a process")
@@ -77,10 +82,16 @@ def measure(step: Step, threads: int, libraries: Sequence[str]) -> Peak:
     return Peak(step.name, step.batch, ours, counted, theirs)
 
 
-def _alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Returns the function's result in a new process."""
+def _alone(function: Callable[..., Any], step: Step, *arguments: Any) -> Any:
+    """Returns the function's result in a new process; raises `UserError` if that is ended."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(function, *arguments).result()
+        try:
+            return process.submit(function, step, *arguments).result()
+        except BrokenProcessPool:
+            raise UserError(
+                f"{step.name}: the process that ran the steps was ended, most likely for want of"
+                " memory: try a smaller --batch"
+            ) from None
 
 
 def _of_ours(step: Step) -> tuple[int, int | None]:
@@ -113,28 +124,22 @@ def _of_torch(step: Step, threads: int, libraries: Sequence[str]) -> int:
 def _peak_of(run: Callable[[int], Any]) -> int:
     """Returns the largest resident memory while some steps run."""
     gc.collect()
-    RESET.write_text("5", encoding="ascii")
+    _resident()  # where the peak begins
     run(STEPS)
     return versions.peak_memory()
 
 
 def _resident() -> int:
-    """Returns the resident memory of this process now."""
+    """Returns the resident memory of this process, and makes it the peak so far."""
     RESET.write_text("5", encoding="ascii")
     return versions.peak_memory()
 
 
-def table(found: Sequence[Peak]) -> str:
-    """Returns the Markdown table."""
-    lines = [
-        "| | images | ours, GB | XLA's count, GB | torch, GB | ratio |",
-        "|---|--:|--:|--:|--:|--:|",
-    ]
-    for one in found:
-        ratio = "" if one.theirs is None else f"{one.ours / one.theirs:.2f}"
-        sizes = [_shown(one.ours), _shown(one.counted), _shown(one.theirs), ratio]
-        lines.append(f"| {one.name} | {one.batch} | {' | '.join(sizes)} |")
-    return "\n".join(lines)
+def row(peak: Peak) -> str:
+    """Returns the row of the Markdown table."""
+    ratio = "" if peak.theirs is None else f"{peak.ours / peak.theirs:.2f}"
+    sizes = [_shown(peak.ours), _shown(peak.counted), _shown(peak.theirs), ratio]
+    return f"| {peak.name} | {peak.batch} | {' | '.join(sizes)} |"
 
 
 def _shown(size: int | None) -> str:

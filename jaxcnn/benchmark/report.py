@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from jaxcnn.benchmark.machine import Roofline
 from jaxcnn.benchmark.rounds import Contender, ratio
 
-MANY = 20  # ratios of which the ninth tenth is told
+MANY = 20  # rows; with so many, the last line tells what nine in ten do not exceed
 
 
 class Measured(NamedTuple):

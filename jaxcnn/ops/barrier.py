@@ -32,27 +32,28 @@ def materialize_on_cpu(x: jax.Array, *, gradient: bool = False) -> jax.Array:
     return _materialized(x, gradient)
 
 
-# `jit` here traces once for each shape, and XLA inlines it.
-@partial(jax.jit, static_argnames="gradient")
-def _materialized(x: jax.Array, gradient: bool) -> jax.Array:
-    return _on_cpu(x, gradient)
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _on_cpu(x: jax.Array, gradient: bool) -> jax.Array:
     return lax.platform_dependent(x, cpu=_hidden, default=lambda x: x)
 
 
-def _hidden(x: jax.Array) -> jax.Array:
-    # False for every number, also infinite ones and NaN. `debug_nans` does not stop here, and XLA
-    # cannot simplify this condition, unlike `abs(x) < 0`.
-    first = x.ravel()[0]
-    never = (first > 1) & (first < -1)
+def never(x: jax.Array) -> jax.Array:
+    """Returns False in a form that XLA cannot simplify, unlike `abs(x) < 0`.
 
+    It is False also where x is infinite or NaN, and `debug_nans` does not stop here.
+
+    Args:
+      x: floating-point array, of which the first number is read.
+    """
+    first = x.ravel()[0]
+    return (first > 1) & (first < -1)
+
+
+def _hidden(x: jax.Array) -> jax.Array:
     def again(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         return jnp.bool(False), state[1] + state[1]
 
-    return lax.while_loop(lambda state: state[0], again, (never, x))[1]
+    return lax.while_loop(lambda state: state[0], again, (never(x), x))[1]
 
 
 def _backward(gradient: bool, saved: None, of_x: jax.Array) -> tuple[jax.Array]:
@@ -60,3 +61,4 @@ def _backward(gradient: bool, saved: None, of_x: jax.Array) -> tuple[jax.Array]:
 
 
 _on_cpu.defvjp(lambda x, gradient: (_on_cpu(x, gradient), None), _backward)
+_materialized = jax.jit(_on_cpu, static_argnums=1)  # traced once for each shape; XLA inlines it

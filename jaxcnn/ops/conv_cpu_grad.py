@@ -211,8 +211,8 @@ def _of_spread_images(image: jax.Array, output: jax.Array, window: Window) -> ja
 
     Image, output gradient and steps are spread to every second column, which changes no number.
     XLA:CPU has two convolution libraries, and spread images use the one that is faster for kernels
-    as large as their image. The images are the channels of that convolution, of which it computes
-    eight or more in the time of one.
+    as large as their image. In that convolution the images are the channels, and XLA takes as long
+    for one as for eight.
     """
     pads = [
         (before, reach + moved + 1 - length - before)

@@ -58,14 +58,6 @@ def batch_normalise(
     return _forward(*arguments)[0] if plain_xla() else _batch_normalise(*arguments)
 
 
-# `jit` here traces once for each shape, and XLA inlines it.
-@partial(jax.jit, static_argnums=(3, 4, 5))
-def _batch_normalise(
-    x: Array, scale: Array, bias: Array, epsilon: float, dtype: Any, axis_name: str | None
-) -> tuple[Array, Array, Array]:
-    return _normalised(x, scale, bias, epsilon, dtype, axis_name)
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def _normalised(
     x: Array, scale: Array, bias: Array, epsilon: float, dtype: Any, axis_name: str | None
@@ -106,6 +98,8 @@ def _backward(
 
 
 _normalised.defvjp(_forward, _backward)
+# Traced once for each shape; XLA inlines it.
+_batch_normalise = jax.jit(_normalised, static_argnums=(3, 4, 5))
 
 
 def _lift(channels: Array, x: Array) -> Array:

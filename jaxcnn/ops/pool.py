@@ -12,7 +12,7 @@ import numpy as np
 from flax import linen as nn
 from jax import lax
 
-from jaxcnn.ops.barrier import materialize_on_cpu
+from jaxcnn.ops.barrier import materialize_on_cpu, never
 from jaxcnn.ops.reductions import wide
 from jaxcnn.ops.sharding import is_explicit
 from jaxcnn.ops.switch import plain_xla
@@ -133,17 +133,17 @@ def _to_winners_on_cpu(
     def found(x: jax.Array, largest: jax.Array) -> jax.Array:
         return winners(_shifted_on_cpu(x, window), largest)
 
-    def last_taps(x: jax.Array, largest: jax.Array) -> jax.Array:
-        return jnp.full(largest.shape, math.prod(window.shape) - 1, jnp.int8)
+    def nothing(x: jax.Array, largest: jax.Array) -> jax.Array:
+        return jnp.zeros(largest.shape, jnp.int8)
 
     # XLA must not recompute the winners for each tap. It ignores barriers, and sees through a loop
     # over integers; a condition that is known only at run time prevents it.
-    known = largest.ravel()[0]
-    first = lax.cond(known == known, found, last_taps, x, largest)
+    unknown = never(largest)
+    first = lax.cond(unknown, nothing, found, x, largest)
     rows, columns = axes = cells(x.shape[1:3], of_y.shape[1:3], window)
     around = ((0, 0), rows.pads, columns.pads, (0, 0))
     first, of_y = jnp.pad(first, around), materialize_on_cpu(jnp.pad(of_y, around))
-    first = lax.cond(known == known, lambda x: x, lambda x: -x, first)
+    first = lax.cond(unknown, jnp.zeros_like, lambda first: first, first)
     zero, parts = jnp.zeros((), of_y.dtype), []
     slices = zip(cell_slices(first, axes), cell_slices(of_y, axes), strict=True)
     for ((down, across), won), (_, part) in slices:

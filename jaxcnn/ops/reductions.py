@@ -56,15 +56,14 @@ def _by_slices(terms: Terms, arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, 
     rows = arrays[0].shape[1]
     step = max(rows // TERMS, 1)
     whole = rows - rows % step
-    sums: list[Any] = []
+    sums = []
     for first, last, size in ((0, whole, step), (whole, rows, 1)):
         starts = range(first, last, size)
         slices = [[lax.slice_in_dim(x, i, i + size, axis=1) for x in arrays] for i in starts]
-        # One tuple for each slice becomes one for each term.
-        parts = zip(*(terms(*each) for each in slices), strict=True)
-        found = list(map(_sum_of_slices, parts))
-        sums = list(map(lax.add, sums, found)) if sums and found else sums or found
-    return tuple(sums)
+        if slices:
+            by_term = zip(*(terms(*each) for each in slices), strict=True)
+            sums.append([_sum_of_slices(each) for each in by_term])
+    return tuple(reduce(lax.add, each) for each in zip(*sums, strict=True))
 
 
 def _sum_of_slices(slices: Sequence[jax.Array]) -> jax.Array:

@@ -87,7 +87,9 @@ def test_value_and_gradients_are_those_of_lax(dtype, shape, seed):
     compare(dtype, seed=seed, **shape)
 
 
-@pytest.mark.parametrize("shape", [(2, 1, 1, 4), (2, 2, 2, 4), (2, 31, 31, 40), (18, 31, 31, 16)])
+@pytest.mark.parametrize(
+    "shape", [(2, 1, 1, 4), (2, 2, 2, 4), (2, 31, 31, 40), (18, 31, 31, 16), (4, 40, 40, 64)]
+)
 def test_depthwise_of_few_and_of_many_pixels(shape):
     compare(
         "float32",
