@@ -59,7 +59,7 @@ def their_name(name: str, libraries: Sequence[str]) -> tuple[str, str]:
         theirs = [theirs for theirs, known in LIBRARIES[library].items() if known.model == name]
         if theirs:
             return library, name if name in theirs else theirs[0]
-    raise UserError(f"{' and '.join(libraries)} have no {name}: --against=none or --against=xla")
+    raise UserError(f"{' and '.join(libraries)} have no {name}: --against=none")
 
 
 def find(name: str, libraries: Sequence[str], dtype: str) -> Peer:
