@@ -32,7 +32,7 @@ ORDER = (
     " training.layer_decay training.optim training.state",
     "evaluation.multicrop evaluation.fields",  # an evaluation step takes the mean over views
     "training.steps",
-    "run.preemption run.cli run.distributed run.versions run.fields",
+    "run.preemption run.cli run.distributed run.heap run.versions run.fields",
     "interop",
     "pretrained",
     "evaluation.report",

@@ -37,7 +37,6 @@ def test_a_module_that_is_half_loaded_is_not_unwound(tmp_path):
 DEAF = """
 import hashlib, sys, time
 from jaxcnn.run import preemption
-from tests.marks import exhaustive, slow
 preemption.PATIENCE = 0.3
 preemption.install()
 stop = preemption._of_process

@@ -23,6 +23,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcnn.errors import EXIT_PEER_LOST, EXIT_STUCK, UserError
+from jaxcnn.run.heap import trim_heap
 
 AXIS = "batch"
 KEEP_BARRIERS = "--xla_disable_hlo_passes=cse_barrier_expander"  # of XLA:CPU
@@ -208,7 +209,7 @@ def _program(step: Callable, fixed: tuple[Any, ...], **options: Any) -> Program:
 
 
 def compile_train_step(step: Any, state: Any, batch: Any) -> None:
-    """Compiles a `pmap_train_step` ahead of its first call.
+    """Compiles a `pmap_train_step` ahead of its first call, and frees what that took.
 
     Does nothing in a run of several processes: their arrays become global within the call.
 
@@ -220,6 +221,7 @@ def compile_train_step(step: Any, state: Any, batch: Any) -> None:
     if jax.process_count() == 1:
         place = NamedSharding(_mesh(), PartitionSpec())
         step.lower(jax.tree.map(partial(_form, place), state), batch).compile()
+        trim_heap()
 
 
 def _form(place: Any, leaf: Any) -> jax.ShapeDtypeStruct:

@@ -242,7 +242,6 @@ def test_the_room_opens_when_used():
 import sys, jaxcnn
 assert "jax" not in sys.modules
 import jaxcnn.analysis
-from tests.marks import exhaustive, slow
 assert "jax" not in sys.modules
 print(jaxcnn.analysis.count_macs(jaxcnn.create_model("lenet5_modern"), (32, 32, 1)))
 """
