@@ -50,6 +50,7 @@ def own(tmp_path, monkeypatch):
     sys.modules.pop("my_own_net", None)
 
 
+@pytest.mark.slow
 def test_every_name_of_the_package_is_reached_without_another_import():
     program = (
         "import sys, jaxcnn; before = {'jax', 'flax', 'numpy'} & set(sys.modules)\n"
@@ -86,6 +87,7 @@ def test_sources_that_are_not_installed_say_so(monkeypatch, tmp_path):
     assert jaxcnn._version() == "unknown"
 
 
+@pytest.mark.slow
 def test_a_loaded_network_answers_as_the_command_does(photo_run, monkeypatch):
     monkeypatch.setenv("HOME", str(photo_run.workdir.parent))
     network = jaxcnn.load("~/run", checkpoint=4)
@@ -113,6 +115,7 @@ def test_a_loaded_network_answers_as_the_command_does(photo_run, monkeypatch):
     assert max(jax.tree.leaves(apart)) > 1e-3, "averaged weights are taken"
 
 
+@pytest.mark.slow
 def test_any_number_of_images_needs_few_programs(photo_run):
     network = jaxcnn.load(photo_run.workdir)
     seen, classify = [], network.classify

@@ -167,6 +167,7 @@ def test_a_workdir_may_be_called_anything(saved, tmp_path, name):
 # Readers beside a trainer -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [8, pytest.param(300, marks=pytest.mark.exhaustive)])
 def test_readers_beside_a_trainer_raise_no_false_alarm(tmp_path, caplog, steps):
     deadline = time.monotonic() + 60

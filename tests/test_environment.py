@@ -123,6 +123,7 @@ def test_every_command_expands_paths(tmp_path):
     assert f"{tmp_path}/none.py" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["jaxcnn.doctor", "jaxcnn.export"])
 def test_any_terminal_can_show_the_text(module):
     done = command(module, "--help", PYTHONIOENCODING="ascii")

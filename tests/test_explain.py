@@ -103,6 +103,7 @@ def test_a_map_does_not_depend_on_the_batch(photo_run):
         np.testing.assert_allclose(answers[0].values, answers[1].values, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_names_of_strangers_stay_text(photo_run, tmp_path, capsys):
     hostile = tmp_path / "=cmd|<b>$x$\x1b[31m.png"
     hostile.write_bytes((photo_run.images / "dog" / "0.png").read_bytes())
@@ -131,6 +132,7 @@ def test_files_have_short_different_names():
     assert attributions.file_names(clashing) == ["cat", "cat-2", "cat-2-2", "Cat-3"]
 
 
+@pytest.mark.slow
 def test_filters_need_no_image(photo_run, tmp_path, capsys):
     main([f"--workdir={photo_run.workdir}", "--method=filters", f"--out={tmp_path}"])
     assert [path.name for path in tmp_path.iterdir()] == ["filters.png"]

@@ -128,6 +128,7 @@ def test_formulas_of_our_own_are_exported_for_every_platform(network, fields):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["stablehlo", pytest.param("onnx", marks=with_onnx)])
 def test_a_program_that_is_not_the_network_is_not_written(name, photo_run, tmp_path, monkeypatch):
     honest = export.FORMATS[name]
@@ -143,6 +144,7 @@ def test_a_program_that_is_not_the_network_is_not_written(name, photo_run, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [slow("stablehlo"), pytest.param("onnx", marks=with_onnx)])
 def test_folded_norms_of_a_run(name, photo_run, tmp_path, capsys):
     """`main` compares the logits with those of the whole network."""
@@ -159,6 +161,7 @@ def test_folded_norms_of_a_run(name, photo_run, tmp_path, capsys):
     np.testing.assert_allclose(logits, wanted, atol=1e-5)
 
 
+@pytest.mark.slow
 @with_onnx
 @pytest.mark.parametrize(
     "name", [exhaustive("means, concatenations, a loop"), slow("depthwise"), "half"]
@@ -182,6 +185,7 @@ def test_a_folded_norm_is_one_addition_in_onnx(name):
     assert after == [sub - gone, mul - gone, add]
 
 
+@pytest.mark.slow
 def test_stablehlo_as_text(photo_run, tmp_path):
     """Of the same program, for viewers: jax reads the other form only."""
     out = tmp_path / "model.mlir"
@@ -227,6 +231,7 @@ def test_onnx_of_a_run_has_the_network_s_logits(photo_run, tmp_path, capsys):
     assert len(known["config_sha256"]) == 64
 
 
+@pytest.mark.slow
 @with_onnx
 @pytest.mark.parametrize(
     "name", ["means, concatenations, a loop", "depthwise", "lrn, maxima, groups, dense", "half"]
@@ -279,6 +284,7 @@ FAMILIES = {
 }
 
 
+@pytest.mark.slow
 @with_onnx
 @pytest.mark.parametrize(
     "name", [*GATE, *(pytest.param(name, marks=pytest.mark.exhaustive) for name in FAMILIES)]

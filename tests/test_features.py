@@ -39,6 +39,7 @@ def outputs(photo_run):
     return files, pixels, logits, kept["intermediates"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", ["stage1/block1/conv2", "stage2", "classifier"])
 def test_features_are_the_layer_s_outputs_averaged_over_space(photo_run, outputs, tmp_path, layer):
     files, _, _, kept = outputs
@@ -89,6 +90,7 @@ def test_layers_are_listed_in_the_order_of_use(photo_run, capsys):
     assert list(layer_shapes(config, found)) == list(lines)
 
 
+@pytest.mark.slow
 def test_a_figure_shows_each_query_and_its_nearest_images(photo_run, outputs, tmp_path, capsys):
     files, pixels, _, _ = outputs
     queries = [files[7], files[2]]

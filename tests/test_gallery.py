@@ -89,6 +89,7 @@ def test_diagrams_are_small_and_on_white_paper():
         assert first.attrib["fill"] == "white"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", marked(PAGES, SMALL, pytest.mark.exhaustive))
 def test_layers_are_those_of_the_traced_network(key):
     assert gallery["layers_of"](PAGES[key]["shown"]) == MEASURED["layers"][key], RUN

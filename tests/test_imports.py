@@ -152,6 +152,7 @@ def place(name):
     return names[max((one for one in names if within(module, [one])), key=len)]
 
 
+@pytest.mark.slow
 def test_imports_go_downwards():
     found = {
         f"{name} imports {other}".replace("jaxcnn.", "")
@@ -258,6 +259,7 @@ def test_what_asks_devices_is_seen(tmp_path, text, asks):
     assert asks_devices(tmp_path / "x.py") == asks
 
 
+@pytest.mark.slow
 def test_devices_and_processes_are_asked_in_one_file():
     files = [*FILES, *(ROOT / "launch").glob("*.py"), *(ROOT / "configs").rglob("*.py")]
     found = {path.relative_to(ROOT).as_posix() for path in files if asks_devices(path)}
@@ -328,6 +330,7 @@ def modules_after(*statements):
     return set(done.stdout.split())
 
 
+@pytest.mark.slow
 def test_importing_the_package_costs_jax_and_flax():
     loaded = modules_after("import jaxcnn", "jaxcnn.create_model('densenet121')")
     assert "jaxcnn.models.densenet" in loaded
@@ -336,6 +339,7 @@ def test_importing_the_package_costs_jax_and_flax():
         assert name not in loaded
 
 
+@pytest.mark.slow
 def test_training_never_loads_tensorflow_or_torch():
     loaded = modules_after("import jaxcnn.training.train, jaxcnn.evaluation.evaluate, jaxcnn.main")
     for name in ("tensorflow", "torch", "tensorflow_datasets", "grain", "sklearn", "matplotlib"):

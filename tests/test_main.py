@@ -43,6 +43,7 @@ def broken(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_config_is_shown_with_the_origin_of_its_values(tmp_path):
     """By the name of a recipe, from another directory."""
     flags = ["--config=resnet18:cifar10", "--config.train.batch_size=32"]
@@ -77,6 +78,7 @@ def get_config():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [OWN, PARTS], ids=["recipe", "a part of the fields"])
 def test_a_config_file_of_one_s_own_is_shown_from_another_directory(tmp_path, text):
     (tmp_path / "mine.py").write_text(text)
@@ -179,6 +181,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "thing", "fix"),
     [one if number % 3 == 0 else exhaustive(*one) for number, one in enumerate(MISTAKES.values())],
@@ -196,6 +199,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(broken, flags, thing, fix):
     assert done.returncode == 2
 
 
+@pytest.mark.slow
 def test_debug_shows_the_traceback_before_the_line(tmp_path):
     done = run(tmp_path, "--debug", "--config=configs/nothing.py")
     assert done.returncode == 2
@@ -203,6 +207,7 @@ def test_debug_shows_the_traceback_before_the_line(tmp_path):
     assert done.stderr.splitlines()[-1].startswith("error: ")
 
 
+@pytest.mark.slow
 def test_a_workdir_that_cannot_be_is_refused_before_anything_is_loaded(tmp_path):
     (tmp_path / "file").write_text("mine")
     done = run(tmp_path, CONFIG, "--workdir=file")
@@ -213,6 +218,7 @@ def test_a_workdir_that_cannot_be_is_refused_before_anything_is_loaded(tmp_path)
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_the_last_of_two_values_of_a_field_counts(tmp_path):
     flags = ["--config.train.length=8", "--config.train.length=9"]
     assert "'9' is not a length" in run(tmp_path, CONFIG, "--workdir=x", *flags).stderr
@@ -246,6 +252,7 @@ def test_the_default_workdir_is_called_by_the_data(kind, dir, label):
     assert datasets.data_label(config) == label
 
 
+@pytest.mark.slow
 def test_help_lists_the_flags(tmp_path):
     done = run(tmp_path, "--help")
     assert "--config" in done.stdout

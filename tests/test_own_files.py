@@ -117,6 +117,7 @@ def test_what_an_own_function_returns_is_checked(own, monkeypatch, returned, lin
         build_data.load_data(own_config(own), "train")
 
 
+@pytest.mark.slow
 def test_own_ablation_is_listed_from_its_directory(own, capsys):
     plan, text = ablation.load(Path("widths.py"))
     assert text.startswith("Two widths.")

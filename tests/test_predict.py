@@ -41,6 +41,7 @@ def by_hand(run, split="test"):
     return files, np.asarray(jax.nn.softmax(logits)), labels
 
 
+@pytest.mark.slow
 def test_probabilities_are_the_averaged_network_s_own(photo_run, tmp_path, capsys):
     main([f"--workdir={photo_run.workdir}", str(photo_run.images), f"--csv={tmp_path}/x.csv"])
     assert capsys.readouterr().out == f"{tmp_path}/x.csv: 12 images\n"
@@ -62,6 +63,7 @@ def test_probabilities_are_the_averaged_network_s_own(photo_run, tmp_path, capsy
     assert max(jax.tree.leaves(apart)) > 1e-3, "averages must differ for this test to tell"
 
 
+@pytest.mark.slow
 def test_lines_have_the_most_probable_classes(photo_run, capsys):
     image = photo_run.images / "dog" / "0.png"
     main([f"--workdir={photo_run.workdir}", "--topk=2", "--checkpoint=2", str(image)])
@@ -81,6 +83,7 @@ def copy(photo_run, tmp_path):
     return shutil.copytree(photo_run.workdir, tmp_path / "copy")
 
 
+@pytest.mark.slow
 def test_a_workdir_without_names_gives_numbers_and_says_so(photo_run, copy, capsys, caplog):
     (copy / "classes.json").unlink()
     seal_as_before(copy)
@@ -107,6 +110,7 @@ def test_an_old_workdir_gets_its_names_and_another_folder_s_are_refused(photo_ru
     assert workdir.read_class_names(copy) == photos.CLASSES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["{", '"dog"', "[1, 2]", "[" * 99999, '["dog", "black cat", "eel"]']
 )
@@ -199,6 +203,7 @@ CONFIGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", CONFIGS.values(), ids=CONFIGS)
 def test_the_config_within_the_checkpoint_decides(photo_run, copy, damage, caplog):
     image = photo_run.images / "dog" / "0.png"
@@ -211,6 +216,7 @@ def test_the_config_within_the_checkpoint_decides(photo_run, copy, damage, caplo
     assert "config.json" in line
 
 
+@pytest.mark.slow
 def test_a_config_that_was_changed_does_not_change_an_evaluation_nor_what_goes_on(photo_run, copy):
     change_config(copy)
     config = photo_run.config()

@@ -36,6 +36,7 @@ def test_without_augmentation_the_pixels_are_those_of_the_files(config, preproce
         assert cell.caption == str(batch["label"][row])
 
 
+@pytest.mark.slow
 def test_mixed_images_tell_their_shares(config):
     plain = cells(config)
     config.data.mixup = 1.0

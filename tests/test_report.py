@@ -43,6 +43,7 @@ def test_the_page_has_the_figures_of_the_evaluation(with_data, tmp_path, capsys)
     assert shown in found.text
 
 
+@pytest.mark.slow
 def test_without_data_the_rest_is_told(photo_run, tmp_path):
     directory = tmp_path / "copy"
     shutil.copytree(photo_run.workdir, directory)

@@ -111,6 +111,7 @@ def test_a_long_step_says_how_to_leave_at_once(tmp_path):
     assert run.said.count("once more") == 1
 
 
+@pytest.mark.slow
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
     run = faults.start("jaxcnn.predict", "--workdir=x", "y", folder=tmp_path, prefix=("nohup",))
     run.wait_for(run.catches)

@@ -96,6 +96,7 @@ def test_messages_on_the_page_are_in_the_code():
     assert not [row for row, _ in ROWS if not any(fits(row, text) for text in texts())]
 
 
+@pytest.mark.slow
 def test_messages_of_the_code_are_on_the_page():
     """A row that fits everything, such as "… is not …", counts only for messages like itself."""
     rows = [row for row, _ in ROWS if letters(row) >= 7]
@@ -127,6 +128,7 @@ def test_every_exit_code_has_a_line():
     assert listed == {0} | own | {128 + number for number in signals}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ["no such message anywhere …", "… is in use BY …"])
 def test_a_message_that_is_gone_is_noticed(row):
     assert not any(fits(row, text) for text in texts())

@@ -124,6 +124,7 @@ def test_a_value_and_its_interval_have_the_same_digits(found, shown):
     assert str(statistics.Interval(*found)) == shown
 
 
+@pytest.mark.slow
 def test_intervals_end_where_the_metric_does():
     whole = statistics.Interval(0.975, 0.933, 1.017)
     assert str(whole.cut(two().bounds)) == "0.975 (0.933 to 1.000)"
@@ -380,6 +381,7 @@ def test_names_of_variants_are_cells():
     assert report.verdicts(plan, found).splitlines()[2] == "| c\\\\nd and a\\|b | +0.0000 |  |"
 
 
+@pytest.mark.slow
 def test_figure_of_the_same_numbers_is_the_same_file(tmp_path):
     """And names what was compared and by what; dollar signs start no formula."""
     results = [result(name, seed, 0.3, seed / 2) for name in ("a $x_1$", "b") for seed in (0, 1)]
@@ -540,6 +542,7 @@ def normalised(images, statistics):
     return see(jnp.asarray(images, jnp.float32) / 255)
 
 
+@pytest.mark.slow
 def test_gradient_flow_is_of_the_images_as_training_sees_them(tmp_path):
     config, source = whitened(recipes.recipe("highway_fc10"))
     config.model.overrides.depth = 2
@@ -767,6 +770,7 @@ def test_jobs_have_cores_of_their_own(monkeypatch):
     assert processes.share_cores(1) == processes.share_cores(6) == []
 
 
+@pytest.mark.slow
 def test_a_list_may_be_read_in_part(small):
     """As `head` does, which closes the pipe."""
     command = [sys.executable, str(ROOT / "launch" / "ablate.py"), str(small), "--list"]

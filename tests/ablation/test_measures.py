@@ -70,6 +70,7 @@ class Rectified(nn.Module):
         return nn.relu(nn.Dense(2, name="dense")(x.mean(axis=(1, 2))))
 
 
+@pytest.mark.slow
 def test_a_channel_that_is_never_positive_is_dead(monkeypatch, tmp_path):
     model, pixels = Rectified(), RNG.integers(0, 255, (5, 4, 4, 1), np.uint8)
     variables = model.init(jax.random.key(0), scaled(jnp.asarray(pixels)))

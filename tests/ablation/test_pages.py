@@ -19,6 +19,7 @@ def test_a_page_is_that_of_its_runs(file):
     assert stored.read_text(encoding="utf-8") == docs["page"](file), RUN
 
 
+@pytest.mark.slow
 def test_the_overview_is_that_of_the_pages():
     text = (docs["DOCS"] / "ablations.md").read_text(encoding="utf-8")
     assert text == docs["insert"](text), RUN
@@ -33,6 +34,7 @@ def test_the_readme_counts_them():
     assert f"; {run} were run so far" in readme
 
 
+@pytest.mark.slow
 def test_stored_runs_are_whole_and_have_a_figure():
     for stored in docs["PAGES"].glob("*.jsonl"):
         plan, _ = ablation.load(ROOT / "configs" / "ablations" / f"{stored.stem}.py")

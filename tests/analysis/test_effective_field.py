@@ -52,6 +52,7 @@ def test_with_positive_weights_and_identity_activations_it_fills_the_theoretical
     assert abs((left + right) / 2 - 22) <= 4
 
 
+@pytest.mark.slow
 def test_the_support_is_within_the_theoretical_field():
     model, images = Chain(), jax.random.normal(KEY, (16, 40, 44, 2))
     variables = model.init(KEY, images)
@@ -64,6 +65,7 @@ def test_the_support_is_within_the_theoretical_field():
     assert 0 < found.above**2 <= 17 * 21
 
 
+@pytest.mark.slow
 def test_the_channel_of_each_image_comes_from_the_key():
     model, images = Chain(), jax.random.normal(KEY, (1, 24, 24, 2))
     variables = model.init(KEY, images)

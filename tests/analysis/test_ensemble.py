@@ -59,6 +59,7 @@ def one_hidden():
         return np.asarray(logits), weights, np.asarray(whole), single
 
 
+@pytest.mark.slow
 def test_the_mean_over_all_sub_networks_of_a_linear_layer_is_the_scaled_network(one_hidden):
     logits, weights, whole, _ = one_hidden
     assert weights.sum() == pytest.approx(1, abs=1e-15)
@@ -102,6 +103,7 @@ def test_samples_come_from_the_key_and_near_the_mean_over_all(one_hidden):
     )
 
 
+@pytest.mark.slow
 def test_all_images_see_the_same_sub_network():
     model = OneHidden(rate=0.5, dtype=jnp.float32)
     variables = model.init(jax.random.key(1), IMAGES)

@@ -72,6 +72,7 @@ def captured_with_state(model, variables, x, **mode):
     return outputs, state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [*map(mark, SMALL)])
 def test_modules_of_every_family_put_out_what_flax_captures(family):
     model, x = build(family), images(family, batch=1)
@@ -244,6 +245,7 @@ def test_only_the_variables_of_the_layers_are_needed(plain):
     assert {*made["params"]} == {"conv1", "norm1"}
 
 
+@pytest.mark.slow
 def test_the_gradient_of_a_perceptual_loss():
     """Against the same layers written out, and against finite differences, in float64."""
     with jax.enable_x64(True):
@@ -324,6 +326,7 @@ class Segmenter(nn.Module):
         return nn.Conv(2, (1, 1), name="head")(maps["relu"])
 
 
+@pytest.mark.slow
 def test_as_a_submodule(plain):
     model, trained, x = plain
     network = Segmenter(feature_extractor(model, "relu"))

@@ -40,6 +40,7 @@ class Shared(nn.Module):
         return nn.Dense(4, name="classifier")(x.mean((1, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["lenet5", *(pytest.param(n, marks=pytest.mark.slow) for n in ("resnet", "densenet"))]
 )
@@ -85,6 +86,7 @@ def test_copies_of_one_pixel_are_no_maps():
     assert graph.last_maps() == "stage5/relu"
 
 
+@pytest.mark.slow
 def test_a_gradient_with_respect_to_a_layer():
     """Against the same network cut in two by hand."""
     model = Shared()

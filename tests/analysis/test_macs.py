@@ -237,6 +237,7 @@ def test_too_small_images_are_the_networks_affair():
         count_macs(create_model("alexnet"), (32, 32, 3))
 
 
+@pytest.mark.slow
 def test_the_room_opens_when_used():
     program = """
 import sys, jaxcnn

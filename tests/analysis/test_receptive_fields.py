@@ -116,6 +116,7 @@ def mean_instead(detail, maximum, x):
     return nn.avg_pool(x, window, tuple(strides[:2]), pads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [n if n in QUICK_SMALL else pytest.param(n, marks=pytest.mark.exhaustive) for n in SMALL],

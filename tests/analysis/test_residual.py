@@ -92,6 +92,7 @@ def test_sizes_are_those_of_the_branches():
     )
 
 
+@pytest.mark.slow
 def test_the_sum_form_is_exact_where_shortcuts_are_identities():
     """He et al., "Identity Mappings", eq. 4: to rounding in float64; ReLUs behind sums break it."""
     with jax.enable_x64(True):

@@ -110,6 +110,7 @@ class Normed(nn.Module):
         return nn.Dense(3, name="classifier")(x.mean((1, 2)))
 
 
+@pytest.mark.slow
 def test_by_batch_statistics_a_network_is_as_in_training():
     model, images = Normed(), 3 + 2 * jax.random.normal(KEY, (4, 6, 6, 2))
     variables, labels = model.init(KEY, images), jnp.arange(4) % 3

@@ -29,6 +29,7 @@ class Tiny(nn.Module):
         return nn.Dense(2, use_bias=False, name="classifier")(x.reshape(len(x), -1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", [nn.relu, nn.leaky_relu])
 def test_predicted_squares_are_the_mean_over_all_signs_of_the_weights(act):
     """Exactly: each weight is ±s, all 2^6 draws are averaged, and borders are padded."""
@@ -63,6 +64,7 @@ class Deep(nn.Module):
         return nn.Dense(5, kernel_init=scaled, name="classifier")(x.mean((1, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gain", [1.0, 2.0])
 def test_a_deep_relu_network_is_predicted_in_both_directions(gain):
     """One prediction for each layer, from the weights alone; with gain 1 over two decades."""
@@ -115,6 +117,7 @@ class Pooled(nn.Module):
         return nn.Dense(5, name="classifier")(nn.sigmoid(x).mean((1, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_statistics", [slow(False), True])
 def test_behind_other_layers_squares_begin_again_with_the_measured_ones(batch_statistics):
     model, images, labels = Pooled(), jax.random.normal(KEY, (4, 8, 8, 3)), jnp.arange(4)

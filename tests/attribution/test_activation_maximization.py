@@ -13,6 +13,7 @@ QUICK = Ascent(steps=25)
 SHAPE = (12, 12, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "objective",
     [
@@ -36,6 +37,7 @@ def test_the_objective_rises(objective):
     assert not np.allclose(found.pixels[0], found.pixels[1])  # starts of their own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
@@ -51,6 +53,7 @@ def test_every_parametrization_rises(fields):
     assert (found.end > found.start + 0.05).all()
 
 
+@pytest.mark.slow
 def test_what_is_said_of_the_image_is_what_the_network_says():
     model, variables, _ = small()
     units = [Objective(2), Objective(0)]
@@ -59,6 +62,7 @@ def test_what_is_said_of_the_image_is_what_the_network_says():
     np.testing.assert_allclose(found.end, [logits[0, 2], logits[1, 0]], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_image_depends_on_its_key_and_its_number():
     model, variables, _ = small()
 
@@ -84,6 +88,7 @@ def test_bounds_are_the_inputs_of_black_and_white():
     np.testing.assert_allclose(found.images, low + (high - low) * pixels, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("field", "strong"), [("tv", 100.0), slow("l2", 100.0)])
 def test_penalties_hold_images_back(field, strong):
     model, variables, _ = small()
@@ -99,6 +104,7 @@ def test_penalties_hold_images_back(field, strong):
     assert spread(strong) < 0.5 * spread(0.0)
 
 
+@pytest.mark.slow
 def test_a_unit_that_is_off_at_the_start_gets_on():
     """Its ReLU has no gradient there, and nothing would ever happen."""
     variables = {

@@ -74,6 +74,7 @@ def test_score_cam_by_hand():
     np.testing.assert_allclose(found.coarse, [maps @ weights], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
@@ -147,6 +148,7 @@ def test_maps_of_one_pixel_are_refused():
     assert grad_cam(model, variables, images).layer == "relu"
 
 
+@pytest.mark.slow
 def test_score_cam_does_not_depend_on_how_many_masks_go_at_once():
     model, variables, images = small()
     whole = score_cam(model, variables, images, batch=64)

@@ -60,6 +60,7 @@ def test_of_a_network_that_ignores_the_image_the_map_is_flat():
     np.testing.assert_allclose(attribution.occlusion_map(result, 8, 8), 0, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", [None, "conv1"])
 def test_maps_are_those_of_images_made_one_by_one(layer):
     """More squares than go at once, the last batch not full."""
@@ -104,6 +105,7 @@ def stages(x, variables):
     return x
 
 
+@pytest.mark.slow
 def test_an_image_in_a_batch_is_the_image_alone():
     model, images = Small(param_dtype=np.float32), pictures(count=3)
     variables = drawn(model, images)

@@ -77,6 +77,7 @@ def test_warp_shifts_turns_and_enlarges():
     np.testing.assert_allclose(half[:, 1:], (image[:, 1:] + image[:, :-1]) / 2, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_warp_mirrors_at_the_border():
     image = np.arange(4.0, dtype=np.float32).reshape(1, 4, 1)
     np.testing.assert_allclose(moved(image, (0, 2))[0, :, 0], [1, 0, 0, 1])

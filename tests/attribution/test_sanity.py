@@ -59,6 +59,7 @@ def test_a_method_fails_by_both_measures_at_half_of_the_layers():
     assert failing(fades - 0.01, high) == ()
 
 
+@pytest.mark.slow
 def test_of_many_layers_several_become_random_at_once():
     model, variables, images = small()
 

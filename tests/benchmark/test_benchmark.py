@@ -125,6 +125,7 @@ def test_a_network_that_fails_does_not_lose_the_others(monkeypatch, capsys):
     assert "| lenet5_modern |" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["train", slow("infer")])
 def test_command_prints_a_table_and_writes_json(mode, tmp_path, capsys):
     file = tmp_path / "new" / "found.json"
@@ -157,6 +158,7 @@ def test_input_is_measured_beside_one_thread_on_each_core(monkeypatch, capsys, t
     assert [cores * seconds for seconds in shared] == pytest.approx(alone)
 
 
+@pytest.mark.slow
 def test_all_feed_the_same_kind_of_batches(tmp_path):
     pytest.importorskip("torchvision", exc_type=(ImportError, RuntimeError))
     check_feeds(tmp_path, ["torch"], 4)
@@ -237,6 +239,7 @@ def test_of_many_operations_the_worst_tenth_is_told():
     assert "the largest 2.00, of nine in ten at most 1.89." in report.table(found, None)
 
 
+@pytest.mark.slow
 def test_an_operation_with_another_output_is_not_timed():
     wrong = operations.OPERATIONS["conv_3x3_512_2"]
     wrong = wrong._replace(library=lambda x, w: 1.1 * wrong.ours(x, w))
@@ -270,6 +273,7 @@ def test_mistakes_are_told(flags, message):
         command.main(flags.split())
 
 
+@pytest.mark.slow
 def test_mistake_is_one_line_of_the_command():
     run = [sys.executable, "-m", "jaxcnn.benchmark", "--model=resnet51"]
     done = subprocess.run(run, capture_output=True, text=True, env={**os.environ})

@@ -14,7 +14,7 @@ import pytest
 from jaxcnn import create_model
 from jaxcnn.config import build, build_data, datasets
 from jaxcnn.config.config_dict import freeze
-from jaxcnn.config.recipes import recipe
+from jaxcnn.config.recipes import recipe, recipes_of
 from jaxcnn.data.fields import BatchConfig
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
@@ -64,7 +64,12 @@ def offered(file):
     return found
 
 
-PRODUCT = [(file.stem, dataset) for file in FILES for dataset in offered(file)]
+def data_sets(stem):
+    found = recipes_of(stem)
+    return {**found.ours, **found.published}
+
+
+PRODUCT = [(file.stem, dataset) for file in FILES for dataset in data_sets(file.stem)]
 
 
 def config_of(stem, dataset):

@@ -593,6 +593,7 @@ def test_a_recipe_by_name_is_its_file(file):
         assert recipes.recipe(file.stem, dataset).to_dict() == config.to_dict()
 
 
+@pytest.mark.slow
 def test_every_field_is_read():
     read = {
         node.attr

@@ -62,6 +62,7 @@ def test_the_batches_are_the_same(photos, split, place):
     assert kept.contents() == dataset.contents()
 
 
+@pytest.mark.slow
 def test_images_of_tfds(prepared, undecoded):
     fields = {"name": "tiny", "dir": prepared[0], "image_size": 8, "holdout": 2}
     fields |= {"train_crop": "none", "eval_crop": "none"}

@@ -46,6 +46,7 @@ def test_the_character_is_in_the_middle_lighter_than_what_surrounds_it():
     assert np.abs(luminance - grey[..., 0]).max() < 1.5
 
 
+@pytest.mark.slow
 def test_a_class_can_be_learnt_and_not_by_its_mean_image_alone():
     """Nearest means are far above chance, 1/36, and far below what networks reach."""
     train, test = (

@@ -40,6 +40,7 @@ def test_three_channels_repeat_the_one():
     assert np.array_equal(rgb.images, np.repeat(grey.images, 3, axis=-1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["digits", "glyphs", "synthetic"])
 def test_the_held_out_part_is_disjoint_stable_and_stratified(kind):
     whole = load(kind, "train", image_size=8)

@@ -44,6 +44,7 @@ def test_a_mean_image_is_subtracted_pixel_by_pixel(dataset):
     np.testing.assert_allclose(found, (dataset.images[:50] / 255 - expected) / 0.25, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_contrast_normalisation_is_of_each_image(dataset):
     statistics = normalization.measure(dataset, "gcn", scale=10.0)
     found = np.asarray(normalize(dataset.images[:50], statistics=statistics, **PLAIN))
@@ -53,6 +54,7 @@ def test_contrast_normalisation_is_of_each_image(dataset):
     assert np.abs(normalize(even, statistics=statistics, **PLAIN)).max() < 1e-4  # of 10
 
 
+@pytest.mark.slow
 def test_whitened_images_are_uncorrelated_up_to_epsilon(dataset):
     epsilon = 0.1
     statistics = normalization.measure(dataset, "zca", epsilon=epsilon)
@@ -236,6 +238,7 @@ def test_statistics_are_no_constants_of_compiled_programs(
     assert large_constants(recalibrate, variables, 0) == []
 
 
+@pytest.mark.slow
 def test_statistics_are_no_constants_of_the_programs_of_commands(tmp_path):
     """Of a prediction, of features and of a preview."""
     config = recipes.recipe("lenet5_modern")

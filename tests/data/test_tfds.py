@@ -99,6 +99,7 @@ def test_so_many_of_each_class_are_held_out_of_each_part(prepared):
             load("tfds", "train", **settings | change)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_it_can_be_sent_to_workers(prepared, num_workers):
     source = load("tfds", "train", name="tiny", dir=prepared[0], image_size=8)

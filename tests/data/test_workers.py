@@ -66,6 +66,7 @@ def test_closing_the_iterator_stops_the_workers(files):
     assert not workers()
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_started_again_and_the_batches_are_the_same(files, caplog, monkeypatch):
     logging.getLogger("jaxcnn").propagate = True
     monkeypatch.setattr(worker, "PIPE_BYTES", 4096)  # or a worker ends before it is killed
@@ -117,6 +118,7 @@ def test_a_worker_that_never_gets_on_ends_the_run_in_one_line(how, monkeypatch):
     assert not workers()
 
 
+@pytest.mark.slow
 def test_a_hanging_file_is_named_and_then_ends_the_run_without_workers(monkeypatch, caplog):
     logging.getLogger("jaxcnn").propagate = True
     monkeypatch.setattr(prefetch, "HUNG", 0.3)

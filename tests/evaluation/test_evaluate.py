@@ -61,6 +61,7 @@ def predictions_of(directory, protocol):
         return predict(distributed.replicate(opened.state.variables(averaged)))
 
 
+@pytest.mark.slow
 def test_a_run_is_tested_by_its_own_protocol_unless_another_is_asked_for(runs):
     lines = (runs[1] / "metrics.jsonl").read_text().splitlines()
     *_, watched, last = (line for line in map(json.loads, lines) if "test/loss" in line)
@@ -82,6 +83,7 @@ def test_what_cannot_be_tested_is_not_trained(tmp_path):
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["center", "ten_crop"])
 def test_means_are_those_of_the_predictions(runs, protocol, tmp_path):
     changes = {"eval.protocol": protocol}
@@ -114,6 +116,7 @@ def folder(tmp_path_factory):
     return directory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "protocol"),
     [
@@ -161,6 +164,7 @@ def test_four_devices_in_small_portions_see_what_one_sees_at_once(kind, protocol
     np.testing.assert_allclose(predictions.log_probabilities, alone, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_the_mean_of_its_members(runs, tmp_path):
     report = tmp_path / "new" / "report"
     changes = {"eval.protocol": "center"}
@@ -196,6 +200,7 @@ def test_members_of_an_ensemble_have_the_same_classes_in_the_same_order():
         evaluate.check_same_names(("cat", "dog"), ("cat",), "runs/b")
 
 
+@pytest.mark.slow
 def test_the_report_of_one_run_and_what_is_refused(runs, tmp_path):
     report = tmp_path / "report"
     results = evaluate.run(runs[1], report=report)

@@ -136,6 +136,7 @@ def start(model, size):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vgg11", *map(exhaustive, [*NETWORKS][1:])])
 def test_dense_evaluation_of_one_place_is_the_forward_pass(name):
     size, fields = NETWORKS[name]
@@ -172,6 +173,7 @@ def test_dense_evaluation_is_the_mean_over_the_windows_of_the_last_map():
     assert features.shape == (2, 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "by_place"), [("dense", True), slow("multi_scale_dense", False)])
 def test_the_softmax_of_a_dense_map_is_taken_where_the_paper_takes_it(name, by_place):
     model = create_model("vgg11", 5, **NETWORKS["vgg11"][1], **NARROW)

@@ -92,6 +92,7 @@ def test_statistics_are_the_means_over_the_batches(parts):
     np.testing.assert_array_equal(stats["auxiliary"]["var"], before["auxiliary"]["var"])
 
 
+@pytest.mark.slow
 def test_they_depend_on_the_seed_and_the_step_alone_and_frozen_ones_stay(parts):
     stats, _ = recalibrated(config_of(), parts)
     spoiled = {
@@ -111,6 +112,7 @@ def test_they_depend_on_the_seed_and_the_step_alone_and_frozen_ones_stay(parts):
     assert np.abs(frozen["second"]["mean"] - stats["second"]["mean"]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_network_with_spoiled_statistics_is_right_again(parts):
     model, _, _ = parts
     config = config_of()

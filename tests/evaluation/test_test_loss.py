@@ -29,6 +29,7 @@ def make(name, smoothing=0.0, protocol="center"):
     return config, dataset, model, variables, model.apply(variables, images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "smoothing"),
     [*(exhaustive(name, 0.0) for name in losses.LOSSES), ("cross_entropy", 0.2)],
@@ -51,6 +52,7 @@ def test_an_evaluation_s_loss_is_the_objective_s_main_term(name, smoothing):
     assert selection.plateau_value(config, of_split, "test") == found["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cross_entropy", "squared_hinge"])
 def test_of_several_views_cross_entropy_alone_has_a_loss(name):
     config, dataset, model, variables, _ = make(name, protocol="flip")

@@ -108,6 +108,7 @@ def test_images_without_numbers_are_refused(small, tmp_path):  # noqa: F811
         evaluate_several(small, tmp_path)
 
 
+@pytest.mark.slow
 def test_images_of_some_classes_are_compared_among_these(small, tmp_path):  # noqa: F811
     """Class folders named by the numbers of outputs, as in ImageNet-V2: 10 sorts before 2."""
     names = ["0", "2", "7", "9"]

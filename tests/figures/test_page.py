@@ -63,6 +63,7 @@ def test_a_space_that_breaks_no_line_stays():
     assert "5\u00a0%" in page.render(Page("5\u00a0%", "", []))
 
 
+@pytest.mark.slow
 def test_a_page_is_the_same_each_time():
     assert whole("a") == whole("a")
     assert whole("a") != whole("b")

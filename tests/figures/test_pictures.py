@@ -138,6 +138,7 @@ def test_an_overlay_stands_beside_its_image_with_the_class_in_words():
     assert_harmless(overlays.draw_overlay(IMAGE, one._replace(note=HOSTILE), HOSTILE))
 
 
+@pytest.mark.slow
 def test_a_contact_sheet_has_a_block_for_each_image_and_wraps():
     row = [overlays.Explained(f"method{n}", np.eye(6)) for n in range(8)]
     row[3] = row[3]._replace(values=np.ones((6, 6, 3)), kind="pixels")
@@ -186,6 +187,7 @@ def test_class_maps_come_by_their_logit():
     assert [float(each.max()) for each in shown] == [4, 1, 0]
 
 
+@pytest.mark.slow
 def test_classes_of_an_occluded_image_have_names_and_rare_ones_are_others():
     likeliest_class = np.array([[3, 3, 3], [1, 1, 9]])
     row = occluded.Occluded(

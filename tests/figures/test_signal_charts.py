@@ -20,6 +20,7 @@ def lines_of(axes):
     return [np.asarray(line.get_ydata(), float) for line in axes.lines]
 
 
+@pytest.mark.slow
 def test_flow_shows_lines_of_what_is_predicted_and_marks_of_what_is_measured():
     series = {
         "he": {"conv1": prediction(1.5, 0.3), "conv2": prediction(2.5, 0.1)},

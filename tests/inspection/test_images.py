@@ -34,6 +34,7 @@ def test_not_one_image_is_an_error_that_says_why():
         of_colors(unreadable=(1, 2)).take([1, 2])
 
 
+@pytest.mark.slow
 def test_the_folder_of_a_file_is_its_true_class_if_the_network_has_one(photo_run, tmp_path):
     network = subject.of_run(photo_run.workdir)
     seen = images.of_files(network, [photo_run.images])

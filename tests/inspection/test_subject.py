@@ -21,6 +21,7 @@ def test_a_run_s_network_is_the_one_that_load_gives(photo_run):
     assert found.workdir == photo_run.workdir
 
 
+@pytest.mark.slow
 def test_converted_weights_are_normalised_as_their_paper_does(tmp_path):
     overrides = {"stage_sizes": (1, 1), "width": 4, "num_classes": 3}
     model = jaxcnn.create_model("resnet18", **overrides)

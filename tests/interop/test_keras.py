@@ -32,6 +32,7 @@ QUICK = ("ResNet50", "ResNet50V2", "DenseNet121")
 # Numbers ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
     [exhaustive("float32", 1e-5), ("float64", 1e-10)],
@@ -47,6 +48,7 @@ def test_logits_are_those_of_keras(name, dtype, tolerance):
     assert error(logits, reference["logits"]) <= tolerance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -305,6 +305,7 @@ def test_without_h5py_the_way_to_it_is_named(tmp_path, monkeypatch):
         refused(tmp_path / name, file, 'needs h5py: pip install "jaxcnn[keras]"')
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_refused_or_read_as_it_stands(tmp_path):
     """HDF5 keeps no checksums here: numbers may be wrong, but names and shapes are a network's."""
     chance, content, path, read = random.Random(0), h5(weights), tmp_path / "x.h5", 0  # noqa: S311

@@ -51,6 +51,7 @@ def test_layers_have_the_places_that_keras_gives_them(name):
     assert names_by_place(expected, names, layer_kinds(leaves, rules)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ResNet50V2", "VGG16"])
 def test_a_file_without_names_is_read_by_places(name, tmp_path):
     arrays = without_names(FOLDER / FILES[name], tmp_path / "x.weights.h5")

@@ -64,6 +64,7 @@ POOLS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [pytest.param(7, marks=pytest.mark.slow), 8])
 @pytest.mark.parametrize(
     "kind",

@@ -179,6 +179,7 @@ def test_the_logits_are_those_of_onnxruntime(case):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["alexnet", pytest.param("gluon_v2", marks=pytest.mark.slow)])
 def test_swapped_channels_take_images_in_the_other_order(case):
     write, arguments, name, fields, _ = CASES[case]

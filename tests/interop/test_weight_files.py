@@ -342,6 +342,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path, ending):
         refused(path, kind)
 
 
+@pytest.mark.slow
 def test_torch_files_expand_no_further_than_weights_do(tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "x.pth"

@@ -61,6 +61,7 @@ def test_a_family_trains_with_any_normalisation(name, norm):
     assert jax.eval_shape(step, variables, images).shape == (2, 5)
 
 
+@pytest.mark.slow
 def test_group_normalisation_is_flax_s():
     model = create_model("cifar_resnet20", 3, norm=GROUPS, stage_sizes=(1,), norm_epsilon=0.1)
     x = jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
@@ -118,6 +119,7 @@ def test_what_cannot_be_is_said_in_one_line(name, fields, said):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_units_in_a_loop_take_any_normalisation():
     x = jax.random.normal(jax.random.key(1), (2, 4, 4, 3))
     unit = {"num_classes": 2, "stage_sizes": (3,), "width": 8, "norm": GROUPS}

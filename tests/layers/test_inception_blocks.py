@@ -3,6 +3,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import linen as nn
 
 from jaxcnn.layers import Conv
@@ -21,6 +22,7 @@ def test_chain_numbers_what_has_parameters():
     assert shapes == [(3, 3, 4, 2), (1, 5, 2, 3), (3, 3, 4, 5)]
 
 
+@pytest.mark.slow
 def test_branches_are_joined_in_the_order_of_the_table():
     net = Branches(fork([Layer(2), Layer(3, (3, 1))], [AVERAGE], [Layer(1, 3, padding=1)]), **PARTS)
     x = np.random.default_rng(0).normal(size=(2, 5, 6, 4)).astype(np.float32)

@@ -33,6 +33,7 @@ def outcome(norm, x, weights):
     return jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(params, x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [LARGE, SMALL, FLAT], ids=["large", "small", "flat"])
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
@@ -53,6 +54,7 @@ def test_values_statistics_and_gradients_are_those_of_flax(shape, dtype, toleran
             assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_statistics_of_several_devices_and_their_gradients():
     devices = jax.local_device_count()
     x = jax.random.normal(jax.random.key(0), (devices, 2, 6, 5, 3))

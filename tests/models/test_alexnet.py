@@ -87,6 +87,7 @@ def test_no_pixel_is_left_out_of_a_window():
         assert 0 <= before <= after <= before + 1 <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lrn", [True, False])
 def test_normalisation_stands_between_relu_and_pool(lrn, start):
     x = 30 * np.random.default_rng(0).normal(size=(2, 67, 67, 3)).astype(np.float32)
@@ -155,6 +156,7 @@ def _uniform(bound):
     return check
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "fields", "kernel", "hidden_kernel", "bias"),
     [

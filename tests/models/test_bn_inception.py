@@ -16,6 +16,7 @@ def images(size):
     return jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "widest"),
     [("bn_inception", (608, 608, 1056)), ("inception_v2_slim", (576, 576, 1024))],

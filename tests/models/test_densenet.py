@@ -37,6 +37,7 @@ def identity_parts(**fields):
     return {"conv": Conv, "norm": norm, "act": nn.relu, "dropout": dropout, **fields}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "growth_rate", "sizes"),
     [
@@ -213,6 +214,7 @@ def test_dropout_follows_every_convolution_but_the_first(bottleneck, expected):
     assert {path[0] for path in dropped} == {"stage1", "transition1", "stage2"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "smallest"),
     [slow("densenet121", 29), ("densenet_40_12", 4), ("densenet_bc_100_12", 4)],

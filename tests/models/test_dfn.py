@@ -19,6 +19,7 @@ def batch():
     return np.random.default_rng(1).normal(size=(3, 8, 8, 3)).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("order", "blocks"),
     [exhaustive((1, 0, 2), (0,)), exhaustive((1, 2, 0), (2,)), ((1, 2, 0), (0, 1, 2))],

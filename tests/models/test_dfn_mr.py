@@ -58,6 +58,7 @@ def test_two_lines_share_the_mean_of_both(start):
     np.testing.assert_allclose(model.apply(v, x), last.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_imagenet_form_leaves_shortcuts_out_and_joins_the_lines(start):
     model = MergeAndRunNet(
         **FIELDS, bottleneck=True, cifar_stem=False, project=False, concatenate=True
@@ -104,6 +105,7 @@ def test_lines_may_change_places(start):
     )
 
 
+@pytest.mark.slow
 def test_widths_of_the_imagenet_network(trace):
     params = trace("dfn_mr_imagenet").variables["params"]
     widths = []

@@ -19,6 +19,7 @@ HEADS = {"aux1_head", "aux2_head", "aux3_head"}
 X = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_companions_see_the_first_convolutions_before_their_relu(start):
     model = DSN(**SMALL, aux_heads=True)
     variables = start(model, X)

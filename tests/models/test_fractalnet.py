@@ -140,6 +140,7 @@ def tiny(start):
     return x, start(FractalNet(**TINY), x)
 
 
+@pytest.mark.slow
 def test_global_drop_path_keeps_one_column(tiny):
     x, variables = tiny
     model = FractalNet(**TINY, global_drop_path_share=1.0)
@@ -155,6 +156,7 @@ def test_global_drop_path_keeps_one_column(tiny):
     assert set(kept) == {0, 1, 2}
 
 
+@pytest.mark.slow
 def test_local_drop_path_draws_every_join_by_itself(tiny):
     _, variables = tiny
     model = FractalNet(**{**TINY, "drop_path_rate": 0.5}, global_drop_path_share=0.0)
@@ -196,6 +198,7 @@ def test_without_drop_path_training_sees_the_whole_network(tiny):
     np.testing.assert_array_equal(evaluated[0], evaluated[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("share", "deepest_column", "moving"),
     [(0.0, False, "all"), (0.5, False, "local"), (1.0, False, "all"), (0.5, True, "deepest")],
@@ -283,6 +286,7 @@ def test_dropout_of_a_block_stands_between_convolution_and_norm():
     assert kinds == [nn.Conv, Dropout, BatchNorm] * 35
 
 
+@pytest.mark.slow
 def test_ends_of_the_imagenet_network_are_resnets(trace):
     params = trace("fractalnet34").variables["params"]
     assert params["stem"] == trace("resnet34").variables["params"]["stem"]

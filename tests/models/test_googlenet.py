@@ -44,6 +44,7 @@ def collected(kind, call):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["googlenet", "googlenet_bn", "googlenet_torchvision"])
 def test_maps_of_the_papers_table(name):
     model = create_model(name)
@@ -127,6 +128,7 @@ def test_auxiliary_logits_appear_where_they_are_asked_for():
     assert [dense.name for dense in used] == ["classifier"]
 
 
+@pytest.mark.slow
 def test_activation_is_replaced_in_the_auxiliary_heads():
     model = create_model("googlenet", aux_heads=True, modules=NARROW, act=jnp.tanh)
     variables = jax.eval_shape(model.init, jax.random.key(0), images(79))
@@ -148,6 +150,7 @@ def test_dropout_rates_of_the_classifiers():
         ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "smallest"), [("googlenet", 31), ("googlenet_bn", 31), ("googlenet_torchvision", 15)]
 )
@@ -203,6 +206,7 @@ def test_transformed_input_is_that_of_pixels_from_minus_one_to_one(start):
         shapes("googlenet_torchvision", 32, 1, transform_input=True)
 
 
+@pytest.mark.slow
 def test_weights_start_as_in_caffe_or_slim():
     for name, kernel, bias in (("googlenet", caffe_xavier, 0.2), ("googlenet_bn", slim_normal, 0)):
         model = create_model(name, modules=NARROW, aux_heads=True)

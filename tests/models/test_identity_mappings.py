@@ -180,6 +180,7 @@ def test_the_published_network_by_hand(start):
     close(jax.jit(model.apply)(variables, x), h.mean((1, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ordering", ORDERINGS)
 def test_orderings_have_as_many_parameters_and_a_gradient_in_all(ordering, start):
     model = create_model("cifar_resnet110_v2", **{**small, "ordering": ordering})
@@ -233,6 +234,7 @@ def test_shortcuts_are_the_papers_formulas(join, channels, strides, start):
     close(jax.jit(model.apply)(variables, x), relu(expected))
 
 
+@pytest.mark.slow
 def test_dropout_stands_on_the_shortcut():
     model = create_model(
         "cifar_resnet110_v2",

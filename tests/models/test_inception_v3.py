@@ -45,6 +45,7 @@ def kernels(params):
     }
 
 
+@pytest.mark.slow
 def test_maps_of_the_table():
     run = partial(InceptionV3().init_with_output, capture_intermediates=True, mutable=True)
     _, state = jax.eval_shape(run, jax.random.key(0), images(299))
@@ -82,6 +83,7 @@ def test_factorised_convolutions(trace):
     }
 
 
+@pytest.mark.slow
 def test_v2_differs_in_the_second_branch_of_stage_1(trace):
     v2, v3 = (kernels(trace(f"inception_v{i}").variables["params"]) for i in (2, 3))
     assert {path: (v2[path], v3[path]) for path in v3 if v2[path] != v3[path]} == {
@@ -89,6 +91,7 @@ def test_v2_differs_in_the_second_branch_of_stage_1(trace):
     }
 
 
+@pytest.mark.slow
 def test_average_pools_count_the_padding_if_asked_to(start):
     """One module with a pooling branch: the factor at a border of six pixels of nine is 2/3."""
     model = InceptionV3(num_classes=0, **SHORT)
@@ -191,6 +194,7 @@ def test_transformed_input_is_that_of_pixels_from_minus_one_to_one():
         shapes(model, channels=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["inception_v2", "inception_v3"])
 def test_smallest_image(name):
     shapes(create_model(name), 75)

@@ -38,6 +38,7 @@ def kernels(params):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "widths", "blocks", "pooled"),
     [

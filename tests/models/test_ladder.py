@@ -85,6 +85,7 @@ def costs(params, x):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labelled", [None, LABELLED], ids=["all alike", "a third labelled"])
 def test_costs_and_logits_are_those_of_the_equations(labelled, start):
     with jax.enable_x64(True):
@@ -223,6 +224,7 @@ def test_constant_units_are_not_amplified_and_a_single_row_is_safe(start):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
 
 
+@pytest.mark.slow
 @CONV_IS_SLOW
 def test_noise_is_in_training_alone_and_comes_from_the_rng(make, start):
     model, x = make(noise=0.3), images(6)

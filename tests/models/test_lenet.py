@@ -52,6 +52,7 @@ def test_forward_pass_layer_by_layer(act, in_numpy, size):
     )
 
 
+@pytest.mark.slow
 def test_smallest_image():
     assert (
         LeNet5Modern().init_with_output(jax.random.key(0), jnp.ones((1, 16, 16, 1)))[0].size == 10
@@ -83,6 +84,7 @@ def published_in_numpy(params, x):
     return -((x[:, None] - CODES[None]) ** 2).sum(-1)
 
 
+@pytest.mark.slow
 def test_the_published_network_layer_by_layer(start):
     x = np.random.default_rng(0).normal(size=(3, 32, 32, 1)).astype(np.float32)
     variables = start(LeNet5(), x)
@@ -119,6 +121,7 @@ def test_only_connections_that_exist_are_computed():
     assert counts[""] == 840  # the codes
 
 
+@pytest.mark.slow
 def test_any_table_of_connections(start):
     """Rows in any order, a map that nobody sees; each map sees its own and no other."""
     table = ((5, 0), (1,), (0, 1, 2, 3))
@@ -163,6 +166,7 @@ def test_distances_to_centres(dtype):
         np.testing.assert_array_equal(found.argmax(-1), np.arange(10))
 
 
+@pytest.mark.slow
 def test_start_is_uniform_by_fan_in():
     x = jnp.zeros((1, 32, 32, 1))
     key = jax.random.key(0, impl="rbg")  # compiles in no time

@@ -81,6 +81,7 @@ def test_multiplier_thins_every_layer(multiplier, expected):
     assert params["classifier"]["kernel"].shape == (expected[-1], 1000)
 
 
+@pytest.mark.slow
 def test_head_is_a_1x1_that_the_multiplier_leaves_alone():
     params = init(MobileNet(width_multiplier=0.5, head_features=1024))
     assert params["head"]["conv"]["kernel"].shape == (1, 1, 512, 1024)

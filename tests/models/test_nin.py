@@ -125,6 +125,7 @@ def test_dropout_stands_between_the_stages(last_only, rates):
     assert not create_model("nin_cifar10").dropout_last_only
 
 
+@pytest.mark.slow
 def test_start():
     x = jnp.zeros((1, 8, 8, 3))
     wide = ((64, 64), (64, 64))

@@ -63,6 +63,7 @@ def is_conv(module):
     return isinstance(module, nn.Conv)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [PreActBasicBlock, PreActBottleneck])
 def test_units_activate_the_branch_and_share_it_only_with_a_changed_shortcut(block, start):
     """With a last convolution of zero a unit is its shortcut."""
@@ -104,6 +105,7 @@ def test_units_activate_the_branch_and_share_it_only_with_a_changed_shortcut(blo
     assert not unit(out, shortcut="none")[2].any()
 
 
+@pytest.mark.slow
 def test_the_gradient_arrives_unchanged_plus_what_comes_through_the_branches(start):
     """The paper's equations 4 and 5: x_L = x_l + ΣF, ∂L/∂x_l = ∂L/∂x_L (1 + ∂ΣF/∂x_l)."""
     norm = partial(nn.BatchNorm, use_running_average=True)
@@ -131,6 +133,7 @@ def test_the_gradient_arrives_unchanged_plus_what_comes_through_the_branches(sta
     assert np.abs(through).max() > 0.1
 
 
+@pytest.mark.slow
 def test_stem_activates_instead_of_the_first_unit(trace):
     params = trace("resnet50_v2").variables["params"]
     assert set(params["stem"]) == {"conv", "norm"}
@@ -169,6 +172,7 @@ def test_where_the_first_unit_projects_it_does_not_matter_who_activates(start):
     assert np.abs(stem - unit).max() > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -193,6 +197,7 @@ def test_first_projects_in_the_first_unit_whatever_its_shape():
         assert [path for path, unit in found.items() if "proj" in unit] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "conv1", "conv2"),
     [(imagenet_preact_resnet(50), 28, 14), (cifar_preact_resnet(20, bottleneck=True), 56, 56)],

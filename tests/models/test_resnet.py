@@ -53,6 +53,7 @@ def test_projections_stand_where_the_shortcut_says(name, expected, trace):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "conv1", "conv2"), [("resnet50", 28, 14), ("resnet50_v1", 14, 14)]
 )
@@ -64,6 +65,7 @@ def test_position_of_the_stride(name, conv1, conv2):
     assert size["stage1/block1/conv1"] == (28, 28, 64)
 
 
+@pytest.mark.slow
 def test_shapes_of_the_papers_table():
     size = maps(create_model("resnet101"), 224)
     assert size["stem"] == (112, 112, 64)
@@ -91,6 +93,7 @@ def test_option_a_subsamples_and_appends_zero_channels(size):
     np.testing.assert_array_equal(y[..., 3:], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
 def test_units_add_their_shortcut(block, start):
     """With the scale of the last BN at zero a unit on a non-negative input is its shortcut."""
@@ -126,6 +129,7 @@ def test_units_add_their_shortcut(block, start):
     assert "proj" not in variables["params"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "last"), [(18, "norm2"), (50, "norm3")])
 def test_zero_init_last_is_off_by_default_and_touches_only_the_last_norm(depth, last):
     assert not create_model(f"resnet{depth}").zero_init_last
@@ -169,6 +173,7 @@ def test_stem_pads_by_three_and_pools_with_minus_infinity(start):
     np.testing.assert_allclose(model.apply(variables, x), pooled.mean((1, 2)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_convolutions_start_from_he_fan_out_untruncated():
     model = imagenet_resnet(18, stage_sizes=(1, 1, 1))
     params = jax.jit(model.init)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))["params"]

@@ -139,5 +139,6 @@ def test_what_does_not_exist_says_so(make, message):
         make()
 
 
+@pytest.mark.slow
 def test_one_group_of_64_is_resnet():
     assert shapes(imagenet_resnext(50, 1, 64)) == shapes(create_model("resnet50"))

@@ -98,6 +98,7 @@ def test_a_loop_of_units_changes_no_number(name, start):
         assert all(np.all(old != new) for old, new in zip(*map(jax.tree.leaves, unit), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "side"),
     [
@@ -123,6 +124,7 @@ def test_a_loop_is_compiled_as_one_unit(make, side):
     assert operations(12) == operations(3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["basic, A", "DenseNet"])
 def test_a_loop_has_the_multiply_adds_of_the_row(name):
     row, loop = (count_macs(NETWORKS[name](scan_units=scan), (8, 8, 3)) for scan in (False, True))

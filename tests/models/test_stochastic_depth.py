@@ -86,6 +86,7 @@ def test_evaluation_weights_the_branches_by_their_survival(start):
     assert np.abs(got - unweighted).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("skip_dropped", [False, True])
 def test_training_adds_the_branches_that_are_alive(skip_dropped, start):
     model, x = cifar_stochastic_depth(20, **small, skip_dropped=skip_dropped), images()
@@ -160,6 +161,7 @@ def test_skipping_leaves_nothing_of_a_unit_outside_of_the_condition(start):
     assert found == {False: [7, 0], True: [1, 6]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("skip_dropped", [False, slow(True)])
 def test_replicas_drop_the_same_units(skip_dropped, start):
     model, x = cifar_stochastic_depth(20, **small, skip_dropped=skip_dropped), images(8)

@@ -111,6 +111,7 @@ def test_dropout_follows_the_hidden_layers():
         jax.eval_shape(train, variables, x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kernels", "conv_std", "dense_std"),
     [

@@ -89,6 +89,7 @@ def test_pool_comes_before_the_normalisation(name, conv_pads, pool_pad, start):
     close(maps["fc6"], nn.relu(fc6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "std", "tails"),
     [("zfnet", 0.01, (0.03, 0.07)), ("zfnet_keras", 0.05 / 3**0.5, (0.049, 0.05))],

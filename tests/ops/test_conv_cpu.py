@@ -71,6 +71,7 @@ def compare(dtype, image, kernel, seed, **arguments):
         assert relative_error(got, wanted) <= TOLERANCE[dtype]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", *map(exhaustive, ("float64", "bfloat16"))])
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(shape=convolutions(), seed=st.integers(0, 9))
@@ -166,6 +167,7 @@ def test_wide_convolutions_of_small_maps(size, strides, dtype):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kernel", "groups"),
     [

@@ -24,6 +24,7 @@ windows = st.builds(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", *map(exhaustive, ("float64", "bfloat16"))])
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(window=windows, size=st.tuples(few, small, small), depth=st.sampled_from([1, 5, 33]))

@@ -32,6 +32,7 @@ def value_and_gradients(product, dtype, rows):
     return [np.asarray(each, np.float64) for each in (value, *pull(g))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "bound"),
     [(jnp.float32, 1e-5), exhaustive(jnp.bfloat16, 2e-2), exhaustive(jnp.float64, 1e-12)],

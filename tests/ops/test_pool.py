@@ -135,6 +135,7 @@ def test_winners_are_the_first_taps_with_the_maximum():
         np.testing.assert_array_equal(found[:, i, j], values.argmax(1))
 
 
+@pytest.mark.slow
 @OUR_FORMS
 def test_maxima_compose():
     def slope(pool):

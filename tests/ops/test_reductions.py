@@ -51,6 +51,7 @@ def test_the_loop_that_materialises_survives_compilation():
     assert text.count(" while(") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_the_norm_of_a_tree_is_that_of_all_its_numbers(dtype):
     shapes = {

@@ -68,6 +68,7 @@ def test_no_form_of_ours_is_left(name):
     assert not ours_in(product, operands)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[EXHAUSTIVE] * (n not in IN_THE_GATE)) for n in OPERATIONS]
 )

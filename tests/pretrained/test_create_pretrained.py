@@ -33,6 +33,7 @@ def answers(model, variables, images):
 MARKS = {"resnet18": [], "resnet50": [pytest.mark.slow], "resnet34": [pytest.mark.slow]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "small",
     [pytest.param(name, marks=MARKS.get(name, [pytest.mark.exhaustive])) for name in FAMILIES],
@@ -60,6 +61,7 @@ def test_a_network_has_the_variables_of_the_file_and_answers_in_every_form(small
     np.testing.assert_allclose(answers(model, variables, grey), wanted, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_new_classifier_is_drawn_with_the_key(small):
     with pytest.raises(UserError, match=r"that of the weights has 10: give the key"):
         create(small, 7)
@@ -100,6 +102,7 @@ def test_what_is_no_name_and_no_folder_is_one_line(small, tmp_path):
         jaxcnn.create_pretrained(tmp_path / "nothing")
 
 
+@pytest.mark.slow
 def test_a_converted_folder_and_a_run_come_through_the_same_door(photo_run, small, cache, tmp_path):
     library, theirs, fields = FAMILIES["resnet18"]
     source = cache / small.name / "model.safetensors"
@@ -111,6 +114,7 @@ def test_a_converted_folder_and_a_run_come_through_the_same_door(photo_run, smal
     assert jax.eval_shape(model.apply, variables, images).shape == (1, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("small", ["resnet34"], indirect=True)
 def test_fields_that_an_onnx_file_has_are_named_for_a_config(small):
     found = init_from._read_named(small.name, True)
@@ -119,6 +123,7 @@ def test_fields_that_an_onnx_file_has_are_named_for_a_config(small):
     assert "num_classes" not in found.flags
 
 
+@pytest.mark.slow
 def test_load_has_classes_and_preprocessing(small):
     network = jaxcnn.load("resnet18")  # the default weights
     pixels = np.random.default_rng(0).integers(0, 256, (50, 40, 3), np.uint8)

@@ -425,6 +425,7 @@ def wait_for(process, text):
         said += line
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_continued(tmp_path, server):
     server.stall = 60.0
     info = unknown(url=server.url, sha256=SHA256)
@@ -444,6 +445,7 @@ def test_a_killed_process_is_continued(tmp_path, server):
     assert names(tmp_path) == [FILE]
 
 
+@pytest.mark.slow
 def test_a_second_process_waits_and_downloads_nothing(tmp_path, server):
     info = unknown(url=server.url, sha256=SHA256)
     known = {name: getattr(info, name) for name in ("url", "sha256", "repository", "revision")}

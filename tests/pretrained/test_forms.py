@@ -17,6 +17,7 @@ constants = pytest.importorskip("huggingface_hub.constants")
 FORMS = {"resnet50_v2", "resnet18", "resnet50", "resnet34"}  # timm, torchvision, Keras, ONNX
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [one if one in FORMS else slow(one) for one in FAMILIES])
 def test_a_name_becomes_its_network(network, server, table, tmp_path, monkeypatch):
     made = make(network, tmp_path / "made")

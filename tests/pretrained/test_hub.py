@@ -241,6 +241,7 @@ def command(own, changes, **variables):
     )
 
 
+@pytest.mark.slow
 def test_importing_loads_no_client_and_asks_nobody(tmp_path):
     program = "import sys, jaxcnn.pretrained.fetch; print('huggingface_hub' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -22,6 +22,7 @@ def two():
     return [run(LABELS, PREDICTED), other._replace(config=config)]
 
 
+@pytest.mark.slow
 def test_fields_that_differ_are_listed_and_no_others(two):
     assert comparison.differing(two) == {
         "seed": ["0", "7"],

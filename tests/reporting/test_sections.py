@@ -62,6 +62,7 @@ def test_a_record_with_another_accuracy_is_said(examined):
     assert found[-1].warning
 
 
+@pytest.mark.slow
 def test_without_data_the_last_record_is_shown(examined):
     lacking = examined._replace(answers=None, problem="no <data>")
     assert lacking.split == "test"
@@ -73,6 +74,7 @@ def test_without_data_the_last_record_is_shown(examined):
     assert "Worst mistakes" not in titles
 
 
+@pytest.mark.slow
 def test_a_run_that_is_not_finished_says_so(examined):
     running = examined._replace(records=examined.records[:-1])
     assert running.result is None
@@ -92,6 +94,7 @@ def test_what_was_run_has_the_record_of_the_checkpoint(examined):
     assert "seed" in {row[0] for row in texts(rest)}
 
 
+@pytest.mark.slow
 def test_what_older_versions_did_not_record_is_said(examined):
     old = examined._replace(meta={"devices": 1})
     assert sections.NOT_RECORDED in html.check(render(page_of([old]))).text
@@ -149,6 +152,7 @@ def test_mistakes_are_explained_for_both_classes(examined):
     assert np.any(guess != label)
 
 
+@pytest.mark.slow
 def test_maps_are_those_of_grad_cam_and_of_saliency_where_there_are_none(examined):
     pixels = [examined.answers.dataset.images[0]]
     classes = np.array([2])
@@ -222,6 +226,7 @@ def test_layers_and_structure_are_there_and_a_missing_package_is_named(examined,
     assert "needs pygraphviz" in text.text
 
 
+@pytest.mark.slow
 def test_names_of_classes_stay_texts_on_the_whole_page(examined):
     found = html.check(render(page_of([examined])))
     for name in NAMES:

@@ -126,6 +126,7 @@ def test_a_refusal_of_the_meta_data_is_passed_on_and_harms_nothing(open_checkpoi
     assert steps_on_disk(tmp_path / "checkpoints") == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_plateau_goes_on_where_it_was(open_checkpoints):
     config = config_dict.base_config()
     config.schedule.update(name="plateau", learning_rate=1.0, patience=2)

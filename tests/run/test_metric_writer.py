@@ -103,6 +103,7 @@ def test_on_a_terminal_progress_is_one_line_cut_to_its_width(tmp_path, capsys, m
     )
 
 
+@pytest.mark.slow
 def test_tensorboard_gets_the_numbers(tmp_path):
     events = pytest.importorskip("tensorboardX")
     assert events

@@ -50,6 +50,7 @@ def test_its_fields_have_their_present_names(old):
     assert config.data.random_erasing_area == (0.1, 0.4)
 
 
+@pytest.mark.slow
 def test_it_is_evaluated_as_it_was(old):
     (before,) = (r for r in runs.records(old) if r["step"] == 4 and "test/loss" in r)
     found = evaluate.run(old)

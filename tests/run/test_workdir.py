@@ -40,6 +40,7 @@ def holder(tmp_path):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_a_held_workdir_is_refused_until_its_holder_is_killed(tmp_path, holder):
     for _ in range(2):  # a refusal must not wipe out the holder's name
         with (

@@ -93,6 +93,7 @@ def is_frozen(path):
     return path.startswith(("stem/", "stage1/"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n if n == "sgd" else slow(n) for n in OPTIMIZERS])
 def test_frozen_parameters_statistics_and_averages_keep_every_bit(name):
     optimizer = make_optimizer(make_config(name))
@@ -143,6 +144,7 @@ def test_frozen_parameters_have_no_state_of_the_optimizer():
     assert count(freeze=False) - count(freeze=True) == 2 * frozen > 0
 
 
+@pytest.mark.slow
 def test_the_rest_learns_from_what_the_frozen_part_gives_in_evaluation():
     """The gradient is that of a network whose frozen norms never heard of training."""
     config = make_config("sgd", momentum=0.0)
@@ -176,6 +178,7 @@ def test_the_rest_learns_from_what_the_frozen_part_gives_in_evaluation():
     np.testing.assert_allclose(metrics["grad_norm"], norm(learned), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_nothing_is_computed_backward_through_a_frozen_part():
     def multiplications(freeze):
         config = make_config()

@@ -61,6 +61,7 @@ def test_it_multiplies_lr_multipliers():
     assert found["stem/norm/scale"] == pytest.approx(0.125)
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_are_at_the_top():
     """They are no part of the network at test time."""
     model = build_small("googlenet", aux_heads=True, adaptive_aux=True)

@@ -300,6 +300,7 @@ def test_a_plateau_drops_after_patience_evaluations_without_improvement():
     assert found == pytest.approx([2, 2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.02])
 
 
+@pytest.mark.slow
 def test_a_plateau_drops_at_most_so_often():
     found = plateau_rates(plateau_optimizer(), [0.5] * 12)
     assert found == pytest.approx([2, 2, 0.2, 0.2] + [0.02] * 8)

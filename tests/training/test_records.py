@@ -166,6 +166,7 @@ DAMAGES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage", [DAMAGES[0], *(pytest.param(d, marks=pytest.mark.exhaustive) for d in DAMAGES[1:])]
 )

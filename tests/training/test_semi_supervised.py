@@ -63,6 +63,7 @@ def one_step(batch, **options):
     return variables, *jax.jit(step)(state, batch)
 
 
+@pytest.mark.slow
 def test_loss_accuracy_and_gradients_are_of_the_labelled_rows():
     variables, state, metrics = one_step(BATCH, semi_supervised=True)
     rows = BATCH["label"] >= 0
@@ -80,6 +81,7 @@ def test_loss_accuracy_and_gradients_are_of_the_labelled_rows():
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), state.params, moved)
 
 
+@pytest.mark.slow
 def test_a_hit_without_label_does_not_count():
     """-1 would be the last class, were it taken as a position."""
     variables, _, _ = one_step(BATCH)

@@ -37,6 +37,7 @@ def fresh(model, optimizer=None, averaged=False, seed=0):
     return prepare_state(initial, jax.random.key(seed))()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("many", [slow(0), 2000], ids=["one by one", "compiled"])
 @pytest.mark.parametrize("model", [small_densenet(), LeNet5Modern()], ids=["densenet", "lenet"])
 def test_a_fresh_state_has_the_values_of_the_model_s_own_init(model, many, monkeypatch):
@@ -56,6 +57,7 @@ def test_a_fresh_state_has_the_values_of_the_model_s_own_init(model, many, monke
     np.testing.assert_array_equal(state.rng, jax.random.key_data(jax.random.key(3)))
 
 
+@pytest.mark.slow
 def test_different_seeds_give_different_parameters():
     kernels = [fresh(LeNet5Modern(), seed=seed).params["c1"]["kernel"] for seed in (0, 1)]
     assert not np.allclose(*kernels)
@@ -78,6 +80,7 @@ def test_what_is_saved_has_the_promised_form(name, schedule, averaged):
     jax.tree.map(same, form, real)
 
 
+@pytest.mark.slow
 def test_averages_start_at_the_weights_and_the_state_can_be_donated():
     state = fresh(small_densenet(), averaged=True)
     pairs = zip(jax.tree.leaves(state.variables()), jax.tree.leaves(state.ema), strict=True)
@@ -88,6 +91,7 @@ def test_averages_start_at_the_weights_and_the_state_can_be_donated():
     assert distributed.fetch(state.step) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ahead", [True, False])
 def test_a_step_that_was_compiled_ahead_is_not_compiled_again(ahead, caplog):
     def add(state, batch, shift, nothing):
@@ -129,6 +133,7 @@ def test_a_state_that_cannot_be_compiled_ends_the_run(monkeypatch):
         state()
 
 
+@pytest.mark.slow
 def test_variables_are_raw_or_averaged():
     state = fresh(small_densenet(), averaged=True)
     state = state.replace(ema=jax.tree.map(lambda x: x + 1, state.ema))

@@ -164,6 +164,7 @@ def weighted_mean_loss(model, params, batch):
 SOME_WITHOUT_WEIGHT = [1, 0, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grad_accum_steps", [1, 4])
 @pytest.mark.parametrize("weight", [None, SOME_WITHOUT_WEIGHT], ids=["all", "some"])
 def test_a_step_takes_the_gradient_of_the_weighted_mean_loss(grad_accum_steps, weight):
@@ -261,6 +262,7 @@ def test_the_rate_is_that_of_the_step():
     assert rates == pytest.approx([0.5, 0.5, 0.05, 0.05])
 
 
+@pytest.mark.slow
 def test_a_plateau_scales_the_rate_of_a_step():
     plateau = optax.contrib.reduce_on_plateau(0.1, 1)
     optimizer = make_sgd(rate=0.5)._replace(plateau=plateau)
@@ -276,6 +278,7 @@ def test_a_plateau_scales_the_rate_of_a_step():
 # Statistics and averages ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_batch_norm_sees_each_microbatch_in_turn():
     model, batch = Normed(), make_batch()
     state = start(model)
@@ -290,6 +293,7 @@ def test_batch_norm_sees_each_microbatch_in_turn():
     np.testing.assert_allclose(norm["var"], var, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warmup", [True, False])
 def test_averages_of_weights_and_statistics_follow_the_formula(warmup):
     model = Normed()
@@ -307,6 +311,7 @@ def test_averages_of_weights_and_statistics_follow_the_formula(warmup):
 # Values that are not finite ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grad_accum_steps", [1, 2])
 def test_a_step_that_is_not_finite_changes_nothing_but_its_number(grad_accum_steps):
     model, optimizer = Normed(), make_sgd(rate=0.1, momentum=0.9, weight_decay=0.1)
@@ -341,6 +346,7 @@ def draws(state):
     return {name: np.asarray(values) for name, values in state.batch_stats.items()}
 
 
+@pytest.mark.slow
 def test_draws_depend_on_seed_step_and_microbatch_and_on_nothing_else():
     model = Draws(parts=4)
     step = jax.jit(make_step(model, grad_accum_steps=4))
@@ -359,6 +365,7 @@ def test_draws_depend_on_seed_step_and_microbatch_and_on_nothing_else():
         np.testing.assert_array_equal(values, seen[1, 1][name])
 
 
+@pytest.mark.slow
 def test_dropout_differs_by_device_and_stochastic_depth_does_not():
     model = Draws(parts=2, devices=4)
     step = distributed.pmap_train_step(
@@ -378,6 +385,7 @@ def test_the_root_key_never_changes():
     assert_same_bits(after.rng, state.rng)
 
 
+@pytest.mark.slow
 def test_augmentation_keys_depend_on_the_example_and_not_on_the_step():
     def noise(images, keys):
         drawn = jax.vmap(lambda key: jax.random.uniform(key, (4, 4, 3)))(keys)
@@ -404,6 +412,7 @@ def replicas(tree):
     ]
 
 
+@pytest.mark.slow
 def test_four_devices_take_the_step_that_one_takes():
     model, optimizer = Linear(), make_sgd(momentum=0.9)
     batch = make_batch(weight=[0, 0, 0, 0, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0])
@@ -438,6 +447,7 @@ def test_steps_in_one_call_are_those_of_several():
     assert [bool(metric["skipped"]) for metric in expected] == [False, True, False]
 
 
+@pytest.mark.slow
 def test_replicas_stay_equal_and_a_donated_state_can_be_used():
     model, optimizer = Normed(dropout_rate=0.3), make_sgd(rate=0.1, momentum=0.9)
     step = distributed.pmap_train_step(
@@ -456,6 +466,7 @@ def test_replicas_stay_equal_and_a_donated_state_can_be_used():
     assert_same_bits(distributed.fetch(metrics), replicas(metrics)[-1])
 
 
+@pytest.mark.slow
 def test_a_poisoned_share_of_one_device_makes_all_skip():
     model = Normed()
     step = distributed.pmap_train_step(make_step(model, axis_name=distributed.AXIS))
@@ -469,6 +480,7 @@ def test_a_poisoned_share_of_one_device_makes_all_skip():
     assert distributed.fetch(metrics)["skipped"] == 1
 
 
+@pytest.mark.slow
 def test_statistics_are_the_mean_over_devices():
     model, batch = Normed(), make_batch()
     state = start(model)
@@ -600,6 +612,7 @@ def test_a_step_on_mixed_images_takes_the_mixed_loss_and_counts_the_larger_share
     np.testing.assert_allclose(metrics["top1"], hits.sum() / weight.sum(), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_repeats_are_augmented_apart():
     def noise(images, keys):
         return to_unit(images) + jax.vmap(lambda k: jax.random.normal(k, images.shape[1:]))(keys)

@@ -86,6 +86,7 @@ def test_units_worked_out_by_hand(positions, activation, expected):
     assert got.positions.tolist() == ([[1, 0]] if positions is None else positions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "window", "lrn", "act"),
     [
@@ -119,6 +120,7 @@ def test_the_passes_are_those_written_out(method, window, lrn, act):
             np.testing.assert_allclose(unit.activations, strongest, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["deconvnet", "guided"])
 def test_where_all_signals_are_positive_they_are_the_gradient(method):
     model, images = Small(param_dtype=np.float32), np.abs(pictures())
@@ -128,6 +130,7 @@ def test_where_all_signals_are_positive_they_are_the_gradient(method):
     assert np.asarray(got).min() >= 0 < np.asarray(got).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["deconvnet", slow("guided")])
 def test_an_image_in_a_batch_is_the_image_alone(method):
     model, images = Small(param_dtype=np.float32), pictures(count=3)
@@ -142,6 +145,7 @@ def test_an_image_in_a_batch_is_the_image_alone(method):
         assert one.positions[0].tolist() == units.positions[n].tolist()
 
 
+@pytest.mark.slow
 def test_a_unit_of_a_dense_layer_is_a_class_times_its_logit():
     model, images = Small(param_dtype=np.float32), pictures()
     variables = drawn(model, images)
@@ -154,6 +158,7 @@ def test_a_unit_of_a_dense_layer_is_a_class_times_its_logit():
     assert unit.positions.tolist() == [[0, 0], [0, 0]]
 
 
+@pytest.mark.slow
 def test_a_projection_lies_in_the_receptive_field_of_its_unit():
     """Conv 3x3, pool, conv 3x3, pool at stride 2 each: 10 pixels at stride 4, from -3 on."""
     model, images = Small(param_dtype=np.float32), pictures(size=16, count=3)

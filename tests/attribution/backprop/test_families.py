@@ -123,6 +123,7 @@ def drawn64(model, images):
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=[pytest.mark.exhaustive] * (n not in IN_THE_GATE)) for n in NETWORKS],

@@ -54,6 +54,7 @@ def test_the_gradient_is_that_of_finite_differences(score):
         np.testing.assert_array_equal(largest, np.abs(got).max(-1))
 
 
+@pytest.mark.slow
 def test_without_biases_gradient_times_input_adds_up_to_the_logit():
     model, images = Small(use_bias=False, param_dtype=np.float32), pictures()
     variables = drawn(model, images)
@@ -64,6 +65,7 @@ def test_without_biases_gradient_times_input_adds_up_to_the_logit():
     np.testing.assert_allclose(got.sum((1, 2, 3)), logits[:, 2], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOME)
 def test_an_image_in_a_batch_is_the_image_alone(name):
     model, images = Small(param_dtype=np.float32), pictures(count=3)
@@ -89,6 +91,7 @@ def test_no_class_is_the_likeliest(name):
     assert np.abs(own - other).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_methods_can_be_compiled_and_mapped_by_their_user():
     model, images = Small(param_dtype=np.float32), pictures()
     variables = drawn(model, images)
@@ -113,6 +116,7 @@ class Listing(nn.Module):
         return x.mean((1, 2))
 
 
+@pytest.mark.slow
 def test_a_network_is_compiled_once_with_or_without_a_hash():
     images = pictures()
     traced = []

@@ -48,6 +48,7 @@ def test_powers_are_integrated_exactly():
     np.testing.assert_allclose(riemann.gap, 1 / 4, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("steps", "rule"),
     [
@@ -97,6 +98,7 @@ def test_baselines(variables, baseline):
     np.testing.assert_allclose(result.pixels[start == IMAGES], 0)
 
 
+@pytest.mark.slow
 def test_steps_are_doubled_until_the_gap_is_small():
     """The Riemann sum of 2x over [0, 1] in m steps is 1 + 1/m; another image is the baseline."""
     images = np.stack([np.ones((4, 4, 1), np.float32), np.zeros((4, 4, 1), np.float32)])
@@ -114,6 +116,7 @@ def test_steps_are_doubled_until_the_gap_is_small():
     assert gap(0.0) == [64, 4]  # the limit; a gap of 0 is small enough
 
 
+@pytest.mark.slow
 def test_of_fixed_steps_there_is_a_gradient(variables):
     def total(image):
         found = attribution.integrated_gradients(

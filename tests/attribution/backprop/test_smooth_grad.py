@@ -32,6 +32,7 @@ def test_one_sample_without_noise_is_saliency(variables):
     np.testing.assert_allclose(variance, 0, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [1, 5, smooth_grad.BATCH, 2 * smooth_grad.BATCH + 3])
 def test_mean_and_variance_are_those_of_the_gradients(variables, samples):
     """Also where the last batch of noisy copies is not full."""
@@ -50,6 +51,7 @@ def test_mean_and_variance_are_those_of_the_gradients(variables, samples):
     assert samples == 1 or np.asarray(variance).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_the_key_decides(variables):
     first, again, other = (
         attribution.smoothgrad(MODEL, variables, IMAGES, key=key, samples=3)

@@ -59,6 +59,7 @@ def test_normalize_is_the_formula(mean, std):
         np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_keys_are_the_folds_that_are_documented_and_all_differ():
     key = jax.random.key(5)
     found = example_keys(key, jnp.array([3, 4]), jnp.array([7, -1]), 2)
@@ -92,6 +93,7 @@ def test_replicas_change_their_part_as_one_device_changes_the_whole():
     np.testing.assert_allclose(np.asarray(parts).reshape(whole.shape), whole, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_half_of_the_images_are_flipped():
     pixels = np.repeat(images(1), 4000, axis=0)
     found = np.asarray(augmented(pixels, keys(4000), flip=True, **PLAIN))
@@ -127,6 +129,7 @@ def test_a_translation_is_by_any_whole_number_of_pixels_up_to_the_share():
     assert sum((n - count / 35) ** 2 / (count / 35) for n in counts) < 66  # 34 degrees of freedom
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fill", ["mean", "noise"])
 def test_erased_parts_are_boxes_of_the_published_sizes(fill):
     count, side = 3000, 32
@@ -161,6 +164,7 @@ def test_erased_parts_are_boxes_of_the_published_sizes(fill):
     assert all(abs(c.mean() - (side - 1) / 2) < 0.7 for c in corners)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["constant", "reflect"])
 def test_every_padded_crop_is_drawn_equally_often(mode):
     pad, count = 2, 5000
@@ -187,6 +191,7 @@ def blends(image, order, weights):
     return image
 
 
+@pytest.mark.slow
 def test_colour_jitter_is_three_blends_in_any_order_with_weights_in_the_range():
     count, amount = 400, 0.4
     pixels = np.repeat(images(1, seed=3), count, axis=0)
@@ -232,6 +237,7 @@ def test_lighting_shifts_whole_images_with_the_published_covariance():
     np.testing.assert_allclose(along.std(0), 0.1 * np.array(PCA_SCALE), rtol=0.06)
 
 
+@pytest.mark.slow
 def test_one_change_does_not_move_the_draws_of_another():
     pixels = np.repeat(images(1), 64, axis=0)
     alone = np.asarray(augmented(pixels, keys(64), flip=True, **PLAIN))
@@ -243,6 +249,7 @@ def test_one_change_does_not_move_the_draws_of_another():
     np.testing.assert_allclose(both, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_one_channel_can_be_flipped_and_shifted():
     found = augmented(images(channels=1), keys(16), flip=True, pad=2, mean=(0.5,), std=(0.5,))
     assert found.shape == (16, 8, 8, 1)

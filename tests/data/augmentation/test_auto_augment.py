@@ -134,6 +134,7 @@ def test_every_operation_is_drawn_equally_often(monkeypatch):
         assert set(draws[:, 2]) == {-1.0, 1.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", auto_augment.AUTO_AUGMENTS.values())
 @pytest.mark.parametrize("channels", [1, 3])
 def test_policies_stay_within_the_pixels(policy, channels):

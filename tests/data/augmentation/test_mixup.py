@@ -53,6 +53,7 @@ def test_the_share_of_cutmix_is_the_area_that_is_left(sides, seed):
             assert np.prod(np.ptp(pasted, axis=0) + 1) == len(pasted)
 
 
+@pytest.mark.slow
 def test_boxes_of_cutmix_have_the_published_areas_and_places():
     images, shares = shares_of(cutmix, 1.0, (64, 64, 1))
     pasted = np.asarray(images)[..., 0] == 0
@@ -87,6 +88,7 @@ def test_neighbours_are_mixed_and_labels_follow():
         np.testing.assert_array_equal(found.partners[1::2], labels[::2])
 
 
+@pytest.mark.slow
 def test_each_row_takes_one_kind_with_the_probability():
     images, labels, weights = rows()
     found = mixup_or_cutmix(images, labels, weights, keys(), MixupConfig(8.0, 1.0, 0.6))

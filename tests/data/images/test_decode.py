@@ -138,6 +138,7 @@ def test_postscript_starts_no_program(monkeypatch):
     assert not started
 
 
+@pytest.mark.slow
 def test_pillow_opens_files_by_a_list_of_formats_alone():
     calls = [
         node

@@ -284,6 +284,7 @@ def test_the_published_counts_are_wanted_before_anything_is_written(ilsvrc, tmp_
     assert len(raw(tmp_path / "out" / OUT, "validation")) == 3
 
 
+@pytest.mark.slow
 def test_class_folders(originals, stock, tmp_path):
     photos = tmp_path / "My photos"
     truth = {}

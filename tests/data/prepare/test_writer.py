@@ -45,6 +45,7 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_shards")
 def test_killed_anywhere_it_goes_on_and_ends_with_the_same_bytes(raw, tmp_path):
     whole = contents(prepare(raw, tmp_path / "whole"))
