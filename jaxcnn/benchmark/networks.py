@@ -18,6 +18,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.models import create_model, input_size
 from jaxcnn.run.heap import trim_heap
 from jaxcnn.training.fields import LossConfig
+from jaxcnn.training.initialize import compile_to_run_once
 from jaxcnn.training.losses import make_objective
 from jaxcnn.training.optim import Optimizer
 from jaxcnn.training.state import TrainState
@@ -65,9 +66,14 @@ def make_work(name: str, mode: str, batch: int, size: int, dtype: str) -> Work:
 
 
 def initialise(model: nn.Module, work: Work) -> Mapping[str, Any]:
-    """Returns randomly initialised variables."""
+    """Returns randomly initialised variables, made by one program as in a run.
+
+    Made one by one, they would leave hundreds of small programs in memory.
+    """
     images = jax.ShapeDtypeStruct((1, *work.images.shape[1:]), jnp.float32)
-    return model.lazy_init(jax.random.key(0), images)
+    key = jax.random.key(0)
+    program = jax.jit(lambda key: model.lazy_init(key, images))
+    return compile_to_run_once(program.lower(key))(key)
 
 
 def without_dropout(model: nn.Module) -> nn.Module:
