@@ -18,10 +18,10 @@ from jaxcnn.errors import UserError
 from jaxcnn.models import create_model, input_size
 from jaxcnn.run.heap import trim_heap
 from jaxcnn.training.fields import LossConfig
-from jaxcnn.training.initialize import compile_to_run_once
+from jaxcnn.training.initialize import prepare_state
 from jaxcnn.training.losses import make_objective
 from jaxcnn.training.optim import Optimizer
-from jaxcnn.training.state import TrainState
+from jaxcnn.training.state import TrainState, initial_state
 from jaxcnn.training.steps import StepParts, make_train_step
 
 LEARNING_RATE, MOMENTUM = 1e-3, 0.9
@@ -66,14 +66,12 @@ def make_work(name: str, mode: str, batch: int, size: int, dtype: str) -> Work:
 
 
 def initialise(model: nn.Module, work: Work) -> Mapping[str, Any]:
-    """Returns randomly initialised variables, made by one program as in a run.
+    """Returns randomly initialised variables, made as a run makes them.
 
-    Made one by one, they would leave hundreds of small programs in memory.
+    One by one, they would leave hundreds of small programs in memory.
     """
-    images = jax.ShapeDtypeStruct((1, *work.images.shape[1:]), jnp.float32)
-    key = jax.random.key(0)
-    program = jax.jit(lambda key: model.lazy_init(key, images))
-    return compile_to_run_once(program.lower(key))(key)
+    initial = initial_state(model, _optimizer(), work.images.shape[1:])
+    return prepare_state(initial, jax.random.key(0))().variables()
 
 
 def without_dropout(model: nn.Module) -> nn.Module:
@@ -92,14 +90,18 @@ def with_library_convolutions(model: nn.Module) -> nn.Module:
 
 def make_step(model: nn.Module) -> Any:
     """Returns the training step of a network; batches contain images that need no augmentation."""
-    optimizer = Optimizer(
-        partial(optax.sgd, momentum=MOMENTUM), optax.constant_schedule(LEARNING_RATE), None
-    )
+    optimizer = _optimizer()
     objective = make_objective(LossConfig(aux_weight=0.0))
     step = make_train_step(
         StepParts(model, optimizer, objective, lambda images, keys: images, total_steps=1)
     )
     return optimizer, jax.jit(step, donate_argnums=0)
+
+
+def _optimizer() -> Optimizer:
+    return Optimizer(
+        partial(optax.sgd, momentum=MOMENTUM), optax.constant_schedule(LEARNING_RATE), None
+    )
 
 
 def start(

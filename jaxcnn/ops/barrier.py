@@ -43,7 +43,7 @@ def never(x: jax.Array) -> jax.Array:
     It is False also where x is infinite or NaN, and `debug_nans` does not stop here.
 
     Args:
-      x: floating-point array, of which the first number is read.
+      x: floating-point array; only its first number is read.
     """
     first = x.ravel()[0]
     return (first > 1) & (first < -1)

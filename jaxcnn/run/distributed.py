@@ -209,7 +209,7 @@ def _program(step: Callable, fixed: tuple[Any, ...], **options: Any) -> Program:
 
 
 def compile_train_step(step: Any, state: Any, batch: Any) -> None:
-    """Compiles a `pmap_train_step` ahead of its first call, and frees what that took.
+    """Compiles a `pmap_train_step` ahead of its first call; freed memory goes back to the system.
 
     Does nothing in a run of several processes: their arrays become global within the call.
 

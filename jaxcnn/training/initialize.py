@@ -59,18 +59,14 @@ def _many(initial: Initial) -> bool:
 
 @functools.lru_cache(maxsize=1)  # shared by runs that differ only in the seed
 def _compiling(program: Any) -> Future[jax.stages.Compiled]:
-    """Compiles the program that creates the state, in another thread."""
-    lowered = program.lower(jax.random.key(0))  # in this thread, with the caller's settings
-    return _in_a_thread(lambda: compile_to_run_once(lowered))
+    """Compiles the program that creates the state, in another thread.
 
-
-def compile_to_run_once(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
-    """Compiles a program that makes random weights; on a CPU without optimisation.
-
-    XLA would optimise one random generator for each shape (DenseNet-121: 20 s instead of 6 s).
+    The program runs once, so optimisation is off on a CPU: XLA would optimise one random generator
+    for each shape (DenseNet-121: 20 s instead of 6 s).
     """
     options: Any = {"xla_backend_optimization_level": 0} if distributed.platform() == "cpu" else {}
-    return lowered.compile(compiler_options=options)
+    lowered = program.lower(jax.random.key(0))  # in this thread, with the caller's settings
+    return _in_a_thread(lambda: lowered.compile(compiler_options=options))
 
 
 def _in_a_thread(call: Callable[[], T]) -> Future[T]:
