@@ -61,16 +61,17 @@ def _by_slices(terms: Terms, arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, 
         starts = range(first, last, size)
         slices = [[lax.slice_in_dim(x, i, i + size, axis=1) for x in arrays] for i in starts]
         if slices:
-            by_term = zip(*(terms(*each) for each in slices), strict=True)
-            sums.append([_sum_of_slices(each) for each in by_term])
+            sums.append(_sum_of_slices([terms(*each) for each in slices]))
     return tuple(reduce(lax.add, each) for each in zip(*sums, strict=True))
 
 
-def _sum_of_slices(slices: Sequence[jax.Array]) -> jax.Array:
-    part = materialize_on_cpu(reduce(lax.add, slices))
-    if part.size >= SMALL and len(part) <= 64:
-        part = materialize_on_cpu(reduce(lax.add, jnp.split(part, len(part))))
-    return part.sum((0, 1, 2))
+def _sum_of_slices(slices: Sequence[tuple[jax.Array, ...]]) -> list[jax.Array]:
+    """Returns the sum of each term over all slices."""
+    parts = materialize_on_cpu([reduce(lax.add, each) for each in zip(*slices, strict=True)])
+    if parts[0].size >= SMALL and len(parts[0]) <= 64:
+        images = (jnp.split(part, len(part)) for part in parts)
+        parts = materialize_on_cpu([reduce(lax.add, each) for each in images])
+    return [part.sum((0, 1, 2)) for part in parts]
 
 
 def norm(tree: Any) -> jax.Array:

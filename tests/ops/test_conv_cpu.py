@@ -10,7 +10,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from jaxcnn.ops import conv_cpu
 from jaxcnn.ops.conv import conv_general_dilated
+from jaxcnn.ops.windows import Window
 from tests.marks import exhaustive, slow
 from tests.ops.switched import OUR_FORMS
 
@@ -167,6 +169,26 @@ def test_wide_convolutions_of_small_maps(size, strides, dtype):
     )
 
 
+@pytest.mark.parametrize(
+    ("size", "taps", "stride", "pads", "reaching"),
+    [
+        ((1, 1), (3, 3), 1, (1, 1), (1, 1)),
+        ((2, 1), (5, 5), 1, (2, 2), (3, 1)),
+        ((2, 2), (5, 3), 2, (0, 3), (2, 2)),
+        ((3, 4), (3, 5), 1, (1, 2), (3, 5)),
+        ((1, 9), (3, 7), 3, (2, 0), (1, 7)),
+    ],
+)
+def test_taps_that_reach_no_pixel_are_left_out(size, taps, stride, pads, reaching):
+    image, kernel = (2, *size, 3), (*taps, 3, 4)
+    window = Window(taps, (stride, stride), (pads, pads))
+    kept, fewer = conv_cpu._without_idle_taps(jnp.ones(image), jnp.ones(kernel), window)
+    assert kept.shape == (*reaching, 3, 4)
+    assert fewer.outputs(image) == window.outputs(image)
+    movement = {"window_strides": window.strides, "padding": window.pads}
+    compare("float32", image, kernel, 0, **movement, dimension_numbers=LAYOUT)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kernel", "groups"),
@@ -221,7 +243,7 @@ def test_the_cpu_sees_plain_convolutions_in_loops_too(groups):
     def mean_gradient(images, kernel):
         return jax.lax.map(lambda image: jax.grad(cost, (0, 1))(image, kernel), images)
 
-    shapes = (2, 2, 6, 6, 8), (3, 3, 8 // groups, 8)
+    shapes = (2, 2, 48, 48, 8), (3, 3, 8 // groups, 8)
     program = jax.jit(mean_gradient).lower(*map(jnp.ones, shapes)).as_text()
     layouts = set(re.findall(r"dim_numbers = (\[.*?\]x\[.*?\]->\[.*?\])", program))
     assert {layout.replace(" ", "") for layout in layouts} == {"[b,0,1,f]x[0,1,i,o]->[b,0,1,f]"}
