@@ -8,13 +8,13 @@ import collections
 import contextlib
 import ctypes
 import dataclasses
+import functools
 import math
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Any
 
 import jax
@@ -28,6 +28,8 @@ from jaxcnn.run.heap import trim_heap
 AXIS = "batch"
 KEEP_BARRIERS = "--xla_disable_hlo_passes=cse_barrier_expander"  # of XLA:CPU
 NO_RECOMPUTATION = f"takes more memory on a CPU, not less, unless XLA_FLAGS has {KEEP_BARRIERS}"
+# Of XLA:CPU: without it, a step copies the optimizer's averages before it writes their new values.
+IN_PLACE = {"xla_cpu_copy_insertion_use_region_analysis": True}
 MOST_CALLS = 50  # largest number of calls of `Agreement` without communication
 
 
@@ -56,6 +58,23 @@ def recomputes() -> bool:
     given = [word.split("=") for word in os.environ.get("XLA_FLAGS", "").split()]
     passes = [word[1] for word in given if word[0] == flag and len(word) == 2]
     return platform() != "cpu" or any(name in value.split(",") for value in passes)
+
+
+@functools.cache
+def step_options() -> dict[str, Any]:
+    """Returns XLA's options for a training step, `compiler_options` of `jax.jit`.
+
+    They are for the CPU. Those that this version of XLA does not have are left out, and those that
+    XLA_FLAGS sets.
+    """
+    given = os.environ.get("XLA_FLAGS", "")
+    if platform() != "cpu" or any(name in given for name in IN_PLACE):
+        return {}
+    try:
+        jax.jit(lambda: 0, compiler_options=IN_PLACE).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return IN_PLACE
 
 
 def process_index() -> int:
@@ -175,7 +194,7 @@ class Program:
     """A function mapped over devices.
 
     Attributes:
-      mapped: function returned by `jax.pmap`.
+      mapped: function returned by `jax.pmap`, or `jax.jit` of it.
       fixed: last arguments, the same in every call: trees of arrays on the devices.
     """
 
@@ -199,13 +218,20 @@ def pmap_train_step(step: Callable, *fixed: Any) -> Program:
       fixed: last arguments, the same in every call: trees of arrays, copied to the devices once, or
         None.
     """
-    return _program(step, fixed, donate_argnums=0)
+    mapped = _mapped(step, len(fixed), donate_argnums=0)
+    if jax.process_count() > 1:  # arrays become global within the call of `pmap`
+        return Program(mapped, replicate(fixed))
+
+    def step_in_place(*arguments: Any) -> Any:  # `jit` would take `lower` over from `mapped`
+        return mapped(*arguments)
+
+    compiled = jax.jit(step_in_place, donate_argnums=0, compiler_options=step_options())
+    return Program(compiled, replicate(fixed))
 
 
-def _program(step: Callable, fixed: tuple[Any, ...], **options: Any) -> Program:
-    in_axes = (None, 0, *(None for _ in fixed))
-    mapped = jax.pmap(step, axis_name=AXIS, in_axes=in_axes, out_axes=None, **options)
-    return Program(mapped, replicate(fixed))
+def _mapped(step: Callable, fixed: int, **options: Any) -> Any:
+    in_axes = (None, 0) + (None,) * fixed
+    return jax.pmap(step, axis_name=AXIS, in_axes=in_axes, out_axes=None, **options)
 
 
 def compile_train_step(step: Any, state: Any, batch: Any) -> None:
@@ -220,7 +246,7 @@ def compile_train_step(step: Any, state: Any, batch: Any) -> None:
     """
     if jax.process_count() == 1:
         place = NamedSharding(_mesh(), PartitionSpec())
-        step.lower(jax.tree.map(partial(_form, place), state), batch).compile()
+        step.lower(jax.tree.map(functools.partial(_form, place), state), batch).compile()
         trim_heap()
 
 
@@ -230,7 +256,7 @@ def _form(place: Any, leaf: Any) -> jax.ShapeDtypeStruct:
 
 def pmap_eval_step(step: Callable, *fixed: Any) -> Program:
     """Maps (variables, batch, *fixed) → sums over devices; see `pmap_train_step` for `fixed`."""
-    return _program(step, fixed)
+    return Program(_mapped(step, len(fixed)), replicate(fixed))
 
 
 def check_batch(name: str, size: int, parts: int = 1, group: int = 1, pairs: bool = False) -> None:

@@ -447,6 +447,27 @@ def test_steps_in_one_call_are_those_of_several():
     assert [bool(metric["skipped"]) for metric in expected] == [False, True, False]
 
 
+def test_a_step_on_the_cpu_does_not_copy_the_momentum():
+    model, optimizer = Linear(), make_sgd(momentum=0.9)
+    step = distributed.pmap_train_step(make_step(model, optimizer, axis_name=distributed.AXIS))
+    lowered = step.lower(start(model, optimizer), distributed.shard(make_batch()))
+    assert distributed.step_options(), "this XLA does not know the option: look for another"
+    off = dict.fromkeys(distributed.IN_PLACE, False)
+    texts = [lowered.compile(options).as_text() for options in (off, None)]
+    before, now = (text.count(" copy(") for text in texts)
+    assert now < before
+
+
+def test_options_of_the_step_that_xla_does_not_know_or_a_user_sets_are_left_out(monkeypatch):
+    options = distributed.step_options.__wrapped__
+    with monkeypatch.context() as patch:
+        patch.setattr(distributed, "IN_PLACE", {"xla_no_such_option": True})
+        assert options() == {}
+    assert options() == distributed.IN_PLACE
+    monkeypatch.setenv("XLA_FLAGS", f"--{next(iter(distributed.IN_PLACE))}=false")
+    assert options() == {}
+
+
 @pytest.mark.slow
 def test_replicas_stay_equal_and_a_donated_state_can_be_used():
     model, optimizer = Normed(dropout_rate=0.3), make_sgd(rate=0.1, momentum=0.9)
