@@ -96,7 +96,7 @@ def make_step(model: nn.Module) -> Any:
     step = make_train_step(
         StepParts(model, optimizer, objective, lambda images, keys: images, total_steps=1)
     )
-    options = distributed.step_options()
+    options = distributed.step_options(getattr(model, "remat", False))
     return optimizer, jax.jit(step, donate_argnums=0, compiler_options=options)
 
 

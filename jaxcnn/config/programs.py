@@ -84,7 +84,8 @@ def make_programs(
         parameters=parameters,
     )
     augment = build_data.make_augment(config)
-    if getattr(model, "remat", False) and not distributed.recomputes():
+    remat = getattr(model, "remat", False)
+    if remat and not distributed.recomputes():
         LOG.warning("model.overrides.remat %s", distributed.NO_RECOMPUTATION)
     parts = StepParts(
         model,
@@ -122,5 +123,6 @@ def make_programs(
     for _, size in plan.sizes:
         if size != config.data.image_size:
             check_train_size(model, initial.state_shape.variables(), size, config.data.channels)
-    mapped = distributed.pmap_train_step(train_step, statistics, images_on_device(dataset))
+    images = images_on_device(dataset)
+    mapped = distributed.pmap_train_step(train_step, statistics, images, remat=remat)
     return Programs(model, optimizer, mapped, evaluate, initial)

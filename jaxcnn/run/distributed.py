@@ -26,10 +26,16 @@ from jaxcnn.errors import EXIT_PEER_LOST, EXIT_STUCK, UserError
 from jaxcnn.run.heap import trim_heap
 
 AXIS = "batch"
-KEEP_BARRIERS = "--xla_disable_hlo_passes=cse_barrier_expander"  # of XLA:CPU
-NO_RECOMPUTATION = f"takes more memory on a CPU, not less, unless XLA_FLAGS has {KEEP_BARRIERS}"
-# Of XLA:CPU: without it, a step copies the optimizer's averages before it writes their new values.
+# Options of XLA:CPU. Without the first a step copies the optimizer's averages before it writes
+# their new values. Without the second XLA removes the barriers that `jax.checkpoint` sets, before
+# jax 0.12.
 IN_PLACE = {"xla_cpu_copy_insertion_use_region_analysis": True}
+KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
+NO_RECOMPUTATION = (
+    "takes more memory on a CPU, not less, before jax 0.12 in a run of several processes or with"
+    " your own xla_disable_hlo_passes, unless XLA_FLAGS has"
+    " --xla_disable_hlo_passes=cse_barrier_expander"
+)
 MOST_CALLS = 50  # largest number of calls of `Agreement` without communication
 
 
@@ -49,32 +55,43 @@ def platform() -> str:
 
 
 def recomputes() -> bool:
-    """Whether XLA computes again what `jax.checkpoint` does not keep.
+    """Whether XLA computes again what `jax.checkpoint` does not keep, in a `pmap_train_step`.
 
-    XLA:CPU removes the barriers that `jax.checkpoint` sets, unless `XLA_FLAGS` has `KEEP_BARRIERS`.
-    It then takes what it has computed before, and keeps it for longer.
+    Else XLA:CPU takes what it has computed before, and keeps it for longer. That of jax 0.12 does
+    not; 0.11 was not tried.
     """
-    flag, _, name = KEEP_BARRIERS.partition("=")
+    if platform() != "cpu" or jax.__version_info__ >= (0, 12):
+        return True
+    [(flag, name)] = KEEP_BARRIERS.items()
     given = [word.split("=") for word in os.environ.get("XLA_FLAGS", "").split()]
-    passes = [word[1] for word in given if word[0] == flag and len(word) == 2]
-    return platform() != "cpu" or any(name in value.split(",") for value in passes)
+    passes = [word[1] for word in given if word[0] == f"--{flag}" and len(word) == 2]
+    kept = flag in step_options(remat=True) and jax.process_count() == 1
+    return kept or any(name in value.split(",") for value in passes)
 
 
-@functools.cache
-def step_options() -> dict[str, Any]:
+def step_options(remat: bool = False) -> dict[str, Any]:
     """Returns XLA's options for a training step, `compiler_options` of `jax.jit`.
 
     They are for the CPU. Those that this version of XLA does not have are left out, and those that
     XLA_FLAGS sets.
+
+    Args:
+      remat: whether the step computes parts again; see `layers.recomputed`.
     """
+    if platform() != "cpu":
+        return {}
     given = os.environ.get("XLA_FLAGS", "")
-    if platform() != "cpu" or any(name in given for name in IN_PLACE):
-        return {}
+    wanted = IN_PLACE | (KEEP_BARRIERS if remat else {})
+    return {name: x for name, x in wanted.items() if name not in given and _has_option(name, x)}
+
+
+@functools.cache
+def _has_option(name: str, value: Any) -> bool:
     try:
-        jax.jit(lambda: 0, compiler_options=IN_PLACE).lower().compile()
-    except jax.errors.JaxRuntimeError:
-        return {}
-    return IN_PLACE
+        jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
+    except jax.errors.JaxRuntimeError:  # of another kind it would be raised by the step itself
+        return False
+    return True
 
 
 def process_index() -> int:
@@ -210,13 +227,14 @@ class Program:
         return self.mapped.lower(*arguments, *self.fixed)
 
 
-def pmap_train_step(step: Callable, *fixed: Any) -> Program:
+def pmap_train_step(step: Callable, *fixed: Any, remat: bool = False) -> Program:
     """Maps (state, batch, *fixed) → (state, metrics) over devices; the state is donated.
 
     Args:
       step: the function.
       fixed: last arguments, the same in every call: trees of arrays, copied to the devices once, or
         None.
+      remat: see `step_options`.
     """
     mapped = _mapped(step, len(fixed), donate_argnums=0)
     if jax.process_count() > 1:  # arrays become global within the call of `pmap`
@@ -225,7 +243,7 @@ def pmap_train_step(step: Callable, *fixed: Any) -> Program:
     def step_in_place(*arguments: Any) -> Any:  # `jit` would take `lower` over from `mapped`
         return mapped(*arguments)
 
-    compiled = jax.jit(step_in_place, donate_argnums=0, compiler_options=step_options())
+    compiled = jax.jit(step_in_place, donate_argnums=0, compiler_options=step_options(remat))
     return Program(compiled, replicate(fixed))
 
 

@@ -24,6 +24,7 @@ from tests.marks import exhaustive
 from tests.models import test_scan_units as more
 from tests.models.test_scan_units import small
 
+KEPT = "--xla_disable_hlo_passes=cse_barrier_expander"
 inception = {**more.inception, "stage_sizes": (1, 3, 1)}
 NETWORKS = {
     "basic": partial(ResNet, block=BasicBlock, **small),
@@ -94,45 +95,73 @@ def test_recomputing_changes_no_number(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("network", ["ResNet", exhaustive("DenseNet")])
 def test_a_program_holds_less(network):
-    """Where XLA keeps the barriers; without this flag XLA:CPU takes them away."""
     deep = {"num_classes": 3, "stage_sizes": (6,), "cifar_stem": True}
     make = {
         "ResNet": partial(ResNet, block=BasicBlock, width=16, **deep),
         "DenseNet": partial(DenseNet, growth_rate=16, **deep),
     }[network]
-    flag, _, value = distributed.KEEP_BARRIERS.removeprefix("--").partition("=")
     images = jax.ShapeDtypeStruct((16, 16, 16, 3), jnp.float32)
 
     def memory(model):
         variables = jax.eval_shape(model.init, jax.random.key(0), images)
         lowered = jax.jit(partial(trained, model)).lower(variables, images)
-        compiled = lowered.compile(compiler_options={flag: value})
+        compiled = lowered.compile(compiler_options=distributed.step_options(model.remat))
         return compiled.memory_analysis().temp_size_in_bytes
 
     assert memory(make(remat=True)) < 0.8 * memory(make())
 
 
-@pytest.mark.parametrize(
-    ("remat", "flags", "platform", "said"),
-    [
-        (True, "", "cpu", True),
-        (False, "", "cpu", False),
-        (True, f"--xla_dump_to=x {distributed.KEEP_BARRIERS}", "cpu", False),
-        (True, "--xla_disable_hlo_passes=dce,cse_barrier_expander", "cpu", False),
-        (True, "--xla_disable_hlo_passes=dce", "cpu", True),
-        (True, "", "gpu", False),
-    ],
-)
-def test_a_run_says_where_it_saves_nothing(remat, flags, platform, said, monkeypatch, caplog):
+def programs_of_run(units, **overrides):
     config = config_dict.base_config()
     config.model.name = "cifar_resnet20"
-    config.model.overrides = {"stage_sizes": (1,), "remat": remat}
-    config.train.batch_size = 4
-    dataset = load_synthetic("train", image_size=8, channels=3, num_classes=2, num_examples=8)
+    config.model.overrides = {"stage_sizes": (units,), **overrides}
+    config.train.batch_size = 64
+    dataset = load_synthetic("train", image_size=16, channels=3, num_classes=2, num_examples=64)
     plan = build.make_plan(config, dataset.num_examples)
+    return programs.make_programs(config_dict.freeze(config), dataset, dataset, plan)
+
+
+@pytest.mark.slow
+def test_the_step_of_a_run_holds_less():
+    batch = {"image": np.zeros((4, 16, 16, 16, 3), np.uint8)}
+    for name in ("label", "index", "epoch", "repeat"):
+        batch[name] = np.zeros((4, 16), np.int32)
+    batch["weight"] = np.ones((4, 16), np.float32)
+
+    def memory(remat):
+        made = programs_of_run(6, remat=remat)
+        compiled = made.train_step.lower(made.initial.state_shape, batch).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert memory(True) < 0.8 * memory(False)
+
+
+@pytest.mark.parametrize(
+    ("remat", "flags", "platform", "processes", "said"),
+    [
+        (True, "", "cpu", 1, False),
+        (True, "", "cpu", 2, True),
+        (False, "", "cpu", 2, False),
+        (
+            True,
+            f"--xla_backend_optimization_level=0 {KEPT}",
+            "cpu",
+            2,
+            False,
+        ),
+        (True, "--xla_disable_hlo_passes=dce,cse_barrier_expander", "cpu", 1, False),
+        (True, "--xla_disable_hlo_passes=dce", "cpu", 1, True),
+        (True, "", "gpu", 2, False),
+    ],
+)
+def test_a_run_says_where_it_saves_nothing(
+    remat, flags, platform, processes, said, monkeypatch, caplog
+):
     monkeypatch.setenv("XLA_FLAGS", flags)
     monkeypatch.setattr(distributed, "platform", lambda: platform)
-    programs.make_programs(config_dict.freeze(config), dataset, dataset, plan)
+    monkeypatch.setattr(jax, "process_count", lambda: processes)
+    monkeypatch.setattr(jax, "__version_info__", (0, 10, 1))
+    programs_of_run(1, remat=remat)
     assert (distributed.NO_RECOMPUTATION in caplog.text) == said
 
 

@@ -459,13 +459,13 @@ def test_a_step_on_the_cpu_does_not_copy_the_momentum():
 
 
 def test_options_of_the_step_that_xla_does_not_know_or_a_user_sets_are_left_out(monkeypatch):
-    options = distributed.step_options.__wrapped__
-    with monkeypatch.context() as patch:
-        patch.setattr(distributed, "IN_PLACE", {"xla_no_such_option": True})
-        assert options() == {}
-    assert options() == distributed.IN_PLACE
+    both = distributed.IN_PLACE | distributed.KEEP_BARRIERS
+    assert distributed.step_options() == distributed.IN_PLACE
+    assert distributed.step_options(remat=True) == both
     monkeypatch.setenv("XLA_FLAGS", f"--{next(iter(distributed.IN_PLACE))}=false")
-    assert options() == {}
+    assert distributed.step_options(remat=True) == distributed.KEEP_BARRIERS
+    monkeypatch.setattr(distributed, "KEEP_BARRIERS", {"xla_no_such_option": True})
+    assert distributed.step_options(remat=True) == {}
 
 
 @pytest.mark.slow
