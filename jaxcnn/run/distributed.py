@@ -70,7 +70,7 @@ def recomputes() -> bool:
 
 
 def step_options(remat: bool = False) -> dict[str, Any]:
-    """Returns XLA's options for a training step, `compiler_options` of `jax.jit`.
+    """Returns XLA's options for a training step, as `compiler_options` of `jax.jit`.
 
     They are for the CPU. Those that this version of XLA does not have are left out, and those that
     XLA_FLAGS sets.
@@ -89,7 +89,7 @@ def step_options(remat: bool = False) -> dict[str, Any]:
 def _has_option(name: str, value: Any) -> bool:
     try:
         jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
-    except jax.errors.JaxRuntimeError:  # of another kind it would be raised by the step itself
+    except jax.errors.JaxRuntimeError:  # unknown; any other error comes again with the step
         return False
     return True
 
