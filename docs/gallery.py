@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxcnn.analysis import layer_table, receptive_fields
-from jaxcnn.analysis.graph import trace_shapes
+from jaxcnn.analysis.tracing.graph import trace_shapes
 from jaxcnn.config import datasets
 from jaxcnn.config.recipes import NETWORKS, recipe_file, recipes_of
 from jaxcnn.errors import UserError

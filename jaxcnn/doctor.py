@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxcnn.data import cache
-from jaxcnn.data.tfds import PREPARED_HERE, READABLE, data_root
+from jaxcnn.data.datasets.tfds import PREPARED_HERE, READABLE, data_root
 from jaxcnn.errors import EXIT_USAGE, UserError, printable
 from jaxcnn.io.safe_files import read_json
 from jaxcnn.run import cli
@@ -134,7 +134,7 @@ def data_sets(root: Path) -> Iterator[Finding]:
     """Yields the data sets of TFDS in a folder, and those that are not there.
 
     Args:
-      root: see `jaxcnn.data.tfds.data_root`.
+      root: see `jaxcnn.data.datasets.tfds.data_root`.
     """
     yield Finding(OK, "data digits, synthetic: always there")
     there = set()

@@ -50,7 +50,8 @@ from jaxcnn.data.normalization import Statistics
 from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.interop import onnx
 from jaxcnn.io.atomic import whole_file
-from jaxcnn.run import cli, restore, trained
+from jaxcnn.run import cli, trained
+from jaxcnn.run.checkpoint import restore
 from jaxcnn.run.precision import set_precision
 
 PLATFORMS = ("cpu", "cuda", "tpu")

@@ -35,7 +35,8 @@ from jaxcnn.data.images.transforms import Cropper
 from jaxcnn.errors import UserError, nearest, printable
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import read_bytes
-from jaxcnn.run import cli, restore, trained
+from jaxcnn.run import cli, trained
+from jaxcnn.run.checkpoint import restore
 from jaxcnn.run.precision import set_precision
 
 LAST_HIDDEN = ""  # the layer without a name of its own

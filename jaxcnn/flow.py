@@ -37,7 +37,8 @@ from jaxcnn.inspection import images, subject
 from jaxcnn.inspection.flow import PARTS, Flowing, Part
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import csv_cell
-from jaxcnn.run import checkpoint_files, cli, restore, trained
+from jaxcnn.run import cli, trained
+from jaxcnn.run.checkpoint import checkpoint_files, restore
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

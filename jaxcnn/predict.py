@@ -24,7 +24,8 @@ from jaxcnn.data.images.files import find_images, map_images, say_problems
 from jaxcnn.errors import printable
 from jaxcnn.io.atomic import whole_file
 from jaxcnn.io.safe_files import csv_cell
-from jaxcnn.run import cli, inference, restore, trained
+from jaxcnn.run import cli, inference, trained
+from jaxcnn.run.checkpoint import restore
 
 
 class Guess(NamedTuple):

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxcnn.analysis import layer_table
-from jaxcnn.analysis.graph import Graph, trace_shapes
 from jaxcnn.analysis.layer_table import Summary
+from jaxcnn.analysis.tracing.graph import Graph, trace_shapes
 from jaxcnn.config import user_modules
 from jaxcnn.errors import UserError, check_whole, printable
 from jaxcnn.figures import layers, page, structure

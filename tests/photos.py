@@ -9,7 +9,7 @@ from PIL import Image
 from jaxcnn.config import recipes
 from jaxcnn.config.config_dict import freeze
 from jaxcnn.evaluation import evaluate
-from jaxcnn.run.checkpoint import Checkpoints
+from jaxcnn.run.checkpoint.checkpoints import Checkpoints
 from jaxcnn.training import train
 
 CLASSES = ("black cat", "dog", "eel")

@@ -19,7 +19,7 @@ from jaxcnn import predict
 from jaxcnn.config import user_modules
 from jaxcnn.errors import UserError
 from jaxcnn.models import MODELS
-from jaxcnn.run import init_from, restore
+from jaxcnn.run.checkpoint import init_from, restore
 from tests.checkpoints import reseal
 
 ROOT = Path(__file__).parents[1]

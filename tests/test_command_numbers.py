@@ -10,8 +10,8 @@ from jaxcnn import ablate, features, predict, preview
 from jaxcnn.benchmark import __main__ as benchmark
 from jaxcnn.config import build, config_dict, programs
 from jaxcnn.config.config_dict import freeze
+from jaxcnn.data.datasets.synthetic import load_synthetic
 from jaxcnn.data.prepare import __main__ as prepare
-from jaxcnn.data.synthetic import load_synthetic
 from jaxcnn.errors import UserError
 from jaxcnn.training.initialize import check_memory
 

@@ -19,8 +19,9 @@ import pytest
 from jaxcnn import doctor
 from jaxcnn.errors import EXIT_PEER_LOST, EXIT_WORKDIR, UserError
 from jaxcnn.io import append, paths
-from jaxcnn.run import checkpoint_files, cli, workdir
-from jaxcnn.run.checkpoint import Checkpoints
+from jaxcnn.run import cli, workdir
+from jaxcnn.run.checkpoint import checkpoint_files
+from jaxcnn.run.checkpoint.checkpoints import Checkpoints
 from jaxcnn.run.metric_writer import MetricWriter
 from tests.checkpoints import seal_as_before
 

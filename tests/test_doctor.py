@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jaxcnn import doctor
-from jaxcnn.data.tfds import PREPARED_HERE
+from jaxcnn.data.datasets.tfds import PREPARED_HERE
 from jaxcnn.errors import UserError
 
 ROOT = Path(__file__).parents[1]

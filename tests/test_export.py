@@ -21,7 +21,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.interop import onnx
 from jaxcnn.layers.activations import ACTIVATIONS, maxout
 from jaxcnn.ops.pool import avg_pool, max_pool
-from jaxcnn.run.restore import RestoredModel
+from jaxcnn.run.checkpoint.restore import RestoredModel
 from tests import photos
 from tests.interop import small
 from tests.marks import exhaustive, slow

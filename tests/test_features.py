@@ -13,7 +13,7 @@ from PIL import Image
 from jaxcnn.config import build, build_data, recipes
 from jaxcnn.errors import UserError
 from jaxcnn.features import BORDER, GAP, LINE, SIDE, layer_shapes, main
-from jaxcnn.run import restore
+from jaxcnn.run.checkpoint import restore
 
 
 def load(path):

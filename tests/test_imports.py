@@ -1,6 +1,7 @@
 """Who may import whom, read from the sources."""
 
 import ast
+import collections
 import functools
 import re
 import subprocess
@@ -32,7 +33,7 @@ ORDER = (
     " training.layer_decay training.optim training.state",
     "evaluation.multicrop evaluation.fields",  # an evaluation step takes the mean over views
     "training.steps",
-    "run.preemption run.cli run.distributed run.heap run.versions run.fields",
+    "run.preemption run.cli run.compiler_options run.distributed run.heap run.versions run.fields",
     "interop",
     "pretrained",
     "evaluation.report",
@@ -183,6 +184,15 @@ def test_the_page_on_the_design_has_the_same_order_and_names_all_folders():
     assert named - {path.name for path in FILES} - {"test_imports.py"} == set()
 
 
+def test_no_folder_has_more_than_15_files():
+    """Besides the papers: one file for each network, and one for its recipe."""
+    counts = collections.Counter(path.parent.relative_to(PACKAGE).as_posix() for path in FILES)
+    assert {folder for folder, count in counts.items() if count > 15} == {
+        "models",
+        "config/recipes",
+    }
+
+
 def expanded(room):
     """Returns "a.b", "a.c" of "a.{b,c}"."""
     start, brace, rest = room.partition("{")
@@ -280,9 +290,9 @@ def test_files_are_replaced_in_one_place():
         )
     }
     shards = "data/prepare/workspace.py"  # of array_record, which opens a file by its name
-    checkpoints = {"run/checkpoint.py", "run/retention.py"}  # folders that Orbax wrote
+    orbax = {f"run/checkpoint/{name}.py" for name in ("checkpoints", "retention")}  # its folders
     downloads = "pretrained/fetch.py"  # a partial file that another process may continue
-    assert renames == {"io/atomic.py", shards, downloads, *checkpoints}
+    assert renames == {"io/atomic.py", shards, downloads, *orbax}
 
 
 def test_tensorflow_torch_and_pickle_are_never_imported():

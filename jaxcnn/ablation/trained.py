@@ -12,7 +12,8 @@ from flax import linen as nn
 from jaxcnn.config import build, build_data
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.pipeline import eval_batches
-from jaxcnn.run import init_from, workdir
+from jaxcnn.run import workdir
+from jaxcnn.run.checkpoint import init_from
 
 
 class Trained(NamedTuple):

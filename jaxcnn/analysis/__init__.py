@@ -15,10 +15,10 @@ __all__ = ["count_macs", "effective_receptive_field", "receptive_field", "summar
 
 if TYPE_CHECKING:
     from jaxcnn.analysis.effective_field import effective_receptive_field
-    from jaxcnn.analysis.graph import trace
     from jaxcnn.analysis.layer_table import summary
     from jaxcnn.analysis.macs import count_macs
     from jaxcnn.analysis.receptive_fields import receptive_field
+    from jaxcnn.analysis.tracing.graph import trace
 else:
 
     def __getattr__(name):

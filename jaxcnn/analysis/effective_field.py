@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxcnn.analysis.graph import trace
 from jaxcnn.analysis.receptive_fields import of_graph
 from jaxcnn.analysis.signal import RECTIFIERS
+from jaxcnn.analysis.tracing.graph import trace
 from jaxcnn.errors import UserError
 
 MASS = 0.95

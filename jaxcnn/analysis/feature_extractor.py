@@ -19,8 +19,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import traverse_util
 
-from jaxcnn.analysis.equations import shape_of
-from jaxcnn.analysis.traced import Arrays, leaves_by_path, trace_layers
+from jaxcnn.analysis.tracing.equations import shape_of
+from jaxcnn.analysis.tracing.traced import Arrays, leaves_by_path, trace_layers
 from jaxcnn.errors import UserError, nearest
 
 

@@ -17,7 +17,7 @@ from flax import linen as nn
 from flax import traverse_util
 from jax.extend.core import JaxprEqn, Var
 
-from jaxcnn.analysis import equations
+from jaxcnn.analysis.tracing import equations
 from jaxcnn.layers.conv import ConvTranspose
 
 LAYERS = (nn.Conv, nn.Dense, ConvTranspose)  # the last axis of their kernels is the output's

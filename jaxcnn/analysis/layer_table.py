@@ -9,8 +9,8 @@ from typing import NamedTuple
 from flax import linen as nn
 
 from jaxcnn.analysis import receptive_fields
-from jaxcnn.analysis.graph import Graph, Node, trace_shapes
 from jaxcnn.analysis.receptive_fields import ReceptiveField
+from jaxcnn.analysis.tracing.graph import Graph, Node, trace_shapes
 
 
 class Row(NamedTuple):

@@ -17,8 +17,8 @@ from flax import linen as nn
 from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var, jaxprs_in_params
 
 from jaxcnn.analysis import macs
-from jaxcnn.analysis.equations import shape_of
-from jaxcnn.analysis.graph import Graph, trace_shapes
+from jaxcnn.analysis.tracing.equations import shape_of
+from jaxcnn.analysis.tracing.graph import Graph, trace_shapes
 
 NONE = -1  # axis of a value that is the same for all units
 

@@ -16,8 +16,8 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from jaxcnn.analysis.graph import IMAGES, Graph, Node, trace
 from jaxcnn.analysis.signal import root_mean_square
+from jaxcnn.analysis.tracing.graph import IMAGES, Graph, Node, trace
 from jaxcnn.errors import UserError
 
 WEIGHTED = ("conv", "dense")

@@ -18,7 +18,7 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from jaxcnn.analysis.graph import Graph, trace
+from jaxcnn.analysis.tracing.graph import Graph, trace
 from jaxcnn.errors import UserError
 from jaxcnn.layers.norm import by_batch_statistics
 

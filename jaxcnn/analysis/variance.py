@@ -27,7 +27,7 @@ from flax import linen as nn
 from flax import traverse_util
 
 from jaxcnn.analysis import signal
-from jaxcnn.analysis.graph import Graph, Node, Rule, trace
+from jaxcnn.analysis.tracing.graph import Graph, Node, Rule, trace
 
 WEIGHTED = ("conv", "dense")
 FORMS = ("concatenate", "flatten", "slice", "pad", "transpose", "reshape", "dropout")

@@ -26,7 +26,7 @@ import numpy.typing as npt
 import optax
 from flax import linen as nn
 
-from jaxcnn.analysis.graph import trace
+from jaxcnn.analysis.tracing.graph import trace
 from jaxcnn.attribution.objective import Objective, activation, resolve
 from jaxcnn.attribution.parametrization import (
     correlate_colors,

@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxcnn.analysis.graph import Graph, trace
+from jaxcnn.analysis.tracing.graph import Graph, trace
 from jaxcnn.attribution.targets import check_classes, check_images, jit_with_model, pick
 from jaxcnn.errors import UserError
 
@@ -88,7 +88,7 @@ def grad_cam(
       variables: of the network.
       images: float32 [N, H, W, C].
       classes: int [N], or one number for all images; None is the likeliest of each image.
-      layer: name of a layer with maps, see `jaxcnn.analysis.graph`; "" is the last one.
+      layer: name of a layer with maps, see `jaxcnn.analysis.tracing.graph`; "" is the last one.
 
     Raises:
       UserError: for a layer that does not exist or has no maps, or for images or classes of

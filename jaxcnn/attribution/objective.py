@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxcnn.analysis.graph import Graph, Node, trace
+from jaxcnn.analysis.tracing.graph import Graph, Node, trace
 from jaxcnn.errors import UserError
 
 
@@ -23,7 +23,7 @@ class Objective:
 
     Attributes:
       channel: number of the class, or of the map or unit of a layer.
-      node: name of a layer of `jaxcnn.analysis.graph`; "" is the logits.
+      node: name of a layer of `jaxcnn.analysis.tracing.graph`; "" is the logits.
       position: (row, column) of one unit; None is the mean over the map.
       direction: weights, as many as there are channels; replaces `channel`.
     """

@@ -20,7 +20,7 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from jaxcnn.analysis.graph import Graph, trace
+from jaxcnn.analysis.tracing.graph import Graph, trace
 from jaxcnn.attribution.similarity import spearman, ssim, unit_range
 
 # (variables, images, classes) → maps [N, H, W] or [N, H, W, C]

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxcnn.analysis.graph import trace
+from jaxcnn.analysis.tracing.graph import trace
 from jaxcnn.attribution.class_activation_maps import ClassMaps, enlarge, layer_with_maps
 from jaxcnn.attribution.similarity import unit_range
 from jaxcnn.attribution.targets import check_classes, check_images, jit_with_model, pick
@@ -40,7 +40,7 @@ def score_cam(
       variables: of the network.
       images: float32 [N, H, W, C].
       classes: int [N], or one number for all images; None is the likeliest of each image.
-      layer: name of a layer with maps, see `jaxcnn.analysis.graph`; "" is the last one.
+      layer: name of a layer with maps, see `jaxcnn.analysis.tracing.graph`; "" is the last one.
       batch: masked images that the network gets at once.
 
     Raises:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxcnn.analysis.graph import Graph, trace
+from jaxcnn.analysis.tracing.graph import Graph, trace
 from jaxcnn.errors import UserError, nearest
 
 # What may be explained: functions of logits (N, K).

@@ -198,10 +198,10 @@ def _each(
 
 def _warn_of_remat() -> None:
     """Says on a CPU what keeps `remat` from being undone."""
-    from jaxcnn.run import distributed
+    from jaxcnn.run import compiler_options
 
-    if not distributed.recomputes():
-        print(f"remat {distributed.NO_RECOMPUTATION}", file=sys.stderr, flush=True)
+    if not compiler_options.recomputes():
+        print(f"remat {compiler_options.NO_RECOMPUTATION}", file=sys.stderr, flush=True)
 
 
 def _write(flags: argparse.Namespace, content: Mapping[str, Any]) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 from jaxcnn.benchmark.report import Measured
 from jaxcnn.benchmark.rounds import Contender
 from jaxcnn.data.dataset import Dataset
+from jaxcnn.data.datasets.folder import load_folder
 from jaxcnn.data.fields import BatchConfig
-from jaxcnn.data.folder import load_folder
 from jaxcnn.data.images.transforms import Cropper
 from jaxcnn.data.pipeline import train_batches
 from jaxcnn.errors import UserError

@@ -17,7 +17,7 @@ from jaxcnn.benchmark import networks
 from jaxcnn.benchmark.rounds import peak_memory
 from jaxcnn.errors import UserError
 from jaxcnn.models import create_model, input_size
-from jaxcnn.run import distributed, versions
+from jaxcnn.run import compiler_options, distributed, versions
 
 UNITS: Mapping[str, int] = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
 FIRST = (8, 16)  # batches whose memory is known before the first guess
@@ -138,7 +138,7 @@ def sentence(fit: Fit, dtype: str) -> str:
     what = f"{fit.name}, {height}x{width}, {dtype}"
     if not fit.batch:
         answer = f"{what}: not one image fits {there}; try a smaller --size"
-        answer += ", or --remat" * distributed.recomputes()
+        answer += ", or --remat" * compiler_options.recomputes()
     else:
         answer = (
             f"{what}: a batch of {fit.batch:,} fits {there}; a training step with SGD and momentum"

@@ -16,7 +16,7 @@ from jaxcnn.analysis import count_macs
 from jaxcnn.benchmark.rounds import Contender, peak_memory
 from jaxcnn.errors import UserError
 from jaxcnn.models import create_model, input_size
-from jaxcnn.run import distributed
+from jaxcnn.run import compiler_options
 from jaxcnn.run.heap import trim_heap
 from jaxcnn.training.fields import LossConfig
 from jaxcnn.training.initialize import prepare_state
@@ -96,7 +96,7 @@ def make_step(model: nn.Module) -> Any:
     step = make_train_step(
         StepParts(model, optimizer, objective, lambda images, keys: images, total_steps=1)
     )
-    options = distributed.step_options(getattr(model, "remat", False))
+    options = compiler_options.for_train_step(getattr(model, "remat", False))
     return optimizer, jax.jit(step, donate_argnums=0, compiler_options=options)
 
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.analysis.equations import flatten, shape_of
 from jaxcnn.analysis.macs import convolution_of, of_equation
+from jaxcnn.analysis.tracing.equations import flatten, shape_of
 from jaxcnn.benchmark import operations
 from jaxcnn.benchmark.operations import Operation
 from jaxcnn.errors import UserError

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.errors import FlaxError
 
-from jaxcnn.analysis.graph import trace_shapes
+from jaxcnn.analysis.tracing.graph import trace_shapes
 from jaxcnn.config.build_data import make_test_protocol, uses_mixup
 from jaxcnn.config.schema import ModelConfig, RunConfig
 from jaxcnn.data.dataset import Dataset, class_counts

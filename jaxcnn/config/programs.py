@@ -16,7 +16,7 @@ from jaxcnn.data.normalization import Statistics
 from jaxcnn.evaluation.evaluate import check_size, check_train_size
 from jaxcnn.evaluation.evaluator import Evaluator, images_on_device, make_evaluator
 from jaxcnn.evaluation.multicrop import applied
-from jaxcnn.run import distributed
+from jaxcnn.run import compiler_options, distributed
 from jaxcnn.training import averages
 from jaxcnn.training.initialize import check_memory
 from jaxcnn.training.optim import Optimizer
@@ -85,8 +85,8 @@ def make_programs(
     )
     augment = build_data.make_augment(config)
     remat = getattr(model, "remat", False)
-    if remat and not distributed.recomputes():
-        LOG.warning("model.overrides.remat %s", distributed.NO_RECOMPUTATION)
+    if remat and not compiler_options.recomputes():
+        LOG.warning("model.overrides.remat %s", compiler_options.NO_RECOMPUTATION)
     parts = StepParts(
         model,
         optimizer,
@@ -124,5 +124,6 @@ def make_programs(
         if size != config.data.image_size:
             check_train_size(model, initial.state_shape.variables(), size, config.data.channels)
     images = images_on_device(dataset)
-    mapped = distributed.pmap_train_step(train_step, statistics, images, remat=remat)
+    options = compiler_options.for_train_step(remat)
+    mapped = distributed.pmap_train_step(train_step, statistics, images, compiler_options=options)
     return Programs(model, optimizer, mapped, evaluate, initial)

@@ -31,7 +31,7 @@ __all__ = [
 def has_validation(config: DatasetConfig) -> bool:
     """Returns whether the data have a validation split, without reading images."""
     if config.kind == "folder" and config.dir:
-        from jaxcnn.data import folder
+        from jaxcnn.data.datasets import folder
 
         return folder.has_validation(config.dir, config.holdout)
     return bool(config.holdout or config.holdout_per_class)
@@ -76,7 +76,7 @@ def load_split(config: LoadConfig, split: str, *, whole_images: bool = False) ->
         )
     size = config.image_size if split == "train" else config.eval_image_size or config.image_size
     if config.kind == "synthetic":
-        from jaxcnn.data.synthetic import load_synthetic
+        from jaxcnn.data.datasets.synthetic import load_synthetic
 
         return load_synthetic(
             split,
@@ -87,7 +87,7 @@ def load_split(config: LoadConfig, split: str, *, whole_images: bool = False) ->
             holdout=config.holdout,
         )
     if config.kind == "glyphs":
-        from jaxcnn.data.glyphs import load_glyphs
+        from jaxcnn.data.datasets.glyphs import load_glyphs
 
         return load_glyphs(
             split,
@@ -110,14 +110,14 @@ def load_split(config: LoadConfig, split: str, *, whole_images: bool = False) ->
     )
     cropper = WholeImage(size, config.channels) if whole_images else crop
     if config.kind == "digits":
-        from jaxcnn.data.digits import load_digits
+        from jaxcnn.data.datasets.digits import load_digits
 
         return load_digits(split, image_size=size, channels=config.channels, holdout=config.holdout)
     if config.kind == "folder":
-        from jaxcnn.data.folder import load_folder
+        from jaxcnn.data.datasets.folder import load_folder
 
         return load_folder(split, dir=config.dir, cropper=cropper, holdout=config.holdout)
-    from jaxcnn.data.tfds import load_tfds
+    from jaxcnn.data.datasets.tfds import load_tfds
 
     return load_tfds(
         split,

@@ -26,7 +26,8 @@ from jaxcnn.evaluation.evaluator import (
 )
 from jaxcnn.evaluation.report import Predictions
 from jaxcnn.interop.folder import check_free
-from jaxcnn.run import distributed, init_from, restore
+from jaxcnn.run import distributed
+from jaxcnn.run.checkpoint import init_from, restore
 from jaxcnn.run.precision import set_precision
 from jaxcnn.run.workdir import check_class_names, class_names_of
 from jaxcnn.training import selection

@@ -10,8 +10,8 @@ import jax
 
 from jaxcnn.config import build_data
 from jaxcnn.config.schema import RunConfig, changed
-from jaxcnn.data import folder
 from jaxcnn.data.dataset import Dataset
+from jaxcnn.data.datasets import folder
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import make_evaluator, make_predictor
 from jaxcnn.evaluation.several_labels import hits_of_several, image_numbers, several_labels

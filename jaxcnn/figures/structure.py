@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from flax import linen as nn
 
-from jaxcnn.analysis.graph import IMAGES, Graph, Node, trace_shapes
+from jaxcnn.analysis.tracing.graph import IMAGES, Graph, Node, trace_shapes
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.figures import page, style
 

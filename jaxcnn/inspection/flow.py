@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.analysis import effective_field, ensemble, residual, signal, variance
-from jaxcnn.analysis.graph import Graph, Node, trace
+from jaxcnn.analysis.tracing.graph import Graph, Node, trace
 from jaxcnn.figures.charts import effective_field as field_charts
 from jaxcnn.figures.charts import signal as charts
 from jaxcnn.inspection.images import Images

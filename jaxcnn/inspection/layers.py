@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from jaxcnn.analysis.graph import Graph, Node
+from jaxcnn.analysis.tracing.graph import Graph, Node
 
 # Layers that change the size or the scale of maps, and not what they show.
 PASSIVE = {

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.analysis.graph import Graph, trace
 from jaxcnn.analysis.neighbours import nearest_rows
+from jaxcnn.analysis.tracing.graph import Graph, trace
 from jaxcnn.attribution import cut_patches, deconvnet_unit, occlusion, unit_boxes
 from jaxcnn.attribution.strongest import COUNT, Strongest, add_images
 from jaxcnn.errors import UserError
@@ -17,7 +17,7 @@ from jaxcnn.figures import class_maps, filters, likeliest, maps, occluded, patch
 from jaxcnn.inspection import layers
 from jaxcnn.inspection.images import Images
 from jaxcnn.inspection.subject import Subject, of_run
-from jaxcnn.run import checkpoint_files
+from jaxcnn.run.checkpoint import checkpoint_files
 from jaxcnn.run.precision import set_precision
 
 if TYPE_CHECKING:

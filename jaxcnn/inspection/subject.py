@@ -14,7 +14,8 @@ from jaxcnn.config import build, user_modules
 from jaxcnn.config.schema import RunConfig, changed
 from jaxcnn.errors import UserError
 from jaxcnn.models import model_info
-from jaxcnn.run import inference, restore, trained
+from jaxcnn.run import inference, trained
+from jaxcnn.run.checkpoint import restore
 from jaxcnn.run.precision import set_precision
 
 

@@ -34,7 +34,7 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from jaxcnn.analysis.graph import trace
+from jaxcnn.analysis.tracing.graph import trace
 from jaxcnn.errors import UserError
 from jaxcnn.interop.exchange import IGNORED, create_library_model, find_network
 from jaxcnn.interop.onnx_reader.compare import Layer, LayerGraph, pair, with_norms

@@ -11,7 +11,7 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from jaxcnn.analysis.graph import IMAGES, trace
+from jaxcnn.analysis.tracing.graph import IMAGES, trace
 from jaxcnn.errors import UserError
 
 Path = tuple[str, ...]

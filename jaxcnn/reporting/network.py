@@ -4,7 +4,7 @@ import numpy as np
 from flax import traverse_util
 
 from jaxcnn.analysis import layer_table
-from jaxcnn.analysis.graph import IMAGES, Graph
+from jaxcnn.analysis.tracing.graph import IMAGES, Graph
 from jaxcnn.errors import UserError
 from jaxcnn.figures import layers, structure
 from jaxcnn.figures.filters import filter_sheet

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxcnn.analysis.graph import trace_shapes
+from jaxcnn.analysis.tracing.graph import trace_shapes
 from jaxcnn.config import build_data, user_modules
 from jaxcnn.errors import EXIT_WORKDIR, UserError, printable, reason
 from jaxcnn.figures.page import Block, Fold, Page, Section, check_installed, render

@@ -14,9 +14,10 @@ from jaxcnn.errors import MissingSplitError, UserError, printable
 from jaxcnn.evaluation.evaluate import check_number_of_classes
 from jaxcnn.evaluation.evaluator import make_predictor
 from jaxcnn.evaluation.report import Predictions, check_finite
-from jaxcnn.run import distributed, restore, workdir
-from jaxcnn.run.checkpoint import Checkpoints
-from jaxcnn.run.checkpoint_files import variables_sha256
+from jaxcnn.run import distributed, workdir
+from jaxcnn.run.checkpoint import restore
+from jaxcnn.run.checkpoint.checkpoint_files import variables_sha256
+from jaxcnn.run.checkpoint.checkpoints import Checkpoints
 from jaxcnn.run.metric_writer import MetricWriter, Record
 from jaxcnn.run.precision import set_precision
 from jaxcnn.training import selection

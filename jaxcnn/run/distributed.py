@@ -26,16 +26,6 @@ from jaxcnn.errors import EXIT_PEER_LOST, EXIT_STUCK, UserError
 from jaxcnn.run.heap import trim_heap
 
 AXIS = "batch"
-# Options of XLA:CPU. Without the first a step copies the optimizer's averages before it writes
-# their new values. Without the second XLA removes the barriers that `jax.checkpoint` sets, before
-# jax 0.12.
-IN_PLACE = {"xla_cpu_copy_insertion_use_region_analysis": True}
-KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
-NO_RECOMPUTATION = (
-    "takes more memory on a CPU, not less, before jax 0.12 in a run of several processes or with"
-    " your own xla_disable_hlo_passes, unless XLA_FLAGS has"
-    " --xla_disable_hlo_passes=cse_barrier_expander"
-)
 MOST_CALLS = 50  # largest number of calls of `Agreement` without communication
 
 
@@ -52,46 +42,6 @@ def device_count() -> int:
 def platform() -> str:
     """Returns the default platform: "cpu", "gpu" or "tpu"."""
     return jax.default_backend()
-
-
-def recomputes() -> bool:
-    """Whether XLA computes again what `jax.checkpoint` does not keep, in a `pmap_train_step`.
-
-    Else XLA:CPU takes what it has computed before, and keeps it for longer. That of jax 0.12 does
-    not; 0.11 was not tried.
-    """
-    if platform() != "cpu" or jax.__version_info__ >= (0, 12):
-        return True
-    [(flag, name)] = KEEP_BARRIERS.items()
-    given = [word.split("=") for word in os.environ.get("XLA_FLAGS", "").split()]
-    passes = [word[1] for word in given if word[0] == f"--{flag}" and len(word) == 2]
-    kept = flag in step_options(remat=True) and jax.process_count() == 1
-    return kept or any(name in value.split(",") for value in passes)
-
-
-def step_options(remat: bool = False) -> dict[str, Any]:
-    """Returns XLA's options for a training step, as `compiler_options` of `jax.jit`.
-
-    They are for the CPU. Those that this version of XLA does not have are left out, and those that
-    XLA_FLAGS sets.
-
-    Args:
-      remat: whether the step computes parts again; see `layers.recomputed`.
-    """
-    if platform() != "cpu":
-        return {}
-    given = os.environ.get("XLA_FLAGS", "")
-    wanted = IN_PLACE | (KEEP_BARRIERS if remat else {})
-    return {name: x for name, x in wanted.items() if name not in given and _has_option(name, x)}
-
-
-@functools.cache
-def _has_option(name: str, value: Any) -> bool:
-    try:
-        jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
-    except jax.errors.JaxRuntimeError:  # unknown; any other error comes again with the step
-        return False
-    return True
 
 
 def process_index() -> int:
@@ -227,14 +177,16 @@ class Program:
         return self.mapped.lower(*arguments, *self.fixed)
 
 
-def pmap_train_step(step: Callable, *fixed: Any, remat: bool = False) -> Program:
+def pmap_train_step(
+    step: Callable, *fixed: Any, compiler_options: dict[str, Any] | None = None
+) -> Program:
     """Maps (state, batch, *fixed) → (state, metrics) over devices; the state is donated.
 
     Args:
       step: the function.
       fixed: last arguments, the same in every call: trees of arrays, copied to the devices once, or
         None.
-      remat: see `step_options`.
+      compiler_options: see `compiler_options.for_train_step`; not used with several processes.
     """
     mapped = _mapped(step, len(fixed), donate_argnums=0)
     if jax.process_count() > 1:  # arrays become global within the call of `pmap`
@@ -243,7 +195,7 @@ def pmap_train_step(step: Callable, *fixed: Any, remat: bool = False) -> Program
     def step_in_place(*arguments: Any) -> Any:  # `jit` would take `lower` over from `mapped`
         return mapped(*arguments)
 
-    compiled = jax.jit(step_in_place, donate_argnums=0, compiler_options=step_options(remat))
+    compiled = jax.jit(step_in_place, donate_argnums=0, compiler_options=compiler_options)
     return Program(compiled, replicate(fixed))
 
 

@@ -14,7 +14,8 @@ from jaxcnn.config import build_data
 from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.images.inputs import crop_images
 from jaxcnn.data.images.transforms import Cropper
-from jaxcnn.run import restore, trained
+from jaxcnn.run import trained
+from jaxcnn.run.checkpoint import restore
 from jaxcnn.run.precision import set_precision
 
 BATCH = 64  # images per network call of `LoadedModel.predict`

@@ -21,7 +21,8 @@ from jaxcnn.models import model_info
 from jaxcnn.models.published import Crop
 from jaxcnn.pretrained.read import read_pretrained
 from jaxcnn.pretrained.weights_info import Preprocessing, WeightsInfo
-from jaxcnn.run import cli, restore
+from jaxcnn.run import cli
+from jaxcnn.run.checkpoint import restore
 
 
 class PlainWeights(NamedTuple):

@@ -14,10 +14,10 @@ from jaxcnn.errors import DivergedError, UserError
 from jaxcnn.evaluation.evaluate import evaluate_state, recalibrated
 from jaxcnn.evaluation.evaluator import Recalibrate, Results
 from jaxcnn.run import distributed, progress
-from jaxcnn.run.checkpoint import Checkpoints
+from jaxcnn.run.checkpoint.checkpoints import Checkpoints
+from jaxcnn.run.checkpoint.retention import KEPT
 from jaxcnn.run.metric_writer import MetricWriter
 from jaxcnn.run.preemption import Stopped, StopRequest
-from jaxcnn.run.retention import KEPT
 from jaxcnn.training import selection
 from jaxcnn.training.schedules import Plan, is_due
 from jaxcnn.training.state import TrainState

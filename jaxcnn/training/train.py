@@ -22,16 +22,17 @@ from jaxcnn.evaluation.evaluate import check_number_of_classes, evaluate_state
 from jaxcnn.evaluation.evaluator import Results, make_evaluator, make_recalibrator
 from jaxcnn.evaluation.multicrop import CENTER
 from jaxcnn.reporting.report import write_at_end
-from jaxcnn.run import distributed, init_from, progress, workdir
-from jaxcnn.run.checkpoint import Checkpoints, Restored
-from jaxcnn.run.checkpoint_files import variables_sha256
+from jaxcnn.run import distributed, progress, workdir
+from jaxcnn.run.checkpoint import init_from
+from jaxcnn.run.checkpoint.checkpoint_files import variables_sha256
+from jaxcnn.run.checkpoint.checkpoints import Checkpoints, Restored
 from jaxcnn.run.metric_writer import MetricWriter, Record
 from jaxcnn.run.precision import check_environment, describe_environment, environment, set_precision
 from jaxcnn.run.preemption import Stopped, stop_request
+from jaxcnn.run.profiling import tracing
 from jaxcnn.training import selection
 from jaxcnn.training.initialize import prepare_state
 from jaxcnn.training.loop import InterruptedRunError, Loop, Run, StepHooks, fed, stop_message
-from jaxcnn.training.profiling import tracing
 from jaxcnn.training.schedules import Plan
 from jaxcnn.training.state import TrainState, state_sha256, with_weights
 

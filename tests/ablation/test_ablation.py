@@ -41,7 +41,8 @@ from jaxcnn.config import build, build_data, config_dict, recipes
 from jaxcnn.data import normalization
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import DivergedError, UserError
-from jaxcnn.run import init_from, workdir
+from jaxcnn.run import workdir
+from jaxcnn.run.checkpoint import init_from
 from jaxcnn.training import train
 from jaxcnn.training.losses import cross_entropy
 from tests.interop import small as weights

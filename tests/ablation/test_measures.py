@@ -17,7 +17,7 @@ from jaxcnn.config.config_dict import freeze
 from jaxcnn.config.schema import changed
 from jaxcnn.data.pipeline import eval_batches, train_batch
 from jaxcnn.models.vgg import FROM_NET_A
-from jaxcnn.run import init_from
+from jaxcnn.run.checkpoint import init_from
 from jaxcnn.training import train
 from tests.interop import small as weights
 from tests.marks import exhaustive, slow

@@ -13,7 +13,7 @@ from flax import traverse_util
 
 from jaxcnn import feature_extractor
 from jaxcnn.analysis import feature_extractor as module_of
-from jaxcnn.analysis.graph import trace_shapes
+from jaxcnn.analysis.tracing.graph import trace_shapes
 from jaxcnn.errors import UserError
 from tests.interop.small import filled
 from tests.models.test_contracts import SMALL, build, images

@@ -10,8 +10,8 @@ import pytest
 from flax import linen as nn
 
 from jaxcnn.analysis import receptive_field
-from jaxcnn.analysis.graph import trace
 from jaxcnn.analysis.receptive_fields import of_graph
+from jaxcnn.analysis.tracing.graph import trace
 from jaxcnn.models import create_model
 from jaxcnn.models.registry import MODELS
 

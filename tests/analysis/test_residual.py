@@ -7,7 +7,7 @@ import pytest
 
 from jaxcnn import create_model
 from jaxcnn.analysis import residual
-from jaxcnn.analysis.graph import trace_shapes
+from jaxcnn.analysis.tracing.graph import trace_shapes
 from jaxcnn.errors import UserError
 from tests.marks import slow
 

@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 from jaxcnn.analysis import signal
-from jaxcnn.analysis.graph import trace
+from jaxcnn.analysis.tracing.graph import trace
 from jaxcnn.errors import UserError
 from jaxcnn.layers import BatchNorm, sow_auxiliary
 from jaxcnn.layers.head import runs_auxiliary

@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 from jaxcnn.analysis import variance
-from jaxcnn.analysis.graph import trace
+from jaxcnn.analysis.tracing.graph import trace
 from jaxcnn.layers import BatchNorm
 from jaxcnn.layers.initializers import he_normal
 from jaxcnn.models import create_model

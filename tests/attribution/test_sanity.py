@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import jaxcnn
-from jaxcnn.analysis.graph import trace
+from jaxcnn.analysis.tracing.graph import trace
 from jaxcnn.attribution.class_activation_maps import grad_cam
 from jaxcnn.attribution.sanity import Sanity, layers_from_top, randomize, sanity_check
 from jaxcnn.attribution.similarity import spearman

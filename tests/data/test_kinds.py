@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from jaxcnn.data import load, synthetic
+from jaxcnn.data import load
+from jaxcnn.data.datasets import synthetic
 from jaxcnn.errors import UserError
 
 

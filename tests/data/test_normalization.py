@@ -17,7 +17,8 @@ from jaxcnn.data.augmentation.augment import AugmentConfig, augment, example_key
 from jaxcnn.data.pipeline import train_batch
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation import evaluator
-from jaxcnn.run import distributed, restore
+from jaxcnn.run import distributed
+from jaxcnn.run.checkpoint import restore
 from jaxcnn.training import averages
 from tests import hostile
 

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from jaxcnn.analysis.graph import trace_shapes
+from jaxcnn.analysis.tracing.graph import trace_shapes
 from jaxcnn.errors import UserError
 from jaxcnn.figures import page, structure
 from jaxcnn.models import create_model

@@ -4,7 +4,7 @@ import pytest
 from flax import linen as nn
 
 from jaxcnn import create_model
-from jaxcnn.analysis.graph import trace_shapes
+from jaxcnn.analysis.tracing.graph import trace_shapes
 from jaxcnn.inspection import layers
 
 SMALL = {"stage_sizes": (1, 1), "width": 4, "num_classes": 3}

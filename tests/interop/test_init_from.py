@@ -18,8 +18,9 @@ from jaxcnn.evaluation import evaluate
 from jaxcnn.interop import write_weights
 from jaxcnn.interop.convert import convert
 from jaxcnn.interop.folder import WEIGHTS, read_folder
-from jaxcnn.run import init_from, workdir
-from jaxcnn.run.checkpoint import Checkpoints
+from jaxcnn.run import workdir
+from jaxcnn.run.checkpoint import init_from
+from jaxcnn.run.checkpoint.checkpoints import Checkpoints
 from jaxcnn.training import train
 from tests.interop import small
 from tests.runs import ROOT, finish, start

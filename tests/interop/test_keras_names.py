@@ -14,7 +14,7 @@ from jaxcnn.interop.convert import main as convert_main
 from jaxcnn.interop.exchange import create_library_model, find_network, rules_of, variable_shapes
 from jaxcnn.interop.folder import read_folder
 from jaxcnn.interop.keras_names import layer_kinds, layer_names, names_by_number, names_by_place
-from jaxcnn.run import init_from
+from jaxcnn.run.checkpoint import init_from
 from tests.interop.keras_small import (
     FILES,
     FOLDER,

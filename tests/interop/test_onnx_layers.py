@@ -6,7 +6,7 @@ import pytest
 from flax import linen as nn
 from onnx import helper
 
-from jaxcnn.analysis.graph import trace_shapes
+from jaxcnn.analysis.tracing.graph import trace_shapes
 from jaxcnn.errors import UserError
 from jaxcnn.interop import from_onnx
 from jaxcnn.interop.onnx_reader.compare import pair, with_norms

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxcnn.config import build, config_dict, programs
-from jaxcnn.data.synthetic import load_synthetic
+from jaxcnn.data.datasets.synthetic import load_synthetic
 from jaxcnn.models.bn_inception import BNInception
 from jaxcnn.models.densenet import DenseNet
 from jaxcnn.models.googlenet import GoogLeNet, Widths
@@ -19,7 +19,7 @@ from jaxcnn.models.inception_v4 import InceptionResNet, InceptionV4
 from jaxcnn.models.preact_resnet import PreActBasicBlock, PreActBottleneck, PreActResNet
 from jaxcnn.models.resnet import BasicBlock, Bottleneck, ResNet
 from jaxcnn.models.stochastic_depth import StochasticDepthResNet
-from jaxcnn.run import distributed
+from jaxcnn.run import compiler_options, distributed
 from tests.marks import exhaustive
 from tests.models import test_scan_units as more
 from tests.models.test_scan_units import small
@@ -105,7 +105,7 @@ def test_a_program_holds_less(network):
     def memory(model):
         variables = jax.eval_shape(model.init, jax.random.key(0), images)
         lowered = jax.jit(partial(trained, model)).lower(variables, images)
-        compiled = lowered.compile(compiler_options=distributed.step_options(model.remat))
+        compiled = lowered.compile(compiler_options=compiler_options.for_train_step(model.remat))
         return compiled.memory_analysis().temp_size_in_bytes
 
     assert memory(make(remat=True)) < 0.8 * memory(make())
@@ -156,7 +156,7 @@ def test_a_run_says_where_it_saves_nothing(
     monkeypatch.setattr(jax, "process_count", lambda: processes)
     monkeypatch.setattr(jax, "__version_info__", (0, 10, 1))
     programs_of_run(1, remat=remat)
-    assert (distributed.NO_RECOMPUTATION in caplog.text) == said
+    assert (compiler_options.NO_RECOMPUTATION in caplog.text) == said
 
 
 def kept(model):

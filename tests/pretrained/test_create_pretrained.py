@@ -13,7 +13,7 @@ import jaxcnn
 from jaxcnn import explain, export, features, predict
 from jaxcnn.errors import UserError
 from jaxcnn.interop import convert, write_weights
-from jaxcnn.run import init_from
+from jaxcnn.run.checkpoint import init_from
 from tests.pretrained.small import FAMILIES
 
 
@@ -173,7 +173,7 @@ def test_a_mistake_of_the_command_line_is_one_line(flags, message, image):
 
 
 def test_a_run_starts_from_weights_by_name(small):
-    from jaxcnn.run import init_from
+    from jaxcnn.run.checkpoint import init_from
 
     found = init_from.read(Path(small.name))
     jax.tree.map(np.testing.assert_array_equal, found.variables, small.variables)

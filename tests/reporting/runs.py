@@ -11,7 +11,7 @@ from jaxcnn.config.schema import RunConfig, changed
 from jaxcnn.data.dataset import from_arrays
 from jaxcnn.evaluation.report import Predictions
 from jaxcnn.reporting.runs import Answers, Examined
-from jaxcnn.run.restore import RestoredModel
+from jaxcnn.run.checkpoint.restore import RestoredModel
 from jaxcnn.training.state import TrainState
 
 NAMES = ("<b>ant</b>", 'bee "b"', "קרפד", "n" * 200)

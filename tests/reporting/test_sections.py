@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcnn.analysis.graph import trace_shapes
+from jaxcnn.analysis.tracing.graph import trace_shapes
 from jaxcnn.attribution.class_activation_maps import grad_cam
 from jaxcnn.evaluation import report as reports
 from jaxcnn.figures.page import Page, Section, Table, Text, Tiles, render

@@ -9,7 +9,7 @@ import pytest
 
 from jaxcnn.config import programs, recipes
 from jaxcnn.config.config_dict import freeze
-from jaxcnn.run.checkpoint import Checkpoints
+from jaxcnn.run.checkpoint.checkpoints import Checkpoints
 from jaxcnn.training import train
 from tests.marks import exhaustive
 from tests.runs import digest_of_newest, lasting, records

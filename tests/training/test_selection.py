@@ -12,7 +12,7 @@ from jaxcnn.config import build_data, config_dict, datasets
 from jaxcnn.config.config_dict import freeze
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation import evaluate
-from jaxcnn.run import restore
+from jaxcnn.run.checkpoint import restore
 from jaxcnn.training import selection, train
 from tests import photos
 

@@ -22,7 +22,7 @@ from jaxcnn.data.augmentation.mixup import MixupConfig, mixup_or_cutmix
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluate import check_size
 from jaxcnn.models.densenet import DenseNet
-from jaxcnn.run import distributed
+from jaxcnn.run import compiler_options, distributed
 from jaxcnn.training.fields import LossConfig, OptimizerConfig, ScheduleConfig
 from jaxcnn.training.initialize import prepare_state
 from jaxcnn.training.losses import cross_entropy, make_objective
@@ -449,23 +449,26 @@ def test_steps_in_one_call_are_those_of_several():
 
 def test_a_step_on_the_cpu_does_not_copy_the_momentum():
     model, optimizer = Linear(), make_sgd(momentum=0.9)
-    step = distributed.pmap_train_step(make_step(model, optimizer, axis_name=distributed.AXIS))
+    options = compiler_options.for_train_step()
+    assert options, "this XLA does not know the option: look for another"
+    step = distributed.pmap_train_step(
+        make_step(model, optimizer, axis_name=distributed.AXIS), compiler_options=options
+    )
     lowered = step.lower(start(model, optimizer), distributed.shard(make_batch()))
-    assert distributed.step_options(), "this XLA does not know the option: look for another"
-    off = dict.fromkeys(distributed.IN_PLACE, False)
+    off = dict.fromkeys(compiler_options.IN_PLACE, False)
     texts = [lowered.compile(options).as_text() for options in (off, None)]
     before, now = (text.count(" copy(") for text in texts)
     assert now < before
 
 
 def test_options_of_the_step_that_xla_does_not_know_or_a_user_sets_are_left_out(monkeypatch):
-    both = distributed.IN_PLACE | distributed.KEEP_BARRIERS
-    assert distributed.step_options() == distributed.IN_PLACE
-    assert distributed.step_options(remat=True) == both
-    monkeypatch.setenv("XLA_FLAGS", f"--{next(iter(distributed.IN_PLACE))}=false")
-    assert distributed.step_options(remat=True) == distributed.KEEP_BARRIERS
-    monkeypatch.setattr(distributed, "KEEP_BARRIERS", {"xla_no_such_option": True})
-    assert distributed.step_options(remat=True) == {}
+    both = compiler_options.IN_PLACE | compiler_options.KEEP_BARRIERS
+    assert compiler_options.for_train_step() == compiler_options.IN_PLACE
+    assert compiler_options.for_train_step(remat=True) == both
+    monkeypatch.setenv("XLA_FLAGS", f"--{next(iter(compiler_options.IN_PLACE))}=false")
+    assert compiler_options.for_train_step(remat=True) == compiler_options.KEEP_BARRIERS
+    monkeypatch.setattr(compiler_options, "KEEP_BARRIERS", {"xla_no_such_option": True})
+    assert compiler_options.for_train_step(remat=True) == {}
 
 
 @pytest.mark.slow

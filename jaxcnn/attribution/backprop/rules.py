@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxcnn.analysis.graph import Rule
+from jaxcnn.analysis.tracing.graph import Rule
 from jaxcnn.attribution.targets import (
     check_classes,
     check_images,

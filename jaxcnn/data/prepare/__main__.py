@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from jaxcnn.data.datasets.tfds import data_root
 from jaxcnn.data.prepare import tfrecord, writer
 from jaxcnn.data.prepare.cifar import read_cifar10, read_cifar100
 from jaxcnn.data.prepare.folders import read_folder
@@ -24,7 +25,6 @@ from jaxcnn.data.prepare.idx import read_fashion_mnist, read_mnist
 from jaxcnn.data.prepare.imagenet import read_imagenet
 from jaxcnn.data.prepare.original import Original
 from jaxcnn.data.prepare.svhn import read_svhn
-from jaxcnn.data.tfds import data_root
 from jaxcnn.errors import UserError, check_whole, nearest, printable
 from jaxcnn.io import paths
 from jaxcnn.run import cli, preemption

@@ -1,4 +1,4 @@
-"""Reads photographs in one folder per class, like `jaxcnn.data.folder`."""
+"""Reads photographs in one folder per class, like `jaxcnn.data.datasets.folder`."""
 
 import functools
 import os
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxcnn.data import folder
-from jaxcnn.data.folder import VALIDATION_FOLDERS
+from jaxcnn.data.datasets import folder
+from jaxcnn.data.datasets.folder import VALIDATION_FOLDERS
 from jaxcnn.data.images import listing
 from jaxcnn.data.images.decode import IMAGE_BYTES
 from jaxcnn.data.prepare import photos

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jaxcnn.data.datasets.tfds_folder import check_folder
 from jaxcnn.data.prepare.workspace import Note, check_space, not_writable, open_workspace
 from jaxcnn.data.prepare.writer import Progress, check_free
-from jaxcnn.data.tfds_folder import check_folder
 from jaxcnn.errors import UserError
 from jaxcnn.io.safe_files import JSON_BYTES, read_bytes, read_json
 

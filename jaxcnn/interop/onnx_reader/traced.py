@@ -14,10 +14,10 @@ from jax.extend.core import (
     jaxprs_in_params,
 )
 
-from jaxcnn.analysis.equations import inside, shape_of
-from jaxcnn.analysis.graph import IMAGES, Graph, Node
-from jaxcnn.analysis.group import Group
 from jaxcnn.analysis.macs import convolution_of
+from jaxcnn.analysis.tracing.equations import inside, shape_of
+from jaxcnn.analysis.tracing.graph import IMAGES, Graph, Node
+from jaxcnn.analysis.tracing.group import Group
 from jaxcnn.errors import UserError
 from jaxcnn.interop.onnx_reader.compare import (
     Layer,

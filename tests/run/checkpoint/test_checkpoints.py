@@ -14,8 +14,8 @@ import pytest
 
 from jaxcnn.config import build, config_dict
 from jaxcnn.errors import EXIT_BAD_DATA, EXIT_WORKDIR, UserError
-from jaxcnn.run import retention
-from jaxcnn.run.checkpoint import ALLOWED_FAILURES, Checkpoints
+from jaxcnn.run.checkpoint import retention
+from jaxcnn.run.checkpoint.checkpoints import ALLOWED_FAILURES, Checkpoints
 
 META = {"config": {"seed": 0, "data": {"mean": [0.5]}}, "num_classes": 10, "git": ""}
 

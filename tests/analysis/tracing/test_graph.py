@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxcnn.analysis.graph import trace, trace_shapes
+from jaxcnn.analysis.tracing.graph import trace, trace_shapes
 from jaxcnn.errors import UserError
 from jaxcnn.models import create_model
 from jaxcnn.ops.pool import max_pool

@@ -24,9 +24,10 @@ from jaxcnn.errors import (
     system_errno,
 )
 from jaxcnn.io.append import flush, identity
-from jaxcnn.run import checkpoint_files, distributed, retention
-from jaxcnn.run.checkpoint_files import Description
-from jaxcnn.run.retention import MOST_DELETED, Retention, open_manager, unwritable
+from jaxcnn.run import distributed
+from jaxcnn.run.checkpoint import checkpoint_files, retention
+from jaxcnn.run.checkpoint.checkpoint_files import Description
+from jaxcnn.run.checkpoint.retention import MOST_DELETED, Retention, open_manager, unwritable
 
 LOG = logging.getLogger("jaxcnn")
 ALLOWED_FAILURES = 3

@@ -24,8 +24,8 @@ from jaxcnn.models import create_model
 from jaxcnn.models.vgg import FROM_NET_A
 from jaxcnn.pretrained.read import read_pretrained
 from jaxcnn.pretrained.weights_info import known, weights_info
-from jaxcnn.run import restore
-from jaxcnn.run.checkpoint import Checkpoints
+from jaxcnn.run.checkpoint import restore
+from jaxcnn.run.checkpoint.checkpoints import Checkpoints
 
 # Fields that may differ between two networks that share weights: those that the arrays show, number
 # formats, and settings of training alone.

@@ -21,8 +21,7 @@ from jaxcnn.data.dataset import (
     hold_out_classes,
     split_holdout,
 )
-from jaxcnn.data.images.transforms import Cropper, WholeImage, source
-from jaxcnn.data.tfds_folder import (
+from jaxcnn.data.datasets.tfds_folder import (
     FEATURES,
     INFO,
     class_names,
@@ -31,6 +30,7 @@ from jaxcnn.data.tfds_folder import (
     open_split,
     read_info,
 )
+from jaxcnn.data.images.transforms import Cropper, WholeImage, source
 from jaxcnn.errors import MissingSplitError, UserError
 from jaxcnn.io import paths
 

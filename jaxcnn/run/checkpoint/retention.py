@@ -11,7 +11,8 @@ from typing import Any
 import orbax.checkpoint as ocp
 
 from jaxcnn.errors import EXIT_WORKDIR, UserError, reason, system_errno
-from jaxcnn.run import checkpoint_files, distributed
+from jaxcnn.run import distributed
+from jaxcnn.run.checkpoint import checkpoint_files
 
 CURES = {errno.ENOSPC: "free space", errno.EDQUOT: "free space", errno.EROFS: "make it writable"}
 ASIDE = ".replaced"  # suffix of a checkpoint while its replacement is written

@@ -9,7 +9,7 @@ from flax import linen as nn
 from jax.extend.core import JaxprEqn, Literal, Var, jaxprs_in_params
 
 from jaxcnn.analysis import macs
-from jaxcnn.analysis.equations import Flat, Place, inside, program, shape_of
+from jaxcnn.analysis.tracing.equations import Flat, Place, inside, program, shape_of
 
 # Named where they are computed, in jaxcnn.ops and jaxcnn.layers.
 OPERATIONS = ("max_pool", "avg_pool", "local_response_norm", "minus_distances")

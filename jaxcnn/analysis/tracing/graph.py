@@ -18,9 +18,9 @@ from flax import linen as nn
 from flax import traverse_util
 from jax.extend.core import ClosedJaxpr, Literal, Var, jaxpr_as_fun
 
-from jaxcnn.analysis import equations
-from jaxcnn.analysis.equations import shape_of
-from jaxcnn.analysis.group import Group, group_equations
+from jaxcnn.analysis.tracing import equations
+from jaxcnn.analysis.tracing.equations import shape_of
+from jaxcnn.analysis.tracing.group import Group, group_equations
 from jaxcnn.errors import UserError, nearest
 
 Rule = Callable[..., jax.Array]

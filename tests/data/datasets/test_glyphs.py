@@ -5,8 +5,9 @@ import importlib.util
 import numpy as np
 import pytest
 
-from jaxcnn.data import glyphs, load
-from jaxcnn.data.glyphs import CHARACTERS, FONTS
+from jaxcnn.data import load
+from jaxcnn.data.datasets import glyphs
+from jaxcnn.data.datasets.glyphs import CHARACTERS, FONTS
 from jaxcnn.errors import UserError
 
 

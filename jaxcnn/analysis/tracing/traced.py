@@ -1,6 +1,6 @@
 """The program of a network with the values of all its layers, and parts of it.
 
-In contrast to `jaxcnn.analysis.graph`, modules have values too, whatever they contain, and the
+In contrast to `tracing.graph`, modules have values too, whatever they contain, and the
 network may be in training mode.
 """
 
@@ -14,9 +14,10 @@ from flax import linen as nn
 from flax import traverse_util
 from jax.extend.core import Var
 
-from jaxcnn.analysis import equations, receptive_fields
-from jaxcnn.analysis.equations import Flat, shape_of
-from jaxcnn.analysis.graph import IMAGES, Graph, graph_of
+from jaxcnn.analysis import receptive_fields
+from jaxcnn.analysis.tracing import equations
+from jaxcnn.analysis.tracing.equations import Flat, shape_of
+from jaxcnn.analysis.tracing.graph import IMAGES, Graph, graph_of
 from jaxcnn.errors import UserError, nearest
 
 INTERMEDIATES = "intermediates"  # Flax's collection of captured outputs

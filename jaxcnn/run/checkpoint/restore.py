@@ -16,7 +16,7 @@ from jaxcnn.config.schema import RunConfig
 from jaxcnn.data.normalization import Statistics
 from jaxcnn.errors import UserError, check_whole
 from jaxcnn.run import workdir
-from jaxcnn.run.checkpoint import Checkpoints
+from jaxcnn.run.checkpoint.checkpoints import Checkpoints
 from jaxcnn.run.precision import set_precision
 from jaxcnn.training.selection import bias, description
 from jaxcnn.training.state import TrainState, initial_state

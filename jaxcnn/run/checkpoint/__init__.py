@@ -1,0 +1,1 @@
+"""Checkpoints: writing, keeping, restoring them."""
