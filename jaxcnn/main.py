@@ -1,5 +1,6 @@
 """The command line: `python -m jaxcnn.main --config=configs/densenet121.py`. Flags only."""
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,9 +166,11 @@ def main(argv: list[str]) -> None:
     config = read_config()
     directory = Path(FLAGS.workdir or f"runs/{config_name()}-{datasets.data_label(config)}")
     cli.set_up(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+    from jaxcnn.config.programs import make_programs
     from jaxcnn.training import train
 
-    train.run(config, directory, profile=FLAGS.profile)
+    make = functools.partial(make_programs, cached=True)
+    train.run(config, directory, profile=FLAGS.profile, make_programs=make)
 
 
 if __name__ == "__main__":

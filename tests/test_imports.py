@@ -33,7 +33,8 @@ ORDER = (
     " training.layer_decay training.optim training.state",
     "evaluation.multicrop evaluation.fields",  # an evaluation step takes the mean over views
     "training.steps",
-    "run.preemption run.cli run.compiler_options run.distributed run.heap run.versions run.fields",
+    "run.preemption run.cli run.compiler_options run.program_cache run.distributed"
+    " run.versions run.fields",
     "interop",
     "pretrained",
     "evaluation.report",

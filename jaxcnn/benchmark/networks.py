@@ -16,8 +16,7 @@ from jaxcnn.analysis import count_macs
 from jaxcnn.benchmark.rounds import Contender, peak_memory
 from jaxcnn.errors import UserError
 from jaxcnn.models import create_model, input_size
-from jaxcnn.run import compiler_options
-from jaxcnn.run.heap import trim_heap
+from jaxcnn.run import compiler_options, distributed
 from jaxcnn.training.fields import LossConfig
 from jaxcnn.training.initialize import prepare_state
 from jaxcnn.training.losses import make_objective
@@ -190,7 +189,7 @@ def contender(name: str, model: nn.Module, variables: Mapping[str, Any], work: W
                 logits = compiled(own, images)
             jax.block_until_ready(logits)
 
-    trim_heap()
+    distributed.trim_heap()
     run(1)
     seconds = time.perf_counter() - began
     accessed = (compiled.cost_analysis() or {}).get("bytes accessed")

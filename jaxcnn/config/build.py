@@ -169,19 +169,31 @@ def _named(field: str, make: Callable[[str], Any], name: str) -> Any:
         raise UserError(f"{field}: {error}") from None
 
 
-def make_loss(config: RunConfig, dataset: Dataset | None = None) -> Objective:
+def class_weights(config: RunConfig, dataset: Dataset) -> Sequence[Any]:
+    """Returns the weights of the classes in the loss; () for equal ones.
+
+    Args:
+      config: the whole config.
+      dataset: the training split, for balanced weights.
+
+    Raises:
+      UserError: if the labels cannot be read.
+    """
+    weights = config.loss.class_weights
+    return balanced_weights(class_counts(dataset)) if is_balanced(weights) else weights
+
+
+def make_loss(config: RunConfig, weights: Sequence[Any] | None = None) -> Objective:
     """Returns the objective of the section `loss`.
 
     Args:
       config: the whole config.
-      dataset: the training split, for balanced class weights.
+      weights: see `class_weights`; None for those of the config, which may be "balanced".
 
     Raises:
-      UserError: if the loss is unknown, fields exclude each other, or the labels cannot be read.
+      UserError: if the loss is unknown, or fields exclude each other.
     """
-    weights: Sequence[Any] = config.loss.class_weights
-    if is_balanced(weights) and dataset is not None:
-        weights = balanced_weights(class_counts(dataset))
+    weights = config.loss.class_weights if weights is None else weights
     return make_objective(config.loss, mixed=uses_mixup(config), class_weights=weights)
 
 

@@ -2,7 +2,8 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,7 +17,10 @@ from jaxcnn.data.normalization import Statistics
 from jaxcnn.evaluation.evaluate import check_size, check_train_size
 from jaxcnn.evaluation.evaluator import Evaluator, images_on_device, make_evaluator
 from jaxcnn.evaluation.multicrop import applied
+from jaxcnn.models.registry import is_users
 from jaxcnn.run import compiler_options, distributed
+from jaxcnn.run.fields import CheckpointConfig, LogConfig
+from jaxcnn.run.program_cache import open_cache
 from jaxcnn.training import averages
 from jaxcnn.training.initialize import check_memory
 from jaxcnn.training.optim import Optimizer
@@ -55,12 +59,32 @@ class Programs(NamedTuple):
 MakePrograms = Callable[[RunConfig, Dataset, Dataset, Plan, Statistics | None], Programs]
 
 
+class Facts(NamedTuple):
+    """What the training step and the initial state depend on besides the config.
+
+    Attributes:
+      num_classes: of the data set.
+      image_shape: (H, W, C) of the training images.
+      class_weights: see `build.class_weights`.
+      total_steps: length of the run.
+      steps_per_epoch: see `Plan`.
+    """
+
+    num_classes: int
+    image_shape: tuple[int, int, int]
+    class_weights: Sequence[Any]
+    total_steps: int
+    steps_per_epoch: Fraction
+
+
 def make_programs(
     config: RunConfig,
     dataset: Dataset,
     validation: Dataset,
     plan: Plan,
     statistics: Statistics | None = None,
+    *,
+    cached: bool = False,
 ) -> Programs:
     """Returns the pure functions of a run.
 
@@ -70,29 +94,65 @@ def make_programs(
       validation: the split evaluated during training, with the evaluation crop.
       plan: lengths of the run in steps.
       statistics: statistics of the training split; see `build_data.measure_statistics`.
+      cached: whether to take traced programs from files, and to keep them; see `program_cache`. A
+        process that has changed functions of this package must not.
 
     Raises:
       UserError: if the network, optimizer, loss or augmentation is not valid.
     """
-    with build.network_of(config):
-        model = averages.fit(build.make_model(config, dataset.num_classes), config, plan.total)
-        parameters = build.parameters_by_depth(config, model, dataset.image_shape)
-    optimizer = build.make_optimizer(
-        config,
-        total_steps=plan.total,
-        steps_per_epoch=plan.steps_per_epoch,
-        parameters=parameters,
+    facts = Facts(
+        dataset.num_classes,
+        dataset.image_shape,
+        build.class_weights(config, dataset),
+        plan.total,
+        plan.steps_per_epoch,
     )
-    augment = build_data.make_augment(config)
+    # Nothing else is handed down, so that `made_of` names all that the programs are made of.
+    same = dataclasses.replace(config, seed=0, log=LogConfig(), checkpoint=CheckpointConfig())
+    parts = _step_parts(same, facts)
+    traced = _traced(same, f"{same} {facts}") if cached else _as_it_is
+    model, optimizer = parts.model, parts.optimizer
     remat = getattr(model, "remat", False)
     if remat and not compiler_options.recomputes():
         LOG.warning("model.overrides.remat %s", compiler_options.NO_RECOMPUTATION)
-    parts = StepParts(
+    evaluate = make_evaluator(build_data.during_training(config), model, validation, statistics)
+    with build.network_of(config):
+        applied(model, build_data.make_test_protocol(config))  # refuses a run that cannot be tested
+        averaged = config.train.ema_decay > 0
+        initial = initial_state(model, optimizer, dataset.image_shape, averaged, traced)
+    check_memory(initial.state_shape)
+    if validation.image_shape != dataset.image_shape:
+        check_size(model, initial.state_shape.variables(), validation)
+    for _, size in plan.sizes:
+        if size != config.data.image_size:
+            check_train_size(model, initial.state_shape.variables(), size, config.data.channels)
+    train_step = distributed.pmap_train_step(
+        _train_step(parts, build_data.make_augment(same), config.train.steps_per_call > 1),
+        statistics,
+        images_on_device(dataset),
+        compiler_options=compiler_options.for_train_step(remat),
+        traced=traced,
+    )
+    return Programs(model, optimizer, train_step, evaluate, initial)
+
+
+def _step_parts(config: RunConfig, facts: Facts) -> StepParts:
+    with build.network_of(config):
+        model = build.make_model(config, facts.num_classes)
+        model = averages.fit(model, config, facts.total_steps)
+        parameters = build.parameters_by_depth(config, model, facts.image_shape)
+    optimizer = build.make_optimizer(
+        config,
+        total_steps=facts.total_steps,
+        steps_per_epoch=facts.steps_per_epoch,
+        parameters=parameters,
+    )
+    return StepParts(
         model,
         optimizer,
-        build.make_loss(config, dataset),
-        augment,
-        total_steps=plan.total,
+        build.make_loss(config, facts.class_weights),
+        build_data.make_augment(config),
+        total_steps=facts.total_steps,
         mixup=build_data.make_mixup(config),
         semi_supervised=config.data.unlabelled_per_labelled > 0,
         grad_accum_steps=config.train.grad_accum_steps,
@@ -100,7 +160,12 @@ def make_programs(
         ema_warmup=config.train.ema_warmup,
         axis_name=distributed.AXIS,
     )
-    several = config.train.steps_per_call > 1
+
+
+def _train_step(
+    parts: StepParts, augment: Any, several: bool
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """Returns (state, batch, statistics, images) → (state, metrics)."""
 
     def train_step(
         state: TrainState, batch: Batch, statistics: Statistics | None, images: Any
@@ -113,17 +178,17 @@ def make_programs(
 
         return (make_train_steps(step) if several else step)(state, batch)
 
-    evaluate = make_evaluator(build_data.during_training(config), model, validation, statistics)
-    with build.network_of(config):
-        applied(model, build_data.make_test_protocol(config))  # refuses a run that cannot be tested
-        initial = initial_state(model, optimizer, dataset.image_shape, config.train.ema_decay > 0)
-    check_memory(initial.state_shape)
-    if validation.image_shape != dataset.image_shape:
-        check_size(model, initial.state_shape.variables(), validation)
-    for _, size in plan.sizes:
-        if size != config.data.image_size:
-            check_train_size(model, initial.state_shape.variables(), size, config.data.channels)
-    images = images_on_device(dataset)
-    options = compiler_options.for_train_step(remat)
-    mapped = distributed.pmap_train_step(train_step, statistics, images, compiler_options=options)
-    return Programs(model, optimizer, mapped, evaluate, initial)
+    return train_step
+
+
+def _traced(config: RunConfig, made_of: str) -> Callable[[Callable], Callable]:
+    """Returns `ProgramCache.traced`, unless the programs depend on more than is known here."""
+    name = config.model.name.rpartition("/")[2]
+    # A user's module may change; a program from a file does not know the line of a NaN.
+    if is_users(name) or config.debug_nans or not (cache := open_cache(made_of)):
+        return _as_it_is
+    return cache.traced
+
+
+def _as_it_is(function: Callable) -> Callable:
+    return function

@@ -260,6 +260,7 @@ MODELS: dict[str, Entry] = {
 }
 
 _ALIASES = {alias: name for name, entry in MODELS.items() for alias in entry.aliases}
+_PUBLISHED = frozenset(MODELS)  # without the networks that users register
 
 
 Constructor = TypeVar("Constructor", bound=Callable[..., nn.Module])
@@ -318,6 +319,11 @@ def new_entry(
     """
     check_constructor(name, constructor, num_classes, input_size)
     return Entry(constructor, num_classes, input_size)
+
+
+def is_users(name: str) -> bool:
+    """Returns whether a network is a user's own; see `register_model`."""
+    return _ALIASES.get(name, name) not in _PUBLISHED
 
 
 def _entry(name: str) -> Entry:

@@ -10,6 +10,8 @@ from jaxcnn.ops.sharding import is_explicit
 from jaxcnn.ops.switch import plain_xla
 
 T = TypeVar("T")
+# XLA:CPU removes `jax.lax.optimization_barrier` before fusion up to jax 0.11.0.
+XLA_KEEPS_BARRIERS = jax.__version_info__ >= (0, 11, 1)
 
 
 @jax.named_scope("barrier")
@@ -18,12 +20,12 @@ def materialize_on_cpu(x: T, *, gradient: bool = False) -> T:
 
     XLA:CPU fuses cheap element-wise operations into every kernel that reads them: the nine taps of
     a depthwise convolution into the sums of a normalisation, a concatenation into all readers in a
-    dense block. It removes `jax.lax.optimization_barrier` before fusion. A `while_loop` acts as a
-    fusion barrier. This one runs zero iterations, but XLA cannot prove that at compile time. Arrays
-    that are given together share a loop, which compiles sooner than two.
+    dense block. `jax.lax.optimization_barrier` prevents this. Where XLA removes it (see
+    `XLA_KEEPS_BARRIERS`), a `while_loop` does. It runs zero iterations, but XLA cannot prove that
+    at compile time. Arrays that are given together share a loop, which compiles sooner than two.
 
     Other platforms return x unchanged. Forward mode (`jax.jvp`) needs `JAXCNN_OPS=xla` in the
-    environment, which omits the loop.
+    environment, which omits both.
 
     Args:
       x: floating-point array, or a tree of them.
@@ -54,6 +56,9 @@ def never(x: jax.Array) -> jax.Array:
 
 
 def _hidden(x: T) -> T:
+    if XLA_KEEPS_BARRIERS:
+        return lax.optimization_barrier(x)
+
     def again(x: T) -> T:
         return jax.tree.map(lambda array: array + array, x)
 

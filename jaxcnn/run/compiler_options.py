@@ -6,15 +6,16 @@ from typing import Any
 
 import jax
 
+from jaxcnn.ops.barrier import XLA_KEEPS_BARRIERS
 from jaxcnn.run import distributed
 
 # Options of XLA:CPU. Without the first a step copies the optimizer's averages before it writes
-# their new values. Without the second XLA removes the barriers that `jax.checkpoint` sets, before
-# jax 0.12.
+# their new values. Without the second XLA removes the barriers that `jax.checkpoint` sets, up to
+# jax 0.11.0.
 IN_PLACE = {"xla_cpu_copy_insertion_use_region_analysis": True}
 KEEP_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
 NO_RECOMPUTATION = (
-    "takes more memory on a CPU, not less, before jax 0.12 in a run of several processes or with"
+    "takes more memory on a CPU, not less, before jax 0.11.1 in a run of several processes or with"
     " your own xla_disable_hlo_passes, unless XLA_FLAGS has"
     " --xla_disable_hlo_passes=cse_barrier_expander"
 )
@@ -23,10 +24,9 @@ NO_RECOMPUTATION = (
 def recomputes() -> bool:
     """Whether XLA computes again what `jax.checkpoint` does not keep, in a `pmap_train_step`.
 
-    Else XLA:CPU takes what it has computed before, and keeps it for longer. That of jax 0.12 does
-    not; 0.11 was not tried.
+    Else XLA:CPU takes what it has computed before, and keeps it for longer.
     """
-    if distributed.platform() != "cpu" or jax.__version_info__ >= (0, 12):
+    if distributed.platform() != "cpu" or XLA_KEEPS_BARRIERS:
         return True
     [(flag, name)] = KEEP_BARRIERS.items()
     given = [word.split("=") for word in os.environ.get("XLA_FLAGS", "").split()]

@@ -64,6 +64,7 @@ def initial_state(
     optimizer: Optimizer,
     image_shape: tuple[int, int, int],
     averaged: bool = False,
+    traced: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda function: function,
 ) -> Initial:
     """Returns the functions that create the state at step 0.
 
@@ -72,12 +73,18 @@ def initial_state(
       optimizer: see `build.make_optimizer`.
       image_shape: (H, W, C) of the network's images.
       averaged: whether to keep moving averages too.
+      traced: see `program_cache.ProgramCache.traced`.
     """
     images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
 
+    def initial_variables(key_data: jax.Array) -> Any:
+        return model.init(jax.random.wrap_key_data(key_data), jnp.zeros(images.shape))
+
     def initializer(rng: jax.Array, *, whole: bool = False) -> TrainState:
         variables: Any = (
-            model.init(rng, jnp.zeros(images.shape)) if whole else model.lazy_init(rng, images)
+            traced(initial_variables)(jax.random.key_data(rng))
+            if whole
+            else model.lazy_init(rng, images)
         )
         params, batch_stats = variables["params"], variables.get("batch_stats", {})
         return TrainState(

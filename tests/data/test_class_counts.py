@@ -43,7 +43,8 @@ def test_balanced_losses_are_of_the_training_split(balanced, dataset):
     config = recipes.recipe("lenet5")
     with config.loss.ignore_type():
         config.loss.class_weights = balanced
-    objective = build.make_loss(freeze(config), dataset)
+    frozen = freeze(config)
+    objective = build.make_loss(frozen, build.class_weights(frozen, dataset))
     plain = build.make_loss(freeze(recipes.recipe("lenet5")))
     logits = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
     weights = np.array([8 / 6, 8 / 6, 8 / 12, 0])

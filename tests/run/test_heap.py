@@ -5,7 +5,7 @@ import platform
 import numpy as np
 import pytest
 
-from jaxcnn.run.heap import trim_heap
+from jaxcnn.run.distributed import trim_heap
 
 BLOCK = 1 << 16  # bytes: below what glibc asks the system for by itself
 COUNT = 2000
