@@ -69,6 +69,13 @@ def test_every_name_of_the_package_is_reached_without_another_import():
     assert others == ["jaxcnn.ops.conv ConvNormAct", "jaxcnn.models.resnet", "False", "load True"]
 
 
+def test_every_public_name_of_a_folder_is_there():
+    for module in (jaxcnn, jaxcnn.analysis, jaxcnn.attribution, jaxcnn.layers, jaxcnn.ops):
+        assert module.__all__
+        for name in module.__all__:
+            assert getattr(module, name) is not None
+
+
 def test_a_name_that_there_is_not_is_an_attribute_error():
     for module in (jaxcnn, jaxcnn.ops, jaxcnn.analysis):
         with pytest.raises(AttributeError, match="no attribute 'nosuch'"):

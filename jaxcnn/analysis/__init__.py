@@ -8,7 +8,7 @@ _NAMES = {
     "effective_receptive_field": "effective_field",
     "receptive_field": "receptive_fields",
     "summary": "layer_table",
-    "trace": "graph",
+    "trace": "tracing.graph",
 }
 
 __all__ = ["count_macs", "effective_receptive_field", "receptive_field", "summary", "trace"]

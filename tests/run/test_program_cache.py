@@ -9,6 +9,7 @@ import pytest
 import jaxcnn
 from jaxcnn.config import build, config_dict, programs
 from jaxcnn.data.datasets.synthetic import load_synthetic
+from jaxcnn.models import registry
 from jaxcnn.models.lenet import LeNet5
 from jaxcnn.run import distributed, program_cache
 from jaxcnn.run.program_cache import ProgramCache, open_cache
@@ -212,7 +213,8 @@ def test_another_run_is_traced(config, data, files):
     assert files() == 2
 
 
-def test_networks_of_a_user_and_searches_for_a_nan_are_traced(files):
+def test_networks_of_a_user_and_searches_for_a_nan_are_traced(files, monkeypatch):
+    monkeypatch.setattr(registry, "MODELS", dict(registry.MODELS))
     jaxcnn.register_model("own_net", LeNet5, num_classes=10, input_size=(32, 32, 1))
     make(small_config(model__name="own_net"), image_size=32)
     make(small_config(debug_nans=True))
