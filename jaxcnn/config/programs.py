@@ -118,8 +118,8 @@ def make_programs(
     evaluate = make_evaluator(build_data.during_training(config), model, validation, statistics)
     with build.network_of(config):
         applied(model, build_data.make_test_protocol(config))  # refuses a run that cannot be tested
-        averaged = config.train.ema_decay > 0
-        initial = initial_state(model, optimizer, dataset.image_shape, averaged, traced)
+        averaged = same.train.ema_decay > 0
+        initial = initial_state(model, optimizer, facts.image_shape, averaged, traced)
     check_memory(initial.state_shape)
     if validation.image_shape != dataset.image_shape:
         check_size(model, initial.state_shape.variables(), validation)
@@ -127,7 +127,7 @@ def make_programs(
         if size != config.data.image_size:
             check_train_size(model, initial.state_shape.variables(), size, config.data.channels)
     train_step = distributed.pmap_train_step(
-        _train_step(parts, build_data.make_augment(same), config.train.steps_per_call > 1),
+        _train_step(parts, build_data.make_augment(same), same.train.steps_per_call > 1),
         statistics,
         images_on_device(dataset),
         compiler_options=compiler_options.for_train_step(remat),

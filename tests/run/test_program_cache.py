@@ -1,5 +1,9 @@
 import contextlib
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +17,8 @@ from jaxcnn.models import registry
 from jaxcnn.models.lenet import LeNet5
 from jaxcnn.run import distributed, program_cache
 from jaxcnn.run.program_cache import ProgramCache, open_cache
+
+ROOT = Path(__file__).parents[2]
 
 
 class Traced:
@@ -221,3 +227,15 @@ def test_networks_of_a_user_and_searches_for_a_nan_are_traced(files, monkeypatch
     assert files() == 0
     make(small_config(model__name="lenet5"), image_size=32)
     assert files() == 1
+
+
+@pytest.mark.slow
+def test_the_command_keeps_its_programs(tmp_path):
+    folder = tmp_path / "jaxcnn" / "traced"
+    given = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    for seed in (0, 1):
+        command = [sys.executable, "-m", "jaxcnn.main", f"--config={ROOT}/configs/lenet5.py"]
+        flags = (f"--config.seed={seed}", "--config.train.length=2steps", f"--workdir=run{seed}")
+        done = [*command, *flags, "--config.log.report=False"]
+        subprocess.run(done, cwd=tmp_path, env=given, check=True, capture_output=True, timeout=300)
+        assert len(list(folder.iterdir())) == 2
