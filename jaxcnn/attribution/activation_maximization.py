@@ -244,10 +244,9 @@ def maximize_pixels(
       UserError: for an objective that does not exist, or objectives of several layers.
     """
     node, weights, places = resolve(model, variables, objectives, images.shape)
-    settings = jnp.asarray([learning_rate, l2], jnp.float32)
-    length = None if norm is None else jnp.float32(norm)
+    settings = jax.tree.map(jnp.float32, (learning_rate, l2, norm))
     return _maximize_pixels(
-        model, variables, weights, places, images, settings, length, node=node, steps=steps
+        model, variables, weights, places, images, settings, node=node, steps=steps
     )
 
 
@@ -258,14 +257,13 @@ def _maximize_pixels(
     weights: jax.Array,
     places: jax.Array,
     images: jax.Array,
-    settings: jax.Array,
-    length: jax.Array | None,
+    settings: tuple[jax.Array, jax.Array, jax.Array | None],
     *,
     node: str,
     steps: int,
 ) -> Maximized:
     graph = trace(model, variables, images)
-    learning_rate, l2 = settings
+    learning_rate, l2, length = settings
 
     def excitation(images: jax.Array) -> jax.Array:
         return activation(graph, variables, images, node, weights, places)

@@ -112,6 +112,8 @@ def _conv_backward(
     of_image = _of_image
     if window.strides != (1, 1) and window.dilation == (1, 1):
         of_image = _phases_at_once if image.shape[3] < FEW else _by_phases
+    elif _suits_rows(image, window):
+        of_image = _by_rows
     return of_image(image, kernel, output, window), _of_kernel(image, output, window)
 
 
@@ -130,6 +132,55 @@ def _of_image(image: jax.Array, kernel: jax.Array, output: jax.Array, window: Wi
         rhs_dilation=window.dilation,
         dimension_numbers=LAYOUT,
     )
+
+
+def _suits_rows(image: jax.Array, window: Window) -> bool:
+    """Returns whether `_by_rows` is faster than a convolution, by its table."""
+    single = window.strides == window.dilation == (1, 1)
+    narrow = image.shape[2] + sum(window.pads[1]) <= 3 * window.shape[1]
+    return single and narrow and 1 < window.shape[1] and image.shape[3] <= FEW // 2
+
+
+def _by_rows(image: jax.Array, kernel: jax.Array, output: jax.Array, window: Window) -> jax.Array:
+    """Returns the gradient of a narrow image of few channels, by products of whole rows.
+
+    A row of outputs reaches a row of pixels through a matrix in which the taps of a kernel's row
+    are repeated along a diagonal. Most of it are zeros, but XLA's convolution to a few channels
+    takes as long as one to `FEW`. In ms, two cores of an AMD EPYC (Zen 5), jax 0.12.0.1:
+
+    | 5x5 without padding    | as a convolution | by rows |
+    |------------------------|-----------------:|--------:|
+    | 6 to 16, 14x14, 64     |             0.90 |    0.41 |
+    | 3 to 16, 12x12, 64     |             0.67 |    0.24 |
+    | 8 to 8, 12x12, 16      |             0.17 |    0.09 |
+    | 6 to 16, 16x16, 64     |             1.73 |    1.82 |
+    | 12 to 32, 14x14, 16    |             0.43 |    0.46 |
+    """
+    (number, rows, columns, features), depth = output.shape, kernel.shape[2]
+    (down, across), (top, left) = window.shape, (before for before, _ in window.pads)
+    width = columns + across - 1  # of the padded image, as `height`
+    height = rows + down - 1
+    taps = kernel.transpose(3, 0, 1, 2)
+    diagonal = [
+        jnp.pad(taps, ((0, 0), (0, 0), (column, width - across - column), (0, 0)))
+        for column in range(columns)
+    ]
+    matrix = jnp.stack(diagonal).reshape(columns * features, down * width * depth)
+    products = output.reshape(number * rows, columns * features) @ matrix
+    products = products.reshape(number, rows, down, width * depth)
+    reached = [
+        jnp.pad(products[:, :, row], ((0, 0), (row, down - 1 - row), (0, 0))) for row in range(down)
+    ]
+    whole = reduce(lax.add, reached).reshape(number, height, width, depth)
+    # Pixels behind the last window have no gradient.
+    missing = [
+        max(before + length - reach, 0)
+        for length, (before, _), reach in zip(
+            image.shape[1:3], window.pads, (height, width), strict=True
+        )
+    ]
+    whole = jnp.pad(whole, ((0, 0), (0, missing[0]), (0, missing[1]), (0, 0)))
+    return whole[:, top : top + image.shape[1], left : left + image.shape[2]]
 
 
 def _extents(

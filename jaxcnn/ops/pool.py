@@ -243,7 +243,7 @@ def avg_pool(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> jax.Array:
-    """Takes the mean over windows; see `max_pool` for valid arguments.
+    """Takes the mean over windows; see `max_pool` for valid arguments and forward mode.
 
     Args:
       x: (N, H, W, C).
@@ -275,9 +275,14 @@ def avg_pool(
         # Flax divides by a float32 number of pixels for any dtype of x.
         return means.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else means
 
-    if moves.strides != (1, 1) or not _is_usual(x, moves):
+    if not _is_usual(x, moves):
         return by_library(x)
-    return lax.platform_dependent(x, cpu=lambda x: _by_taps(x, moves, include), default=by_library)
+    if moves.strides == (1, 1):
+        by_taps = partial(_by_taps, window=moves, count_include_pad=include)
+        return lax.platform_dependent(x, cpu=by_taps, default=by_library)
+    if moves.strides == moves.shape and not any(map(any, moves.pads)):
+        return _means_of_blocks(_without_rest(x, moves)[0], moves)
+    return by_library(x)
 
 
 def _by_taps(x: jax.Array, window: Window, count_include_pad: bool) -> jax.Array:
@@ -289,6 +294,40 @@ def _by_taps(x: jax.Array, window: Window, count_include_pad: bool) -> jax.Array
     for tap in found:
         counts[tap.outputs] += 1
     return (total / (len(found) if count_include_pad else counts)).astype(x.dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _means_of_blocks(x: jax.Array, window: Window) -> jax.Array:
+    """Averages windows that do not overlap and leave nothing over.
+
+    On the CPU the value is a sum of rows, then of columns, and XLA's own on accelerators. The
+    gradient is each one's share for all its pixels. With a ReLU before it, value and gradient by
+    XLA's forms and so, ms, two cores of an AMD EPYC (Zen 5), jax 0.12.0.1: 64 images of 28x28, 6
+    channels, 0.38 and 0.11; 64 of 10x10, 16: 0.12 and 0.03; 16 of 56x56, 128: 6.7 and 2.7; 16 of
+    28x28, 256: 3.1 and 0.6.
+    """
+
+    def on_cpu(x: jax.Array) -> jax.Array:
+        down, right = window.shape
+        rows = reduce(add, [wide(x[:, row::down]) for row in range(down)])
+        sums = reduce(add, [rows[:, :, column::right] for column in range(right)])
+        return (sums / (down * right)).astype(x.dtype)
+
+    def by_library(x: jax.Array) -> jax.Array:
+        return nn.avg_pool(x, window.shape, window.strides).astype(x.dtype)
+
+    return lax.platform_dependent(x, cpu=on_cpu, default=by_library)
+
+
+def _of_blocks(window: Window, saved: None, of_y: jax.Array) -> tuple[jax.Array]:
+    number, height, width, channels = of_y.shape
+    down, right = window.shape
+    shares = materialize_on_cpu(of_y / (down * right))[:, :, None, :, None]
+    blocks = jnp.broadcast_to(shares, (number, height, down, width, right, channels))
+    return (blocks.reshape(number, height * down, width * right, channels),)
+
+
+_means_of_blocks.defvjp(lambda x, window: (_means_of_blocks(x, window), None), _of_blocks)
 
 
 @jax.named_scope("avg_pool")

@@ -55,6 +55,8 @@ def test_gradients_are_those_of_lax(dtype, window, size, depth):
             (conv_cpu_grad._of_spread_images(image, output, window), of_kernel),
             (conv_cpu_grad._by_products(image, output, window), of_kernel),
         ]
+        if window.dilation == window.strides == (1, 1):
+            found.append((conv_cpu_grad._by_rows(image, kernel, output, window), of_image))
         if window.dilation == (1, 1):
             for form in (conv_cpu_grad._by_phases, conv_cpu_grad._phases_at_once):
                 found.append((form(image, kernel, output, window), of_image))

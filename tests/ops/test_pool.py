@@ -223,6 +223,21 @@ def test_means_at_every_pixel_have_the_gradient_of_flax(window, padding, counted
         np.testing.assert_allclose(of_ours(got**2)[0], of_output(got**2)[0], atol=1e-13)
 
 
+@pytest.mark.parametrize("window", [(2, 2), (3, 5), (13, 1)])
+def test_means_of_blocks_have_the_gradient_of_flax(window):
+    with jax.enable_x64(True):
+        x = jnp.asarray(IMAGES, jnp.float64)
+        wanted, of_output = jax.vjp(lambda x: nn.avg_pool(x, window, window), x)
+        got, of_ours = jax.vjp(lambda x: avg_pool(x, window, window), x)
+        np.testing.assert_allclose(got, wanted, atol=1e-14)
+        np.testing.assert_allclose(of_ours(got**2)[0], of_output(got**2)[0], atol=1e-14)
+
+
+def test_means_of_blocks_are_summed_in_float32():
+    x = jnp.asarray([[256.0, 1.0], [1.0, 1.0]], jnp.bfloat16)[None, :, :, None]
+    assert avg_pool(x, (2, 2), (2, 2)).item() == jnp.asarray(259 / 4, jnp.bfloat16)
+
+
 def test_bfloat16_stays():
     x = jax.ShapeDtypeStruct(IMAGES.shape, jnp.bfloat16)
     counting_pixels = partial(avg_pool, count_include_pad=False)
