@@ -30,7 +30,7 @@ ORDER = (
     "figures",
     "data",
     "training.lengths training.fields training.schedules training.losses training.metrics"
-    " training.layer_decay training.optim training.state",
+    " training.optim training.state",
     "evaluation.multicrop evaluation.fields",  # an evaluation step takes the mean over views
     "training.steps",
     "run.preemption run.cli run.compiler_options run.program_cache run.distributed"

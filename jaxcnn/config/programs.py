@@ -43,15 +43,16 @@ class Programs(NamedTuple):
     Attributes:
       model: the network.
       optimizer: see `build.make_optimizer`.
-      train_step: (replicated state, batch) → (state, metrics), for one step or for
-        `train.steps_per_call` stacked steps; see `distributed.pmap_train_step`.
+      train_step: (replicated state, batch) → (state, metrics); see `distributed.pmap_train_step`.
+      train_steps: the same for several stacked steps; see `steps.make_train_steps`.
       evaluate: see `evaluator.make_evaluator`.
       initial: creates the state at step 0; see `state.initial_state`.
     """
 
     model: nn.Module
     optimizer: Optimizer
-    train_step: Callable[..., Any]
+    train_step: distributed.Program
+    train_steps: distributed.Program
     evaluate: Evaluator
     initial: Initial
 
@@ -126,14 +127,18 @@ def make_programs(
     for _, size in plan.sizes:
         if size != config.data.image_size:
             check_train_size(model, initial.state_shape.variables(), size, config.data.channels)
-    train_step = distributed.pmap_train_step(
-        _train_step(parts, build_data.make_augment(same), same.train.steps_per_call > 1),
-        statistics,
-        images_on_device(dataset),
-        compiler_options=compiler_options.for_train_step(remat),
-        traced=traced,
+    fixed = distributed.replicate((statistics, images_on_device(dataset)))  # for both programs
+    augment = build_data.make_augment(same)
+    train_step, train_steps = (
+        distributed.pmap_train_step(
+            _train_step(parts, augment, several),
+            *fixed,
+            compiler_options=compiler_options.for_train_step(remat),
+            traced=traced,
+        )
+        for several in (False, True)
     )
-    return Programs(model, optimizer, train_step, evaluate, initial)
+    return Programs(model, optimizer, train_step, train_steps, evaluate, initial)
 
 
 def _step_parts(config: RunConfig, facts: Facts) -> StepParts:

@@ -138,7 +138,7 @@ def _suits_rows(image: jax.Array, window: Window) -> bool:
     """Returns whether `_by_rows` is faster than a convolution, by its table."""
     single = window.strides == window.dilation == (1, 1)
     narrow = image.shape[2] + sum(window.pads[1]) <= 3 * window.shape[1]
-    return single and narrow and 1 < window.shape[1] and image.shape[3] <= FEW // 2
+    return single and narrow and window.shape[1] > 1 and image.shape[3] <= FEW // 2
 
 
 def _by_rows(image: jax.Array, kernel: jax.Array, output: jax.Array, window: Window) -> jax.Array:

@@ -220,7 +220,7 @@ def compile_train_step(step: Any, state: Any, batch: Any) -> None:
     Args:
       step: result of `pmap_train_step`; jax finds the compiled program at the first call.
       state: shapes and dtypes of the state, which need not exist yet.
-      batch: see `peek`.
+      batch: see `shapes`.
     """
     if jax.process_count() == 1:
         place = NamedSharding(_mesh(), PartitionSpec())
@@ -305,17 +305,6 @@ def prefetch(
         if len(queue) > depth:
             yield queue.popleft()
     yield from queue
-
-
-def peek(batches: Iterator[Any]) -> tuple[Any, Iterator[Any]]:
-    """Returns the first batch's shapes, dtypes and placement, and an iterator of all batches."""
-    held = collections.deque([next(batches)])
-
-    def again() -> Iterator[Any]:
-        yield held.popleft()  # frees the batch
-        yield from batches
-
-    return shapes(held[0]), again()
 
 
 def shapes(batch: Any) -> Any:

@@ -23,7 +23,9 @@ class TrainConfig(spec.Section):
         1, "parts of a batch whose gradients are summed before one update", spec.whole(1, 10_000)
     )
     steps_per_call: int = spec.field(
-        1, "steps that are compiled as one program", spec.whole(1, 10_000)
+        0,
+        "steps of one call of a program; 0 is as many as a measurement finds faster",
+        spec.whole(0, 10_000),
     )
     ema_decay: float = spec.field(
         0.0, "decay of the moving average of the weights; 0 is off", spec.decay

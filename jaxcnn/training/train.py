@@ -2,8 +2,10 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
 import signal
+import time
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from pathlib import Path
@@ -30,7 +32,7 @@ from jaxcnn.run.metric_writer import MetricWriter, Record
 from jaxcnn.run.precision import check_environment, describe_environment, environment, set_precision
 from jaxcnn.run.preemption import Stopped, stop_request
 from jaxcnn.run.profiling import tracing
-from jaxcnn.training import selection
+from jaxcnn.training import selection, steps_per_call
 from jaxcnn.training.initialize import prepare_state
 from jaxcnn.training.loop import InterruptedRunError, Loop, Run, StepHooks, fed, stop_message
 from jaxcnn.training.schedules import Plan
@@ -80,7 +82,7 @@ class Start(NamedTuple):
 
 def run(
     config: RunConfig,
-    directory: Path,
+    directory: Path | str,
     *,
     profile: bool = False,
     make_programs: MakePrograms = make_programs,
@@ -101,7 +103,7 @@ def run(
       InterruptedRunError: after SIGTERM or Ctrl-C; the same call continues the run.
     """
     with contextlib.ExitStack() as scope:
-        run = _open(config, directory, scope)
+        run = _open(config, Path(directory), scope)
         try:
             return _run(run, scope, profile, make_programs)
         except Stopped:  # outside the loop; the state is saved
@@ -253,21 +255,37 @@ def _batches(run: Run, data: Data, start: int) -> Generator[Any, None, None]:
 
 
 def _ready(
-    run: Run, plan: Plan, programs: Programs, start: Start, called: Iterator[Any]
-) -> tuple[TrainState, Iterator[Any]]:
-    """Compiles the training step; returns the replicated state and an iterator of all batches."""
+    run: Run, plan: Plan, programs: Programs, start: Start, batches: Iterator[Any]
+) -> tuple[TrainState, Iterator[Any], int]:
+    """Compiles the training step.
+
+    Returns:
+      The replicated state, an iterator of all batches, and the largest number of steps of a call.
+    """
+    most, log, begun = run.config.train.steps_per_call, run.log, time.monotonic()
     state_shape = programs.initial.state_shape
     if start.restored is None:  # while the first batch is read and the step compiles
         fresh = prepare_state(programs.initial, jax.random.key(run.config.seed))
-    if start.step < plan.total:
-        with run.log.waiting("reading the first batch"):
-            batch_form, called = distributed.peek(called)
-        with run.log.waiting("compiling the training step"):
-            distributed.compile_train_step(programs.train_step, state_shape, batch_form)
-    with run.log.waiting("making the initial state"):
+    left = plan.total - start.step
+    if left:
+        with log.waiting("reading the first batch"):
+            first = next(batches)
+        batches = itertools.chain([first], batches)
+        step = programs.train_step if most < 2 else programs.train_steps
+        form = distributed.shapes(_shard([first], most))
+        with log.waiting("compiling the training step"):
+            distributed.compile_train_step(step, state_shape, form)
+    with log.waiting("making the initial state"):
         state = fresh() if start.restored is None else start.restored.state
     state = state if start.weights is None else with_weights(state, start.weights)
-    return distributed.replicate(state), called
+    state = distributed.replicate(state)
+    if left and most == 0:
+        with log.waiting("measuring how many steps a call should have"):
+            started = time.monotonic() - begun
+            most = steps_per_call.choose(programs, state, first, left, started)
+        if most > 1:
+            log.say(f"{'calls':<10} of {most} steps: measured to be faster than one by one")
+    return state, batches, max(most, 1)
 
 
 def _train(
@@ -288,14 +306,14 @@ def _train(
     meta["selection"] = selection.description(config, data.validation.split)
     meta["data"] = data.contents()
     meter = progress.ProgressMeter(config, data.train, plan, start.step, saved.get("window"))
+    state, batches, most = _ready(run, plan, programs, start, batches)
+    if most > 1:
+        programs = programs._replace(train_step=programs.train_steps)
     loop = Loop(run, plan, data.validation.split, programs, recalibrate, meter, meta, hooks)
-    most = config.train.steps_per_call
-    called = meter.timed(_by_call(batches, plan, start.step, most))
-    state, called = _ready(run, plan, programs, start, called)
     hooks.feed()
     loop.begin(state, start.step, saved.get("evaluated", True))
     del state  # the step donates its buffers
-    loop.run(called, most)
+    loop.run(meter.timed(_by_call(batches, plan, start.step, most)), most)
     return loop.state, loop.results
 
 
@@ -361,11 +379,14 @@ def _say_result(run: Run, data: Data, record: Record) -> Record:
 def _by_call(
     batches: Iterator[Any], plan: Plan, start: int, most: int
 ) -> Iterator[dict[str, jax.Array]]:
-    """Yields batches, prefetched to the devices."""
-    if most == 1:
-        return distributed.prefetch(batches)
-    stacks = ([next(batches) for _ in steps] for steps in plan.calls(start, most))
-    return distributed.prefetch(stacks, shard=partial(distributed.shard_steps, most=most))
+    """Yields the batches of each call, prefetched to the devices."""
+    calls = ([next(batches) for _ in steps] for steps in plan.calls(start, most))
+    return distributed.prefetch(calls, shard=partial(_shard, most=most))
+
+
+def _shard(batches: list[Any], most: int) -> dict[str, jax.Array]:
+    """Places the batches of a call of at most `most` steps on the devices."""
+    return distributed.shard_steps(batches, most) if most > 1 else distributed.shard(batches[0])
 
 
 def _patience(config: RunConfig) -> float:

@@ -13,7 +13,7 @@ from jaxcnn.config.config_dict import freeze
 from jaxcnn.config.programs import make_programs
 from jaxcnn.errors import UserError
 from jaxcnn.models import create_model
-from jaxcnn.training import layer_decay
+from jaxcnn.training import optim
 from tests.models.test_contracts import build as build_small
 
 
@@ -112,6 +112,6 @@ def test_a_decay_that_cannot_be_is_answered(decay):
 
 
 def test_the_example_of_the_docstring():
-    done = doctest.testmod(layer_decay)
+    done = doctest.testmod(optim)
     assert done.attempted
     assert not done.failed

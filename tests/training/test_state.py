@@ -110,9 +110,7 @@ def test_a_step_that_was_compiled_ahead_is_not_compiled_again(ahead, caplog):
     batch = distributed.shard({"image": np.ones((8, 2), np.float32)})
     state = prepare_state(initial, jax.random.key(0))
     if ahead:
-        form, batches = distributed.peek(iter([batch]))
-        distributed.compile_train_step(step, initial.state_shape, form)
-        assert next(batches) is batch
+        distributed.compile_train_step(step, initial.state_shape, distributed.shapes(batch))
     state = distributed.replicate(state())
     with jax.log_compiles():
         for _ in range(2):
