@@ -13,9 +13,10 @@ from jaxcnn.run import distributed
 from jaxcnn.training.state import TrainState
 
 SHORT = 0.02  # seconds of a step beside which its call takes time that is worth saving
+FIRST = 10 * SHORT  # of the first step, which may take longer
 CALL = 0.05  # seconds of a call of several steps: a signal waits no longer than that
 MOST = 32  # steps
-ROOM = 2**26  # bytes of the batches of a call
+ROOM = 2**26  # bytes of the state, which is copied, and of the batches of a call
 WORTH = 3  # a run shorter than so many starts would gain less than the measurement costs
 TURN, TURNS = 0.1, 3  # seconds, number
 GAIN = 0.97  # of the time of steps one by one, at most
@@ -36,16 +37,17 @@ def choose(
       left: number of steps to take.
       started: seconds that the run took to begin, with one compilation.
     """
-    if left < 2 or distributed.process_count() > 1:  # several would have to agree
+    alone = distributed.process_count() == 1  # several would have to agree
+    if left < 2 or not alone or _size(state) > ROOM:
         return 1
 
     def one_by_one(calls: int) -> float:
         return _seconds(programs.train_step, state, lambda: distributed.shard(batch), calls)
 
-    one_by_one(1)
+    if one_by_one(1) > FIRST:
+        return 1
     seconds = one_by_one(3)
-    size = sum(array.nbytes for array in jax.tree.leaves(batch))
-    most = min(MOST, math.ceil(CALL / seconds), left, ROOM // max(size, 1))
+    most = min(MOST, math.ceil(CALL / seconds), left, ROOM // max(_size(batch), 1))
     if seconds > SHORT or seconds * left < WORTH * started or most < 2:
         return 1
 
@@ -58,8 +60,12 @@ def choose(
     together(1)  # compiles
     calls = max(round(TURN / seconds / most), 1)
     turns = [(one_by_one(calls * most), together(calls)) for _ in range(TURNS)]
-    alone, joined = map(min, zip(*turns, strict=True))
-    return most if joined < GAIN * alone else 1
+    single, joined = map(min, zip(*turns, strict=True))
+    return most if joined < GAIN * single else 1
+
+
+def _size(arrays: Any) -> int:
+    return sum(array.nbytes for array in jax.tree.leaves(arrays))
 
 
 def _seconds(

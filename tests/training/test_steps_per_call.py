@@ -33,6 +33,7 @@ def slow_program(call, step):
         (0.03, 0.001, 0.001, 10_000, 1.0, False),  # steps are long enough
         (0.004, 0.001, 0.001, 100, 1.0, False),  # the run is too short to measure
         (0.004, 0.001, 0.001, 1, 0.0, False),
+        (0.3, 0.001, 0.001, 10_000, 1.0, False),  # one step shows it
     ],
 )
 def test_several_steps_where_calls_cost_time(call, step, joined, left, started, several):
@@ -52,6 +53,18 @@ def test_batches_of_a_call_have_room(monkeypatch):
     program = slow_program(0.004, 0.001)
     programs = SimpleNamespace(train_step=program, train_steps=program)
     assert steps_per_call.choose(programs, state, BATCH, 10_000, 1.0) == 3
+
+
+def test_a_large_state_is_not_copied(monkeypatch):
+    """It might not fit the device twice."""
+    monkeypatch.setattr(steps_per_call, "ROOM", 3)
+
+    def fail(*arguments):
+        raise AssertionError("no step is run")
+
+    programs = SimpleNamespace(train_step=fail, train_steps=fail)
+    state = distributed.replicate({"params": jnp.zeros(())})
+    assert steps_per_call.choose(programs, state, BATCH, 10_000, 1.0) == 1
 
 
 @pytest.mark.slow
