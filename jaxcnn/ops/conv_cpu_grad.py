@@ -166,12 +166,14 @@ def _by_rows(image: jax.Array, kernel: jax.Array, output: jax.Array, window: Win
         for column in range(columns)
     ]
     matrix = jnp.stack(diagonal).reshape(columns * features, down * width * depth)
-    products = output.reshape(number * rows, columns * features) @ matrix
+    flat = output.reshape(number * rows, columns * features)
+    wide = jnp.promote_types(output.dtype, jnp.float32)  # for sums
+    products = jnp.matmul(flat, matrix, preferred_element_type=wide)
     products = products.reshape(number, rows, down, width * depth)
     reached = [
         jnp.pad(products[:, :, row], ((0, 0), (row, down - 1 - row), (0, 0))) for row in range(down)
     ]
-    whole = reduce(lax.add, reached).reshape(number, height, width, depth)
+    whole = reduce(lax.add, reached).astype(output.dtype).reshape(number, height, width, depth)
     # Pixels behind the last window have no gradient.
     missing = [
         max(before + length - reach, 0)
