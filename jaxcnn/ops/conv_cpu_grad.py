@@ -145,21 +145,21 @@ def _by_rows(image: jax.Array, kernel: jax.Array, output: jax.Array, window: Win
     """Returns the gradient of a narrow image of few channels, by products of whole rows.
 
     A row of outputs reaches a row of pixels through a matrix in which the taps of a kernel's row
-    are repeated along a diagonal. Most of it are zeros, but XLA's convolution to a few channels
-    takes as long as one to `FEW`. In ms, two cores of an AMD EPYC (Zen 5), jax 0.12.0.1:
+    are repeated along a diagonal. Most of its numbers are zeros, but XLA's convolution to a few
+    channels takes as long as one to `FEW`. In ms, two cores of an AMD EPYC (Zen 5), jax 0.12.0.1;
+    `_suits_rows` has the limits beyond which a first version gained nothing:
 
-    | 5x5 without padding    | as a convolution | by rows |
-    |------------------------|-----------------:|--------:|
-    | 6 to 16, 14x14, 64     |             0.90 |    0.41 |
-    | 3 to 16, 12x12, 64     |             0.67 |    0.24 |
-    | 8 to 8, 12x12, 16      |             0.17 |    0.09 |
-    | 6 to 16, 16x16, 64     |             1.73 |    1.82 |
-    | 12 to 32, 14x14, 16    |             0.43 |    0.46 |
+    | 5x5                                     | as a convolution | by rows |
+    |-----------------------------------------|-----------------:|--------:|
+    | 6 to 16, 14x14, 64 images               |             0.90 |    0.32 |
+    | 3 to 16, 12x12, 64                      |             0.67 |    0.15 |
+    | 8 to 8, 12x12, 16                       |             0.15 |    0.05 |
+    | beyond: 12 to 32, 14x14, 16             |             0.46 |    0.42 |
+    | beyond: 6 to 16, 16x16 and 2 around, 64 |             1.19 |    0.85 |
     """
     (number, rows, columns, features), depth = output.shape, kernel.shape[2]
     (down, across), (top, left) = window.shape, (before for before, _ in window.pads)
-    width = columns + across - 1  # of the padded image, as `height`
-    height = rows + down - 1
+    width = columns + across - 1  # of the padded image
     taps = kernel.transpose(3, 0, 1, 2)
     diagonal = [
         jnp.pad(taps, ((0, 0), (0, 0), (column, width - across - column), (0, 0)))
@@ -167,21 +167,13 @@ def _by_rows(image: jax.Array, kernel: jax.Array, output: jax.Array, window: Win
     ]
     matrix = jnp.stack(diagonal).reshape(columns * features, down * width * depth)
     flat = output.reshape(number * rows, columns * features)
-    wide = jnp.promote_types(output.dtype, jnp.float32)  # for sums
-    products = jnp.matmul(flat, matrix, preferred_element_type=wide)
+    dtype = jnp.promote_types(output.dtype, jnp.float32)  # for sums
+    products = jnp.matmul(flat, matrix, preferred_element_type=dtype)
     products = products.reshape(number, rows, down, width * depth)
     reached = [
         jnp.pad(products[:, :, row], ((0, 0), (row, down - 1 - row), (0, 0))) for row in range(down)
     ]
-    whole = reduce(lax.add, reached).astype(output.dtype).reshape(number, height, width, depth)
-    # Pixels behind the last window have no gradient.
-    missing = [
-        max(before + length - reach, 0)
-        for length, (before, _), reach in zip(
-            image.shape[1:3], window.pads, (height, width), strict=True
-        )
-    ]
-    whole = jnp.pad(whole, ((0, 0), (0, missing[0]), (0, missing[1]), (0, 0)))
+    whole = reduce(lax.add, reached).astype(output.dtype).reshape(number, -1, width, depth)
     return whole[:, top : top + image.shape[1], left : left + image.shape[2]]
 
 

@@ -102,6 +102,8 @@ def run(
       UserError: for errors that the user can fix.
       InterruptedRunError: after SIGTERM or Ctrl-C; the same call continues the run.
     """
+    if not isinstance(config, RunConfig):
+        raise UserError("the config is not frozen: jaxcnn.config.config_dict.freeze(config) is")
     with contextlib.ExitStack() as scope:
         run = _open(config, Path(directory), scope)
         try:
@@ -272,7 +274,7 @@ def _ready(
             first = next(batches)
         batches = itertools.chain([first], batches)
         step = programs.train_step if most < 2 else programs.train_steps
-        form = distributed.shapes(_shard([first], most))
+        form = distributed.shapes(steps_per_call.shard([first], most))
         with log.waiting("compiling the training step"):
             distributed.compile_train_step(step, state_shape, form)
     with log.waiting("making the initial state"):
@@ -313,7 +315,8 @@ def _train(
     hooks.feed()
     loop.begin(state, start.step, saved.get("evaluated", True))
     del state  # the step donates its buffers
-    loop.run(meter.timed(_by_call(batches, plan, start.step, most)), most)
+    called = steps_per_call.by_call(batches, plan, start.step, most)
+    loop.run(meter.timed(called), most)
     return loop.state, loop.results
 
 
@@ -374,19 +377,6 @@ def _say_result(run: Run, data: Data, record: Record) -> Record:
     if line := selection.warning(run.config, data.validation.split, data.reported.split):
         run.log.say(line)
     return progress.say_result(run.log, record, run.directory, data.reported.split)
-
-
-def _by_call(
-    batches: Iterator[Any], plan: Plan, start: int, most: int
-) -> Iterator[dict[str, jax.Array]]:
-    """Yields the batches of each call, prefetched to the devices."""
-    calls = ([next(batches) for _ in steps] for steps in plan.calls(start, most))
-    return distributed.prefetch(calls, shard=partial(_shard, most=most))
-
-
-def _shard(batches: list[Any], most: int) -> dict[str, jax.Array]:
-    """Places the batches of a call of at most `most` steps on the devices."""
-    return distributed.shard_steps(batches, most) if most > 1 else distributed.shard(batches[0])
 
 
 def _patience(config: RunConfig) -> float:
